@@ -1,0 +1,52 @@
+# Everything starts here: `make` lists what there is. PYTHON=python3.12, GPU=1 and VENV=folder go to `make env`,
+# which remembers them. Each target that needs the environment makes it first; where it is ready, that takes no time.
+
+VENV ?= .venv
+export VENV
+BIN := $(VENV)/bin
+PYTEST = $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help env demo check lint types imports test test-unit test-multiprocess test-cluster test-e2e gpu-wheel clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*##/\1/p' $(MAKEFILE_LIST) | while read -r name what; do printf '  make %-18s %s\n' "$$name" "$$what"; done
+
+env:  ## make the environment in .venv: locked packages, Horovod, the project
+	@cluster/setup/environment.sh
+
+demo: env  ## draw the demo pages, train the whole recipe on them, write the report
+	$(BIN)/regionstack draw
+	$(BIN)/regionstack train-all --config demo
+
+check: lint types imports test-unit  ## lint, types, import rules, unit tests; under two minutes
+
+lint: env
+	$(BIN)/ruff check .
+
+types: env
+	$(BIN)/mypy
+
+imports: env
+	$(BIN)/lint-imports --config setup.cfg --no-logo
+
+test: check test-multiprocess test-cluster test-e2e  ## all checks and tests, the fast ones first
+
+test-unit: env  ## pure parts, without Horovod or Ray
+	$(PYTEST) tests/unit
+
+test-multiprocess: env  ## real Horovod worlds of several processes
+	$(PYTEST) tests/multiprocess
+
+test-cluster: env  ## real Ray: groups, waves, killed workers, hosts
+	$(PYTEST) tests/cluster
+
+test-e2e: env  ## whole commands, from pages to the report
+	$(PYTEST) tests/e2e
+
+gpu-wheel: env  ## build Horovod's GPU wheel (NCCL) into the cache; CUDA_HOME names the toolkit
+	$(BIN)/python -m cluster.setup.horovod_wheel --gpu
+
+clean:  ## remove the environment and what the demo made; the cache of built wheels stays
+	rm -rf $(VENV) build demo .setup.lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

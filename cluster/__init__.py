@@ -1,0 +1,1 @@
+"""Where jobs run: slots, groups, schedules, Ray, and the set-up of hosts."""

@@ -1,0 +1,1 @@
+"""The environment that everything runs in: locked packages, and Horovod built for them."""

@@ -1,0 +1,95 @@
+"""What a Horovod wheel has to fit, the name that follows from it, and where built wheels are kept."""
+
+import re
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_tools.errors import UserError
+
+HOROVOD = "0.28.1"
+RECIPE = 2
+"""Part of the wheel's version; raise it with every change of how the wheel is built."""
+
+LOCK = Path(__file__).with_name("requirements.lock")
+GPU_LOCK = Path(__file__).with_name("requirements-gpu.lock")
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """What a GPU wheel is built with; capabilities are those of `nvcc`, 90 for 9.0."""
+
+    cuda_home: Path
+    cuda: str
+    nccl: str
+    capabilities: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a wheel has to fit."""
+
+    tensorflow: str
+    python_tag: str
+    platform_tag: str
+    gpu: Gpu | None = None
+
+
+def this_target(gpu: Gpu | None) -> Target:
+    """The target for the running interpreter and the locked TensorFlow."""
+    return Target(
+        tensorflow=pinned(LOCK, "tensorflow")[0],
+        python_tag=f"cp{sys.version_info.major}{sys.version_info.minor}",
+        platform_tag=re.sub(r"[-.]", "_", sysconfig.get_platform()),
+        gpu=gpu,
+    )
+
+
+def find_gpu(cuda_home: Path, capabilities: str) -> Gpu:
+    """The GPU part of a target, with the release that the toolkit's own compiler states.
+
+    Raises:
+        UserError: no usable nvcc in `cuda_home`, or capabilities that are not a list as `80,90`.
+    """
+    if not re.fullmatch(r"\d+(,\d+)*", capabilities):
+        raise UserError(f"compute capabilities {capabilities!r}: write them as 80,90")
+    nvcc = cuda_home / "bin" / "nvcc"
+    if not nvcc.exists():
+        raise UserError(f"{nvcc}: no CUDA compiler there; name the toolkit's folder in CUDA_HOME")
+    said = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=False).stdout
+    release = re.search(r"release (\d+\.\d+)", said)
+    if not release:
+        raise UserError(f"{nvcc} --version does not state a release")
+    nccl, _ = pinned(GPU_LOCK, "nvidia-nccl-cu12")
+    return Gpu(cuda_home, release[1], nccl, tuple(capabilities.split(",")))
+
+
+def wheel_name(target: Target) -> str:
+    """File name of the wheel for `target`: its local version holds all that the build depends on."""
+    kind = ["cpu"]
+    if gpu := target.gpu:
+        kind = [f"cuda{gpu.cuda}", f"nccl{gpu.nccl}", *(f"sm{number}" for number in gpu.capabilities)]
+    version = ".".join([f"{HOROVOD}+tf{target.tensorflow}", *kind, f"r{RECIPE}"])
+    return f"horovod-{version}-{target.python_tag}-{target.python_tag}-{target.platform_tag}.whl"
+
+
+def cache_folder(environment: Mapping[str, str]) -> Path:
+    """The folder of built wheels: in REGIONSTACK_CACHE, else in XDG_CACHE_HOME or ~/.cache."""
+    if own := environment.get("REGIONSTACK_CACHE"):
+        return Path(own).absolute() / "wheels"
+    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regionstack" / "wheels"
+
+
+def pinned(lock: Path, package: str) -> tuple[str, list[str]]:
+    """Version and SHA-256 hashes of `package` in a lock file.
+
+    Raises:
+        UserError: the lock file does not pin the package.
+    """
+    entry = re.search(rf"^{re.escape(package)}==(\S+)((?:[^\n]*\\\n)*[^\n]*)", lock.read_text(), re.MULTILINE)
+    if not entry:
+        raise UserError(f"{lock}: {package} is not pinned there")
+    return entry[1], re.findall(r"--hash=sha256:([0-9a-f]{64})", entry[2])

@@ -1,0 +1,75 @@
+"""What all tests share: time limits, the real pages, and no silent skips."""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SECONDS = {"unit": 60, "multiprocess": 600, "cluster": 300, "e2e": 1800}
+"""Time limit of one test, by its folder, where it states none of its own."""
+NEVER_SKIPPED = ("multiprocess", "cluster", "e2e")
+NO_REAL_PAGES = "no real pages in"
+NO_SKIP = "REGIONSTACK_NO_SKIP"
+"""Where this variable is 1, a skipped test of the folders above is a failed one."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "real_pages: runs only where the folder of real pages is present")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    pages = real_pages_folder()
+    for item in items:
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SECONDS.get(folder_of(item.path), 60)))
+        if item.get_closest_marker("real_pages") and not pages.is_dir():
+            item.add_marker(pytest.mark.skip(reason=f"{NO_REAL_PAGES} {pages}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if not hasattr(report, "wasxfail"):
+        forbid_skip(report, item.path)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    forbid_skip(report, collector.path)
+    return report
+
+
+def forbid_skip(report: pytest.TestReport | pytest.CollectReport, path: Path) -> None:
+    """Turn a skip into a failure where none is allowed; missing real pages are the one excuse."""
+    if not report.skipped or os.environ.get(NO_SKIP) != "1" or folder_of(path) not in NEVER_SKIPPED:
+        return
+    reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+    if NO_REAL_PAGES not in reason:
+        report.outcome = "failed"
+        report.longrepr = f"skipped where no test may be: {reason}"
+
+
+def folder_of(path: Path) -> str:
+    """The folder of tests/ that a test file lies in: unit, multiprocess, cluster or e2e."""
+    parts = path.relative_to(ROOT / "tests").parts if path.is_relative_to(ROOT / "tests") else ()
+    return parts[0] if parts else ""
+
+
+def real_pages_folder() -> Path:
+    """Where real pages may lie: REGIONSTACK_PAGES, else shared/pages beside the checkout."""
+    return Path(os.environ.get("REGIONSTACK_PAGES") or ROOT.parent / "shared" / "pages")
+
+
+@pytest.fixture
+def real_pages() -> Path:
+    """The folder of real page scans (images/, labels/{train,val,test}.txt); skips where it is absent."""
+    folder = real_pages_folder()
+    if not folder.is_dir():
+        pytest.skip(f"{NO_REAL_PAGES} {folder}")
+    return folder

@@ -1,0 +1,169 @@
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from cluster.setup.horovod_target import Gpu, Target, cache_folder, find_gpu, pinned, wheel_name
+from cluster.setup.horovod_wheel import (
+    DROPPED_SOURCE,
+    accept,
+    build_environment,
+    compilers_at_once,
+    drop_source,
+    mend,
+    unpack,
+)
+from data_tools.errors import UserError
+
+GPU = Gpu(cuda_home=Path("/cuda"), cuda="13.0", nccl="2.32.3", capabilities=("80", "90"))
+CPU_TARGET = Target("2.21.0", "cp311", "linux_x86_64")
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        (CPU_TARGET, "horovod-0.28.1+tf2.21.0.cpu.r2-cp311-cp311-linux_x86_64.whl"),
+        (
+            Target("2.21.0", "cp313", "linux_aarch64"),
+            "horovod-0.28.1+tf2.21.0.cpu.r2-cp313-cp313-linux_aarch64.whl",
+        ),
+        (
+            Target("2.22.0", "cp312", "linux_x86_64", GPU),
+            "horovod-0.28.1+tf2.22.0.cuda13.0.nccl2.32.3.sm80.sm90.r2-cp312-cp312-linux_x86_64.whl",
+        ),
+    ],
+)
+def test_the_wheels_name_holds_all_that_the_build_depends_on(target: Target, name: str) -> None:
+    assert wheel_name(target) == name
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        ({"REGIONSTACK_CACHE": "/shared", "XDG_CACHE_HOME": "/xdg"}, Path("/shared/wheels")),
+        ({"XDG_CACHE_HOME": "/xdg"}, Path("/xdg/regionstack/wheels")),
+        ({}, Path.home() / ".cache/regionstack/wheels"),
+        ({"REGIONSTACK_CACHE": ""}, Path.home() / ".cache/regionstack/wheels"),
+    ],
+)
+def test_cache_folder(environment: dict[str, str], folder: Path) -> None:
+    assert cache_folder(environment) == folder
+
+
+@pytest.mark.parametrize(
+    ("cores", "gib", "compilers"),
+    [
+        (1, 64, 1),
+        (2, 24, 2),
+        (64, 8, 5),  # memory is what runs out first
+        (8, 1, 1),  # too little for one by the estimate: still try
+    ],
+)
+def test_compilers_at_once(cores: int, gib: int, compilers: int) -> None:
+    assert compilers_at_once(cores, gib * 2**30) == compilers
+
+
+def test_pinned_reads_version_and_all_hashes(tmp_path: Path) -> None:
+    lock = tmp_path / "requirements.lock"
+    first, second, other = "a" * 64, "b" * 64, "c" * 64
+    lock.write_text(
+        f"keras-hub==1.0 \\\n    --hash=sha256:{other}\n"
+        f"keras==3.15.1 \\\n    --hash=sha256:{first} \\\n    --hash=sha256:{second}\n"
+        f"numpy==2.4.6 \\\n    --hash=sha256:{other}\n"
+    )
+    assert pinned(lock, "keras") == ("3.15.1", [first, second])
+    with pytest.raises(UserError, match="torch is not pinned"):
+        pinned(lock, "torch")
+
+
+def test_another_source_than_the_known_release_is_refused(tmp_path: Path) -> None:
+    sdist = tmp_path / "horovod-0.28.1.tar.gz"
+    sdist.write_bytes(b"not the release")
+    with pytest.raises(UserError, match=r"horovod-0\.28\.1\.tar\.gz: SHA-256 is .* not built"):
+        unpack(sdist, tmp_path)
+    assert not (tmp_path / "source").exists()
+
+
+def test_the_source_that_does_not_build_is_dropped(tmp_path: Path) -> None:
+    lists = tmp_path / "horovod" / "tensorflow" / "CMakeLists.txt"
+    lists.parent.mkdir(parents=True)
+    lists.write_text(f"append(mpi_ops.cc)\nappend({DROPPED_SOURCE})\nadd_library()\n")
+    drop_source(tmp_path)
+    assert lists.read_text() == "append(mpi_ops.cc)\nadd_library()\n"
+    with pytest.raises(UserError, match="0 times, expected once"):
+        drop_source(tmp_path)
+
+
+def test_lines_are_mended_where_they_stand_or_nothing_is_built(tmp_path: Path) -> None:
+    folder = tmp_path / "horovod" / "common" / "gloo"
+    folder.mkdir(parents=True)
+    (folder / "gloo_controller.cc").write_text("a\nglobal_ranks_.reserve(size_);\nb\n")
+    line = "device_attr.iface = gloo_iface_;\n"
+    (folder / "gloo_context.cc").write_text(f"one {line}two {line}three {line}")
+    mend(tmp_path)
+    assert (folder / "gloo_controller.cc").read_text() == "a\nglobal_ranks_.resize(size_);\nb\n"
+    mended = "device_attr.iface = global_context.gloo_iface_;\n"
+    assert (folder / "gloo_context.cc").read_text() == f"one {line}two {line}three {mended}"
+    with pytest.raises(UserError, match="not there"):
+        mend(tmp_path)
+
+
+def test_the_callers_own_settings_stay_out_of_the_build(tmp_path: Path) -> None:
+    caller = {
+        "HOME": "/home/user",
+        "PATH": "/bin",
+        "HOROVOD_GPU_OPERATIONS": "NCCL",
+        "MAKEFLAGS": "w -- PYTHON=python3.12",
+    }
+    environment = build_environment(caller, gpu=None, nccl_home=tmp_path)
+    assert environment["HOME"] == "/home/user"
+    assert environment["PATH"].endswith(":/bin")
+    assert environment["MAKEFLAGS"].startswith("-j")
+    assert "HOROVOD_GPU_OPERATIONS" not in environment
+
+
+def test_a_gpu_build_is_told_where_cuda_and_nccl_are(tmp_path: Path) -> None:
+    environment = build_environment({}, gpu=GPU, nccl_home=tmp_path)
+    assert environment["HOROVOD_GPU_OPERATIONS"] == "NCCL"
+    assert environment["HOROVOD_CUDA_HOME"] == "/cuda"
+    assert environment["HOROVOD_NCCL_HOME"] == str(tmp_path)
+    assert environment["HOROVOD_BUILD_CUDA_CC_LIST"] == "80,90"
+
+
+@pytest.mark.parametrize("capabilities", ["", "8.0", "80, 90", "80;90"])
+def test_capabilities_are_whole_numbers_with_commas(capabilities: str) -> None:
+    with pytest.raises(UserError, match="write them as 80,90"):
+        find_gpu(Path("/cuda"), capabilities)
+
+
+def test_a_missing_toolkit_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"{tmp_path}/bin/nvcc: no CUDA compiler"):
+        find_gpu(tmp_path, "80")
+
+
+def wheel_file(path: Path, member: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(member, b"")
+
+
+def test_only_the_wheel_that_was_asked_for_reaches_the_cache(tmp_path: Path) -> None:
+    out, cache = tmp_path / "out", tmp_path / "cache"
+    cache.mkdir()
+    wheel = cache / wheel_name(CPU_TARGET)
+    wheel_file(out / "horovod-0.28.1-cp311-cp311-linux_x86_64.whl", "horovod/tensorflow/mpi_lib.so")
+    with pytest.raises(UserError, match="expected horovod-0"):
+        accept(out, wheel)
+    assert not list(cache.iterdir())
+
+
+def test_a_wheel_without_tensorflows_operations_is_refused(tmp_path: Path) -> None:
+    out, cache = tmp_path / "out", tmp_path / "cache"
+    cache.mkdir()
+    wheel = cache / wheel_name(CPU_TARGET)
+    wheel_file(out / wheel.name, "horovod/tensorflow/__init__.py")
+    with pytest.raises(UserError, match="without TensorFlow's operations"):
+        accept(out, wheel)
+    wheel_file(out / wheel.name, "horovod/tensorflow/mpi_lib.cpython-311-x86_64-linux-gnu.so")
+    accept(out, wheel)
+    assert [path.name for path in cache.iterdir()] == [wheel.name]
