@@ -1,0 +1,127 @@
+"""One example to bytes and back: tf.train.Example in TFRecord framing, written without TensorFlow.
+
+The image comes first, so that its place in a record follows from its length. The records of a `raw` shard
+set all have one length: ids and labels of different lengths are levelled by an unknown field of the Example
+message, which every protobuf reader passes over.
+"""
+
+import struct
+from functools import lru_cache
+
+import google_crc32c
+
+_FRAME = struct.Struct("<QI")
+_CHECKSUM = struct.Struct("<I")
+FRAME_BYTES = _FRAME.size + _CHECKSUM.size
+"""What TFRecord adds to a record: its length and two checksums."""
+
+# Tags of tensorflow/core/example/{example,feature}.proto: 0x0A is field 1, 0x12 field 2, 0x1A field 3, each
+# with a length; 0x7A is field 15, which Example does not have.
+_FIELD_1, _FIELD_2, _FIELD_3, _PADDING = b"\x0a", b"\x12", b"\x1a", b"\x7a"
+
+
+class RecordError(Exception):
+    """Bytes that are no record; its text is the reason."""
+
+
+def example(image: bytes, class_id: int, page_id: bytes, *, tail_bytes: int = 0) -> bytes:
+    """A serialised tf.train.Example with the features `image` and `id` (bytes) and `label` (int64).
+
+    Label, id and padding together take `tail_bytes` where that is not 0; see `tail_size`.
+    """
+    head = _image_head(len(image))
+    tail = _tail(class_id, page_id)
+    features = len(head) + len(image) + len(tail)
+    padding = b""
+    if tail_bytes:
+        # Two bytes of length whatever the length: one byte more of padding is one byte more of record.
+        missing = tail_bytes - len(tail) - 3
+        padding = _PADDING + _varint(missing, width=2) + bytes(missing)
+    return b"".join((_FIELD_1, _varint(features, width=5), head, image, tail, padding))
+
+
+def tail_size(class_id: int, page_id: bytes) -> int:
+    """Least `tail_bytes` that this label and id need, padding's own three bytes included."""
+    return len(_tail(class_id, page_id)) + 3
+
+
+def tail_bytes(record_bytes: int, image_bytes: int) -> int:
+    """The `tail_bytes` with which a whole framed record of `record_bytes` was made."""
+    return record_bytes - image_start(image_bytes) - image_bytes - _CHECKSUM.size
+
+
+def image_start(image_bytes: int) -> int:
+    """Where the image begins, counted from the record's first byte, for an image of `image_bytes`."""
+    return _FRAME.size + 6 + len(_image_head(image_bytes))
+
+
+def frame(payload: bytes) -> bytes:
+    """`payload` as one TFRecord: length, its checksum, payload, its checksum."""
+    length = struct.pack("<Q", len(payload))
+    return b"".join(
+        (length, _CHECKSUM.pack(_masked(length)), payload, _CHECKSUM.pack(_masked(payload))),
+    )
+
+
+def unframe(record: bytes) -> bytes:
+    """The payload of one whole TFRecord.
+
+    Raises:
+        RecordError: the length or a checksum is wrong.
+    """
+    if len(record) < FRAME_BYTES:
+        raise RecordError("the record is cut off")
+    length, checksum = _FRAME.unpack_from(record)
+    if length != len(record) - FRAME_BYTES or checksum != _masked(record[:8]):
+        raise RecordError("the record's length is damaged")
+    payload = record[_FRAME.size : -_CHECKSUM.size]
+    if _CHECKSUM.unpack(record[-_CHECKSUM.size :])[0] != _masked(payload):
+        raise RecordError("the record's checksum is wrong")
+    return payload
+
+
+def checksum(content: bytes, before: int = 0) -> int:
+    """CRC-32C of `content`, continuing the checksum `before` of what came before it."""
+    return int(google_crc32c.extend(before, content))
+
+
+def _masked(content: bytes) -> int:
+    # TFRecord's mask: a checksum of data that contains checksums would otherwise be weak.
+    value = int(google_crc32c.value(content))
+    return (((value >> 15) | (value << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _varint(value: int, *, width: int = 1) -> bytes:
+    """Base-128 integer of at least `width` bytes; longer than needed is valid and reads the same."""
+    raw = bytearray()
+    value &= 2**64 - 1
+    while value > 127 or len(raw) + 1 < width:
+        raw.append(value & 127 | 128)
+        value >>= 7
+    raw.append(value)
+    return bytes(raw)
+
+
+def _field(tag: bytes, content: bytes) -> bytes:
+    return tag + _varint(len(content)) + content
+
+
+@lru_cache(maxsize=64)
+def _image_head(image_bytes: int) -> bytes:
+    """Everything of the `image` map entry that stands before the image's bytes."""
+    values = _FIELD_1 + _varint(image_bytes)
+    lists = _FIELD_1 + _varint(len(values) + image_bytes) + values
+    feature = _field(_FIELD_1, b"image") + _FIELD_2 + _varint(len(lists) + image_bytes) + lists
+    return _FIELD_1 + _varint(len(feature) + image_bytes) + feature
+
+
+# One page's records, of all its regions, come one after the other.
+@lru_cache(maxsize=8)
+def _tail(class_id: int, page_id: bytes) -> bytes:
+    label = _field(_FIELD_3, _field(_FIELD_1, _varint(class_id)))
+    name = _field(_FIELD_1, _field(_FIELD_1, page_id))
+    return _entry(b"label", label) + _entry(b"id", name)
+
+
+def _entry(key: bytes, feature: bytes) -> bytes:
+    return _field(_FIELD_1, _field(_FIELD_1, key) + _field(_FIELD_2, feature))
