@@ -1,0 +1,146 @@
+"""The compiled step alone: each setting does what it says, on a world of one."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
+from trainer.model import Classifier, Geometry, build_classifier
+from trainer.step import TrainStep, build_optimizer
+from trainer.weights import is_seed
+from trainer.world import World, weights_digest
+
+CLASSES, BATCH = 4, 8
+Arrays = dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World.start()
+
+
+def batch() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (BATCH, 32, 32, 1), dtype=np.uint8), np.arange(BATCH, dtype=np.int32) % CLASSES
+
+
+def network(dropout: float = 0.0) -> Classifier:
+    import keras
+
+    keras.utils.set_random_seed(1)
+    config = ModelConfig(backbone="SmallConvNet", weights="none", dense=(8,), dropout=dropout)
+    return build_classifier(config, Geometry(32, 32, 1, 16), classes=CLASSES)
+
+
+def one_step(
+    world: World, training: TrainingConfig | None = None, **optimizer: Any
+) -> tuple[Arrays, Arrays, TrainStep]:
+    """Trainable weights before and after one step, and the step."""
+    classifier = network()
+    training = training or TrainingConfig()
+    made = build_optimizer(OptimizerConfig(**{"learning_rate": 1.0, **optimizer}), precision=training.precision)
+    step = TrainStep(classifier, made, world, training)
+    before = {v.path: v.numpy().copy() for v in classifier.model.trainable_variables}
+    step(*batch())
+    return before, {v.path: v.numpy().copy() for v in classifier.model.trainable_variables}, step
+
+
+def moved(before: Arrays, after: Arrays) -> float:
+    """Global norm of the change."""
+    return float(np.sqrt(sum(np.square(after[name] - before[name]).sum() for name in before)))
+
+
+def test_the_sums_are_those_of_the_batch(world: World) -> None:
+    classifier = network()
+    images, labels = batch()
+    logits = np.asarray(classifier.logits(images, training=True))
+    logits = logits - logits.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(BATCH), labels]
+    _, _, step = one_step(world)
+    loss, correct, pages = step.read_sums()
+    assert loss == pytest.approx(losses.sum(), rel=1e-5)
+    assert (correct, pages) == ((logits.argmax(axis=1) == labels).sum(), BATCH)
+
+
+def test_label_smoothing_is_the_mix_with_the_uniform_distribution(world: World) -> None:
+    images, labels = batch()
+    logits = np.asarray(network().logits(images, training=True), np.float64)
+    log_softmax = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    targets = 0.9 * np.eye(CLASSES)[labels] + 0.1 / CLASSES
+    _, _, step = one_step(world, TrainingConfig(label_smoothing=0.1))
+    assert step.read_sums()[0] == pytest.approx(-(targets * log_softmax).sum(), rel=1e-5)
+
+
+def test_clipping_bounds_the_norm_of_all_gradients_together(world: World) -> None:
+    free = moved(*one_step(world)[:2])
+    assert free > 0.02, "the bound below must bind"
+    assert moved(*one_step(world, clip_norm=0.01)[:2]) == pytest.approx(0.01, rel=1e-3)
+    assert moved(*one_step(world, clip_norm=1e6)[:2]) == pytest.approx(free, rel=1e-5)
+
+
+def test_weight_decay_is_decoupled_from_the_gradients(world: World) -> None:
+    before, plain, _ = one_step(world, learning_rate=0.1)
+    _, decayed, _ = one_step(world, learning_rate=0.1, weight_decay=0.5)
+    name = "dense_1/kernel"
+    np.testing.assert_allclose(decayed[name], plain[name] - 0.1 * 0.5 * before[name], atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_computes_low_and_keeps_weights_and_outputs_in_float32(world: World, precision: Any) -> None:
+    import keras
+
+    keras.mixed_precision.set_global_policy(precision)
+    try:
+        before, after, step = one_step(world, TrainingConfig(precision=precision), learning_rate=0.1)
+        model = step.classifier.model
+        assert {v.dtype for v in model.trainable_variables} == {"float32"}
+        assert step.classifier.backbone.layers[1].compute_dtype == precision.removeprefix("mixed_")
+        assert model.output.dtype == "float32"
+        assert 0 < moved(before, after) < np.inf
+        scaled = any("scale" in v.path for v in step.optimizer.variables)
+        assert scaled == (precision == "mixed_float16"), "small gradients vanish in float16 alone"
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+
+
+def test_a_step_that_is_not_finite_changes_nothing_and_is_remembered(world: World) -> None:
+    classifier = network()
+    step = TrainStep(classifier, build_optimizer(OptimizerConfig(learning_rate=1.0)), world, TrainingConfig())
+    step(*batch())
+    kernel = next(v for v in classifier.model.trainable_variables if v.path == "logits/kernel")
+    kernel.assign(kernel.value * np.float32("nan"))
+    others = [v for v in classifier.model.variables if not is_seed(v) and v is not kernel]
+    digest = weights_digest(others)
+    for _ in range(2):
+        step(*batch())
+    assert weights_digest(others) == digest, "neither weights nor statistics moved"
+    assert int(step.first_bad.numpy()) == 2, "the first of them is told, not the last"
+
+
+def test_dropout_differs_between_ranks_and_not_between_runs(world: World) -> None:
+    from trainer.state import seed_ranks
+
+    states = []
+    for rank in (0, 1, 0):
+        classifier = network(dropout=0.5)
+        seed_ranks(classifier.model.variables, World(rank, 2, rank))
+        states.append([v.numpy().tolist() for v in classifier.model.variables if is_seed(v)])
+    assert states[0] == states[2]
+    assert states[0] != states[1]
+
+
+def test_building_twice_gives_the_same_names() -> None:
+    first, second = (network(dropout=0.5).model for _ in range(2))
+    assert [v.path for v in first.variables] == [v.path for v in second.variables]
+
+
+def test_a_stored_page_is_reduced_by_area_and_scaled_inside() -> None:
+    """The picture that reaches the backbone: means of 2 x 2 gray levels, widened, in -1..1."""
+    import keras
+
+    classifier = network()
+    images, _ = batch()
+    inside = keras.Model(classifier.model.input, classifier.model.get_layer("scale").output)
+    expected = images.astype(np.float32).reshape(BATCH, 16, 2, 16, 2).mean(axis=(2, 4))[..., None] / 127.5 - 1
+    np.testing.assert_allclose(np.asarray(inside(images)), np.repeat(expected, 3, axis=-1), atol=1e-6)

@@ -1,0 +1,155 @@
+"""One stage under real horovodrun: equal ranks, exact resumption, figures that do not depend on the world."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from data_tools.files import read_json, read_lines
+from tests.worlds import horovodrun, regionstack
+
+TRAIN = "launch/train.py"
+TIMES = ("seconds", "time", "pages_per_s")
+
+
+def train(config: Path, folder: Path, stage: str, *more: str, workers: int = 2, **options: Any) -> str:
+    settings = ["--config", str(config), "--set", f"run.folder={folder}", "--stage", stage, *more]
+    return horovodrun(workers, TRAIN, *settings, **options)
+
+
+def outcome(folder: Path, job: str) -> dict[str, Any]:
+    """All that must be equal between two runs: figures, digests, predictions; no times."""
+    job_folder = folder / "jobs" / job
+    result = read_json(job_folder / "result.json")
+    history = [{k: v for k, v in row.items() if k not in TIMES} for row in read_lines(job_folder / "metrics.jsonl")]
+    predictions = {split: (job_folder / "predictions" / f"{split}.npz").read_bytes() for split in ("val", "test")}
+    kept = ("weights_digest", "best_epoch", "best_checkpoint", "val_accuracy", "test_accuracy", "val_loss", "test_loss")
+    return {"history": history, **{key: result[key] for key in kept}, **predictions}
+
+
+@pytest.fixture(scope="session")
+def unharmed(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder whose first stage was trained by two workers, never interrupted."""
+    folder = tmp_path_factory.mktemp("unharmed") / "run"
+    train(tiny, folder, "holistic_16")
+    return folder
+
+
+def test_a_stage_on_two_workers(unharmed: Path) -> None:
+    job = unharmed / "jobs" / "holistic_16"
+    result = read_json(job / "result.json")
+    assert (result["world_size"], result["epochs"], result["start"]["kind"]) == (2, 3, "fresh")
+    history = read_lines(job / "metrics.jsonl")
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert [row["step"] for row in history] == [4, 8, 12], "96 pages in batches of 24"
+    best = max(history, key=lambda row: row["val_accuracy"])
+    assert (result["best_epoch"], result["val_accuracy"]) == (best["epoch"], best["val_accuracy"])
+    assert result["weights_digest"] == best["weights_digest"], "the best epoch's weights were loaded and told"
+    predictions = np.load(job / "predictions" / "test.npz", allow_pickle=False)
+    assert predictions["softmax"].shape == (32, 16)
+    accuracy = (predictions["softmax"].argmax(axis=1) == predictions["labels"]).mean()
+    assert accuracy == pytest.approx(result["test_accuracy"])
+    assert len(set(predictions["ids"].tolist())) == 32
+    assert "rank 1" in (job / "log-rank-001.txt").read_text(), "both ranks were at work"
+
+
+def test_the_same_command_again_trains_nothing(tiny: Path, unharmed: Path) -> None:
+    before = outcome(unharmed, "holistic_16")
+    result = (unharmed / "jobs" / "holistic_16" / "result.json").stat().st_mtime_ns
+    train(tiny, unharmed, "holistic_16")
+    assert (unharmed / "jobs" / "holistic_16" / "result.json").stat().st_mtime_ns == result
+    assert outcome(unharmed, "holistic_16") == before
+
+
+@pytest.mark.parametrize(
+    ("step", "rank"),
+    [(2, 0), (7, 1), (8, 0)],  # before the first checkpoint; within an epoch, the other rank; at an epoch's end
+)
+def test_killed_and_resumed_is_never_killed(tiny: Path, unharmed: Path, tmp_path: Path, step: int, rank: int) -> None:
+    plan = tmp_path / "faults.json"
+    plan.write_text(json.dumps([{"job": "holistic_16", "step": step, "rank": rank, "action": "kill"}]))
+    folder = tmp_path / "run"
+    train(tiny, folder, "holistic_16", env={"REGIONSTACK_FAULTS": str(plan)}, status=None)
+    fired = read_lines(folder / "jobs" / "holistic_16" / "faults.jsonl")
+    assert [(fault["step"], fault["rank"]) for fault in fired] == [(step, rank)]
+    assert not (folder / "jobs" / "holistic_16" / "result.json").exists()
+    train(tiny, folder, "holistic_16", env={"REGIONSTACK_FAULTS": str(plan)})
+    assert outcome(folder, "holistic_16") == outcome(unharmed, "holistic_16")
+
+
+def test_asked_to_stop_all_ranks_save_one_step_and_leave(tiny: Path, unharmed: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "faults.json"
+    plan.write_text(json.dumps([{"job": "holistic_16", "step": 5, "rank": 1, "action": "term"}]))
+    folder = tmp_path / "run"
+    output = train(tiny, folder, "holistic_16", env={"REGIONSTACK_FAULTS": str(plan)}, status=None)
+    assert "holistic_16: stopped at step 5, saved; run the same command again" in output
+    assert (folder / "jobs" / "holistic_16" / "checkpoints" / "step-00000005").is_dir()
+    train(tiny, folder, "holistic_16")
+    assert outcome(folder, "holistic_16") == outcome(unharmed, "holistic_16")
+
+
+def test_four_workers_twice_give_the_same_bits(tiny: Path, tmp_path: Path) -> None:
+    """From three ranks on, the order in which gradients are added up could depend on timing."""
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        train(tiny, folder, "holistic_16", workers=4)
+    assert outcome(folders[0], "holistic_16") == outcome(folders[1], "holistic_16")
+
+
+@pytest.mark.parametrize("setting", ["training.compression=fp16", "stages.holistic_16.augment.shift=0.1"])
+def test_a_setting_that_changes_the_gradients(tiny: Path, unharmed: Path, tmp_path: Path, setting: str) -> None:
+    folder = tmp_path / "run"
+    train(tiny, folder, "holistic_16", "--set", setting)
+    ours, theirs = (read_json(f / "jobs" / "holistic_16" / "result.json") for f in (folder, unharmed))
+    assert ours["weights_digest"] != theirs["weights_digest"]
+
+
+def test_a_warm_start_under_another_stage_and_without_horovodrun(tiny: Path, unharmed: Path) -> None:
+    regionstack("train", "--config", str(tiny), "--set", f"run.folder={unharmed}", "--stage", "holistic_32px")
+    result = read_json(unharmed / "jobs" / "holistic_32px" / "result.json")
+    source = read_json(unharmed / "jobs" / "holistic_16" / "result.json")
+    assert result["world_size"] == 1
+    assert result["start"]["kind"] == "warm_start"
+    assert (result["start"]["from"], result["start"]["digest"]) == ("holistic_16", source["weights_digest"])
+
+
+def test_a_broken_all_reduce_is_caught(tiny: Path, tmp_path: Path) -> None:
+    output = horovodrun(
+        2, "tests/multiprocess/programs/without_all_reduce.py", "--config", str(tiny), "--set",
+        f"run.folder={tmp_path / 'run'}", "--stage", "holistic_16", status=None,
+    )  # fmt: skip
+    assert "hold other weights than rank 0" in output
+    assert not list((tmp_path / "run" / "jobs" / "holistic_16").glob("checkpoints/step-*")), "nothing of it was saved"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            ["stages.holistic_16.global_batch=25"],
+            "25 cannot be divided among 2 workers; nearest: 24 or 26",
+        ),
+        (["stages.holistic_16.image_px=20"], "possible: 32, 16"),
+        (["stages.holistic_16.optimizer.learning_rate=1e30", "stages.holistic_16.optimizer.name=sgd"], "not finite"),
+    ],
+)
+def test_one_line_and_no_result(tiny: Path, tmp_path: Path, settings: list[str], words: str) -> None:
+    folder = tmp_path / "run"
+    more = [part for setting in settings for part in ("--set", setting)]
+    output = train(tiny, folder, "holistic_16", *more, status=None)
+    assert words in output
+    assert "stderr>:Traceback" not in output, "horovodrun adds one of its own; the ranks must not"
+    assert not (folder / "jobs" / "holistic_16" / "result.json").exists()
+
+
+def test_a_changed_configuration_is_refused(tiny: Path, unharmed: Path) -> None:
+    output = train(tiny, unharmed, "holistic_16", "--set", "stages.holistic_16.epochs=9", status=None)
+    assert "stages.holistic_16.epochs: 3 -> 9" in output
+
+
+def test_the_configuration_that_ran_stands_in_the_job(unharmed: Path) -> None:
+    config = yaml.safe_load((unharmed / "jobs" / "holistic_16" / "config.yaml").read_text())
+    assert (config["stage"]["epochs"], config["seed"], config["region"]) == (3, 1, "holistic")

@@ -1,0 +1,1 @@
+"""What one training job does: model, loop, checkpoints, evaluation, stacking."""

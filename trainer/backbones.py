@@ -1,0 +1,108 @@
+"""Backbones by name: every one of `keras.applications`, and a small one that a CPU trains in seconds."""
+
+import inspect
+from typing import Any
+
+from data_tools.errors import UserError
+
+SMALL = "SmallConvNet"
+
+# What the weights of each family expect, as (scale, offset) per RGB channel on values 0..255; the formulas are
+# those of `keras.applications.imagenet_utils.preprocess_input` for its modes tf, torch and caffe. Families that
+# are not listed scale their input inside the network.
+_TF = ((1 / 127.5,) * 3, (-1.0,) * 3)
+_TORCH = (
+    (1 / (255 * 0.229), 1 / (255 * 0.224), 1 / (255 * 0.225)),
+    (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225),
+)
+_CAFFE = ((1.0,) * 3, (-103.939, -116.779, -123.68))
+_INSIDE = ((1.0,) * 3, (0.0,) * 3)
+_UNIT = ((1 / 255,) * 3, (0.0,) * 3)
+_FAMILIES = {
+    "inception_resnet_v2": _TF,
+    "inception_v3": _TF,
+    "xception": _TF,
+    "mobilenet": _TF,
+    "mobilenet_v2": _TF,
+    "nasnet": _TF,
+    "resnet_v2": _TF,
+    "densenet": _TORCH,
+    "resnet": _CAFFE,
+    "vgg16": _CAFFE,
+    "vgg19": _CAFFE,
+    "efficientnet": _INSIDE,
+    "efficientnet_v2": _INSIDE,
+    "convnext": _INSIDE,
+    "mobilenet_v3": _INSIDE,
+}
+
+
+def backbone_names() -> list[str]:
+    """Names that `build_backbone` takes."""
+    import keras
+
+    public = vars(keras.applications).items()
+    return sorted([name for name, item in public if inspect.isfunction(item)] + [SMALL])
+
+
+def scaling(name: str, choice: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(scale, offset) per channel that turn gray levels 0..255 into the backbone's input.
+
+    Raises:
+        UserError: the family of the backbone is not known here, so its scaling must be chosen as `unit`.
+    """
+    if choice == "unit":
+        return _UNIT
+    if name == SMALL:
+        return _TF
+    family = _function(name).__module__.rpartition(".")[2]
+    if family not in _FAMILIES:
+        raise UserError(f"model.scaling: what {name} expects is not known here; set model.scaling: unit")
+    return _FAMILIES[family]
+
+
+def build_backbone(name: str, shape: tuple[int, int, int], *, weights: str | None = None) -> Any:
+    """The backbone as a Keras model: float [batch, height, width, 3] -> features [batch, height', width', channels].
+
+    Raises:
+        UserError: an unknown name, or an input smaller than the backbone can take.
+    """
+    if name == SMALL:
+        return _small(shape)
+    function = _function(name)
+    try:
+        return function(include_top=False, weights=weights, input_shape=shape)
+    except ValueError as error:
+        if "Input size must be at least" in str(error) or "negative dimension" in str(error):
+            reason = " ".join(str(error).split())
+            size = f"{shape[0]}x{shape[1]} px"
+            raise UserError(f"stages: {name} cannot work at {size} ({reason}); raise image_px") from None
+        raise
+
+
+def _function(name: str) -> Any:
+    import keras
+
+    function = getattr(keras.applications, name, None)
+    if not inspect.isfunction(function):
+        raise UserError(f"model.backbone: {name} is not known; known: {', '.join(backbone_names())}")
+    return function
+
+
+def _small(shape: tuple[int, int, int]) -> Any:
+    """Five convolution blocks, 0.2 M parameters.
+
+    BatchNorm's momentum is 0.9, since short runs would otherwise be evaluated with statistics that still hold
+    much of their initial values.
+    """
+    import keras
+
+    if min(shape[:2]) < 16:
+        raise UserError(f"stages: {SMALL} cannot work at {shape[0]}x{shape[1]} px; raise image_px to 16 or more")
+    layers = keras.layers
+    inputs = x = keras.Input(shape)
+    for width, stride in ((16, 2), (32, 2), (64, 1), (64, 2), (128, 1)):
+        x = layers.Conv2D(width, 3, strides=stride, padding="same", use_bias=False)(x)
+        x = layers.BatchNormalization(momentum=0.9)(x)
+        x = layers.ReLU()(x)
+    return keras.Model(inputs, x, name=SMALL.lower())

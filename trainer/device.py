@@ -1,0 +1,40 @@
+"""The processor that one rank trains on: its GPU among those shown, threads, determinism."""
+
+import os
+from typing import Any
+
+from data_tools.errors import UserError
+from trainer.config import TrainingConfig
+from trainer.world import World
+
+THREADS = "REGIONSTACK_THREADS"
+"""Environment variable: threads of one worker, where several share a host's cores."""
+
+
+def prepare_device(world: World, training: TrainingConfig, *, seed: int) -> str:
+    """Choose this rank's GPU (or the CPU), seed everything; before TensorFlow touches a device. Its name.
+
+    Raises:
+        UserError: the host shows fewer GPUs than it runs workers.
+    """
+    import keras
+    import tensorflow as tf
+
+    gpus: list[Any] = tf.config.list_physical_devices("GPU")
+    if gpus:
+        if world.local_rank >= len(gpus):
+            raise UserError(
+                f"rank {world.rank}: worker {world.local_rank + 1} of a host that shows {len(gpus)} GPUs; "
+                "start one worker per GPU"
+            )
+        tf.config.set_visible_devices(gpus[world.local_rank], "GPU")
+        tf.config.experimental.set_memory_growth(gpus[world.local_rank], True)
+    threads = int(os.environ.get(THREADS, "0"))
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
+    keras.utils.set_random_seed(seed)
+    if training.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.mixed_precision.set_global_policy(training.precision)
+    return f"GPU {world.local_rank}" if gpus else "CPU"

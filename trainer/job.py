@@ -1,0 +1,257 @@
+"""One training job from its payload to its result; the same on a laptop, under horovodrun and under Ray."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from data_tools.config import differences, from_mapping, read_yaml, to_mapping
+from data_tools.errors import UserError
+from data_tools.files import read_json, write_atomically, write_json
+from data_tools.manifest import Manifest
+from data_tools.reader import ShardSet
+from trainer.checkpoint import BackgroundWriter, CheckpointFolder
+from trainer.config import JobConfig, JobPayload
+from trainer.device import prepare_device
+from trainer.evaluate import Evaluator
+from trainer.faults import FaultInjector
+from trainer.journal import CHECKPOINTS, CONFIG, PREDICTIONS, PROGRESS, RESULT, Journal, job_folder, log_to
+from trainer.loop import Loop
+from trainer.model import Classifier, Geometry, build_classifier
+from trainer.predictions import Predictions, write_predictions
+from trainer.scores import accuracy, negative_log_likelihood
+from trainer.start import begin
+from trainer.step import TrainStep, build_optimizer
+from trainer.stop import StopSignal
+from trainer.weights import is_seed, transfer
+from trainer.world import World, horovod_version, weights_digest
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The three shard sets of a job's region."""
+
+    train: ShardSet
+    val: ShardSet
+    test: ShardSet
+
+    @property
+    def geometry(self) -> Manifest:
+        """The manifest that speaks for the three: they agree on everything that shapes the model."""
+        return self.train.manifest
+
+
+def open_data(config: JobConfig) -> Data:
+    """Open the shard sets of the job's region.
+
+    Raises:
+        UserError: one is missing, or they do not agree on size or classes.
+    """
+    sets = {split: ShardSet.open(Path(config.shards) / split / config.region) for split in ("train", "val", "test")}
+    first = sets["train"].manifest
+    for split, shards in sets.items():
+        for name in ("height", "width", "channels", "class_ids"):
+            ours, theirs = getattr(first, name), getattr(shards.manifest, name)
+            if ours != theirs:
+                where = f"{config.shards}: {name} of {split}"
+                raise UserError(f"{where} is {theirs}, of train {ours}; convert them together")
+    return Data(**sets)
+
+
+def classifier_for(config: JobConfig, manifest: Manifest) -> Classifier:
+    """The job's network, freshly initialised."""
+    geometry = Geometry(manifest.height, manifest.width, manifest.channels, config.stage.image_px)
+    return build_classifier(config.model, geometry, classes=len(manifest.class_ids))
+
+
+def run(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Train one model as one rank of its world; returns the content of `result.json`.
+
+    payload: `JobPayload` as plain data. A job that has a result returns it; one that has a checkpoint goes on.
+
+    Raises:
+        UserError: anything that the user can mend. Stopped: somebody asked the job to stop, and it is saved.
+    """
+    job = from_mapping(JobPayload, payload, where="payload")
+    config = job.config
+    folder = job_folder(Path(job.run), config.name)
+    if (folder / RESULT).exists():
+        return dict(read_json(folder / RESULT))
+    began = time.time()
+    world = World.start()
+    handler = log_to(folder, rank=world.rank)
+    try:
+        # First of all: TensorFlow takes no settings any more once it has computed, or averaged, anything.
+        device = prepare_device(world, config.training, seed=config.seed)
+        attempt = number_attempt(folder, world)
+        journal = Journal(
+            folder, rank=world.rank, fixed={"job": config.name, "world_size": world.size, "attempt": attempt}
+        )
+        journal.progress("starting")
+        logger.info("%s: rank %d of %d on %s, attempt %d", config.name, world.rank, world.size, device, attempt)
+        if world.rank == 0:
+            keep_config(folder, config)
+        result = _train(job, folder, world, journal, attempt)
+        result |= {"attempt": attempt, "seconds": time.time() - began, "started": began, "ended": time.time()}
+        if world.rank == 0:
+            write_json(folder / RESULT, result)
+            journal.progress("done", epoch=result["epochs"], epochs=result["epochs"])
+        return result
+    except UserError as error:
+        logger.error("%s", error)
+        raise
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def number_attempt(folder: Path, world: World) -> int:
+    """How often this job has been started, this time included; counted in its folder, whoever starts it."""
+    before = 0
+    if world.rank == 0 and (folder / PROGRESS).exists():
+        before = int(read_json(folder / PROGRESS).get("attempt", 0))
+    return int(world.sum(np.array([before], np.int64), name="attempt")[0]) + 1
+
+
+def keep_config(folder: Path, config: JobConfig) -> None:
+    """Write the job's configuration, or compare it with the one that the job was begun with.
+
+    Raises:
+        UserError: they differ in a field that changes the result; the text names the fields.
+    """
+    path, ours = folder / CONFIG, to_mapping(config)
+    if path.exists():
+        changed = differences(_deciding(read_yaml(path)), _deciding(ours))
+        if changed:
+            raise UserError(f"{folder}: the job was begun with another configuration: {'; '.join(changed)}")
+    write_atomically(path, yaml.safe_dump(ours, sort_keys=False))
+
+
+def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a job's configuration that decides its result (how often it is saved does not)."""
+    return {key: value for key, value in config.items() if key not in ("checkpoint", "shards")}
+
+
+def _train(job: JobPayload, folder: Path, world: World, journal: Journal, attempt: int) -> dict[str, Any]:
+    config = job.config
+    data = open_data(config)
+    check_batch(config.stage.global_batch, world.size)
+    classifier = classifier_for(config, data.geometry)
+    optimizer = build_optimizer(config.stage.optimizer, precision=config.training.precision)
+    step = TrainStep(classifier, optimizer, world, config.training)
+    checkpoints = CheckpointFolder(folder / CHECKPOINTS, keep=config.checkpoint.keep)
+    state = begin(job, step, world, checkpoints)
+    journal.rewrite(state.history)
+    evaluator = Evaluator(classifier, world, batch=config.training.evaluation_batch)
+    with StopSignal() as stop:
+        loop = Loop(
+            config=config,
+            world=world,
+            step=step,
+            evaluator=evaluator,
+            train=data.train,
+            val=data.val,
+            state=state,
+            writer=BackgroundWriter(checkpoints),
+            journal=journal,
+            stop_asked=stop.asked,
+            on_step=FaultInjector(folder, job=config.name, attempt=attempt, rank=world.rank),
+        )
+        loop.run()
+    journal.progress(
+        "predicting",
+        epoch=config.stage.epochs,
+        epochs=config.stage.epochs,
+        step=state.step,
+        steps=state.step,
+        steps_per_epoch=loop.steps_per_epoch,
+    )
+    best = load_best(loop, checkpoints)
+    figures = predict_splits(folder, data, evaluator, world)
+    return {
+        "job": config.name,
+        "region": config.region,
+        "stage": config.stage_name,
+        "world_size": world.size,
+        "epochs": config.stage.epochs,
+        "best_epoch": best["epoch"],
+        "best_checkpoint": best["path"],
+        **figures,
+        "parameters": int(sum(np.prod(v.shape) for v in classifier.model.trainable_variables)),
+        "weights_digest": best["digest"],
+        "start": state.start,
+        "train_seconds": state.seconds,
+        "selection_share": config.selection_share,
+        "versions": versions(),
+    }
+
+
+def check_batch(global_batch: int, workers: int) -> None:
+    """The global batch must split evenly over the workers.
+
+    Raises:
+        UserError: it does not; the text names the nearest batches that do.
+    """
+    if global_batch % workers:
+        below = global_batch // workers * workers
+        nearest = [str(batch) for batch in (below, below + workers) if batch]
+        raise UserError(
+            f"global_batch: {global_batch} cannot be divided among {workers} workers; nearest: {' or '.join(nearest)}"
+        )
+
+
+def load_best(loop: Loop, checkpoints: CheckpointFolder) -> dict[str, Any]:
+    """Load the best epoch's weights on rank 0 and hand them to all; where they stand and their digest."""
+    best = loop.state.best
+    if best is None:
+        raise UserError(f"{loop.config.name}: no epoch was finished, so there are no weights to evaluate")
+    model = loop.step.classifier.model
+    if loop.world.rank == 0:
+        problem = checkpoints.problem(best.step)
+        if problem:
+            raise UserError(
+                f"{checkpoints.path(best.step)}: the best checkpoint is damaged ({problem}); delete "
+                "the job's folder to train it again"
+            )
+        transfer(model.variables, checkpoints.read(best.step).weights, source=str(checkpoints.path(best.step)))
+    variables = [v for v in model.variables if not is_seed(v)]
+    loop.world.broadcast(variables)
+    path = f"{CHECKPOINTS}/{checkpoints.path(best.step).name}"
+    return {"epoch": best.epoch, "path": path, "digest": weights_digest(variables)}
+
+
+def predict_splits(folder: Path, data: Data, evaluator: Evaluator, world: World) -> dict[str, float]:
+    """Write the softmax outputs for val and test; loss and accuracy on both."""
+    figures: dict[str, float] = {}
+    for split, shards in (("val", data.val), ("test", data.test)):
+        softmax = evaluator.softmax(shards)
+        figures[f"{split}_accuracy"] = float(accuracy(shards.labels, softmax))
+        figures[f"{split}_loss"] = float(negative_log_likelihood(shards.labels, softmax))
+        if world.rank == 0:
+            class_ids = np.array(shards.manifest.class_ids, np.int64)
+            predictions = Predictions(shards.ids, np.asarray(shards.labels, np.int32), softmax, class_ids)
+            write_predictions(folder / PREDICTIONS / f"{split}.npz", predictions)
+    return figures
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computed a result."""
+    import platform
+
+    import keras
+    import tensorflow as tf
+
+    return {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "horovod": horovod_version(),
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,225 @@
+"""The training loop of one job, on every rank: to an absolute step, so that resuming is calling it again."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_tools.errors import UserError
+from data_tools.order import steps_per_epoch
+from data_tools.reader import ShardSet, TrainBatches
+from data_tools.tensors import as_tensor
+from trainer.checkpoint import BackgroundWriter
+from trainer.config import JobConfig
+from trainer.evaluate import Evaluator
+from trainer.journal import Journal
+from trainer.schedule import after_epoch, learning_rate
+from trainer.scores import accuracy, negative_log_likelihood
+from trainer.split import selection_mask
+from trainer.state import TrainingState, take_snapshot
+from trainer.step import SUMS, TrainStep
+from trainer.weights import is_seed
+from trainer.world import World, weights_digest
+
+logger = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """All ranks agreed to stop; the last checkpoint is of the step where they did."""
+
+
+@dataclass
+class Loop:
+    """Trains `state` to the end of its last epoch; every rank runs the same.
+
+    stop_asked: whether this process was asked to stop; all ranks then agree on the step at which they do.
+    on_step: called with the number of finished steps, before anything is decided about them.
+    """
+
+    config: JobConfig
+    world: World
+    step: TrainStep
+    evaluator: Evaluator
+    train: ShardSet
+    val: ShardSet
+    state: TrainingState
+    writer: BackgroundWriter
+    journal: Journal
+    stop_asked: Callable[[], bool] = lambda: False
+    on_step: Callable[[int], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        self.steps_per_epoch = steps_per_epoch(len(self.train), self.config.stage.global_batch)
+        self._selected = selected_pages(self.val, self.config)
+        self._offset = self.state.step
+        self._saved_at = time.monotonic()
+        self._saved_step = self.state.step if self.state.step else -1
+        self._rate = float("nan")
+        self._recent = (time.monotonic(), self.state.step)
+
+    @property
+    def epoch(self) -> int:
+        """Finished epochs."""
+        return len(self.state.history)
+
+    def run(self) -> None:
+        """Train until all epochs are finished.
+
+        Raises:
+            Stopped: somebody asked, and the state is saved.
+            UserError: a loss that is not finite, ranks that differ, or a checkpoint that cannot be written.
+        """
+        stage = self.config.stage
+        with TrainBatches(
+            self.train,
+            global_batch=stage.global_batch,
+            seed=self.config.seed,
+            rank=self.world.rank,
+            size=self.world.size,
+            start_step=self.state.step,
+            augment=stage.augment,
+        ) as batches:
+            while self.epoch < stage.epochs:
+                began = time.monotonic()
+                self.train_to((self.epoch + 1) * self.steps_per_epoch, batches)
+                self._finish_epoch(began)
+        self.writer.wait()
+
+    def train_to(self, target: int, batches: TrainBatches) -> None:
+        """Train until `target` steps are finished, within one epoch."""
+        while self.state.step < target:
+            batch = next(batches)
+            self._set_rate()
+            self.step(as_tensor(batch.images), as_tensor(batch.labels))
+            self.state.step += 1
+            self.on_step(self.state.step)
+            if self.journal.due():
+                self._tell("training")
+            if self._agreement_due() and self.state.step < target:
+                self._agree()
+
+    def _set_rate(self) -> None:
+        stage = self.config.stage
+        rate = learning_rate(
+            stage.optimizer,
+            self.state.plateau,
+            step=self.state.step,
+            steps_per_epoch=self.steps_per_epoch,
+            global_batch=stage.global_batch,
+        )
+        if rate != self._rate:
+            self.step.set_learning_rate(rate)
+            self._rate = rate
+
+    def _agreement_due(self) -> bool:
+        every = self.config.checkpoint.every_steps
+        by_steps = every is not None and self.state.step % every == 0
+        return by_steps or self.state.step % self.config.checkpoint.agree_steps == 0
+
+    def _agree(self) -> None:
+        """Within an epoch: all ranks look together for bad gradients, a wish to stop, a checkpoint that is due."""
+        self._check_finite()
+        plan = self.config.checkpoint
+        by_steps = plan.every_steps is not None and self.state.step % plan.every_steps == 0
+        late = plan.every_seconds is not None and time.monotonic() - self._saved_at >= plan.every_seconds
+        # Only rank 0's clock counts for saving; any rank may have been told to stop.
+        stop, save = self.world.any([self.stop_asked(), late and self.world.rank == 0], name="agree")
+        if save or by_steps or stop:
+            self._save()
+        if stop:
+            self.writer.wait()
+            raise Stopped(f"stopped at step {self.state.step}, saved")
+
+    def _check_finite(self) -> None:
+        first = int(self.step.first_bad.numpy())
+        if first:
+            raise UserError(
+                f"step {self._offset + first}: the gradients are not finite; lower the stage's learning_rate or set "
+                "optimizer.clip_norm; the last checkpoint holds no such weights"
+            )
+
+    def _save(self) -> None:
+        """Compare the ranks' weights, then hand a snapshot to rank 0's writer."""
+        self.world.check_equal(self.digest(), step=self.state.step)
+        sums = self.world.gather(self.step.read_sums().reshape(1, -1), name="sums")
+        if self.world.rank == 0:
+            best = self.state.best.step if self.state.best else None
+            self.writer.submit(take_snapshot(self.state, self.step, sums), best=best)
+        self._saved_at = time.monotonic()
+        logger.info("step %d: checkpoint", self.state.step)
+
+    def digest(self) -> str:
+        """Digest of the weights and statistics that all ranks must share."""
+        return weights_digest([v for v in self.step.classifier.model.variables if not is_seed(v)])
+
+    def _finish_epoch(self, began: float) -> None:
+        self._check_finite()
+        totals = dict(
+            zip(SUMS, self.world.gather(self.step.read_sums().reshape(1, -1), name="sums").sum(axis=0), strict=True)
+        )
+        self.step.write_sums(np.zeros(len(SUMS)))
+        seconds = time.monotonic() - began
+        self._tell("evaluating")
+        softmax, labels = self.evaluator.softmax(self.val)[self._selected], self.val.labels[self._selected]
+        row = {
+            "epoch": self.epoch + 1,
+            "step": self.state.step,
+            "train_loss": totals["loss"] / totals["pages"],
+            "train_accuracy": totals["correct"] / totals["pages"],
+            "val_loss": negative_log_likelihood(labels, softmax),
+            "val_accuracy": accuracy(labels, softmax),
+            "learning_rate": self._rate,
+            "seconds": seconds,
+            "pages_per_s": totals["pages"] / seconds,
+            "weights_digest": self.digest(),
+            "time": time.time(),
+        }
+        row = {key: value if isinstance(value, int | str) else float(value) for key, value in row.items()}
+        self.state.seconds += time.monotonic() - began
+        self.state.after_epoch(row, after_epoch(self.state.plateau, row["val_accuracy"], self.config.stage.plateau))
+        self._save()
+        self.journal.epoch(row)
+        logger.info("epoch %d of %d: %s", self.epoch, self.config.stage.epochs, row)
+        if self.epoch < self.config.stage.epochs and any(self.world.any([self.stop_asked()], name="stop")):
+            self.writer.wait()
+            raise Stopped(f"stopped after epoch {self.epoch}, saved")
+
+    def _tell(self, phase: str) -> None:
+        if not self.journal.due() and phase == "training":
+            return
+        sums = dict(zip(SUMS, self.step.read_sums(), strict=True))
+        pages = max(sums["pages"], 1.0)
+        then, step = self._recent
+        now = time.monotonic()
+        self._recent = (now, self.state.step)
+        rate = (self.state.step - step) * self.config.stage.global_batch / max(now - then, 1e-9)
+        self.journal.progress(
+            phase,
+            epoch=self.epoch + 1,
+            epochs=self.config.stage.epochs,
+            step=self.state.step,
+            steps=self.config.stage.epochs * self.steps_per_epoch,
+            steps_per_epoch=self.steps_per_epoch,
+            loss=float(sums["loss"] / pages),
+            accuracy=float(sums["correct"] / pages),
+            pages_per_s=rate,
+        )
+
+
+def selected_pages(val: ShardSet, config: JobConfig) -> np.ndarray:
+    """bool [validation pages]: which of them pick the best epoch.
+
+    Raises:
+        UserError: none do.
+    """
+    if config.selection_share is None:
+        return np.ones(len(val), np.bool_)
+    mask = selection_mask(val.ids, share=config.selection_share, seed=config.seed)
+    if not mask.any() or mask.all():
+        raise UserError(
+            f"stack.selection_share: {config.selection_share} of {len(val)} validation pages leaves none for picking "
+            "the best epoch or none for the stack; set stack.leak_free: false or give more validation pages"
+        )
+    return mask

@@ -1,0 +1,46 @@
+"""Learning rate: linear scaling, warm-up, and the plateau rule; all pure functions."""
+
+from dataclasses import dataclass
+
+from trainer.config import OptimizerConfig, PlateauConfig
+
+
+@dataclass(frozen=True)
+class PlateauState:
+    """What the plateau rule remembers between epochs; it is part of every checkpoint.
+
+    scale: product of the reductions so far; best: best validation accuracy; waited: epochs since.
+    """
+
+    scale: float = 1.0
+    best: float = float("-inf")
+    waited: int = 0
+
+
+def after_epoch(state: PlateauState, accuracy: float, config: PlateauConfig | None) -> PlateauState:
+    """The state after an epoch that reached `accuracy` on the validation set.
+
+    The rule is that of `keras.callbacks.ReduceLROnPlateau`: patience counts epochs without an improvement
+    greater than `min_delta`, and starts anew after each reduction.
+    """
+    if config is None:
+        return PlateauState(state.scale, max(state.best, accuracy), 0)
+    if accuracy > state.best + config.min_delta:
+        return PlateauState(state.scale, accuracy, 0)
+    waited = state.waited + 1
+    if waited >= config.patience:
+        return PlateauState(state.scale * config.factor, state.best, 0)
+    return PlateauState(state.scale, state.best, waited)
+
+
+def learning_rate(
+    config: OptimizerConfig, state: PlateauState, *, step: int, steps_per_epoch: int, global_batch: int
+) -> float:
+    """Learning rate of the step that follows `step` finished ones."""
+    rate = config.learning_rate * state.scale
+    if config.reference_batch is not None:
+        rate *= global_batch / config.reference_batch
+    warmup_steps = round(config.warmup_epochs * steps_per_epoch)
+    if step < warmup_steps:
+        rate *= (step + 1) / warmup_steps
+    return rate

@@ -1,0 +1,23 @@
+"""The leak-free split of the validation set: pages that pick the best epoch, pages that train the stack."""
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+
+def selection_mask(ids: Iterable[str], *, share: float, seed: int) -> npt.NDArray[np.bool_]:
+    """bool[n]: whether each page is of the `share` that picks the best epoch; the rest is the stack's.
+
+    Decided by a hash of the seed and the page id, so every job finds the same split on its own, in whatever
+    order it meets the pages, and a page keeps its side when others are added.
+    """
+    limit = round(share * 2**64)
+    return np.array([_hash(page_id, seed) < limit for page_id in ids], dtype=np.bool_)
+
+
+def _hash(page_id: str, seed: int) -> int:
+    """A number in [0, 2**64), as good as uniform."""
+    digest = hashlib.blake2b(f"{seed}:{page_id}".encode(), digest_size=8, person=b"val split").digest()
+    return int.from_bytes(digest, "big")

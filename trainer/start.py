@@ -1,0 +1,87 @@
+"""Where a job's weights come from, decided once: its own checkpoint, else a warm start, else fresh ones."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from data_tools.errors import UserError
+from data_tools.files import read_json
+from trainer.checkpoint import WEIGHTS, CheckpointFolder, Snapshot
+from trainer.config import JobPayload
+from trainer.journal import RESULT, job_folder
+from trainer.state import TrainingState, restore, seed_ranks
+from trainer.step import TrainStep
+from trainer.weights import SEED_STATE, is_seed, load_arrays, load_backbone, transfer
+from trainer.world import World
+
+logger = logging.getLogger(__name__)
+
+
+def begin(job: JobPayload, step: TrainStep, world: World, checkpoints: CheckpointFolder) -> TrainingState:
+    """The state to train from, the same on every rank.
+
+    Rank 0 reads files and the others are sent what it read, so that all ranks start from the same checkpoint
+    even where a shared file system shows them different ones.
+
+    Raises:
+        UserError: damaged checkpoints only, or weights that do not fit.
+    """
+    model = step.classifier.model
+    snapshot = checkpoints.newest() if world.rank == 0 else None
+    found = json.loads(world.broadcast_bytes(_header(snapshot), name="start"))
+    if found is None:
+        seed_ranks(model.variables, world)
+        start = _fresh_or_warm(job, step) if world.rank == 0 else {}
+        start = json.loads(world.broadcast_bytes(json.dumps(start).encode(), name="origin"))
+        world.broadcast([v for v in model.variables if not is_seed(v)])
+        logger.info("start: %s", start)
+        return TrainingState(start=start)
+    if snapshot is None:
+        # The values follow by broadcast below; here only the shape of the state is needed.
+        snapshot = Snapshot(
+            found["step"],
+            {v.path: v.numpy() for v in model.variables},
+            {v.path: v.numpy() for v in step.optimizer.variables},
+            found["state"],
+        )
+    for variable in (v for v in model.variables if is_seed(v)):
+        snapshot.weights[variable.path][1] = found["counters"][variable.path]
+    state = restore(snapshot, step, world)
+    world.broadcast([v for v in model.variables if not is_seed(v)])
+    world.broadcast(step.optimizer.variables)
+    logger.info("start: own checkpoint of step %d", state.step)
+    return state
+
+
+def _header(snapshot: Snapshot | None) -> bytes:
+    """What every rank must know of a checkpoint besides the weights."""
+    if snapshot is None:
+        return b"null"
+    seeds = {name: array for name, array in snapshot.weights.items() if name.endswith(SEED_STATE)}
+    counters = {name: int(array[1]) for name, array in seeds.items()}
+    return json.dumps({"step": snapshot.step, "state": snapshot.state, "counters": counters}).encode()
+
+
+def _fresh_or_warm(job: JobPayload, step: TrainStep) -> dict[str, Any]:
+    """Load the start weights on rank 0: those of an earlier job, of a file, or none."""
+    config = job.config
+    if config.start_job is not None:
+        source = job_folder(Path(job.run), config.start_job)
+        if not (source / RESULT).exists():
+            raise UserError(f"{config.name}: starts from {config.start_job}, which is not finished; train it first")
+        result = read_json(source / RESULT)
+        path = source / result["best_checkpoint"] / WEIGHTS
+        variables = step.classifier.model.variables
+        skipped = transfer(variables, load_arrays(path), fresh=config.stage.fresh, source=str(path))
+        return {
+            "kind": "warm_start",
+            "from": config.start_job,
+            "checkpoint": result["best_checkpoint"],
+            "digest": result["weights_digest"],
+            "fresh": skipped,
+        }
+    if config.weights_file is not None:
+        path = Path(config.weights_file)
+        return {"kind": "weights", "from": str(path), "digest": load_backbone(step.classifier.backbone, path)}
+    return {"kind": "fresh", "from": None, "digest": None}

@@ -1,0 +1,163 @@
+"""Weights as named arrays: saved without pickle, transferred strictly."""
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_tools.errors import UserError
+from data_tools.files import sha256
+
+SEED_STATE = "seed_generator_state"
+"""Last part of the path of a Keras random seed; such variables differ between ranks on purpose."""
+
+NAMES_SHOWN = 8
+IMPORT_SHAPE = (224, 224, 3)
+"""Any shape that all backbones take: weights do not depend on it."""
+
+
+def is_seed(variable: Any) -> bool:
+    """Whether a Keras variable is the state of a random generator."""
+    return str(variable.path).endswith(SEED_STATE)
+
+
+def named(variables: Sequence[Any]) -> dict[str, Any]:
+    """Keras variables by their path.
+
+    Raises:
+        ValueError: two variables share a path; they could not be told apart in a file.
+    """
+    result = {variable.path: variable for variable in variables}
+    if len(result) != len(variables):
+        raise ValueError("two variables share a name; weights cannot be saved by name")
+    return result
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name in the safetensors format; the same arrays give the same bytes.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    try:
+        save_file({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}, path)
+    except SafetensorError as error:  # its way to tell of a full disk
+        raise OSError(str(error)) from None
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Arrays by name from a safetensors file.
+
+    Raises:
+        UserError: the file is absent or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(path))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file of weights") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not readable as weights ({error})") from None
+
+
+def transfer(
+    variables: Sequence[Any], arrays: Mapping[str, np.ndarray], *, fresh: Sequence[str] = (), source: str = ""
+) -> list[str]:
+    """Assign `arrays` to the Keras variables of the same name; returns the names left as they were.
+
+    Seeds of random generators take no part: a warm start draws its own. Variables that match a pattern of
+    `fresh` stay as initialised; everything else must be on both sides with the same shape.
+
+    Raises:
+        UserError: a name on one side only, or another shape, that `fresh` does not announce.
+    """
+    ours = {name: variable for name, variable in named(variables).items() if not is_seed(variable)}
+    theirs = {name: array for name, array in arrays.items() if not name.endswith(SEED_STATE)}
+    skipped = [name for name in ours if any(fnmatch.fnmatch(name, pattern) for pattern in fresh)]
+    wanted = [name for name in ours if name not in skipped]
+    missing = [name for name in wanted if name not in theirs]
+    unused = [name for name in theirs if name not in ours]
+    unused = [name for name in unused if not any(fnmatch.fnmatch(name, pattern) for pattern in fresh)]
+    shapes = [
+        f"{name} {tuple(theirs[name].shape)} -> {tuple(ours[name].shape)}"
+        for name in wanted
+        if name in theirs and tuple(theirs[name].shape) != tuple(ours[name].shape)
+    ]
+    if missing or unused or shapes:
+        raise UserError(
+            f"{source or 'weights'}: do not fit this model; missing in the file: {_shown(missing)}; only in the file: "
+            f"{_shown(unused)}; other shape: {_shown(shapes)}; announce intended differences in the stage's `fresh`"
+        )
+    for name in wanted:
+        ours[name].assign(theirs[name])
+    return skipped
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return (", ".join(names[:NAMES_SHOWN]) + more) if names else "none"
+
+
+def load_backbone(backbone: Any, path: Path) -> str:
+    """Load a Keras weight file of the backbone (`.weights.h5`, or the `.h5` of `keras.applications`); its SHA-256.
+
+    Raises:
+        UserError: the file is absent, is not a weight file, or belongs to another network.
+    """
+    if not path.is_file():
+        raise UserError(f"model.weights: {path}: no such file")
+    if not path.name.endswith(".h5"):
+        raise UserError(f"model.weights: {path}: a Keras weight file is expected (.weights.h5 or .h5)")
+    try:
+        backbone.load_weights(path)
+    except (ValueError, KeyError, OSError, TypeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"model.weights: {path} does not fit {backbone.name}: {reason}") from None
+    return sha256(path)
+
+
+def import_weights(backbone: str, source: Path | None, path: Path) -> str:
+    """Bring start weights to `path` (`.weights.h5`): from a file, or Keras' ImageNet download where that is None.
+
+    Returns the SHA-256 of the file, or of what was written for the download.
+
+    Raises:
+        UserError: the download is not reachable (the text says how to give a file instead), or the file does not
+            fit the backbone.
+    """
+    import tensorflow as tf
+
+    from trainer.backbones import SMALL, build_backbone
+
+    # The driver only reads weights; the GPUs are the workers'.
+    tf.config.set_visible_devices([], "GPU")
+    if source is None and backbone == SMALL:
+        raise UserError(f"model.weights: there are no ImageNet weights for {SMALL}; set model.weights: none")
+    model = _downloaded(backbone) if source is None else build_backbone(backbone, IMPORT_SHAPE)
+    digest = None if source is None else load_backbone(model, source)
+    temporary = path.with_name(f".unfinished-{path.name}")
+    model.save_weights(temporary)
+    temporary.replace(path)
+    return digest or sha256(path)
+
+
+def _downloaded(backbone: str) -> Any:
+    from trainer.backbones import build_backbone
+
+    try:
+        return build_backbone(backbone, IMPORT_SHAPE, weights="imagenet")
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001 - Keras wraps whatever stopped its download in a bare Exception
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"model.weights: imagenet: Keras' download for {backbone} cannot be reached ({reason}); fetch the 'notop' "
+            "weight file elsewhere and set model.weights: PATH, or set model.weights: none to train from scratch"
+        ) from None
