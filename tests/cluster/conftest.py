@@ -1,0 +1,71 @@
+"""One Ray for all tests of this folder, with GPUs that it only believes in."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from cluster.config import ClusterConfig
+from cluster.job import Event, JobOutcome, JobSpec
+from cluster.ray_backend import RayBackend
+from cluster.scheduler import run_jobs
+
+GPUS = 4
+
+
+@pytest.fixture(scope="session")
+def own_ray() -> Iterator[RayBackend]:
+    """A Ray of our own; tests make backends of their own configuration on it."""
+    with RayBackend.connect(ClusterConfig(address="local", gpus=GPUS)) as backend:
+        yield backend
+
+
+@dataclass
+class Ran:
+    """Outcomes by job, and the events in the order in which they came."""
+
+    outcomes: dict[str, JobOutcome]
+    events: list[Event] = field(default_factory=list)
+
+    def of(self, job: str) -> list[str]:
+        """The events of one job."""
+        return [event.event for event in self.events if event.job == job]
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(own_ray: RayBackend) -> Iterator[Run]:
+    """Run jobs on cores, under a configuration; at the end nothing of them may be left."""
+
+    def run_them(jobs: Sequence[JobSpec], **settings: object) -> Ran:
+        config = ClusterConfig(**({"gpus": 0} | settings))  # type: ignore[arg-type]
+        events: list[Event] = []
+        backend = RayBackend(config, joined=None)
+        outcomes = run_jobs(jobs, backend=backend, retries=config.retries, on_event=events.append)
+        return Ran(outcomes, events)
+
+    yield run_them
+    check_all_given_back()
+
+
+def check_all_given_back() -> None:
+    """No actor, no placement group, no resource of a finished job is held."""
+    import ray
+    from ray.util.placement_group import placement_group_table
+
+    wait_until(lambda: ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"])
+    assert ray.available_resources().get("GPU") == GPUS
+    assert {group["state"] for group in placement_group_table().values()} <= {"REMOVED"}
+
+
+def wait_until(holds: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
+    """Wait for a condition that Ray brings about by itself, in the background."""
+    import threading
+    import time
+
+    until = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < until, "not within the time"
+        threading.Event().wait(0.1)

@@ -1,0 +1,73 @@
+"""Real Ray: what happens to a job, and to its neighbours, when a worker fails."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from cluster.job import JobSpec
+from tests.cluster.conftest import Run
+
+TARGETS = "tests.cluster.targets"
+
+
+def test_a_failing_job_leaves_the_others_alone_and_tells_why(run: Run, tmp_path: Path) -> None:
+    bad = JobSpec("bad", f"{TARGETS}:fails", {"how": "raise", "rank": 1}, workers=2, logs=str(tmp_path))
+    good = JobSpec("good", f"{TARGETS}:place", {"seconds": 4.0}, workers=2)
+    after = JobSpec("after", f"{TARGETS}:place", {}, needs=("bad",))
+    ran = run([bad, good, after], slots=4)
+    assert ran.outcomes["good"].state == "done"
+    assert ran.outcomes["good"].attempts == 1
+    assert ran.outcomes["after"].state == "skipped"
+    failed = ran.outcomes["bad"]
+    assert failed.state == "failed"
+    assert failed.error.startswith("rank 1 on ")
+    assert "ValueError: step 7 is bad" in failed.error.splitlines()[0]
+    assert 'raise ValueError("step 7 is bad")' in failed.error, "the worker's own traceback"
+    assert f"log: {tmp_path}/rank-1.txt" in failed.error
+    assert "rank 1 was here" in (tmp_path / "rank-1.txt").read_text()
+    # The same error once more is not chance.
+    assert failed.attempts == 2
+    assert failed.error.endswith("the same error twice")
+
+
+def test_a_user_error_is_one_line_and_is_not_retried(run: Run) -> None:
+    ran = run([JobSpec("bad", f"{TARGETS}:fails", {"how": "user", "rank": 0})], slots=2)
+    assert ran.outcomes["bad"].error == "labels/train.txt:3: not a page and a class"
+    assert ran.outcomes["bad"].attempts == 1
+
+
+def test_a_killed_worker_is_seen_at_once_and_the_job_started_again(run: Run, tmp_path: Path) -> None:
+    mark = tmp_path / "killed"
+    job = JobSpec("job", f"{TARGETS}:killed_once", {"rank": 1, "mark": str(mark)}, workers=2)
+    neighbour = JobSpec("neighbour", f"{TARGETS}:place", {"seconds": 8.0}, workers=1)
+    ran = run([job, neighbour], slots=3)
+    assert (ran.outcomes["job"].state, ran.outcomes["job"].value) == ("done", "finished")
+    assert ran.of("job") == ["started", "running", "retried", "started", "running", "done"]
+    retried = next(event for event in ran.events if event.event == "retried")
+    assert retried.time - float(mark.read_text()) < 10.0, "the fault fired, and was seen"
+    assert "rank 1 on " in retried.error
+    assert "died" in retried.error
+    assert ran.of("neighbour") == ["started", "running", "done"]
+
+
+@pytest.mark.parametrize(("how", "says"), [("kill", "died"), ("exit", "SystemExit: 3")])
+def test_a_job_is_given_up_after_the_failures_that_are_allowed(run: Run, how: str, says: str) -> None:
+    job = JobSpec("bad", f"{TARGETS}:fails", {"how": how, "rank": 0})
+    began = time.monotonic()
+    ran = run([job], slots=2, max_failures=0)
+    assert (ran.outcomes["bad"].state, ran.outcomes["bad"].attempts) == ("failed", 1)
+    assert says in ran.outcomes["bad"].error
+    assert time.monotonic() - began < 120.0, "the other rank, which sleeps, was not waited for"
+
+
+def test_a_target_that_is_not_there_fails_to_start(run: Run) -> None:
+    ran = run([JobSpec("bad", "tests.cluster.nothing:here", {})], slots=2)
+    assert "No module named 'tests.cluster.nothing'" in ran.outcomes["bad"].error
+    assert ran.outcomes["bad"].attempts == 2
+
+
+def test_workers_that_do_not_come_up_in_time(run: Run) -> None:
+    job = JobSpec("slow", "tests.cluster.slow_to_import:nothing", {})
+    ran = run([job], slots=2, start_timeout_s=2, max_start_failures=0)
+    assert "not up after 2 s" in ran.outcomes["slow"].error

@@ -1,0 +1,40 @@
+"""Groups on several hosts: where ranks go, and what happens when a host is gone."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `two_hosts.py` found; a program of its own, since a process knows only one Ray."""
+    root = Path(__file__).parents[2]
+    mark = tmp_path_factory.mktemp("two_hosts") / "mark"
+    command = [sys.executable, "-m", "tests.cluster.two_hosts", str(mark)]
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=280, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return dict(json.loads(ended.stdout.splitlines()[-1]))
+
+
+def test_a_host_is_a_raylet(found: dict[str, Any]) -> None:
+    (first, slots), (second, other_slots) = found["hosts"]
+    assert second == f"{first}-2", "two hosts of one name are told apart"
+    assert slots == other_slots == 2
+
+
+def test_groups_lie_on_one_host_and_a_larger_one_straddles(found: dict[str, Any]) -> None:
+    first, second = (name for name, _ in found["hosts"])
+    placed = found["placed"]
+    assert {name: job["state"] for name, job in placed.items()} == dict.fromkeys(placed, "done")
+    assert [job["hosts"] for job in placed.values()] == [{first: 2}, {second: 2}, {first: 2, second: 2}]
+
+
+def test_a_job_moves_off_a_lost_host_and_its_neighbour_does_not_notice(found: dict[str, Any]) -> None:
+    first = found["hosts"][0][0]
+    hit, stays = found["lost"]["hit"], found["lost"]["stays"]
+    assert (hit["state"], hit["attempts"], hit["hosts"]) == ("done", 2, {first: 2}), hit["error"]
+    assert (stays["state"], stays["attempts"]) == ("done", 1)

@@ -1,0 +1,35 @@
+"""Real Ray, real Horovod: worlds side by side, each on its own slots."""
+
+from itertools import combinations
+from pathlib import Path
+
+from cluster.job import JobSpec
+from tests.cluster.conftest import GPUS, Run
+
+REGIONS = ("top", "bottom", "left", "right")
+
+
+def jobs(target: str, **payload: object) -> list[JobSpec]:
+    return [JobSpec(name, f"tests.cluster.targets:{target}", dict(payload)) for name in REGIONS]
+
+
+def test_four_worlds_of_two_at_the_same_time(run: Run, tmp_path: Path) -> None:
+    ran = run(jobs("world", meet=str(tmp_path), expect=8), slots=8)
+    for name in REGIONS:
+        outcome = ran.outcomes[name]
+        assert outcome.state == "done", outcome.error
+        assert (outcome.value["size"], outcome.value["sum"]) == (2, 3)
+        assert ran.of(name) == ["started", "running", "done"]
+    for one, other in combinations(ran.outcomes.values(), 2):
+        assert set(one.group.slots).isdisjoint(other.group.slots)
+        assert max(one.started, other.started) < min(one.ended, other.ended)
+
+
+def test_each_world_has_its_own_gpus(run: Run, tmp_path: Path) -> None:
+    pairs = jobs("place", meet=str(tmp_path), expect=4)[:2]
+    ran = run(pairs, gpus=None)
+    devices = [outcome.value["environment"]["CUDA_VISIBLE_DEVICES"].split(",") for outcome in ran.outcomes.values()]
+    assert [len(each) for each in devices] == [2, 2]
+    assert len({device for each in devices for device in each}) == GPUS
+    running = [event.record()["workers"] for event in ran.events if event.event == "running"]
+    assert [[worker["rank"] for worker in workers] for workers in running] == [[0, 1], [0, 1]]
