@@ -1,0 +1,1 @@
+"""What a person starts: the command line, the recipe as a plan, the run folder, the report."""

@@ -1,0 +1,69 @@
+"""What all commands share: options, one line to the person, and errors as one line with an exit status."""
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Callable
+
+from rich.console import Console
+
+from data_tools.errors import UserError
+
+USER_ERROR = 2
+PLAIN_WIDTH = 120
+INTERRUPTED = 130
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """`--config` and `--set`, the same in every command."""
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE|PRESET",
+        help="YAML file, or the name of a preset: demo, rvl_cdip, das2018",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="one setting on top of the file, as stages.regions.epochs=3; may be repeated",
+    )
+
+
+def tables() -> Console:
+    """Where tables are printed: as wide as the terminal, and wide enough where there is none (a log, a pipe)."""
+    return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+
+
+def say(line: str) -> None:
+    """One line to the person at the terminal."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def interrupt_on_sigterm() -> None:
+    """Let SIGTERM end a command as Ctrl-C does: jobs are stopped, the status says so. Ray sets its own handler."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run a command; a UserError becomes one line on stderr and status 2, Ctrl-C or SIGTERM status 130."""
+    # The level stands on the handler: a job's log wants more than a terminal does.
+    terminal = logging.StreamHandler()
+    terminal.setLevel(logging.WARNING)
+    logging.basicConfig(format="%(levelname)s %(message)s", handlers=[terminal])
+    interrupt_on_sigterm()
+    try:
+        return command()
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return USER_ERROR
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; run the same command again to go on\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has gone; that is no error of ours.
+        sys.stderr.close()
+        return 0

@@ -1,0 +1,44 @@
+"""HTML pages from the templates: everything escaped, styles inside, nothing loaded from anywhere."""
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+from launch.status import duration, group_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page(template: str, **values: Any) -> str:
+    """The HTML page that `template` makes of `values`; inline SVG goes through the `svg` filter."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        pct=percent, digest=short_digest, duration=duration, group=group_text, svg=Markup, moment=moment
+    )
+    return environment.get_template(template).render(**values)
+
+
+def percent(share: float | None, decimals: int = 1) -> str:
+    """A share as percent, or a dash."""
+    return "–" if share is None else f"{share:.{decimals}%}"
+
+
+def short_digest(digest: str | None) -> str:
+    """The first characters of a digest, enough to compare by eye."""
+    return "–" if not digest else digest[:12]
+
+
+def moment(value: Any) -> str:
+    """Unix seconds as local date and time; text as it is."""
+    if isinstance(value, int | float):
+        return datetime.datetime.fromtimestamp(value).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    return str(value or "–")

@@ -1,0 +1,124 @@
+"""What must be there before any job starts: shards that fit the configuration, and start weights."""
+
+from dataclasses import astuple
+from pathlib import Path
+
+from data_tools.convert import convert
+from data_tools.data_set import SPLITS
+from data_tools.errors import UserError
+from data_tools.files import read_json, write_json
+from data_tools.manifest import MANIFEST, Manifest, check, read_manifest
+from launch.config import HOLISTIC, Config
+from launch.console import say
+from launch.progress import page_progress
+from trainer.model import Geometry
+
+WEIGHTS_FILE = "weights/start.weights.h5"
+"""Start weights, copied into the run folder, so that a run can go on without the place that they came from."""
+ODDITIES_SHOWN = 5
+NO_WEIGHTS = "none"
+IMAGENET = "imagenet"
+
+
+def ensure_shards(config: Config) -> None:
+    """Convert what is missing, then check that the shards are those that the configuration speaks of.
+
+    Where the pages themselves are not on this machine, shards that are complete are enough.
+
+    Raises:
+        UserError: pages or labels that cannot be used, or shards of another geometry.
+    """
+    folders = [set_folder(config, split, region) for split in SPLITS for region in config.boxes]
+    complete = all((folder / MANIFEST).exists() for folder in folders)
+    if not complete or Path(config.data.root).exists():
+        with page_progress("converting") as progress:
+            summary = convert(config.data, config.shards, regions=config.boxes, seed=config.seed, progress=progress)
+        if summary.written:
+            say(
+                f"{summary.folder}: {summary.pages} pages to {len(summary.written)} shard sets "
+                f"in {summary.seconds:.0f} s, "
+                f"{summary.rejected} pages set aside"
+            )
+        for oddity in summary.oddities[:ODDITIES_SHOWN]:
+            say(f"note: {oddity.split}: {oddity.page_id or ''} {oddity.detail}".replace("  ", " "))
+        if len(summary.oddities) > ODDITIES_SHOWN:
+            say(f"note: and {len(summary.oddities) - ODDITIES_SHOWN} more oddities of the labels")
+    check_shards(config)
+
+
+def set_folder(config: Config, split: str, region: str) -> Path:
+    """Folder of one shard set."""
+    return Path(config.shards.folder) / split / region
+
+
+def verify_shards(config: Config, *, deep: bool) -> int:
+    """Check every shard set against its manifest and tell each problem; returns 0, or 1 where there is one."""
+    problems = 0
+    for split in SPLITS:
+        for region in config.boxes:
+            folder = set_folder(config, split, region)
+            found = check(folder, deep=deep)
+            problems += len(found)
+            for problem in found:
+                say(problem)
+    say(f"{config.shards.folder}: {problems or 'no'} problem{'' if problems == 1 else 's'}")
+    return 1 if problems else 0
+
+
+def check_shards(config: Config) -> None:
+    """Compare every shard set's manifest with the configuration.
+
+    Raises:
+        UserError: a set is missing, or differs in size, box or channels; the text says how to mend it.
+    """
+    for split in SPLITS:
+        for region in config.boxes:
+            folder = set_folder(config, split, region)
+            check_manifest(read_manifest(folder), config, folder)
+    first = read_manifest(set_folder(config, "train", HOLISTIC))
+    for stage in config.stages.values():
+        _ = Geometry(first.height, first.width, first.channels, stage.image_px).reduction
+
+
+def check_manifest(manifest: Manifest, config: Config, folder: Path) -> None:
+    """Compare one manifest with the configuration.
+
+    Raises:
+        UserError: they differ; the text names the field, both values, and what to do.
+    """
+    shards = config.shards
+    expected = {
+        "height": shards.height,
+        "width": shards.width,
+        "channels": 3 if shards.color else 1,
+        "box": astuple(config.boxes[manifest.region]),
+    }
+    for name, value in expected.items():
+        found = getattr(manifest, name)
+        if found != value:
+            raise UserError(
+                f"{folder}: these shards were made with {name} {found}, the configuration says {value}; set "
+                "shards.folder to a new folder and convert again, or change the configuration"
+            )
+
+
+def ensure_weights(config: Config, folder: Path) -> str | None:
+    """The local file of the backbone's start weights, fetched and checked once a run; None from scratch.
+
+    Raises:
+        UserError: the download cannot be reached, or the given file does not fit the backbone.
+    """
+    source = config.model.weights
+    if source == NO_WEIGHTS:
+        return None
+    path = folder / WEIGHTS_FILE
+    note = path.with_name("start.json")
+    if path.exists() and note.exists() and read_json(note)["source"] == source:
+        return str(path)
+    say(f"start weights: {source}")
+    from trainer.weights import import_weights
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = import_weights(config.model.backbone, None if source == IMAGENET else Path(source), path)
+    write_json(note, {"source": source, "backbone": config.model.backbone, "sha256": digest})
+    return str(path)

@@ -1,0 +1,115 @@
+"""The run folder: opened once per command, begun or gone on with, never by two drivers at a time."""
+
+import contextlib
+import fcntl
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data_tools import __version__
+from data_tools.config import differences, read_yaml
+from data_tools.errors import UserError
+from data_tools.files import append_line, write_atomically, write_json
+from launch.config import Config, resolved
+from launch.stages import STACK, Recipe
+from trainer.journal import RESULT, job_folder
+
+CONFIG = "config.yaml"
+RUN = "run.json"
+EVENTS = "events.jsonl"
+LOCK = "driver.lock"
+
+PLACES = (
+    ("cluster",),
+    ("checkpoint",),
+    ("run",),
+    ("data", "root"),
+    ("shards", "folder"),
+    ("shards", "workers"),
+    ("shards", "page_timeout_s"),
+)
+"""Settings that say where and how safely a run is made; they may change between two calls of the same run."""
+
+
+def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a resolved configuration that decides a run's results."""
+    result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()}
+    for *parents, last in PLACES:
+        place: Any = result
+        for parent in parents:
+            place = place.get(parent, {})
+        place.pop(last, None)
+    return result
+
+
+def open_run(config: Config) -> Path:
+    """The run's folder, begun with this configuration or found begun with the same one.
+
+    Raises:
+        UserError: it was begun with another configuration (the fields are named), or cannot be written.
+    """
+    folder = Path(config.run.folder)
+    mapping = resolved(config)
+    path = folder / CONFIG
+    if path.exists():
+        changed = differences(deciding(read_yaml(path)), deciding(mapping))
+        if changed:
+            raise UserError(
+                f"{folder}: this run was begun with another configuration: {'; '.join(changed)}; set run.folder to a "
+                "new folder, or take the change back"
+            )
+    try:
+        write_atomically(path, yaml.safe_dump(mapping, sort_keys=False))
+        if not (folder / RUN).exists():
+            write_json(folder / RUN, {"created": time.time(), "command": sys.argv, "versions": versions()})
+    except OSError as error:
+        raise UserError(f"{folder}: the run folder cannot be written ({error.strerror}); set run.folder") from None
+    return folder
+
+
+@contextlib.contextmanager
+def sole_driver(folder: Path) -> Iterator[None]:
+    """Hold the run for this process; the kernel lets go of it when the process ends, however it ends.
+
+    Raises:
+        UserError: another driver holds it; the text names its host and process.
+    """
+    path = folder / LOCK
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            owner = file.read().strip() or "another process"
+            raise UserError(f"{folder}: {owner} is driving this run; wait for it, or stop it first") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+def record_event(folder: Path, record: Mapping[str, Any]) -> None:
+    """Append one event to the run's record."""
+    append_line(folder / EVENTS, dict(record))
+
+
+def unfinished(folder: Path, recipe: Recipe) -> list[str]:
+    """Names of the jobs (the stack among them) that have no result yet, in order."""
+    names = [*(job.name for job in recipe.jobs), STACK]
+    return [name for name in names if not (job_folder(folder, name) / RESULT).exists()]
+
+
+def versions() -> dict[str, str]:
+    """Versions of the project and of what a run depends on, without importing any of it."""
+    found = {"python": sys.version.split()[0], "regionstack": __version__}
+    for name in ("tensorflow", "keras", "horovod", "ray", "numpy", "opencv-python-headless"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

@@ -1,0 +1,150 @@
+"""The recipe as a plan: stages of the configuration to jobs that need each other; nothing is run here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from data_tools.errors import UserError
+from launch.config import HOLISTIC, Config
+from trainer.config import EACH_REGION, START_FROM_WEIGHTS, JobConfig, StageConfig
+
+STACK = "stack"
+"""Name of the last job."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The training jobs in an order in which each stands after the one that it starts from.
+
+    members: the jobs whose softmax outputs the stack takes, in its order: the last whole-page one, then the
+    regions.
+    """
+
+    jobs: tuple[JobConfig, ...]
+    members: tuple[str, ...]
+
+    def job(self, name: str) -> JobConfig:
+        """The job of that name.
+
+        Raises:
+            UserError: there is none.
+        """
+        for job in self.jobs:
+            if job.name == name:
+                return job
+        known = ", ".join(job.name for job in self.jobs)
+        raise UserError(f"{name}: no such job in this configuration; its jobs: {known}")
+
+    def of_stage(self, stage: str, region: str | None) -> JobConfig:
+        """The job of a stage, and of one of its regions where the stage is for each.
+
+        Raises:
+            UserError: an unknown stage or region, or a region missing where it is needed.
+        """
+        found = [job for job in self.jobs if stage in (job.stage_name, job.name) and region in (None, job.region)]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            stages = ", ".join(dict.fromkeys(job.stage_name for job in self.jobs))
+            raise UserError(
+                f"--stage {stage}{f' --region {region}' if region else ''}: no such stage; stages: {stages}"
+            )
+        raise UserError(
+            f"--stage {stage}: is one job per region; add --region {' or '.join(job.region for job in found)}"
+        )
+
+
+def plan_recipe(config: Config, *, weights_file: str | None = None) -> Recipe:
+    """Turn the stages into jobs: one a stage, or one a region for stages with `region: each`.
+
+    weights_file: the local file that `model.weights` stands for; None where training starts from scratch.
+
+    Raises:
+        UserError: a stage starts from one that does not exist or comes later, reads an unknown region, or two
+            jobs share a name.
+    """
+    boxes = config.boxes
+    regions = [name for name in boxes if name != HOLISTIC]
+    order = _in_order(config.stages)
+    each = [name for name in order if config.stages[name].region == EACH_REGION]
+    names: dict[str, dict[str, str]] = {}
+    jobs: list[JobConfig] = []
+    for stage_name in order:
+        stage = config.stages[stage_name]
+        where = f"stages.{stage_name}"
+        if stage.region == EACH_REGION:
+            # Only the last such stage's jobs carry the plain names of the regions.
+            last = stage_name == each[-1]
+            own = {region: region if last else f"{stage_name}_{region}" for region in regions}
+        elif stage.region in boxes:
+            own = {stage.region: stage_name}
+        else:
+            known = ", ".join([*boxes, EACH_REGION])
+            raise UserError(f"{where}.region: {stage.region} is not a region; known: {known}")
+        for region, name in own.items():
+            start_job = _start_job(stage.start, region, names, where)
+            jobs.append(_job(config, stage_name, region, name=name, start_job=start_job, weights_file=weights_file))
+        names[stage_name] = own
+    _check_names([job.name for job in jobs])
+    return Recipe(tuple(jobs), _members(config, names))
+
+
+def _job(
+    config: Config, stage_name: str, region: str, *, name: str, start_job: str | None, weights_file: str | None
+) -> JobConfig:
+    return JobConfig(
+        name=name,
+        stage_name=stage_name,
+        region=region,
+        shards=config.shards.folder,
+        seed=config.seed,
+        stage=config.stages[stage_name],
+        model=config.model,
+        training=config.training,
+        checkpoint=config.checkpoint,
+        start_job=start_job,
+        weights_file=weights_file if start_job is None else None,
+        selection_share=config.stack.selection_share if config.stack.leak_free else None,
+    )
+
+
+def _in_order(stages: Mapping[str, StageConfig]) -> list[str]:
+    """Names of the stages, each after the one that it starts from, else as they stand in the file.
+
+    Raises:
+        UserError: a stage starts from one that does not exist, or stages start from each other.
+    """
+    order: list[str] = []
+    while len(order) < len(stages):
+        ready = [n for n, s in stages.items() if n not in order and s.start in (START_FROM_WEIGHTS, *order)]
+        if not ready:
+            stuck = next(name for name in stages if name not in order)
+            known = ", ".join([START_FROM_WEIGHTS, *(name for name in stages if name != stuck)])
+            problem = "starts from itself in the end" if stages[stuck].start in stages else "is no stage"
+            raise UserError(f"stages.{stuck}.start: {stages[stuck].start} {problem}; possible here: {known}")
+        order.append(ready[0])
+    return order
+
+
+def _start_job(start: str, region: str, names: Mapping[str, Mapping[str, str]], where: str) -> str | None:
+    if start == START_FROM_WEIGHTS:
+        return None
+    earlier = names[start]
+    if region in earlier:
+        return earlier[region]
+    if len(earlier) == 1:
+        return next(iter(earlier.values()))
+    raise UserError(f"{where}.start: {start} has no model of {region}")
+
+
+def _check_names(names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1 or name == STACK:
+            raise UserError(f"stages: {name} would be the name of two jobs; rename the stage or the region")
+
+
+def _members(config: Config, names: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+    """The last model of each region, the whole page first."""
+    last: dict[str, str] = {}
+    for own in names.values():
+        last |= own
+    return tuple(last[region] for region in config.boxes if region in last)

@@ -1,0 +1,250 @@
+"""The state of a run and its jobs, from the run folder alone: while it runs, after it died, or copied."""
+
+import datetime
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from launch.record import JobRecord, RunRecord, read_run
+
+State = Literal["done", "running", "waiting", "failed", "stopped", "skipped"]
+
+SILENT_AFTER_S = 60.0
+"""A training job rewrites its progress about once a second; a minute without is no ordinary delay."""
+
+SILENT_BETWEEN_S = 300.0
+"""A job that starts (imports, meets its peers, traces its graph) or evaluates writes nothing for longer."""
+
+COLOURS: dict[str, str] = {
+    "done": "green",
+    "running": "cyan",
+    "waiting": "dim",
+    "failed": "bold red",
+    "stopped": "yellow",
+    "skipped": "yellow",
+}
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """One job at one moment; `silent_s` is the age of its last sign of life (None: it has given none).
+
+    accuracy: on the test pages where they were scored, else the last epoch's on the validation pages, else that of
+    training so far; accuracy_on says which ("test", "val", "train").
+    """
+
+    name: str
+    state: State
+    group: Mapping[str, int]
+    phase: str | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    step: int | None = None
+    steps: int | None = None
+    accuracy: float | None = None
+    accuracy_on: str | None = None
+    last_checkpoint: str | None = None
+    attempts: int = 0
+    last_sign_of_life: float | None = None
+    silent_s: float | None = None
+    silent: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """The run at one moment: its state and its jobs in the order of the recipe."""
+
+    run: Path
+    state: State
+    jobs: tuple[JobStatus, ...]
+    now: float
+    problems: tuple[str, ...] = ()
+
+
+def read_status(run: Path, *, now: float | None = None) -> RunStatus:
+    """The state of the run in folder `run` at `now` (unix seconds; None: the clock's time).
+
+    Raises:
+        UserError: `run` is not a run folder.
+    """
+    return status_of(read_run(run), now=time.time() if now is None else now)
+
+
+def status_of(record: RunRecord, *, now: float) -> RunStatus:
+    """The state of a run that was read already."""
+    jobs = tuple(read_job_status(job, now=now) for job in record.jobs.values())
+    return RunStatus(record.folder, _run_state(jobs), jobs, now, record.problems)
+
+
+def read_job_status(job: JobRecord, *, now: float) -> JobStatus:
+    """The state of one job. A result outweighs the driver's last event, and that the job's own files."""
+    state = _job_state(job, now)
+    alive, progress, result = job.last_sign_of_life, job.progress, job.result
+    silent_s = max(0.0, now - alive) if alive is not None else None
+    limit = SILENT_AFTER_S if progress.get("phase") == "training" else SILENT_BETWEEN_S
+    split, accuracy = _accuracy(job)
+    return JobStatus(
+        name=job.name,
+        state=state,
+        group=job.attempts[-1].group if job.attempts else {},
+        phase=str(progress["phase"]) if "phase" in progress else None,
+        epoch=_whole(result.get("epochs", progress.get("epoch"))),
+        epochs=_whole(progress.get("epochs", result.get("epochs"))),
+        step=_whole(progress.get("step", job.epochs[-1].get("step") if job.epochs else None)),
+        steps=_whole(progress.get("steps")),
+        accuracy=accuracy,
+        accuracy_on=split,
+        last_checkpoint=job.last_checkpoint(),
+        attempts=len(job.attempts) or _whole(progress.get("attempt")) or 0,
+        last_sign_of_life=alive,
+        silent_s=silent_s,
+        silent=state == "running" and (silent_s is None or silent_s > limit),
+        error=_error(job, state),
+    )
+
+
+def _accuracy(job: JobRecord) -> tuple[str | None, float | None]:
+    training = job.progress.get("accuracy") if job.progress.get("phase") == "training" else None
+    last = job.epochs[-1] if job.epochs else {}
+    found = {
+        "test": job.result.get("test_accuracy"),
+        "val": job.result.get("val_accuracy", last.get("val_accuracy")),
+        "train": training,
+    }
+    return next(((split, float(a)) for split, a in found.items() if isinstance(a, int | float)), (None, None))
+
+
+def _job_state(job: JobRecord, now: float) -> State:
+    if job.result:
+        return "done"
+    if job.last_event == "skipped":
+        return "skipped"
+    if job.last_event == "retried" or (job.last_event is None and job.attempts):
+        return "waiting"
+    if job.attempts:
+        ended: dict[str, State] = {"failed": "failed", "running": "running"}
+        return ended.get(job.attempts[-1].outcome, "stopped")
+    if not job.progress and not job.epochs:
+        return "waiting"
+    # No driver wrote events: a stage started by hand. Its own files tell whether it still goes on.
+    alive = job.last_sign_of_life
+    return "running" if alive is not None and now - alive <= SILENT_BETWEEN_S else "stopped"
+
+
+def _run_state(jobs: tuple[JobStatus, ...]) -> State:
+    states = [job.state for job in jobs]
+    if "running" in states:
+        return "running"
+    if "failed" in states or "skipped" in states:
+        return "failed"
+    if states and all(state == "done" for state in states):
+        return "done"
+    if "stopped" in states:
+        return "stopped"
+    youngest = min((job.silent_s for job in jobs if job.silent_s is not None), default=None)
+    if "done" not in states:
+        return "waiting"
+    # Between two jobs nothing runs for a moment; for longer, the driver must be gone.
+    return "running" if youngest is not None and youngest <= SILENT_AFTER_S else "stopped"
+
+
+def _error(job: JobRecord, state: State) -> str | None:
+    """The line that says what went wrong: the first of a failure's text, the last of a bare traceback."""
+    if state not in ("failed", "skipped", "waiting") or not job.error:
+        return None
+    lines = [line.strip() for line in job.error.splitlines() if line.strip()]
+    return (lines[-1] if lines[0].startswith("Traceback ") else lines[0]) if lines else None
+
+
+def print_status(status: RunStatus, console: Console | None = None) -> None:
+    """The run's state as a table on a terminal."""
+    console = console or Console()
+    running = [job for job in status.jobs if job.state == "running"]
+    silent = bool(running) and all(job.silent for job in running)
+    word = "[bold yellow]no sign of life[/]" if silent else f"[{COLOURS[status.state]}]{status.state}[/]"
+    title = f"[bold]{escape(str(status.run))}[/]: {word}"
+    table = Table(title=title, title_justify="left", header_style="bold", expand=False)
+    for heading in ("job", "state", "group"):
+        table.add_column(heading)
+    for heading in ("epoch", "step", "accuracy"):
+        table.add_column(heading, justify="right")
+    table.add_column("last checkpoint")
+    table.add_column("attempts", justify="right")
+    table.add_column("sign of life")
+    for job in status.jobs:
+        table.add_row(*_row(job, status.now))
+    console.print(table)
+    for job in status.jobs:
+        if job.error:
+            console.print(f"[bold red]{escape(job.name)}[/]: {escape(job.error)}", highlight=False)
+    for problem in status.problems:
+        console.print(f"[yellow]{escape(problem)}[/]", highlight=False)
+
+
+def _row(job: JobStatus, now: float) -> list[str]:
+    phase = f" ({job.phase})" if job.state == "running" and job.phase not in (None, "training", "done") else ""
+    state = f"[{COLOURS[job.state]}]{job.state}{phase}[/]"
+    if job.silent:
+        state = "[bold yellow]silent[/]"
+    return [
+        escape(job.name),
+        state,
+        escape(group_text(job.group)) or "–",
+        _of(job.epoch, job.epochs),
+        _of(job.step, job.steps),
+        "–" if job.accuracy is None else f"{job.accuracy_on} {job.accuracy:.1%}",
+        escape(job.last_checkpoint or "–"),
+        str(job.attempts) if job.attempts else "–",
+        _life(job, now),
+    ]
+
+
+def _life(job: JobStatus, now: float) -> str:
+    if job.silent_s is None:
+        return "–"
+    if job.silent and job.last_sign_of_life is not None:
+        since = f"{clock(job.last_sign_of_life, now)} ({duration(job.silent_s)})"
+        return f"[bold yellow]no sign of life since {since}[/]"
+    if job.state == "running":
+        return f"{job.silent_s:.0f} s ago"
+    return f"{duration(job.silent_s)} ago"
+
+
+def group_text(group: Mapping[str, Any]) -> str:
+    """A group of slots in words: `node1 ×2, node2 ×2`."""
+    return ", ".join(f"{host} ×{count}" for host, count in group.items())
+
+
+def duration(seconds: float) -> str:
+    """A length of time with its two leading units: `42 s`, `3 min 05 s`, `2 h 10 min`, `3 d 4 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def clock(moment: float, now: float) -> str:
+    """Local time of day of `moment`, with its date where that is not the date of `now`."""
+    then, today = datetime.datetime.fromtimestamp(moment), datetime.datetime.fromtimestamp(now)
+    return then.strftime("%H:%M:%S" if then.date() == today.date() else "%Y-%m-%d %H:%M:%S")
+
+
+def _of(part: int | None, whole: int | None) -> str:
+    if part is None:
+        return "–"
+    return f"{part}/{whole}" if whole is not None else str(part)
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if isinstance(value, int | float) else None

@@ -1,0 +1,91 @@
+"""One stage of one model on one host, without Ray.
+
+    horovodrun -np 2 python launch/train.py --config my.yaml --stage holistic_128
+    horovodrun -np 2 python launch/train.py --config my.yaml --stage regions --region top
+
+Writes to the same run folder as train_all.py, which takes up what is done here, and the other way round.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+if __name__ == "__main__":
+    # Run as a file, this folder stands first on the path and hides modules of the standard library (html). What
+    # `ray submit` runs is a copy without its neighbours; the project is installed there.
+    _root = Path(__file__).resolve().parent.parent
+    sys.path[:1] = [str(_root)] if (_root / "launch").is_dir() else []
+
+from launch.config import Config, load_config
+from launch.console import add_config_options, guarded, say
+from launch.prepare import WEIGHTS_FILE, check_shards, ensure_weights
+from launch.run import open_run
+from launch.stages import plan_recipe
+from launch.train_all import payload
+from trainer.stop import STOPPED
+from trainer.world import LOST_PEER
+
+LOST = 76
+"""Exit status of a rank that ended because another one did (EX_PROTOCOL of sysexits.h)."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of every rank; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="train.py",
+        description="Train one stage of one model, as one rank of a horovodrun world (or alone).",
+        epilog=f"examples:\n{(__doc__ or '').split(chr(10) * 2)[1]}",
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    add_config_options(parser)
+    parser.add_argument("--stage", required=True, help="name of a stage in the configuration")
+    parser.add_argument("--region", help="region, for a stage that trains one model for each")
+    options = parser.parse_args(arguments)
+    return guarded(lambda: train(load_config(options.config, options.set), options.stage, options.region))
+
+
+def train(config: Config, stage: str, region: str | None) -> int:
+    """Train one job in this process' world; returns 0, or `STOPPED` where somebody asked it to stop.
+
+    Raises:
+        UserError: anything that the user can mend.
+    """
+    from trainer.job import run
+    from trainer.loop import Stopped
+
+    plan_recipe(config).of_stage(stage, region)
+    rank = int(os.environ.get("HOROVOD_RANK", "0"))
+    folder = Path(config.run.folder).absolute()
+    if rank == 0:
+        # The first rank alone prepares the folder; the others only need the names in it.
+        open_run(config)
+        ensure_weights(config, folder)
+    check_shards(config)
+    weights = None if config.model.weights == "none" else str(folder / WEIGHTS_FILE)
+    job = replace(
+        plan_recipe(config, weights_file=weights).of_stage(stage, region),
+        shards=str(Path(config.shards.folder).absolute()),
+    )
+    try:
+        result = run(payload(job, folder))
+    except Stopped as stopped:
+        if rank == 0:
+            sys.stderr.write(f"{job.name}: {stopped}; run the same command again to go on\n")
+        return STOPPED
+    except Exception as error:
+        if not any(sign in f"{type(error).__name__}: {error}" for sign in LOST_PEER):
+            raise
+        sys.stderr.write(f"rank {rank}: another rank ended; its own error tells why; run the same command to go on\n")
+        return LOST
+    if rank == 0:
+        say(
+            f"{job.name}: validation accuracy {result['val_accuracy']:.4f}, test accuracy {result['test_accuracy']:.4f}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""The whole recipe: pages to shards, holistic stages, all regions at once, stack, report.
+
+    python launch/train_all.py --config demo
+    ray submit cluster.yaml launch/train_all.py -- --config my.yaml
+
+The same command again goes on where it stopped, or says that all is done.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    # Run as a file, this folder stands first on the path and hides modules of the standard library (html). What
+    # `ray submit` runs is a copy without its neighbours; the project is installed there.
+    _root = Path(__file__).resolve().parent.parent
+    sys.path[:1] = [str(_root)] if (_root / "launch").is_dir() else []
+
+from cluster.job import Event, JobOutcome, JobSpec
+from cluster.plan import plan_jobs
+from cluster.scheduler import run_jobs
+from data_tools.config import to_mapping
+from data_tools.errors import UserError
+from launch.config import Config, load_config
+from launch.console import add_config_options, guarded, interrupt_on_sigterm, say, tables
+from launch.prepare import ensure_shards, ensure_weights
+from launch.progress import RunProgress
+from launch.report import print_summary, write_report
+from launch.run import open_run, record_event, sole_driver, unfinished
+from launch.stages import STACK, Recipe, plan_recipe
+from trainer.config import JobConfig, JobPayload
+from trainer.stack_config import StackConfig
+
+logger = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="train_all.py",
+        description="Train the whole recipe and write its report.",
+        epilog="The same command again goes on where it stopped.",
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    add_config_options(parser)
+    options = parser.parse_args(arguments)
+    return guarded(lambda: train_all(load_config(options.config, options.set)))
+
+
+def train_all(config: Config) -> int:
+    """Bring the run of `config` to its end; returns 0.
+
+    Raises:
+        UserError: anything that the user can mend, a failed job among it (the others have finished then).
+    """
+    plan_recipe(config)  # a recipe that cannot be planned is refused before anything is written
+    folder = open_run(config).absolute()
+    with sole_driver(folder):
+        recipe = plan_recipe(config, weights_file=ensure_weights(config, folder))
+        left = unfinished(folder, recipe)
+        if left:
+            ensure_shards(config)
+            _run_jobs(config, folder, recipe, left)
+        else:
+            say(f"{folder}: all jobs are done; nothing to train")
+        report = write_report(folder)
+    print_summary(folder, tables())
+    say(f"report: {report}")
+    return 0
+
+
+def job_specs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str]) -> list[JobSpec]:
+    """The jobs that are left, as the scheduler takes them; what is done already is no longer needed by any."""
+    shards = str(Path(config.shards.folder).absolute())
+    specs = []
+    for job in recipe.jobs:
+        if job.name in left:
+            specs.append(
+                JobSpec(
+                    name=job.name,
+                    target="trainer.job:run",
+                    payload=payload(replace(job, shards=shards), folder),
+                    workers=config.cluster.workers_per_region if _runs_beside_others(job, recipe) else None,
+                    needs=(job.start_job,) if job.start_job is not None and job.start_job in left else (),
+                    divides=job.stage.global_batch,
+                    logs=str(folder / "jobs" / job.name),
+                )
+            )
+    if STACK in left:
+        specs.append(
+            JobSpec(
+                name=STACK,
+                target="trainer.stack:run",
+                workers=1,
+                payload={
+                    "run": str(folder),
+                    "members": list(recipe.members),
+                    "config": to_mapping(_with_absolute_path(config.stack)),
+                    "seed": config.seed,
+                },
+                needs=tuple(name for name in recipe.members if name in left),
+                logs=str(folder / "jobs" / STACK),
+            )
+        )
+    return specs
+
+
+def _with_absolute_path(stack: StackConfig) -> StackConfig:
+    """The list of duplicates by its absolute path, since workers run in folders of their own.
+
+    Raises:
+        UserError: it is not there; better said before days of training than after.
+    """
+    if stack.without_ids is None:
+        return stack
+    path = Path(stack.without_ids).absolute()
+    if not path.is_file():
+        raise UserError(f"stack.without_ids: {path}: no such file; regionstack survey writes it as leaked.txt")
+    return replace(stack, without_ids=str(path))
+
+
+def _runs_beside_others(job: JobConfig, recipe: Recipe) -> bool:
+    return sum(other.stage_name == job.stage_name for other in recipe.jobs) > 1
+
+
+def payload(job: JobConfig, folder: Path) -> dict[str, Any]:
+    """What the workers of a training job are handed, as plain data."""
+    return dict(to_mapping(JobPayload(config=job, run=str(folder))))
+
+
+def _run_jobs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str]) -> None:
+    # Ray takes seconds to import; a run that is done already does not wait for it.
+    from cluster.ray_backend import RayBackend
+
+    everything = [*(job.name for job in recipe.jobs), STACK]
+    progress = RunProgress(folder)
+
+    def on_event(event: Event) -> None:
+        record_event(folder, event.record())
+        progress.event(event.record())
+
+    with RayBackend.connect(config.cluster) as backend, progress:
+        interrupt_on_sigterm()
+        # A job that is left over gets the workers that it would have had beside the others: with more of them its
+        # figures would be those of another run.
+        whole = plan_jobs(backend.hosts(), job_specs(config, folder, recipe, everything))
+        specs = [
+            replace(spec, most=len(whole[spec.name].group.slots)) for spec in job_specs(config, folder, recipe, left)
+        ]
+        outcomes = run_jobs(specs, backend=backend, retries=config.cluster.retries, on_event=on_event)
+    failed = [outcome for outcome in outcomes.values() if outcome.state == "failed"]
+    if failed:
+        write_report(folder)
+        raise UserError(describe_failures(failed, outcomes))
+
+
+def describe_failures(failed: Sequence[JobOutcome], outcomes: dict[str, JobOutcome]) -> str:
+    """The failed jobs with all that is known of each; identical errors are told once."""
+    told: dict[str, list[str]] = {}
+    for outcome in failed:
+        told.setdefault(outcome.error or "unknown", []).append(outcome.name)
+    done = [name for name, outcome in outcomes.items() if outcome.state == "done"]
+    parts = [f"{', '.join(names)} failed: {error}" for error, names in told.items()]
+    finished = f"finished: {', '.join(done)}" if done else "no job finished"
+    return "\n".join([*parts, f"{finished}; run the same command again to go on"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
