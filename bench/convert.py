@@ -1,0 +1,117 @@
+"""Conversion on all cores, five regions from one decode, against decode + resize + encode alone in as many processes.
+
+    python bench/convert.py [--quick] [--pages DIR] [--encoding raw|png|jpeg] [--workers N]
+
+The pages are real scans (`../shared/pages` or DIR; drawn ones where there are none), repeated under other names. Both
+take turns and the median of the ratios of the rounds counts, so that what else runs on the machine disturbs both
+alike; the processor time a page is told too. Conversion also writes, checks and syncs the shards. Bar: 90 % of
+decode + resize + encode alone.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from repeated_pages import repeated  # noqa: E402
+
+from data_tools.convert import DataConfig, ShardConfig, convert  # noqa: E402
+from data_tools.data_set import read_data_set  # noqa: E402
+from data_tools.parts import part_task  # noqa: E402
+from data_tools.plan import Work, plan_split  # noqa: E402
+from data_tools.pool import Pool, available_cores  # noqa: E402
+from data_tools.regions import HOLISTIC, PRESETS, WHOLE_PAGE  # noqa: E402
+
+BAR = 0.9
+REGIONS = PRESETS["halves"]
+
+
+def main() -> int:
+    """Print the table, then the figures as one line of JSON; 0 where the bar holds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="600 pages instead of 6,000; within a minute")
+    parser.add_argument("--pages", type=Path, default=ROOT.parent / "shared" / "pages", help="folder of page scans")
+    parser.add_argument("--encoding", choices=["raw", "png", "jpeg"], default="raw")
+    parser.add_argument("--workers", type=int, default=available_cores(), help="processes (default: all cores)")
+    options = parser.parse_args()
+    count, rounds = (600, 3) if options.quick else (6000, 5)
+    # On the disk of this folder rather than on /tmp, which often is memory.
+    with tempfile.TemporaryDirectory(dir=ROOT, prefix=".unfinished-bench-") as folder:
+        data, source = repeated(options.pages, Path(folder), count)
+        shards = ShardConfig(folder=f"{folder}/shards", encoding=options.encoding, workers=options.workers)
+        alone, whole = Costs([], []), Costs([], [])
+        for _ in range(rounds):
+            alone.add(count, lambda: decoding(data, shards))
+            whole.add(count, lambda: converting(data, shards))
+    share = round(statistics.median(b / a for a, b in zip(alone.speeds, whole.speeds, strict=True)), 3)
+    cpu_share = statistics.median(alone.cpu_ms) / statistics.median(whole.cpu_ms)
+    print(f"{count} {source} pages, {1 + len(REGIONS)} regions, {options.encoding}, {options.workers} processes")
+    for name, costs in {"decode + resize + encode alone": alone, "conversion": whole}.items():
+        speeds, cpu_ms = costs.speeds, statistics.median(costs.cpu_ms)
+        spread = f"({min(speeds):.0f} to {max(speeds):.0f})"
+        print(f"{name:32}{statistics.median(speeds):8.0f} pages/s {spread:14}{cpu_ms:8.2f} ms of processor time a page")
+    figure = {
+        "share_of_decoding_alone": share,
+        "share_by_processor_time": round(cpu_share, 3),
+        "pages_per_s": round(statistics.median(whole.speeds)),
+    }
+    context = {"source": source, "encoding": options.encoding, "load": round(os.getloadavg()[0], 1)}
+    print(json.dumps({"bench": "convert", "figure": figure, "bar": BAR, "holds": share >= BAR} | context))
+    return 0 if share >= BAR else 1
+
+
+@dataclass
+class Costs:
+    """Pages a second, and milliseconds of processor time a page, of each round."""
+
+    speeds: list[float]
+    cpu_ms: list[float]
+
+    def add(self, pages: int, work: Callable[[], None]) -> None:
+        """Do `work` on `pages` and note what it took, worker processes included."""
+        used, begun = processor_s(), time.perf_counter()
+        work()
+        self.speeds.append(pages / (time.perf_counter() - begun))
+        self.cpu_ms.append(1000 * (processor_s() - used) / pages)
+
+
+def processor_s() -> float:
+    """Processor time of this process and of its children that have ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def converting(data: DataConfig, shards: ShardConfig) -> None:
+    """A conversion from nothing to whole shard sets."""
+    shutil.rmtree(shards.folder, ignore_errors=True)
+    convert(data, shards, regions=REGIONS, seed=1)
+
+
+def decoding(data: DataConfig, shards: ShardConfig) -> None:
+    """Decoding, resizing and encoding of the same pages, in the same tasks and as many processes."""
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    boxes = {HOLISTIC: WHOLE_PAGE} | REGIONS
+    work = Work(data.root, "", boxes, shards)
+    labels = read_data_set(data, seed=1).labels
+    with Pool("decode_alone:open_worker", work, workers=shards.workers or 1, item_timeout_s=60) as pool:
+        for split in labels:
+            for plan in plan_split(labels[split], split, seed=1, shards=shards, regions=list(boxes)):
+                for part in range(len(plan.parts)):
+                    pool.submit(part_task(Path(), plan, part))
+        for _ in pool.results():
+            pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())

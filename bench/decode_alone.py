@@ -1,0 +1,23 @@
+"""What `bench/convert.py` measures conversion against: decode, resize and encode in a worker, and keep nothing."""
+
+from typing import Any
+
+from data_tools.pages import read_page, single_threaded
+from data_tools.parts import PartTask, encoded
+from data_tools.plan import Work
+from data_tools.pool_worker import Handler, Items
+
+
+def open_worker(work: Work) -> Handler:
+    """A handler of the parts of a conversion that returns the number of bytes that would have been written."""
+    single_threaded()
+
+    def handle(task: Any, items: Items) -> int:
+        assert isinstance(task, PartTask)
+        size = 0
+        for page_id, _ in task.pages:
+            images = encoded(read_page(f"{work.root}/{page_id}", color=work.shards.color), task.regions, work)
+            size += sum(map(len, images.values()))
+        return size
+
+    return handle

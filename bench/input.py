@@ -1,0 +1,227 @@
+"""Pages a second into shuffled TensorFlow batches of 32 pages, uint8 [32, 256, 256, 1], from the page cache.
+
+    python bench/input.py [--quick] [--pages DIR]
+
+Against what it replaces, Keras' folder generator on the original TIFFs, with one thread and with one a core; plain
+tf.data over the same TFRecords; and the limit: copying the same bytes from the page cache into one buffer. The
+pages are real scans (`../shared/pages` or DIR; drawn ones where there are none), repeated under other names.
+All take turns in short slices, and the median of the ratios of the rounds counts: what else runs on the machine then
+disturbs all alike. Bars: 100 x the generator, 60 % of the limit, and ahead of tf.data.
+"""
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from repeated_pages import repeated  # noqa: E402
+
+from data_tools.convert import ShardConfig, convert  # noqa: E402
+from data_tools.pool import available_cores  # noqa: E402
+
+BATCH, PX = 32, 256
+GENERATOR_BAR, LIMIT_BAR, TFDATA_BAR = 100.0, 0.6, 1.0
+SHARDS = "shards/train/holistic"
+
+
+def main() -> int:
+    """Print the table, then the figures as one line of JSON; 0 where the bars hold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="1,000 pages and short slices; about a minute")
+    parser.add_argument("--pages", type=Path, default=ROOT.parent / "shared" / "pages", help="folder of page scans")
+    parser.add_argument("--way", nargs=2, metavar=("NAME", "DIR"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.way:
+        serve(*options.way)
+        return 0
+    pages, rounds, seconds = (1000, 5, 0.5) if options.quick else (8000, 9, 2.0)
+    with tempfile.TemporaryDirectory() as folder:
+        data, source = repeated(options.pages, Path(folder), pages)
+        shards = ShardConfig(folder=f"{folder}/shards", height=PX, width=PX)
+        print(f"converting {pages} {source} pages ...", flush=True)
+        convert(data, shards, regions={}, seed=1)
+        speeds = measure(Path(folder), rounds, seconds)
+    return report(speeds, source, pages)
+
+
+def measure(folder: Path, rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Pages a second of each way in each round; the first round, which fills caches, is left out.
+
+    Each way is a process of its own, and all are stopped but the one whose turn it is.
+    """
+    speeds: dict[str, list[float]] = {name: [] for name in WAYS}
+    running: dict[str, subprocess.Popen[str]] = {}
+    try:
+        for name in WAYS:
+            command = [sys.executable, __file__, "--way", name, str(folder)]
+            pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            running[name] = subprocess.Popen(command, **pipes)
+            turn(running[name], seconds)
+        for _ in range(rounds):
+            for name, process in running.items():
+                speeds[name].append(turn(process, seconds))
+    finally:
+        for process in running.values():
+            process.kill()
+            process.wait()
+    return speeds
+
+
+def turn(process: subprocess.Popen[str], seconds: float) -> float:
+    """Let a process work for some seconds; its pages a second."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.send_signal(signal.SIGCONT)
+    process.stdin.write(f"{seconds}\n")
+    process.stdin.flush()
+    for line in process.stdout:
+        if line.startswith("speed "):
+            process.send_signal(signal.SIGSTOP)
+            return float(line.split()[1])
+    raise SystemExit(f"a way ended early: {process.args}")
+
+
+def serve(name: str, folder: str) -> None:
+    """The child's side of `turn`."""
+    step = WAYS[name](Path(folder))
+    for line in sys.stdin:
+        print("speed", timed(step, float(line)), flush=True)
+
+
+def timed(step: Callable[[], Any], seconds: float) -> float:
+    """Pages a second of `step`, which makes a batch. Batches made ahead are used up before the clock starts."""
+    for _ in range(6):
+        step()
+    begun, batches = time.perf_counter(), 0
+    while time.perf_counter() < begun + seconds:
+        step()
+        batches += 1
+    return BATCH * batches / (time.perf_counter() - begun)
+
+
+def regionstack(folder: Path) -> Callable[[], Any]:
+    """This project's pipeline."""
+    from data_tools.reader import ShardSet, TrainBatches
+    from data_tools.tensors import as_tensor
+
+    batches = TrainBatches(ShardSet.open(folder / SHARDS), global_batch=BATCH, seed=1)
+
+    def step() -> Any:
+        batch = next(batches)
+        return as_tensor(batch.images), as_tensor(batch.labels)
+
+    return step
+
+
+def copying(folder: Path) -> Callable[[], Any]:
+    """No pipeline at all: the shards' bytes, in order, into one aligned buffer."""
+    import numpy as np
+
+    from data_tools.reader import Ring
+
+    size = BATCH * PX * PX
+    buffer = Ring((size,)).take()
+    maps = [np.memmap(path, np.uint8, mode="r") for path in sorted((folder / SHARDS).glob("*.tfrecord"))]
+
+    def batches() -> Iterator[Any]:
+        while True:
+            for mapped in maps:
+                for start in range(0, len(mapped) - size, size):
+                    buffer[:] = mapped[start : start + size]
+                    yield buffer
+
+    return batches().__next__
+
+
+def tfdata(folder: Path) -> Callable[[], Any]:
+    """TFRecordDataset with what its guide advises: interleave, shuffle, batch before parsing, prefetch."""
+    import tensorflow as tf
+
+    features = {
+        "image": tf.io.FixedLenFeature([], tf.string),
+        "label": tf.io.FixedLenFeature([], tf.int64),
+    }
+
+    def parse(records: Any) -> Any:
+        parsed = tf.io.parse_example(records, features)
+        images = tf.io.decode_raw(parsed["image"], tf.uint8, fixed_length=PX * PX)
+        return tf.reshape(images, (BATCH, PX, PX, 1)), parsed["label"]
+
+    names = [str(path) for path in sorted((folder / SHARDS).glob("*.tfrecord"))]
+    files = tf.data.Dataset.from_tensor_slices(names)
+    records = files.interleave(tf.data.TFRecordDataset, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False)
+    batches = records.shuffle(512).repeat().batch(BATCH, drop_remainder=True)
+    return iter(batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)).__next__
+
+
+def generator(folder: Path, workers: int) -> Callable[[], Any]:
+    """Keras' ImageDataGenerator.flow_from_directory; `workers` batches at a time, made by as many threads."""
+    import keras.src.legacy.preprocessing.image as image
+    import tensorflow as tf
+
+    flow = image.ImageDataGenerator().flow_from_directory(
+        folder / "by_class", target_size=(PX, PX), color_mode="grayscale", batch_size=BATCH, class_mode="sparse"
+    )
+    pool = ThreadPoolExecutor(workers)
+    numbers = (number % (len(flow) - 1) for number in count())
+
+    def batches() -> Iterator[Any]:
+        while True:
+            for images, labels in list(pool.map(flow.__getitem__, [next(numbers) for _ in range(workers)])):
+                yield tf.constant(images, tf.uint8), labels
+
+    return batches().__next__
+
+
+def generator_with(workers: int) -> Callable[[Path], Callable[[], Any]]:
+    """`generator` with so many threads."""
+    return lambda folder: generator(folder, workers)
+
+
+OURS, COPYING, TFDATA = "regionstack", "copying the bytes (limit)", "tf.data over the TFRecords"
+WAYS = {OURS: regionstack, COPYING: copying, TFDATA: tfdata} | {
+    f"Keras generator, {n} threads": generator_with(n) for n in sorted({1, available_cores()})
+}
+
+
+def report(speeds: dict[str, list[float]], source: str, pages: int) -> int:
+    """Print the table and the last line."""
+    ours = speeds[OURS]
+
+    def ratio(name: str) -> float:
+        return statistics.median(mine / theirs for mine, theirs in zip(ours, speeds[name], strict=True))
+
+    print(f"{'':34}{'pages/s':>10}{'slowest':>10}{'fastest':>10}{'regionstack is':>16}")
+    for name, values in speeds.items():
+        low, high = min(values), max(values)
+        print(f"{name:34}{statistics.median(values):>10,.0f}{low:>10,.0f}{high:>10,.0f}{ratio(name):>14.2f} x")
+    generators = [name for name in speeds if name.startswith("Keras")]
+    figure = {
+        "pages_per_s": round(statistics.median(ours)),
+        "times_keras_generator": round(min(map(ratio, generators)), 1),
+        "share_of_copying": round(ratio(COPYING), 3),
+        "times_tf_data": round(ratio(TFDATA), 2),
+    }
+    bar = {"times_keras_generator": GENERATOR_BAR, "share_of_copying": LIMIT_BAR, "times_tf_data": TFDATA_BAR}
+    holds = all(figure[name] >= least for name, least in bar.items())
+    context = {"source": source, "pages": pages, "cores": available_cores(), "load": round(os.getloadavg()[0], 1)}
+    print(json.dumps({"bench": "input", "figure": figure, "bar": bar, "holds": holds} | context))
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

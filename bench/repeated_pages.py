@@ -1,0 +1,35 @@
+"""A data set of any size from few pages: the same files under many names."""
+
+from pathlib import Path
+
+from data_tools.data_set import DataConfig
+
+SPLITS = ("train", "val", "test")
+
+
+def repeated(pages: Path, folder: Path, count: int) -> tuple[DataConfig, str]:
+    """`count` training pages in `folder` that are links to those in `pages`, or to drawn ones where it is absent.
+
+    `by_class/<class>/` holds the training pages as folders too; validation and test get one page of each class.
+    Returns where it all is, and whether the pages are `real` or `drawn`.
+    """
+    source = "real"
+    if not pages.is_dir():
+        from data_tools.drawn import draw_data_set
+
+        pages, source = folder / "drawn", "drawn"
+        draw_data_set(pages, seed=1, pages_per_class={"train": 10, "val": 1, "test": 1}, height=1000)
+    lines = [line for split in SPLITS for line in (pages / "labels" / f"{split}.txt").read_text().splitlines()]
+    first: dict[str, str] = {}
+    train = []
+    for number in range(count):
+        name, _, class_id = lines[number % len(lines)].rpartition(" ")
+        link = folder / "by_class" / class_id / f"{number:06d}{Path(name).suffix}"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(pages.resolve() / name)
+        train.append(f"{link.relative_to(folder)} {class_id}\n")
+        first.setdefault(class_id, train[-1])
+    for split in SPLITS:
+        (folder / f"{split}.txt").write_text("".join(train if split == "train" else first.values()))
+    places = {split: str(folder / f"{split}.txt") for split in SPLITS}
+    return DataConfig(root=str(folder), **places), source

@@ -1,0 +1,149 @@
+"""Step time of the training loop against a bare compiled Keras step of the same model, batch and optimiser.
+
+    python bench/step.py [--quick]
+
+One worker. The loop reads shards, keeps its figures, agrees and looks for gradients that are not finite; the bare
+step is handed one batch that lies in memory. Both take turns, a few steps each, and the median of the ratios counts.
+Bar: the loop within 3 % of the bare step.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from data_tools.convert import DataConfig, ShardConfig, convert  # noqa: E402
+from data_tools.drawn import draw_data_set  # noqa: E402
+from data_tools.reader import ShardSet, TrainBatches  # noqa: E402
+from trainer.checkpoint import BackgroundWriter, CheckpointFolder  # noqa: E402
+from trainer.config import (  # noqa: E402
+    CheckpointConfig,
+    JobConfig,
+    ModelConfig,
+    OptimizerConfig,
+    StageConfig,
+    TrainingConfig,
+)
+from trainer.device import prepare_device  # noqa: E402
+from trainer.evaluate import Evaluator  # noqa: E402
+from trainer.job import classifier_for  # noqa: E402
+from trainer.journal import Journal  # noqa: E402
+from trainer.loop import Loop  # noqa: E402
+from trainer.state import TrainingState  # noqa: E402
+from trainer.step import TrainStep, build_optimizer  # noqa: E402
+from trainer.world import World  # noqa: E402
+
+BAR = 1.03
+PX = 128
+TURN = 3
+"""Steps a turn."""
+
+
+def main() -> int:
+    """Print the table, then the figure as one line of JSON; 0 where the bar holds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a small backbone; within a minute")
+    options = parser.parse_args()
+    backbone, batch, turns = ("MobileNetV2", 16, 8) if options.quick else ("InceptionResNetV2", 16, 10)
+    world = World.start()
+    training = TrainingConfig(deterministic=False)
+    prepare_device(world, training, seed=1)
+    with tempfile.TemporaryDirectory() as folder:
+        job = make_job(Path(folder), backbone, batch)
+        loop = make_loop(job, Path(folder), world, training)
+        bare = bare_step(job, loop)
+        with TrainBatches(loop.train, global_batch=batch, seed=1) as batches:
+            ours = take_turns(loop, batches, bare, turns)
+    return report(backbone, batch, ours)
+
+
+def make_job(folder: Path, backbone: str, batch: int) -> JobConfig:
+    """Drawn pages as shards of PX px, and a job on them."""
+    pages = folder / "pages"
+    draw_data_set(pages, seed=1, pages_per_class={"train": 8, "val": 1, "test": 1})
+    labels = {split: str(pages / "labels" / f"{split}.txt") for split in ("train", "val", "test")}
+    shards = ShardConfig(folder=str(folder / "shards"), height=PX, width=PX)
+    convert(DataConfig(root=str(pages), **labels), shards, regions={}, seed=1)
+    stage = StageConfig(image_px=PX, global_batch=batch, optimizer=OptimizerConfig(learning_rate=0.01))
+    return JobConfig(
+        name="bench", stage_name="bench", region="holistic", shards=str(folder / "shards"), seed=1, stage=stage,
+        model=ModelConfig(backbone=backbone, weights="none"), training=TrainingConfig(deterministic=False),
+        checkpoint=CheckpointConfig(every_seconds=None),
+    )  # fmt: skip
+
+
+def make_loop(job: JobConfig, folder: Path, world: World, training: TrainingConfig) -> Loop:
+    """The loop as a job builds it."""
+    train, val = (ShardSet.open(Path(job.shards) / split / "holistic") for split in ("train", "val"))
+    classifier = classifier_for(job, train.manifest)
+    step = TrainStep(classifier, build_optimizer(job.stage.optimizer), world, training)
+    return Loop(
+        config=job, world=world, step=step, evaluator=Evaluator(classifier, world, batch=8), train=train, val=val,
+        state=TrainingState(), writer=BackgroundWriter(CheckpointFolder(folder / "checkpoints", keep=1)),
+        journal=Journal(folder, rank=0, fixed={}),
+    )  # fmt: skip
+
+
+def bare_step(job: JobConfig, loop: Loop) -> Callable[[], Any]:
+    """What a person would write by hand: the same network, optimiser and loss, one batch in memory."""
+    import keras
+    import tensorflow as tf
+
+    classifier = classifier_for(job, loop.train.manifest)
+    optimizer = keras.optimizers.SGD(0.01)
+    optimizer.build(classifier.model.trainable_variables)
+    images = tf.constant(loop.train.gather(np.arange(job.stage.global_batch)))
+    labels = tf.constant(loop.train.labels[: job.stage.global_batch])
+
+    @tf.function
+    def step() -> Any:
+        with tf.GradientTape() as tape:
+            logits = classifier.logits(images, training=True)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        variables = classifier.model.trainable_variables
+        optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
+        return loss
+
+    return lambda: step().numpy()
+
+
+def take_turns(loop: Loop, batches: TrainBatches, bare: Callable[[], Any], turns: int) -> list[tuple[float, float]]:
+    """Seconds a step of (the loop, the bare step), turn by turn; the first turn only compiles."""
+    times = []
+    for turn in range(turns + 1):
+        began = time.perf_counter()
+        loop.train_to((turn + 1) * TURN, batches)
+        loop.step.read_sums()  # wait for the device
+        middle = time.perf_counter()
+        for _ in range(TURN):
+            bare()
+        times.append(((middle - began) / TURN, (time.perf_counter() - middle) / TURN))
+    return times[1:]
+
+
+def report(backbone: str, batch: int, times: list[tuple[float, float]]) -> int:
+    """The table and the line of JSON."""
+    ours, bare = (statistics.median(column) for column in zip(*times, strict=True))
+    ratio = statistics.median(one / other for one, other in times)
+    print(f"{backbone} at {PX} px, batch {batch}, {os.cpu_count()} cores, {len(times)} turns of {TURN} steps")
+    print(f"  {'bare Keras step':<20} {1000 * bare:9.1f} ms")
+    print(f"  {'training loop':<20} {1000 * ours:9.1f} ms   {ratio:.3f} x")
+    holds = ratio <= BAR
+    print(json.dumps({"bench": "step", "figure": round(ratio, 4), "bar": BAR, "holds": holds}))
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

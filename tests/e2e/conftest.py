@@ -1,0 +1,22 @@
+"""The tiny data set and one whole run on it, made once for all tests of this folder that ask for them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.worlds import make_tiny_data, regionstack
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Path of `tiny.yaml`; its pages and shards lie beside it."""
+    return make_tiny_data(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a whole run on four slots, one worker a region; what it printed is in `output.txt` beside it."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    output = regionstack("train-all", "--config", str(tiny), "--set", f"run.folder={folder}")
+    (folder.parent / "output.txt").write_text(output)
+    return folder

@@ -1,0 +1,157 @@
+"""Conversion under fire: decoders that crash and hang, SIGKILL of everything; the bytes must not change."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from conversions import SETS, files, real_data, rejected, run
+from made_pages import data_config, made_data
+
+from data_tools.convert import DataConfig
+from data_tools.manifest import check
+from data_tools.reader import ShardSet
+
+FAULTS = """
+import os, signal, time
+import data_tools.pages as pages
+real = pages.decode
+def decode(content, *, color=False):
+    text = bytes(content[:200])
+    if text.startswith(b"segfault"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if text.startswith(b"hang"):
+        while True:
+            time.sleep(1)
+    if text.startswith(b"exit"):
+        os._exit(3)
+    if text.startswith(b"memory"):
+        try:
+            bytearray(64 * 2**30)
+        except MemoryError:
+            raise pages.PageError("needs too much memory") from None
+    if text.startswith(b"once"):
+        if not os.path.exists(text.split()[1]):
+            open(text.split()[1], "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        content = content[200:]
+    return real(content, color=color)
+pages.decode = decode
+"""
+
+
+@pytest.fixture
+def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker processes in which certain pages crash, hang or exhaust the decoder."""
+    (tmp_path / "faults").mkdir()
+    (tmp_path / "faults" / "sitecustomize.py").write_text(FAULTS)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "faults"), str(Path(__file__).parents[2])]))
+
+
+@pytest.mark.usefixtures("faults")
+def test_deadly_pages_are_set_aside(tmp_path: Path) -> None:
+    made_data(tmp_path)
+    deadly = {
+        "crash.tif": (b"segfault", "the decoder died of SIGSEGV"),
+        "hang.tif": (b"hang", "took longer than 1 s"),
+        "exit.tif": (b"exit", "the decoder ended its process (status 3)"),
+        "memory.tif": (b"memory", "needs too much memory"),
+    }
+    with (tmp_path / "train.txt").open("a") as file:
+        for name, (content, _) in deadly.items():
+            (tmp_path / "pages" / name).write_bytes(content)
+            file.write(f"{name} 3\n")
+    # A kill from outside hits an innocent page, and that page must not be lost.
+    innocent = tmp_path / "pages" / "images" / "train" / "0.tif"
+    marker = tmp_path / "killed"
+    innocent.write_bytes(f"once {marker} ".encode().ljust(200) + innocent.read_bytes())
+    summary = run(data_config(tmp_path, max_rejected=4.0), tmp_path / "s", page_timeout_s=1.0)
+    assert rejected(tmp_path / "s") == {name: reason for name, (_, reason) in deadly.items()}
+    assert summary.rejected == 4
+    assert marker.exists(), "the kill from outside did not happen"
+    assert "images/train/0.tif" in ShardSet.open(tmp_path / "s" / "train" / "top").ids
+    for name in SETS:
+        assert check(tmp_path / "s" / name, deep=True) == []
+
+
+PROGRAM = """
+import json, sys
+from data_tools.convert import *
+from data_tools.regions import PRESETS
+arguments = json.loads(sys.argv[1])
+shards = ShardConfig(folder=arguments["folder"], height=64, width=64, encoding="png", shard_mib=1)
+data = DataConfig(**arguments["data"])
+convert(data, shards, regions=PRESETS["halves"], seed=1, workers=2, progress=lambda *now: print(*now, flush=True))
+"""
+
+
+def start(data: DataConfig, folder: Path) -> subprocess.Popen[str]:
+    arguments = json.dumps({"data": asdict(data), "folder": str(folder)})
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, arguments], stdout=subprocess.PIPE, text=True)
+
+
+def kill_after(process: subprocess.Popen[str], pages: int, seconds: float) -> bool:
+    """SIGKILL a conversion some time after it has done `pages` more than it began with; whether it was hit."""
+    assert process.stdout is not None
+    begun = None
+    for line in process.stdout:
+        done = int(line.split()[0])
+        begun = done if begun is None else begun
+        if done >= begun + pages:
+            break
+    time.sleep(seconds)
+    workers = children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    assert all(gone(pid) for pid in workers)
+    process.stdout.close()
+    return process.wait() == -signal.SIGKILL
+
+
+def children(pid: int) -> list[int]:
+    with contextlib.suppress(FileNotFoundError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def check_kills(data: DataConfig, folder: Path, kills: int) -> None:
+    """Kill one conversion again and again, then let it finish: the bytes must be those of one left in peace."""
+    whole, killed = folder / "whole", folder / "killed"
+    assert start(data, whole).wait() == 0
+    moments = random.Random(1)
+    hits = [
+        kill_after(start(data, killed), moments.randrange(0, 400 // kills), moments.uniform(0, 0.2))
+        for _ in range(kills)
+    ]
+    unfinished = [path for path in killed.rglob("*.tfrecord") if not (path.parent / "manifest.json").exists()]
+    assert all("unfinished" in str(path) for path in unfinished)
+    last = start(data, killed)
+    assert last.communicate(timeout=100) and last.returncode == 0
+    assert files(killed) == files(whole)
+    assert sum(hits) > kills // 2, "hardly a kill hit a running conversion"
+
+
+def test_sigkill_at_random_moments(tmp_path: Path) -> None:
+    check_kills(made_data(tmp_path, counts={"train": 300, "val": 40, "test": 40}), tmp_path, kills=4)
+
+
+@pytest.mark.real_pages
+def test_twenty_sigkills_on_real_pages(tmp_path: Path, real_pages: Path) -> None:
+    check_kills(real_data(real_pages), tmp_path, kills=20)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ends within some seconds, as a worker must when its parent was killed."""
+    for _ in range(100):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
+                time.sleep(0.05)
+                continue
+        return True
+    return False

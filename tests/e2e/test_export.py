@@ -1,0 +1,159 @@
+"""The exported model: loads with TensorFlow alone and gives what the run recorded."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from data_tools.config import to_mapping
+from data_tools.convert import DataConfig, ShardConfig, convert
+from data_tools.drawn import draw_data_set
+from data_tools.errors import UserError
+from data_tools.files import write_json
+from data_tools.pages import read_page
+from data_tools.reader import ShardSet
+from data_tools.regions import PRESETS
+from trainer import stack
+from trainer.config import CheckpointConfig, JobConfig, ModelConfig, StageConfig, TrainingConfig
+from trainer.export import export
+from trainer.model import Geometry, build_classifier
+from trainer.predictions import Predictions, read_predictions, write_predictions
+from trainer.weights import named, save_arrays
+
+MEMBERS = {"holistic_32": "holistic", "left": "left", "top": "top"}
+MODEL = ModelConfig(backbone="SmallConvNet", weights="none", dense=(8,), dropout=0.1)
+
+STRANGER = """
+import sys, numpy as np, tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+given = np.load(sys.argv[2])
+pages = {name: tf.constant(given[name]) for name in ("holistic", "left", "top")}
+outputs = {name: output.numpy() for name, output in model.regions(pages).items()}
+page = {"page_" + name: output.numpy() for name, output in model.page(tf.constant(given["page"])).items()}
+named = {"signature_" + n: o.numpy() for n, o in model.signatures["serving_default"](**pages).items()}
+classes = {"class_ids": model.class_ids.numpy(), "class_names": model.class_names.numpy().astype("S")}
+np.savez(sys.argv[3], **outputs, **page, **named, **classes)
+assert not [name for name in sys.modules if name.partition(".")[0] in ("trainer", "data_tools")]
+"""
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shard sets of a few drawn pages; the pages themselves lie beside them."""
+    root = tmp_path_factory.mktemp("data")
+    draw_data_set(root / "pages", seed=1, pages_per_class={"train": 1, "val": 2, "test": 2})
+    names = str(root / "pages" / "classes.txt")
+    lists = {split: str(root / "pages" / "labels" / f"{split}.txt") for split in ("train", "val", "test")}
+    data = DataConfig(root=str(root / "pages"), **lists, classes=(0, 2, 4, 6, 9), class_names=names)
+    config = ShardConfig(folder=str(root / "shards"), height=64, width=64)
+    boxes = {name: PRESETS["halves"][name] for name in ("left", "top")}
+    convert(data, config, regions=boxes, seed=1, workers=1)
+    return root / "shards"
+
+
+def make_member(run: Path, name: str, *, region: str, shards: Path) -> None:
+    """A finished job as the trainer leaves it, with weights that were drawn and not trained."""
+    import keras
+
+    stage = StageConfig(region=region, image_px=32 if name == "holistic_32" else 64)
+    config = JobConfig(
+        name=name, stage_name=name, region=region, shards=str(shards), seed=1, stage=stage, model=MODEL,
+        training=TrainingConfig(), checkpoint=CheckpointConfig(),
+    )  # fmt: skip
+    folder = run / "jobs" / name
+    checkpoint = folder / "checkpoints" / "step-00000001"
+    checkpoint.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(to_mapping(config)))
+    keras.utils.set_random_seed(len(name))
+    model = build_classifier(MODEL, Geometry(64, 64, 1, stage.image_px), classes=5).model
+    generator = np.random.default_rng(len(name))
+    arrays = {}
+    for path, variable in named(model.variables).items():
+        if "seed" not in path:
+            values = generator.normal(0.0, 0.3, variable.shape).astype(np.float32)
+            arrays[path] = np.abs(values) + 0.5 if "variance" in path else values
+            variable.assign(arrays[path])
+    save_arrays(checkpoint / "weights.safetensors", arrays)
+    for split in ("val", "test"):
+        pages = ShardSet.open(shards / split / region)
+        softmax = model(pages.gather(np.arange(len(pages))), training=False).numpy()
+        rows = Predictions(np.array(pages.ids), pages.labels, softmax, np.array(pages.manifest.class_ids))
+        write_predictions(folder / "predictions" / f"{split}.npz", rows)
+    write_json(folder / "result.json", {"region": region, "best_checkpoint": "checkpoints/step-00000001"})
+
+
+def make_run(run: Path, shards: Path, *, method: str = "mlp") -> Path:
+    """A finished run."""
+    for name, region in MEMBERS.items():
+        make_member(run, name, region=region, shards=shards)
+    stack.run({"run": str(run), "members": list(MEMBERS), "config": {"method": method, "epochs": 2}})
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Path:
+    """A finished run of three members and the stack, and its export."""
+    run = make_run(tmp_path_factory.mktemp("run"), shards)
+    assert export(run) == run / "export"
+    return run
+
+
+def test_a_stranger_loads_it_and_gets_the_recorded_predictions(
+    tmp_path: Path, finished: Path, shards: Path
+) -> None:
+    sets = {region: ShardSet.open(shards / "test" / region) for region in MEMBERS.values()}
+    recorded = read_predictions(finished / "jobs" / "stack" / "predictions" / "test.npz")
+    given: dict[str, Any] = {}
+    for region, pages in sets.items():
+        places = {page_id: place for place, page_id in enumerate(pages.ids)}
+        given[region] = pages.gather(np.array([places[page_id] for page_id in recorded.ids.tolist()]))
+    given["page"] = read_page(shards.parent / "pages" / str(recorded.ids[0]))[:, :, None]
+    np.savez(tmp_path / "given.npz", **given)
+    saved_model = str(finished / "export" / "saved_model")
+    command = [sys.executable, "-I", "-c", STRANGER, saved_model, "given.npz", "out.npz"]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    answers = np.load(tmp_path / "out.npz")
+    for name in (*MEMBERS, "stack"):
+        expected = read_predictions(finished / "jobs" / name / "predictions" / "test.npz").softmax
+        assert answers[name] == pytest.approx(expected, abs=1e-5)
+        assert np.array_equal(answers[f"signature_{name}"], answers[name])
+        # From the page itself: its regions may differ by single gray levels from those that OpenCV cut.
+        assert answers[f"page_{name}"] == pytest.approx(expected[:1], abs=0.02)
+    assert answers["class_ids"].tolist() == [0, 2, 4, 6, 9]
+    assert answers["class_names"].tolist()[0] == b"letter"
+
+
+def test_the_description_and_the_check(finished: Path) -> None:
+    description = json.loads((finished / "export" / "export.json").read_text())
+    assert description["checked"]["pages"] == 10
+    assert set(description["checked"]["largest_difference"]) == {*MEMBERS, "stack"}
+    assert description["regions"]["left"] == [0.0, 0.0, 0.5, 1.0]
+    assert description["page"] == {"height": 64, "width": 64, "channels": 1, "dtype": "uint8"}
+    assert [row["id"] for row in description["classes"]] == [0, 2, 4, 6, 9]
+
+
+def test_a_model_that_is_not_the_recorded_one_is_refused(tmp_path: Path, finished: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    path = run / "jobs" / "top" / "predictions" / "test.npz"
+    rows = read_predictions(path)
+    rows.softmax[3] = np.roll(rows.softmax[3], 1)
+    write_predictions(path, rows)
+    with pytest.raises(UserError, match=f"exported top gives page {rows.ids[3]} probabilities that differ"):
+        export(run, tmp_path / "out")
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_what_cannot_be_exported_is_refused(tmp_path: Path, finished: Path) -> None:
+    with pytest.raises(UserError, match="export: exists already"):
+        export(finished)
+    with pytest.raises(UserError, match="the stack is not finished"):
+        export(tmp_path, tmp_path / "other")
+    with pytest.raises(UserError, match="elsewhere"):
+        export(finished, tmp_path / "other", shards=tmp_path / "elsewhere")

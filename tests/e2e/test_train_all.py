@@ -1,0 +1,233 @@
+"""The whole recipe through the command line, on real Ray and real Horovod."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data_tools.files import read_json, read_lines
+from tests.worlds import ROOT, environment, regionstack, run
+
+REGIONS = ("top", "bottom", "left", "right")
+JOBS = ("holistic_16", "holistic_32px", *REGIONS, "stack")
+
+
+def spans(folder: Path) -> dict[str, tuple[float, float]]:
+    """From the run's own record: when each job's workers were up and when it was done, unix seconds."""
+    events = read_lines(folder / "events.jsonl")
+    running = {event["job"]: event["time"] for event in events if event["event"] == "running"}
+    done = {event["job"]: event["time"] for event in events if event["event"] == "done"}
+    return {job: (running[job], done[job]) for job in done}
+
+
+def test_every_job_is_done_and_says_so(finished: Path) -> None:
+    output = (finished.parent / "output.txt").read_text()
+    for job in JOBS:
+        assert (finished / "jobs" / job / "result.json").exists(), job
+        assert re.search(rf"{job}: done", output), output
+    assert f"report: {finished / 'report.html'}" in output
+    metrics = read_json(finished / "metrics.json")
+    assert set(metrics["models"]) == set(JOBS)
+
+
+def test_the_regions_trained_at_the_same_time_on_groups_of_their_own(finished: Path) -> None:
+    times = spans(finished)
+    last_start = max(times[region][0] for region in REGIONS)
+    first_end = min(times[region][1] for region in REGIONS)
+    assert last_start < first_end, f"all four were training between {last_start} and {first_end}: {times}"
+    started = [event for event in read_lines(finished / "events.jsonl") if event["event"] == "started"]
+    slots = {event["job"]: set(event["slots"]) for event in started}
+    for one in REGIONS:
+        assert len(slots[one]) == 1
+        assert all(slots[one].isdisjoint(slots[other]) for other in REGIONS if other != one)
+    assert len(slots["holistic_16"]) == 4, "a whole-page stage takes every slot"
+    assert times["holistic_32px"][1] <= min(times[region][0] for region in REGIONS)
+
+
+def test_each_stage_starts_where_the_recipe_says(finished: Path) -> None:
+    results = {job: read_json(finished / "jobs" / job / "result.json") for job in JOBS[:-1]}
+    assert results["holistic_16"]["start"]["kind"] == "fresh"
+    assert results["holistic_32px"]["start"]["digest"] == results["holistic_16"]["weights_digest"]
+    for region in REGIONS:
+        assert results[region]["start"]["from"] == "holistic_32px"
+        assert results[region]["start"]["digest"] == results["holistic_32px"]["weights_digest"]
+        assert results[region]["region"] == region
+    digests = {result["weights_digest"] for result in results.values()}
+    assert len(digests) == len(results), "no two models are the same"
+
+
+def test_the_report_stands_alone(finished: Path) -> None:
+    page = (finished / "report.html").read_text()
+    for job in JOBS:
+        assert job in page
+    assert "http://" not in re.sub(r"http://www\.w3\.org/\S+", "", page), "nothing is fetched from elsewhere"
+    assert "<script src" not in page
+    accuracy = read_json(finished / "jobs" / "stack" / "result.json")["test_accuracy"]
+    metrics = read_json(finished / "metrics.json")
+    assert json.dumps(metrics).count(str(accuracy)[:6]) > 0
+
+
+def test_the_same_command_again_says_that_all_is_done(tiny: Path, finished: Path) -> None:
+    before = {job: (finished / "jobs" / job / "result.json").read_bytes() for job in JOBS}
+    output = regionstack("train-all", "--config", str(tiny), "--set", f"run.folder={finished}")
+    assert "all jobs are done" in output
+    assert {job: (finished / "jobs" / job / "result.json").read_bytes() for job in JOBS} == before
+
+
+def test_a_changed_configuration_is_refused(tiny: Path, finished: Path) -> None:
+    changed = ["--set", f"run.folder={finished}", "--set", "stages.regions.epochs=9"]
+    output = regionstack("train-all", "--config", str(tiny), *changed, status=2)
+    assert "stages.regions.epochs: 2 -> 9" in output
+    assert "Traceback" not in output
+
+
+def test_evaluation_gives_the_recorded_figures(finished: Path) -> None:
+    output = regionstack("evaluate", str(finished))
+    for job in ("holistic_32px", *REGIONS, "stack"):
+        accuracy = read_json(finished / "jobs" / job / "result.json")["test_accuracy"]
+        assert re.search(rf"{job}\D+{100 * accuracy:.2f}%", output), (job, accuracy, output)
+
+
+def test_predictions_of_pages_are_those_of_the_shards(tiny: Path, finished: Path, tmp_path: Path) -> None:
+    recorded = np.load(finished / "jobs" / "stack" / "predictions" / "test.npz", allow_pickle=False)
+    ids = [page_id.decode() if isinstance(page_id, bytes) else str(page_id) for page_id in recorded["ids"]]
+    pages = [str(tiny.parent / "pages" / page_id) for page_id in ids[:5]]
+    (tmp_path / "broken.tif").write_bytes(b"II*\0 not a page")
+    output = regionstack(
+        "predict", str(finished), *pages, str(tmp_path / "broken.tif"), "--json", str(tmp_path / "p.json"),
+        "--html", str(tmp_path / "p.html"),
+    )  # fmt: skip
+    assert "broken.tif: left out" in output
+    written = json.loads((tmp_path / "p.json").read_text())
+    assert [row["page"] for row in written["pages"]] == pages
+    stack = np.array([row["models"]["stack"] for row in written["pages"]])
+    np.testing.assert_allclose(stack, recorded["softmax"][:5], atol=2e-5)
+    assert "data:image" in (tmp_path / "p.html").read_text()
+
+
+def test_status_from_the_folder_alone(finished: Path) -> None:
+    output = regionstack("status", str(finished))
+    for job in JOBS:
+        assert re.search(rf"{job}\b.*done", output), output
+
+
+def test_two_workers_a_region_on_eight_slots(tiny: Path, tmp_path: Path) -> None:
+    """Four real Horovod worlds of two at the same time; started as the file that `ray submit` runs."""
+    folder = tmp_path / "run"
+    settings = [
+        f"run.folder={folder}",
+        "cluster.slots=8",
+        "cluster.workers_per_region=2",
+        "stages.holistic_32px=null",
+        "stages.regions.start=holistic_16",
+        "stages.holistic_16.epochs=1",
+        "stages.regions.epochs=1",
+    ]
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    run_file(tiny, *arguments)
+    times = spans(folder)
+    assert max(times[r][0] for r in REGIONS) < min(times[r][1] for r in REGIONS), times
+    for region in REGIONS:
+        assert read_json(folder / "jobs" / region / "result.json")["world_size"] == 2
+        assert (folder / "jobs" / region / "log-rank-001.txt").exists()
+
+
+def run_file(config: Path, *arguments: str, env: dict[str, str] | None = None, status: int = 0) -> str:
+    return run([sys.executable, str(ROOT / "launch/train_all.py"), "--config", str(config), *arguments],
+               env=env, status=status)  # fmt: skip
+
+
+def test_a_failing_region_leaves_the_others_alone_and_is_named(tiny: Path, finished: Path, tmp_path: Path) -> None:
+    """One region raises at every attempt; then the same command without the fault ends as the unharmed run did."""
+    folder = tmp_path / "run"
+    plan = tmp_path / "faults.json"
+    faults: list[dict[str, Any]] = [
+        {"job": "left", "step": 5, "action": "kill", "attempt": 1},
+        {"job": "right", "step": 2, "action": "raise", "attempt": 1},
+        {"job": "right", "step": 2, "action": "raise", "attempt": 2},
+    ]
+    plan.write_text(json.dumps(faults))
+    where = ["--config", str(tiny), "--set", f"run.folder={folder}"]
+    output = regionstack("train-all", *where, env={"REGIONSTACK_FAULTS": str(plan)}, status=2)
+    assert "right failed" in output
+    assert "InjectedFault" in output, "the worker's own error came home"
+    assert [len(read_lines(folder / "jobs" / job / "faults.jsonl")) for job in ("left", "right")] == [1, 2]
+    for job in ("top", "bottom", "left"):
+        assert (folder / "jobs" / job / "result.json").exists(), f"{job} finished in spite of it"
+    assert not (folder / "jobs" / "stack").exists() or not (folder / "jobs" / "stack" / "result.json").exists()
+    attempts = {e["job"]: e["attempt"] for e in read_lines(folder / "events.jsonl") if e["event"] == "started"}
+    assert (attempts["top"], attempts["bottom"], attempts["left"]) == (1, 1, 2)
+    regionstack("train-all", *where)
+    for job in JOBS:
+        ours, theirs = (read_json(place / "jobs" / job / "result.json") for place in (folder, finished))
+        figures = ("weights_digest", "val_accuracy", "test_accuracy", "test_loss")
+        assert [ours.get(key) for key in figures] == [theirs.get(key) for key in figures], job
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_driver_that_is_ended_leaves_nothing_running_and_is_gone_on_from(
+    tiny: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """The driver is ended once the first stage trains; the same command then finishes that stage from a checkpoint."""
+    folder = tmp_path / "run"
+    stages = ["holistic_32px=null", "regions=null", "holistic_16.epochs=40"]
+    settings = [f"run.folder={folder}", *(f"stages.{stage}" for stage in stages)]
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    command = [sys.executable, "-m", "launch.cli", "train-all", "--config", str(tiny), *arguments]
+    job = folder / "jobs" / "holistic_16"
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True) as driver:
+        wait_until(lambda: len(read_lines(job / "metrics.jsonl")) >= 2)
+        driver.send_signal(number)
+        _, errors = driver.communicate(timeout=60)
+    assert driver.returncode == (-9 if number == signal.SIGKILL else 130), errors
+    assert number == signal.SIGKILL or "run the same command again" in errors
+    assert not (job / "result.json").exists(), "it was ended in the middle"
+    pid = read_json(job / "progress.json")["pid"]
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    run(command)
+    log = (job / "log.txt").read_text()
+    assert "start: own checkpoint of step" in log
+    history = read_lines(job / "metrics.jsonl")
+    assert [row["epoch"] for row in history] == list(range(1, 41)), "every epoch once, in order"
+
+
+def wait_until(condition: Callable[[], bool], limit_s: float = 240.0) -> None:
+    """Return once `condition` holds; fail where it does not within `limit_s` seconds."""
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, "what the test waits for did not come"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["data.train=none.txt", "shards.folder={tmp}/new"], ["none.txt", "no such"]),
+        (["shards.height=64"], ["shards.folder"]),
+        (["stages.regions.epoch=1"], ["did you mean epochs"]),
+        (["cluster.workers_per_region=99"], ["99 workers", "4 slots"]),
+        (["model.weights=imagenet"], ["no ImageNet weights for SmallConvNet", "model.weights: none"]),
+        (["model.weights={tmp}/none.h5"], ["none.h5", "no such file"]),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_trained(
+    tiny: Path, tmp_path: Path, settings: list[str], words: list[str]
+) -> None:
+    folder = tmp_path / "run"
+    chosen = [setting.replace("{tmp}", str(tmp_path)) for setting in settings]
+    more = [part for setting in chosen for part in ("--set", setting)]
+    output = regionstack("train-all", "--config", str(tiny), "--set", f"run.folder={folder}", *more, status=2)
+    errors = [line for line in output.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1, output
+    for word in words:
+        assert word in errors[0]
+    assert "Traceback" not in output
+    assert not list(folder.glob("jobs/*/checkpoints/*"))

@@ -1,0 +1,73 @@
+"""Learning rates as tables."""
+
+import pytest
+
+from trainer.config import OptimizerConfig, PlateauConfig
+from trainer.schedule import PlateauState, after_epoch, learning_rate
+
+RECIPE = PlateauConfig(patience=2, factor=0.9)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "scales"),
+    [
+        ([0.1, 0.2, 0.3, 0.4], [1, 1, 1, 1]),
+        ([0.5, 0.5, 0.5, 0.5, 0.5], [1, 1, 0.9, 0.9, 0.81]),  # equal is no improvement; patience starts anew
+        ([0.5, 0.4, 0.6, 0.5, 0.5], [1, 1, 1, 1, 0.9]),  # an improvement forgives the epochs before it
+        ([0.5, 0.4, 0.4, 0.6, 0.5, 0.5], [1, 1, 0.9, 0.9, 0.9, 0.81]),
+    ],
+)
+def test_plateau(accuracies: list[float], scales: list[float]) -> None:
+    state = PlateauState()
+    seen = []
+    for accuracy in accuracies:
+        state = after_epoch(state, accuracy, RECIPE)
+        seen.append(state.scale)
+    assert seen == pytest.approx(scales)
+
+
+def test_plateau_agrees_with_keras() -> None:
+    """The same rule as the callback that the recipe's source used, on a long made-up history."""
+    values = [0.1, 0.3, 0.3, 0.2, 0.31, 0.31, 0.31, 0.31, 0.4, 0.39, 0.2, 0.1, 0.41, 0.4, 0.4, 0.4]
+
+    # keras.callbacks.ReduceLROnPlateau(monitor=val_accuracy, mode=max, patience=2, factor=0.9, min_delta=0), in words:
+    rate, best, wait, expected = 1.0, float("-inf"), 0, []
+    for value in values:
+        if value > best:
+            best, wait = value, 0
+        else:
+            wait += 1
+            if wait >= 2:
+                rate, wait = rate * 0.9, 0
+        expected.append(rate)
+    state, seen = PlateauState(), []
+    for value in values:
+        state = after_epoch(state, value, RECIPE)
+        seen.append(state.scale)
+    assert seen == pytest.approx(expected)
+
+
+def test_without_a_plateau_rule_the_rate_stays() -> None:
+    state = PlateauState()
+    for accuracy in (0.5, 0.4, 0.3, 0.2):
+        state = after_epoch(state, accuracy, None)
+    assert state.scale == 1.0
+    assert state.best == 0.5
+
+
+@pytest.mark.parametrize(
+    ("config", "scale", "step", "batch", "expected"),
+    [
+        ({"learning_rate": 0.1}, 1.0, 0, 128, 0.1),
+        ({"learning_rate": 0.1}, 0.81, 500, 128, 0.081),
+        ({"learning_rate": 0.1, "reference_batch": 128}, 1.0, 0, 1024, 0.8),  # linear scaling
+        ({"learning_rate": 0.1, "warmup_epochs": 0.5}, 1.0, 0, 128, 0.1 / 5),  # 10 steps an epoch: 5 steps of warm-up
+        ({"learning_rate": 0.1, "warmup_epochs": 0.5}, 1.0, 3, 128, 0.1 * 4 / 5),
+        ({"learning_rate": 0.1, "warmup_epochs": 0.5}, 1.0, 4, 128, 0.1),
+        ({"learning_rate": 0.1, "warmup_epochs": 0.5}, 1.0, 5, 128, 0.1),
+    ],
+)
+def test_rate_at_a_step(config: dict[str, float], scale: float, step: int, batch: int, expected: float) -> None:
+    optimizer = OptimizerConfig(**config)  # type: ignore[arg-type]
+    rate = learning_rate(optimizer, PlateauState(scale), step=step, steps_per_epoch=10, global_batch=batch)
+    assert rate == pytest.approx(expected)
