@@ -25,7 +25,7 @@ from launch.prepare import WEIGHTS_FILE, check_shards, ensure_weights
 from launch.run import open_run
 from launch.stages import plan_recipe
 from launch.train_all import payload
-from trainer.stop import STOPPED
+from trainer.stop import STOPPED, Stopped
 from trainer.world import LOST_PEER
 
 LOST = 76
@@ -54,7 +54,6 @@ def train(config: Config, stage: str, region: str | None) -> int:
         UserError: anything that the user can mend.
     """
     from trainer.job import run
-    from trainer.loop import Stopped
 
     plan_recipe(config).of_stage(stage, region)
     rank = int(os.environ.get("HOROVOD_RANK", "0"))

@@ -1,5 +1,6 @@
 """Softmax outputs of every example, each exactly once, whatever the number of workers."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,18 @@ class Evaluator:
         model = classifier.model
         self._forward: Any = tf.function(lambda images: model(images, training=False), autograph=False)
 
-    def softmax(self, shards: ShardSet) -> np.ndarray:
-        """float32 [examples, classes], in the order of the shard set; the same on every rank."""
+    def softmax(self, shards: ShardSet, *, on_batch: Callable[[int], None] = lambda _: None) -> np.ndarray:
+        """float32 [examples, classes], in the order of the shard set; the same on every rank.
+
+        on_batch: called with the number of finished batches, which is the same on every rank.
+        """
         rows, places = [], []
         with EvalBatches(shards, batch=self._batch, rank=self._world.rank, size=self._world.size) as batches:
-            for batch in batches:
+            for number, batch in enumerate(batches, start=1):
                 output = self._forward(as_tensor(batch.images)).numpy()
                 rows.append(output[batch.mask])
                 places.append(batch.positions[batch.mask])
+                on_batch(number)
         positions = self._world.gather(np.concatenate(places), name="positions")
         outputs = self._world.gather(np.concatenate(rows), name="softmax")
         return in_order(positions, outputs, count=len(shards))

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from trainer.config import JobConfig, JobPayload
 from trainer.device import prepare_device
 from trainer.evaluate import Evaluator
 from trainer.faults import FaultInjector
+from trainer.heartbeat import Heartbeat
 from trainer.journal import CHECKPOINTS, CONFIG, PREDICTIONS, PROGRESS, RESULT, Journal, job_folder, log_to
 from trainer.loop import Loop
 from trainer.model import Classifier, Geometry, build_classifier
@@ -84,32 +85,37 @@ def run(payload: Mapping[str, Any]) -> dict[str, Any]:
     folder = job_folder(Path(job.run), config.name)
     if (folder / RESULT).exists():
         return dict(read_json(folder / RESULT))
-    began = time.time()
     world = World.start()
     handler = log_to(folder, rank=world.rank)
     try:
-        # First of all: TensorFlow takes no settings any more once it has computed, or averaged, anything.
-        device = prepare_device(world, config.training, seed=config.seed)
-        attempt = number_attempt(folder, world)
-        journal = Journal(
-            folder, rank=world.rank, fixed={"job": config.name, "world_size": world.size, "attempt": attempt}
-        )
-        journal.progress("starting")
-        logger.info("%s: rank %d of %d on %s, attempt %d", config.name, world.rank, world.size, device, attempt)
-        if world.rank == 0:
-            keep_config(folder, config)
-        result = _train(job, folder, world, journal, attempt)
-        result |= {"attempt": attempt, "seconds": time.time() - began, "started": began, "ended": time.time()}
-        if world.rank == 0:
-            write_json(folder / RESULT, result)
-            journal.progress("done", epoch=result["epochs"], epochs=result["epochs"])
-        return result
+        with Heartbeat(folder, rank=world.rank) as heartbeat:
+            return _run(job, folder, world, heartbeat)
     except UserError as error:
         logger.error("%s", error)
         raise
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
+
+
+def _run(job: JobPayload, folder: Path, world: World, heartbeat: Heartbeat) -> dict[str, Any]:
+    config, began, clock = job.config, time.time(), time.monotonic()
+    # First of all: TensorFlow takes no settings any more once it has computed, or averaged, anything.
+    device = prepare_device(world, config.training, seed=config.seed)
+    attempt = heartbeat.attempt = number_attempt(folder, world)
+    journal = Journal(folder, rank=world.rank, fixed={"job": config.name, "world_size": world.size, "attempt": attempt})
+    journal.progress("starting")
+    logger.info("%s: rank %d of %d on %s, attempt %d", config.name, world.rank, world.size, device, attempt)
+    if world.rank == 0:
+        keep_config(folder, config)
+    result = _train(job, folder, world, journal, heartbeat)
+    seconds = time.monotonic() - clock
+    result |= {"attempt": attempt, "seconds": seconds, "started": began, "ended": began + seconds}
+    if world.rank == 0:
+        write_json(folder / RESULT, result)
+        journal.progress("done", epoch=result["epochs"], epochs=result["epochs"])
+    heartbeat.at("done")
+    return result
 
 
 def number_attempt(folder: Path, world: World) -> int:
@@ -139,7 +145,7 @@ def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in ("checkpoint", "shards")}
 
 
-def _train(job: JobPayload, folder: Path, world: World, journal: Journal, attempt: int) -> dict[str, Any]:
+def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartbeat: Heartbeat) -> dict[str, Any]:
     config = job.config
     data = open_data(config)
     check_batch(config.stage.global_batch, world.size)
@@ -148,6 +154,7 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, attemp
     step = TrainStep(classifier, optimizer, world, config.training)
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, keep=config.checkpoint.keep)
     state = begin(job, step, world, checkpoints)
+    heartbeat.at("starting", step=state.step)
     journal.rewrite(state.history)
     evaluator = Evaluator(classifier, world, batch=config.training.evaluation_batch)
     with StopSignal() as stop:
@@ -161,8 +168,9 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, attemp
             state=state,
             writer=BackgroundWriter(checkpoints),
             journal=journal,
+            heartbeat=heartbeat,
             stop_asked=stop.asked,
-            on_step=FaultInjector(folder, job=config.name, attempt=attempt, rank=world.rank),
+            on_step=FaultInjector(folder, job=config.name, attempt=heartbeat.attempt, rank=world.rank),
         )
         loop.run()
     journal.progress(
@@ -174,7 +182,7 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, attemp
         steps_per_epoch=loop.steps_per_epoch,
     )
     best = load_best(loop, checkpoints)
-    figures = predict_splits(folder, data, evaluator, world)
+    figures = predict_splits(folder, data, evaluator, world, on_batch=lambda n: heartbeat.at("predicting", batch=n))
     return {
         "job": config.name,
         "region": config.region,
@@ -227,11 +235,13 @@ def load_best(loop: Loop, checkpoints: CheckpointFolder) -> dict[str, Any]:
     return {"epoch": best.epoch, "path": path, "digest": weights_digest(variables)}
 
 
-def predict_splits(folder: Path, data: Data, evaluator: Evaluator, world: World) -> dict[str, float]:
+def predict_splits(
+    folder: Path, data: Data, evaluator: Evaluator, world: World, *, on_batch: Callable[[int], None]
+) -> dict[str, float]:
     """Write the softmax outputs for val and test; loss and accuracy on both."""
     figures: dict[str, float] = {}
     for split, shards in (("val", data.val), ("test", data.test)):
-        softmax = evaluator.softmax(shards)
+        softmax = evaluator.softmax(shards, on_batch=on_batch)
         figures[f"{split}_accuracy"] = float(accuracy(shards.labels, softmax))
         figures[f"{split}_loss"] = float(negative_log_likelihood(shards.labels, softmax))
         if world.rank == 0:

@@ -14,20 +14,18 @@ from data_tools.tensors import as_tensor
 from trainer.checkpoint import BackgroundWriter
 from trainer.config import JobConfig
 from trainer.evaluate import Evaluator
+from trainer.heartbeat import Heartbeat
 from trainer.journal import Journal
 from trainer.schedule import after_epoch, learning_rate
 from trainer.scores import accuracy, negative_log_likelihood
 from trainer.split import selection_mask
 from trainer.state import TrainingState, take_snapshot
 from trainer.step import SUMS, TrainStep
+from trainer.stop import Stopped
 from trainer.weights import is_seed
 from trainer.world import World, weights_digest
 
 logger = logging.getLogger(__name__)
-
-
-class Stopped(Exception):
-    """All ranks agreed to stop; the last checkpoint is of the step where they did."""
 
 
 @dataclass
@@ -47,6 +45,7 @@ class Loop:
     state: TrainingState
     writer: BackgroundWriter
     journal: Journal
+    heartbeat: Heartbeat
     stop_asked: Callable[[], bool] = lambda: False
     on_step: Callable[[int], None] = lambda _: None
 
@@ -94,6 +93,7 @@ class Loop:
             self._set_rate()
             self.step(as_tensor(batch.images), as_tensor(batch.labels))
             self.state.step += 1
+            self.heartbeat.at("training", step=self.state.step)
             self.on_step(self.state.step)
             if self.journal.due():
                 self._tell("training")
@@ -142,12 +142,15 @@ class Loop:
 
     def _save(self) -> None:
         """Compare the ranks' weights, then hand a snapshot to rank 0's writer."""
+        phase = self.heartbeat.phase
+        self.heartbeat.at("saving", step=self.state.step)
         self.world.check_equal(self.digest(), step=self.state.step)
         sums = self.world.gather(self.step.read_sums().reshape(1, -1), name="sums")
         if self.world.rank == 0:
             best = self.state.best.step if self.state.best else None
             self.writer.submit(take_snapshot(self.state, self.step, sums), best=best)
         self._saved_at = time.monotonic()
+        self.heartbeat.at(phase)
         logger.info("step %d: checkpoint", self.state.step)
 
     def digest(self) -> str:
@@ -162,7 +165,9 @@ class Loop:
         self.step.write_sums(np.zeros(len(SUMS)))
         seconds = time.monotonic() - began
         self._tell("evaluating")
-        softmax, labels = self.evaluator.softmax(self.val)[self._selected], self.val.labels[self._selected]
+        self.heartbeat.at("evaluating", step=self.state.step)
+        softmax = self.evaluator.softmax(self.val, on_batch=self._evaluated)[self._selected]
+        labels = self.val.labels[self._selected]
         row = {
             "epoch": self.epoch + 1,
             "step": self.state.step,
@@ -185,6 +190,9 @@ class Loop:
         if self.epoch < self.config.stage.epochs and any(self.world.any([self.stop_asked()], name="stop")):
             self.writer.wait()
             raise Stopped(f"stopped after epoch {self.epoch}, saved")
+
+    def _evaluated(self, batches: int) -> None:
+        self.heartbeat.at("evaluating", batch=batches)
 
     def _tell(self, phase: str) -> None:
         if not self.journal.due() and phase == "training":

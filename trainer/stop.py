@@ -12,6 +12,10 @@ AT_ONCE = 130
 """Exit status after a second signal."""
 
 
+class Stopped(Exception):
+    """All ranks agreed to stop, and what they have done is saved."""
+
+
 class StopSignal:
     """Context in which SIGTERM and SIGINT are remembered instead of ending the process."""
 
