@@ -1,6 +1,7 @@
 """Files that are either whole or absent: atomic writes, checksums, JSON and JSON lines."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -14,6 +15,24 @@ from data_tools.errors import UserError
 
 UNFINISHED = ".unfinished-"
 """Prefix of every temporary name; whatever carries it may be deleted when nothing writes any more."""
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def storage_problem(error: OSError) -> UserError | None:
+    """The line for a person about a file system that is full, read-only or broken; None: `error` is another one."""
+    if error.errno in NO_ROOM:
+        advice = "make room, then run the same command again"
+    elif error.errno in NOT_WRITABLE:
+        advice = "make it writable, then run the same command again"
+    elif error.errno in (errno.EIO, errno.ESTALE, errno.ENOTDIR, errno.EISDIR, errno.ENOENT) and error.filename:
+        advice = "mend it, then run the same command again"
+    else:
+        return None
+    where = error.filename2 or error.filename or "a file"
+    return UserError(f"{where}: {(error.strerror or str(error)).lower()}; what is saved is untouched: {advice}")
 
 
 def temporary_name(path: Path) -> Path:
@@ -41,8 +60,12 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # a full disk is told of without one
+            error.filename2 = None
         raise
     fsync_folder(path.parent)
 
@@ -98,18 +121,33 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not readable as JSON ({error})") from None
 
 
-def append_line(path: Path, value: Any) -> None:
-    """Append `value` as one JSON line, in a single write, so that a reader sees whole lines or the start of one."""
+def append_line(path: Path, value: Any, *, sync: bool = False) -> None:
+    """Append `value` as one JSON line, in a single write, so that a reader sees whole lines or the start of one.
+
+    The unfinished last line that a killed writer or a full disk left is ended first, and is no line of its own.
+    sync: return only when it is on disk.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        file.write(json.dumps(value).encode() + b"\n")
+    with path.open("a+b") as file:
+        line = json.dumps(value).encode() + b"\n"
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        file.write(line)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def read_lines(path: Path) -> list[Any]:
-    """The JSON values of a JSON-lines file, oldest first; an unfinished last line (a killed writer) is left out."""
+    """The JSON values of a JSON-lines file, oldest first; unfinished lines (of a killed writer) are left out."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
         return []
     whole = raw[: raw.rfind(b"\n") + 1]
-    return [json.loads(line) for line in whole.splitlines() if line.strip()]
+    values = []
+    for line in whole.splitlines():
+        with contextlib.suppress(ValueError):
+            values.append(json.loads(line))
+    return values

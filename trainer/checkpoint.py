@@ -1,9 +1,9 @@
 """Checkpoints: a folder per step, whole or absent, with checksums; the newest whole one is what counts."""
 
+import contextlib
 import logging
 import re
 import shutil
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from data_tools.errors import UserError
-from data_tools.files import UNFINISHED, atomic_folder, read_json, sha256, write_json
+from data_tools.files import UNFINISHED, atomic_folder, read_json, sha256, temporary_name, write_json
 from trainer.weights import load_arrays, save_arrays
 
 logger = logging.getLogger(__name__)
@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 STATE = "state.json"
+CONFIG = "config.json"
 MANIFEST = "manifest.json"
 POINTER = "newest.json"
 DAMAGED = "damaged-"
@@ -40,11 +41,15 @@ class Snapshot:
 
 
 class CheckpointFolder:
-    """The checkpoints of one job, written by its rank 0 alone."""
+    """The checkpoints of one job, written by its rank 0 alone.
 
-    def __init__(self, folder: Path, *, keep: int) -> None:
+    keep: newest ones that stay; config: the job's configuration, written into each.
+    """
+
+    def __init__(self, folder: Path, *, keep: int, config: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
         self.keep = keep
+        self._config = dict(config or {})
 
     def path(self, step: int) -> Path:
         """Folder of the checkpoint after `step` steps."""
@@ -60,62 +65,101 @@ class CheckpointFolder:
     def write(self, snapshot: Snapshot, *, best: int | None) -> Path:
         """Write a checkpoint, point to it, then drop those that are neither among the newest nor `best`.
 
+        Every file is synced before its folder gets its name, and that name before the pointer: whatever moment the
+        process or its host dies at, what carries a final name is whole.
+
         Raises:
             UserError: the disk is full or the folder cannot be written; older checkpoints are untouched.
         """
         path = self.path(snapshot.step)
         try:
-            if not path.exists():
-                with atomic_folder(path) as temporary:
-                    save_arrays(temporary / WEIGHTS, snapshot.weights)
-                    save_arrays(temporary / OPTIMIZER, snapshot.optimizer)
-                    write_json(temporary / STATE, dict(snapshot.state))
-                    files = {name: sha256(temporary / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
-                    write_json(temporary / MANIFEST, {"step": snapshot.step, "sha256": files})
+            if path.exists() and self._whole(snapshot.step):
+                logger.info("%s: written already", path)
+            else:
+                self._write_files(path, snapshot)
             write_json(self.folder / POINTER, {"step": snapshot.step})
+            self._prune({snapshot.step, best})
         except OSError as error:
             raise UserError(
                 f"{path}: the checkpoint could not be written ({error}); earlier ones are untouched: make room or "
                 "mend the folder, then run the same command again"
             ) from None
-        self._prune({snapshot.step, best})
         return path
+
+    def _write_files(self, path: Path, snapshot: Snapshot) -> None:
+        with atomic_folder(path) as temporary:
+            save_arrays(temporary / WEIGHTS, snapshot.weights)
+            save_arrays(temporary / OPTIMIZER, snapshot.optimizer)
+            write_json(temporary / STATE, dict(snapshot.state))
+            write_json(temporary / CONFIG, self._config)
+            files = {name: sha256(temporary / name) for name in (WEIGHTS, OPTIMIZER, STATE, CONFIG)}
+            write_json(temporary / MANIFEST, {"step": snapshot.step, "sha256": files})
 
     def _prune(self, wanted: set[int | None]) -> None:
         for step in self.steps()[: -self.keep]:
             if step not in wanted:
-                shutil.rmtree(self.path(step), ignore_errors=True)
+                # Renamed first: a folder that is half deleted must not carry a checkpoint's name.
+                self.path(step).rename(temporary_name(self.path(step)))
         for leftover in self.folder.glob(f"{UNFINISHED}*"):
             if leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+
+    def config(self) -> dict[str, Any]:
+        """The configuration in the newest checkpoint that holds one; empty where none does."""
+        for step in reversed(self.steps()):
+            with contextlib.suppress(UserError):
+                return dict(read_json(self.path(step) / CONFIG))
+        return {}
 
     def newest(self) -> Snapshot | None:
-        """The newest whole checkpoint; damaged ones are set aside under another name. None where there are none.
+        """The newest whole checkpoint; damaged ones are set aside under another name. None where none was written.
 
         Raises:
-            UserError: there are checkpoints, and not one of them is whole.
+            UserError: checkpoints were written, and not one of them is there and whole.
         """
-        steps = self.steps()
-        for step in reversed(steps):
-            problem = self.problem(step)
-            if problem is None:
+        for step in reversed(self.steps()):
+            if self._whole(step):
+                self._tell_if_gone(step)
                 return self.read(step)
-            aside = self.folder / f"{DAMAGED}{self.path(step).name}"
-            logger.warning("checkpoint %s is damaged (%s); set aside as %s", self.path(step), problem, aside.name)
-            shutil.rmtree(aside, ignore_errors=True)
-            self.path(step).rename(aside)
-        if steps or any(self.folder.glob(f"{DAMAGED}*")):
+        if (self.folder / POINTER).exists() or any(self.folder.glob(f"{DAMAGED}*")):
             raise UserError(
                 f"{self.folder}: no checkpoint is whole, so the job does not go on; restore one from a backup, or "
-                "delete the job's folder to train it from the start"
+                f"delete the job's folder {self.folder.parent} to train it from the start"
             )
         return None
+
+    def _whole(self, step: int) -> bool:
+        """Whether a checkpoint is whole; if not, it is set aside."""
+        problem = self.problem(step)
+        if problem is None:
+            return True
+        aside = self.folder / f"{DAMAGED}{self.path(step).name}"
+        logger.warning("checkpoint %s is damaged (%s); set aside as %s", self.path(step), problem, aside.name)
+        shutil.rmtree(aside, ignore_errors=True)
+        self.path(step).rename(aside)
+        return False
+
+    def _tell_if_gone(self, step: int) -> None:
+        """Warn where the pointer names a later checkpoint than `step`, the newest whole one."""
+        pointer = self.folder / POINTER
+        try:
+            pointed = int(read_json(pointer)["step"]) if pointer.exists() else step
+        except (UserError, KeyError, TypeError, ValueError):
+            return
+        if pointed > step:
+            logger.warning(
+                "%s: the checkpoint of step %d is gone or damaged; going on from step %d", self.folder, pointed, step
+            )
 
     def problem(self, step: int) -> str | None:
         """What is wrong with a checkpoint, or None."""
         path = self.path(step)
         try:
             expected = read_json(path / MANIFEST)["sha256"]
+            if not {WEIGHTS, OPTIMIZER, STATE} <= set(expected):
+                return f"{MANIFEST}: files are missing from it"
             for name, digest in expected.items():
                 if sha256(path / name) != digest:
                     return f"{name}: checksum differs"
@@ -128,37 +172,3 @@ class CheckpointFolder:
         path = self.path(step)
         state = read_json(path / STATE)
         return Snapshot(step, load_arrays(path / WEIGHTS), load_arrays(path / OPTIMIZER), state)
-
-
-class BackgroundWriter:
-    """Writes snapshots in a thread, one at a time, so that training waits only where the disk is slower than it."""
-
-    def __init__(self, folder: CheckpointFolder) -> None:
-        self._folder = folder
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
-
-    def submit(self, snapshot: Snapshot, *, best: int | None) -> None:
-        """Begin to write `snapshot`, after the one before it.
-
-        Raises:
-            UserError: the one before it could not be written.
-        """
-        self.wait()
-        self._thread = threading.Thread(target=self._write, args=(snapshot, best), name="checkpoint")
-        self._thread.start()
-
-    def _write(self, snapshot: Snapshot, best: int | None) -> None:
-        try:
-            self._folder.write(snapshot, best=best)
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
-            self._error = error
-
-    def wait(self) -> None:
-        """Return when nothing is being written any more; raise what the last write raised."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error

@@ -126,6 +126,7 @@ class TrainingConfig:
     precision: `float32`, or mixed precision with float32 weights.
     compression: `fp16` halves the bytes of the gradient all-reduce.
     evaluation_batch: pages a worker evaluates at once.
+    best_metric: figure on the validation pages that picks a job's best epoch, whose weights are the job's result.
     """
 
     deterministic: bool = True
@@ -133,6 +134,7 @@ class TrainingConfig:
     label_smoothing: float = 0.0
     compression: Literal["none", "fp16"] = "none"
     evaluation_batch: int = 64
+    best_metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
 
     def __post_init__(self) -> None:
         _share("label_smoothing", self.label_smoothing)

@@ -1,8 +1,9 @@
 """One training job from its payload to its result; the same on a laptop, under horovodrun and under Ray."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from data_tools.errors import UserError
 from data_tools.files import read_json, write_atomically, write_json
 from data_tools.manifest import Manifest
 from data_tools.reader import ShardSet
-from trainer.checkpoint import BackgroundWriter, CheckpointFolder
+from trainer.background import BackgroundWriter
+from trainer.checkpoint import CheckpointFolder
 from trainer.config import JobConfig, JobPayload
 from trainer.device import prepare_device
 from trainer.evaluate import Evaluator
 from trainer.faults import FaultInjector
-from trainer.heartbeat import Heartbeat
+from trainer.heartbeat import Heartbeat, heartbeat_path
 from trainer.journal import CHECKPOINTS, CONFIG, PREDICTIONS, PROGRESS, RESULT, Journal, job_folder, log_to
 from trainer.loop import Loop
 from trainer.model import Classifier, Geometry, build_classifier
@@ -29,8 +31,8 @@ from trainer.scores import accuracy, negative_log_likelihood
 from trainer.start import begin
 from trainer.step import TrainStep, build_optimizer
 from trainer.stop import StopSignal
-from trainer.weights import is_seed, transfer
-from trainer.world import World, horovod_version, weights_digest
+from trainer.weights import is_seed, transfer, weights_digest
+from trainer.world import World, horovod_version
 
 logger = logging.getLogger(__name__)
 
@@ -86,16 +88,8 @@ def run(payload: Mapping[str, Any]) -> dict[str, Any]:
     if (folder / RESULT).exists():
         return dict(read_json(folder / RESULT))
     world = World.start()
-    handler = log_to(folder, rank=world.rank)
-    try:
-        with Heartbeat(folder, rank=world.rank) as heartbeat:
-            return _run(job, folder, world, heartbeat)
-    except UserError as error:
-        logger.error("%s", error)
-        raise
-    finally:
-        logging.getLogger().removeHandler(handler)
-        handler.close()
+    with log_to(folder, rank=world.rank), Heartbeat(folder, rank=world.rank) as heartbeat:
+        return _run(job, folder, world, heartbeat)
 
 
 def _run(job: JobPayload, folder: Path, world: World, heartbeat: Heartbeat) -> dict[str, Any]:
@@ -120,10 +114,17 @@ def _run(job: JobPayload, folder: Path, world: World, heartbeat: Heartbeat) -> d
 
 def number_attempt(folder: Path, world: World) -> int:
     """How often this job has been started, this time included; counted in its folder, whoever starts it."""
-    before = 0
-    if world.rank == 0 and (folder / PROGRESS).exists():
-        before = int(read_json(folder / PROGRESS).get("attempt", 0))
+    before = attempts_before(folder) if world.rank == 0 else 0
     return int(world.sum(np.array([before], np.int64), name="attempt")[0]) + 1
+
+
+def attempts_before(folder: Path) -> int:
+    """Attempts that left a trace in the job's folder; a sign of life is not synced, and may have been lost."""
+    found = [0]
+    for path in (folder / PROGRESS, heartbeat_path(folder, 0)):
+        with contextlib.suppress(UserError, TypeError, ValueError, AttributeError):
+            found.append(int(read_json(path).get("attempt", 0)))
+    return max(found)
 
 
 def keep_config(folder: Path, config: JobConfig) -> None:
@@ -133,8 +134,9 @@ def keep_config(folder: Path, config: JobConfig) -> None:
         UserError: they differ in a field that changes the result; the text names the fields.
     """
     path, ours = folder / CONFIG, to_mapping(config)
-    if path.exists():
-        changed = differences(_deciding(read_yaml(path)), _deciding(ours))
+    theirs = read_yaml(path) if path.exists() else CheckpointFolder(folder / CHECKPOINTS, keep=1).config()
+    if theirs:
+        changed = differences(_deciding(theirs), _deciding(ours))
         if changed:
             raise UserError(f"{folder}: the job was begun with another configuration: {'; '.join(changed)}")
     write_atomically(path, yaml.safe_dump(ours, sort_keys=False))
@@ -152,37 +154,38 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     classifier = classifier_for(config, data.geometry)
     optimizer = build_optimizer(config.stage.optimizer, precision=config.training.precision)
     step = TrainStep(classifier, optimizer, world, config.training)
-    checkpoints = CheckpointFolder(folder / CHECKPOINTS, keep=config.checkpoint.keep)
+    checkpoints = CheckpointFolder(folder / CHECKPOINTS, keep=config.checkpoint.keep, config=to_mapping(config))
     state = begin(job, step, world, checkpoints)
     heartbeat.at("starting", step=state.step)
     journal.rewrite(state.history)
-    evaluator = Evaluator(classifier, world, batch=config.training.evaluation_batch)
+    writer = BackgroundWriter(checkpoints)
+    place = (config.name, heartbeat.attempt, world.rank)
     with StopSignal() as stop:
         loop = Loop(
             config=config,
             world=world,
             step=step,
-            evaluator=evaluator,
+            evaluator=Evaluator(classifier, world, batch=config.training.evaluation_batch),
             train=data.train,
             val=data.val,
             state=state,
-            writer=BackgroundWriter(checkpoints),
+            writer=writer,
             journal=journal,
             heartbeat=heartbeat,
             stop_asked=stop.asked,
-            on_step=FaultInjector(folder, job=config.name, attempt=heartbeat.attempt, rank=world.rank),
+            on_progress=FaultInjector(Path(job.run), folder, place=place, settled=writer.wait),
         )
         loop.run()
-    journal.progress(
-        "predicting",
-        epoch=config.stage.epochs,
-        epochs=config.stage.epochs,
-        step=state.step,
-        steps=state.step,
-        steps_per_epoch=loop.steps_per_epoch,
-    )
-    best = load_best(loop, checkpoints)
-    figures = predict_splits(folder, data, evaluator, world, on_batch=lambda n: heartbeat.at("predicting", batch=n))
+        journal.progress(
+            "predicting",
+            epoch=config.stage.epochs,
+            epochs=config.stage.epochs,
+            step=state.step,
+            steps=state.step,
+            steps_per_epoch=loop.steps_per_epoch,
+        )
+        best = load_best(loop, checkpoints)
+        figures = predict_splits(folder, data, loop)
     return {
         "job": config.name,
         "region": config.region,
@@ -235,16 +238,14 @@ def load_best(loop: Loop, checkpoints: CheckpointFolder) -> dict[str, Any]:
     return {"epoch": best.epoch, "path": path, "digest": weights_digest(variables)}
 
 
-def predict_splits(
-    folder: Path, data: Data, evaluator: Evaluator, world: World, *, on_batch: Callable[[int], None]
-) -> dict[str, float]:
+def predict_splits(folder: Path, data: Data, loop: Loop) -> dict[str, float]:
     """Write the softmax outputs for val and test; loss and accuracy on both."""
     figures: dict[str, float] = {}
     for split, shards in (("val", data.val), ("test", data.test)):
-        softmax = evaluator.softmax(shards, on_batch=on_batch)
+        softmax = loop.evaluator.softmax(shards, on_batch=loop.on_batch("predicting"))
         figures[f"{split}_accuracy"] = float(accuracy(shards.labels, softmax))
         figures[f"{split}_loss"] = float(negative_log_likelihood(shards.labels, softmax))
-        if world.rank == 0:
+        if loop.world.rank == 0:
             class_ids = np.array(shards.manifest.class_ids, np.int64)
             predictions = Predictions(shards.ids, np.asarray(shards.labels, np.int32), softmax, class_ids)
             write_predictions(folder / PREDICTIONS / f"{split}.npz", predictions)

@@ -1,14 +1,19 @@
 """What a job tells while it runs: its log, its metrics and its sign of life, all in the job's folder."""
 
+import contextlib
 import json
 import logging
 import os
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_tools.files import append_line, temporary_name, write_atomically
+from data_tools.errors import UserError
+from data_tools.files import UNFINISHED, storage_problem, write_atomically
+
+logger = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
 PROGRESS = "progress.json"
@@ -26,16 +31,43 @@ def job_folder(run: Path, job: str) -> Path:
     return run / "jobs" / job
 
 
-def log_to(folder: Path, *, rank: int) -> logging.Handler:
-    """Send our log to the job's folder: rank 0 to `log.txt`, others to files of their own (safe on NFS)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = "log.txt" if rank == 0 else f"log-rank-{rank:03d}.txt"
-    handler = logging.FileHandler(folder / name)
-    handler.setFormatter(logging.Formatter(f"%(asctime)s rank {rank} %(levelname)s %(message)s"))
+class JobLog(logging.FileHandler):
+    """A log file; where it cannot be written (a full disk), that is told once and stops nobody."""
+
+    _told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Tell standard error once, where logging itself prints a traceback for every record."""
+        del record
+        if not self._told:
+            self._told = True
+            sys.stderr.write(f"{self.baseFilename}: the log cannot be written ({sys.exception()})\n")
+
+
+@contextlib.contextmanager
+def log_to(folder: Path, *, rank: int) -> Iterator[None]:
+    """Send our log to the job's folder: rank 0 to `log.txt`, others to files of their own (safe on NFS).
+
+    Raises:
+        UserError: the one raised within, now logged; or the line about a file system that is full or read-only.
+    """
     root = logging.getLogger()
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    return handler
+    with contextlib.ExitStack() as at_end:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handler = JobLog(folder / ("log.txt" if rank == 0 else f"log-rank-{rank:03d}.txt"))
+            at_end.callback(handler.close)
+            handler.setFormatter(logging.Formatter(f"%(asctime)s rank {rank} %(levelname)s %(message)s"))
+            root.addHandler(handler)
+            at_end.callback(root.removeHandler, handler)
+            root.setLevel(logging.INFO)
+            yield
+        except (OSError, UserError) as error:
+            problem = storage_problem(error) if isinstance(error, OSError) else error
+            if problem is None:
+                raise
+            logger.error("%s", problem)
+            raise problem from None
 
 
 class Journal:
@@ -46,6 +78,8 @@ class Journal:
         self._speaks = rank == 0
         self._fixed = dict(fixed)
         self._last = 0.0
+        self._untold = False
+        self._rows: list[Mapping[str, Any]] = []
 
     def due(self) -> bool:
         """Whether progress may be told again; ask before computing what it tells."""
@@ -57,17 +91,25 @@ class Journal:
             return
         self._last = time.monotonic()
         path = self._folder / PROGRESS
-        temporary = temporary_name(path)
+        # The same name every time: a killed writer leaves one such file, not one a kill.
+        temporary = path.with_name(f"{UNFINISHED}{path.name}")
         content = {**self._fixed, "phase": phase, **values, "pid": os.getpid(), "time": time.time()}
-        temporary.write_text(json.dumps(content))
-        temporary.replace(path)
+        try:
+            temporary.write_text(json.dumps(content))
+            temporary.replace(path)
+        except OSError as error:
+            if not self._untold:
+                logger.warning("%s: progress cannot be written (%s)", path, error)
+            self._untold = True
+        else:
+            self._untold = False
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Append one epoch's figures to metrics.jsonl."""
-        if self._speaks:
-            append_line(self._folder / METRICS, dict(row))
+        """Add one epoch's figures to metrics.jsonl."""
+        self.rewrite([*self._rows, row])
 
     def rewrite(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Make metrics.jsonl hold just `rows`: what a killed attempt wrote after its last checkpoint goes."""
+        """Make metrics.jsonl hold just `rows`, whole at any moment; what a killed attempt knew beyond them goes."""
+        self._rows = list(rows)
         if self._speaks:
             write_atomically(self._folder / METRICS, "".join(json.dumps(dict(row)) + "\n" for row in rows))

@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from data_tools.errors import UserError
 from data_tools.order import steps_per_epoch
 from data_tools.reader import ShardSet, TrainBatches
 from data_tools.tensors import as_tensor
-from trainer.checkpoint import BackgroundWriter
+from trainer.background import BackgroundWriter
 from trainer.config import JobConfig
 from trainer.evaluate import Evaluator
 from trainer.heartbeat import Heartbeat
@@ -19,11 +20,11 @@ from trainer.journal import Journal
 from trainer.schedule import after_epoch, learning_rate
 from trainer.scores import accuracy, negative_log_likelihood
 from trainer.split import selection_mask
-from trainer.state import TrainingState, take_snapshot
+from trainer.state import SnapshotBuffers, TrainingState
 from trainer.step import SUMS, TrainStep
 from trainer.stop import Stopped
-from trainer.weights import is_seed
-from trainer.world import World, weights_digest
+from trainer.weights import is_seed, weights_digest
+from trainer.world import World
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class Loop:
     """Trains `state` to the end of its last epoch; every rank runs the same.
 
     stop_asked: whether this process was asked to stop; all ranks then agree on the step at which they do.
-    on_step: called with the number of finished steps, before anything is decided about them.
+    on_progress: called with (phase, finished steps, finished batches of an evaluation), before anything is decided.
     """
 
     config: JobConfig
@@ -47,14 +48,16 @@ class Loop:
     journal: Journal
     heartbeat: Heartbeat
     stop_asked: Callable[[], bool] = lambda: False
-    on_step: Callable[[int], None] = lambda _: None
+    on_progress: Callable[[str, int, int], None] = lambda phase, step, batch: None
 
     def __post_init__(self) -> None:
         self.steps_per_epoch = steps_per_epoch(len(self.train), self.config.stage.global_batch)
         self._selected = selected_pages(self.val, self.config)
         self._offset = self.state.step
-        self._saved_at = time.monotonic()
-        self._saved_step = self.state.step if self.state.step else -1
+        self._saved_at = self._counted = time.monotonic()
+        self._saved_step = self.state.step
+        self._buffers = SnapshotBuffers(self.step) if self.world.rank == 0 else None
+        self._touched = False
         self._rate = float("nan")
         self._recent = (time.monotonic(), self.state.step)
 
@@ -81,34 +84,38 @@ class Loop:
             augment=stage.augment,
         ) as batches:
             while self.epoch < stage.epochs:
-                began = time.monotonic()
                 self.train_to((self.epoch + 1) * self.steps_per_epoch, batches)
-                self._finish_epoch(began)
+                self._finish_epoch()
         self.writer.wait()
 
     def train_to(self, target: int, batches: TrainBatches) -> None:
         """Train until `target` steps are finished, within one epoch."""
         while self.state.step < target:
             batch = next(batches)
-            self._set_rate()
+            self._set_rate(self._rate_at(self.state.step))
             self.step(as_tensor(batch.images), as_tensor(batch.labels))
             self.state.step += 1
             self.heartbeat.at("training", step=self.state.step)
-            self.on_step(self.state.step)
+            self.on_progress("training", self.state.step, 0)
+            if self._buffers is not None and not self._touched:
+                self._touched = True
+                self.writer.begin(self._buffers.touch)
             if self.journal.due():
                 self._tell("training")
             if self._agreement_due() and self.state.step < target:
                 self._agree()
 
-    def _set_rate(self) -> None:
+    def _rate_at(self, step: int) -> float:
         stage = self.config.stage
-        rate = learning_rate(
+        return learning_rate(
             stage.optimizer,
             self.state.plateau,
-            step=self.state.step,
+            step=step,
             steps_per_epoch=self.steps_per_epoch,
             global_batch=stage.global_batch,
         )
+
+    def _set_rate(self, rate: float) -> None:
         if rate != self._rate:
             self.step.set_learning_rate(rate)
             self._rate = rate
@@ -124,13 +131,32 @@ class Loop:
         plan = self.config.checkpoint
         by_steps = plan.every_steps is not None and self.state.step % plan.every_steps == 0
         late = plan.every_seconds is not None and time.monotonic() - self._saved_at >= plan.every_seconds
-        # Only rank 0's clock counts for saving; any rank may have been told to stop.
-        stop, save = self.world.any([self.stop_asked(), late and self.world.rank == 0], name="agree")
+        # Only rank 0 writes, so its clock counts; it rather skips a turn than waits for a disk that is slower. Any
+        # rank may have been told to stop.
+        late = self.world.rank == 0 and not self.writer.busy() and late
+        stop, save = self.world.any([self.stop_asked(), late], name="agree")
         if save or by_steps or stop:
             self._save()
         if stop:
-            self.writer.wait()
-            raise Stopped(f"stopped at step {self.state.step}, saved")
+            self._leave(f"stopped at step {self.state.step}, saved")
+
+    def on_batch(self, phase: str) -> Callable[[int], None]:
+        """What an evaluation calls after each batch: tells where it is, and leaves it where somebody asked."""
+
+        def finished(batches: int) -> None:
+            self.heartbeat.at(phase, step=self.state.step, batch=batches)
+            self.on_progress(phase, self.state.step, batches)
+            if batches % self.config.checkpoint.agree_steps == 0 and any(
+                self.world.any([self.stop_asked()], name="stop")
+            ):
+                self._leave(f"stopped while {phase} after step {self.state.step}, saved")
+
+        return finished
+
+    def _leave(self, words: str) -> NoReturn:
+        self.heartbeat.at("saving")
+        self.writer.wait()
+        raise Stopped(words)
 
     def _check_finite(self) -> None:
         first = int(self.step.first_bad.numpy())
@@ -140,33 +166,47 @@ class Loop:
                 "optimizer.clip_norm; the last checkpoint holds no such weights"
             )
 
-    def _save(self) -> None:
-        """Compare the ranks' weights, then hand a snapshot to rank 0's writer."""
+    def _save(self) -> str:
+        """Compare the ranks' weights, then hand a snapshot to rank 0's writer; the digest of the weights."""
         phase = self.heartbeat.phase
         self.heartbeat.at("saving", step=self.state.step)
-        self.world.check_equal(self.digest(), step=self.state.step)
+        digest = self.digest()
+        self.world.check_equal(digest, step=self.state.step)
+        self._count_seconds()
         sums = self.world.gather(self.step.read_sums().reshape(1, -1), name="sums")
-        if self.world.rank == 0:
+        if self._buffers is not None:
+            self.writer.wait()  # it may still read the buffers
             best = self.state.best.step if self.state.best else None
-            self.writer.submit(take_snapshot(self.state, self.step, sums), best=best)
-        self._saved_at = time.monotonic()
+            self.writer.submit(self._buffers.take(self.state, sums), best=best)
+        self._saved_at, self._saved_step = time.monotonic(), self.state.step
         self.heartbeat.at(phase)
         logger.info("step %d: checkpoint", self.state.step)
+        return digest
 
     def digest(self) -> str:
         """Digest of the weights and statistics that all ranks must share."""
         return weights_digest([v for v in self.step.classifier.model.variables if not is_seed(v)])
 
-    def _finish_epoch(self, began: float) -> None:
+    def _count_seconds(self) -> None:
+        now = time.monotonic()
+        self.state.epoch_seconds += now - self._counted
+        self._counted = now
+
+    def _finish_epoch(self) -> None:
+        """Save, evaluate, record the epoch.
+
+        Saved before the evaluation, which changes nothing: who stops or dies within it, evaluates again and no more.
+        """
         self._check_finite()
+        digest = self.digest() if self.state.step == self._saved_step else self._save()
+        self._count_seconds()
+        training_seconds = self.state.epoch_seconds
         totals = dict(
             zip(SUMS, self.world.gather(self.step.read_sums().reshape(1, -1), name="sums").sum(axis=0), strict=True)
         )
-        self.step.write_sums(np.zeros(len(SUMS)))
-        seconds = time.monotonic() - began
         self._tell("evaluating")
-        self.heartbeat.at("evaluating", step=self.state.step)
-        softmax = self.evaluator.softmax(self.val, on_batch=self._evaluated)[self._selected]
+        self.heartbeat.at("evaluating")
+        softmax = self.evaluator.softmax(self.val, on_batch=self.on_batch("evaluating"))[self._selected]
         labels = self.val.labels[self._selected]
         row = {
             "epoch": self.epoch + 1,
@@ -175,24 +215,23 @@ class Loop:
             "train_accuracy": totals["correct"] / totals["pages"],
             "val_loss": negative_log_likelihood(labels, softmax),
             "val_accuracy": accuracy(labels, softmax),
-            "learning_rate": self._rate,
-            "seconds": seconds,
-            "pages_per_s": totals["pages"] / seconds,
-            "weights_digest": self.digest(),
+            "learning_rate": self._rate_at(self.state.step - 1),
+            "seconds": training_seconds,
+            "pages_per_s": totals["pages"] / max(training_seconds, 1e-9),
+            "weights_digest": digest,
             "time": time.time(),
         }
-        row = {key: value if isinstance(value, int | str) else float(value) for key, value in row.items()}
-        self.state.seconds += time.monotonic() - began
-        self.state.after_epoch(row, after_epoch(self.state.plateau, row["val_accuracy"], self.config.stage.plateau))
-        self._save()
+        self._record({key: value if isinstance(value, int | str) else float(value) for key, value in row.items()})
+        if self.epoch < self.config.stage.epochs and any(self.world.any([self.stop_asked()], name="stop")):
+            self._leave(f"stopped after epoch {self.epoch}, saved")
+
+    def _record(self, row: Mapping[str, Any]) -> None:
+        self._count_seconds()
+        plateau = after_epoch(self.state.plateau, row["val_accuracy"], self.config.stage.plateau)
+        self.state.after_epoch(row, plateau, metric=self.config.training.best_metric)
+        self.step.write_sums(np.zeros(len(SUMS)))
         self.journal.epoch(row)
         logger.info("epoch %d of %d: %s", self.epoch, self.config.stage.epochs, row)
-        if self.epoch < self.config.stage.epochs and any(self.world.any([self.stop_asked()], name="stop")):
-            self.writer.wait()
-            raise Stopped(f"stopped after epoch {self.epoch}, saved")
-
-    def _evaluated(self, batches: int) -> None:
-        self.heartbeat.at("evaluating", batch=batches)
 
     def _tell(self, phase: str) -> None:
         if not self.journal.due() and phase == "training":

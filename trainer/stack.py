@@ -11,6 +11,7 @@ import yaml
 from data_tools.config import from_mapping, to_mapping
 from data_tools.errors import UserError
 from data_tools.files import read_json, sha256, write_atomically, write_json
+from trainer.heartbeat import Heartbeat
 from trainer.journal import CONFIG, PREDICTIONS, PROGRESS, RESULT, Journal, job_folder, log_to
 from trainer.predictions import Joined, Predictions, write_predictions
 from trainer.scores import accuracy, negative_log_likelihood
@@ -37,20 +38,15 @@ def run(payload: Mapping[str, Any]) -> dict[str, Any]:
     folder = job_folder(Path(job.run), STACK)
     if (folder / RESULT).exists():
         return dict(read_json(folder / RESULT))
-    handler = log_to(folder, rank=0)
-    try:
-        return _run(job, folder)
-    except UserError as error:
-        logger.error("%s", error)
-        raise
-    finally:
-        logging.getLogger().removeHandler(handler)
-        handler.close()
+    with log_to(folder, rank=0), Heartbeat(folder, rank=0) as heartbeat:
+        result = _run(job, folder, heartbeat)
+        heartbeat.at("done")
+        return result
 
 
-def _run(job: StackPayload, folder: Path) -> dict[str, Any]:
+def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any]:
     began = time.time()
-    attempt = _attempts(folder) + 1
+    attempt = heartbeat.attempt = _attempts(folder) + 1
     journal = Journal(folder, rank=0, fixed={"job": STACK, "world_size": 1, "attempt": attempt})
     journal.progress("starting")
     journal.rewrite([])
@@ -58,7 +54,7 @@ def _run(job: StackPayload, folder: Path) -> dict[str, Any]:
     pages = read_pages(job)
     logger.info("stack of %s: %d pages to fit, %d test pages", ", ".join(job.members),
                 pages.fitted_on.sum(), len(pages.test.ids))  # fmt: skip
-    teller = _Teller(job.config, pages, journal)
+    teller = _Teller(job.config, pages, journal, heartbeat)
     stack = fit_stack(pages.val.rows(pages.fitted_on), job.config, seed=job.seed, on_epoch=teller.tell)
     save_stack(folder, stack)
     figures = _predict(folder, stack, pages)
@@ -114,9 +110,10 @@ def _predict(folder: Path, stack: FittedStack, pages: Pages) -> dict[str, float]
 class _Teller:
     """Tells the journal of each epoch of the MLP; val_ figures are of pages it was not fitted on, or None."""
 
-    def __init__(self, config: StackConfig, pages: Pages, journal: Journal) -> None:
+    def __init__(self, config: StackConfig, pages: Pages, journal: Journal, heartbeat: Heartbeat) -> None:
         self._config = config
         self._journal = journal
+        self._heartbeat = heartbeat
         self._fitted = pages.val.rows(pages.fitted_on)
         self._held_out = pages.val.rows(~pages.fitted_on)
         self._last = time.time()
@@ -131,6 +128,7 @@ class _Teller:
         now = time.time()
         seconds, self._last = max(now - self._last, 1e-9), now
         place = self.place(epoch)
+        self._heartbeat.at("training", step=place["step"])
         train, val = (_figures(stack, pages) for pages in (self._fitted, self._held_out))
         self._journal.epoch({
             "epoch": epoch, "step": place["step"], "train_loss": train[0], "train_accuracy": train[1],

@@ -1,5 +1,6 @@
 """What training is, between two steps: how far it has come and what it remembers."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -9,17 +10,24 @@ import numpy as np
 from trainer.checkpoint import Snapshot
 from trainer.schedule import PlateauState
 from trainer.step import TrainStep
-from trainer.weights import is_seed, named, transfer
+from trainer.weights import copy_values, is_seed, named, transfer
 from trainer.world import World
 
 
 @dataclass(frozen=True)
 class Best:
-    """The epoch with the highest validation accuracy so far (the first of equals) and the step it ended at."""
+    """The best epoch so far by one metric of the validation pages (the first of equals) and the step it ended at."""
 
     epoch: int
     step: int
-    accuracy: float
+    metric: str
+    value: float
+
+    def beaten_by(self, value: float) -> bool:
+        """Whether `value` of the same metric is better; anything is better than a value that is not finite."""
+        if not math.isfinite(self.value):
+            return math.isfinite(value)
+        return value < self.value if self.metric == "val_loss" else value > self.value
 
 
 @dataclass
@@ -27,7 +35,7 @@ class TrainingState:
     """How far a job has come.
 
     step: finished steps since the job's start; history: one row per finished epoch; start: where the weights
-    came from; seconds: spent on finished epochs, over all attempts.
+    came from; seconds: spent on finished epochs, epoch_seconds: on the one that is not, both over all attempts.
     """
 
     step: int = 0
@@ -36,26 +44,47 @@ class TrainingState:
     best: Best | None = None
     start: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    epoch_seconds: float = 0.0
 
-    def after_epoch(self, row: Mapping[str, Any], plateau: PlateauState) -> None:
-        """Record a finished epoch."""
-        accuracy = float(row["val_accuracy"])
+    def after_epoch(self, row: Mapping[str, Any], plateau: PlateauState, *, metric: str) -> None:
+        """Record a finished epoch; `metric` names the figure in `row` that picks the best one."""
+        value = float(row[metric])
         self.history.append(dict(row))
         self.plateau = plateau
-        if self.best is None or accuracy > self.best.accuracy:
-            self.best = Best(int(row["epoch"]), self.step, accuracy)
+        self.seconds, self.epoch_seconds = self.seconds + self.epoch_seconds, 0.0
+        if self.best is None or self.best.beaten_by(value):
+            self.best = Best(int(row["epoch"]), self.step, metric, value)
 
 
-def take_snapshot(state: TrainingState, step: TrainStep, sums: np.ndarray) -> Snapshot:
-    """Copy everything off the device; training may go on while the copy is written.
+def saved_variables(step: TrainStep) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The Keras variables that a checkpoint's two files hold (weights, optimiser), by their names there."""
+    return named(step.classifier.model.variables), named(step.optimizer.variables)
 
-    sums: float64 [ranks, 3], each rank's running sums of this epoch.
-    """
-    model = step.classifier.model
-    weights = {name: np.array(v.numpy()) for name, v in named(model.variables).items()}
-    optimizer = {name: np.array(v.numpy()) for name, v in named(step.optimizer.variables).items()}
-    plain = {**asdict(state), "sums": sums.tolist(), "ranks": len(sums)}
-    return Snapshot(state.step, weights, optimizer, plain)
+
+class SnapshotBuffers:
+    """Arrays that snapshots are copied into, the same ones every time: fresh memory costs far more than the copy."""
+
+    def __init__(self, step: TrainStep) -> None:
+        self._variables = saved_variables(step)
+        self._weights, self._optimizer = (
+            {name: np.empty(variable.shape, variable.dtype) for name, variable in file.items()}
+            for file in self._variables
+        )
+
+    def touch(self) -> None:
+        """Have the system provide the memory now, beside the training, and not at the first snapshot."""
+        for array in (*self._weights.values(), *self._optimizer.values()):
+            array.fill(0)
+
+    def take(self, state: TrainingState, sums: np.ndarray) -> Snapshot:
+        """Copy everything off the device; training may go on while the copy is written.
+
+        sums: float64 [ranks, 3], each rank's running sums of this epoch.
+        """
+        copy_values(self._variables[0], self._weights)
+        copy_values(self._variables[1], self._optimizer)
+        plain = {**asdict(state), "sums": sums.tolist(), "ranks": len(sums)}
+        return Snapshot(state.step, self._weights, self._optimizer, plain)
 
 
 def restore(snapshot: Snapshot, step: TrainStep, world: World) -> TrainingState:

@@ -1,7 +1,10 @@
 """Weights as named arrays: saved without pickle, transferred strictly."""
 
 import fnmatch
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,9 @@ from data_tools.files import sha256
 
 SEED_STATE = "seed_generator_state"
 """Last part of the path of a Keras random seed; such variables differ between ranks on purpose."""
+
+READERS = 4
+"""Threads that copy and hash variables: both are bound by one core's speed and free the interpreter meanwhile."""
 
 NAMES_SHOWN = 8
 IMPORT_SHAPE = (224, 224, 3)
@@ -33,6 +39,39 @@ def named(variables: Sequence[Any]) -> dict[str, Any]:
     if len(result) != len(variables):
         raise ValueError("two variables share a name; weights cannot be saved by name")
     return result
+
+
+def view(variable: Any) -> np.ndarray:
+    """A Keras variable's value; not a copy where it lies in host memory, so read it before training goes on."""
+    import tensorflow as tf
+
+    return np.asarray(memoryview(tf.convert_to_tensor(variable.value)))
+
+
+def copy_values(variables: Mapping[str, Any], into: Mapping[str, np.ndarray]) -> None:
+    """Copy variables into the arrays of the same names, which have their shapes and dtypes."""
+
+    def copy(name: str) -> None:
+        np.copyto(into[name], view(variables[name]), casting="no")
+
+    with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
+        list(pool.map(copy, variables))
+
+
+def weights_digest(variables: Sequence[Any]) -> str:
+    """Hex SHA-256 over the SHA-256 of each variable (its name, dtype, shape and bytes), in their order.
+
+    Hashed one by one, so that several cores share what would hold up the training.
+    """
+
+    def digest(variable: Any) -> bytes:
+        value = view(variable)
+        hashed = hashlib.sha256(f"{variable.path}:{value.dtype}:{value.shape};".encode())
+        hashed.update(value.reshape(-1).data)
+        return hashed.digest()
+
+    with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
+        return hashlib.sha256(b"".join(pool.map(digest, variables))).hexdigest()
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,6 +1,5 @@
 """The world of one job: rank, size and collectives. The only place that imports Horovod."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,16 +101,6 @@ class World:
                 f"step {step}: ranks {', '.join(map(str, different))} hold other weights than rank 0; the gradients "
                 "were not averaged over all ranks, and nothing was saved from here on"
             )
-
-
-def weights_digest(variables: Sequence[Any]) -> str:
-    """Hex SHA-256 over names, shapes and bytes of Keras variables, in their order."""
-    digest = hashlib.sha256()
-    for variable in variables:
-        value = np.asarray(variable.numpy(), order="C")
-        digest.update(f"{variable.path}:{value.dtype}:{value.shape};".encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()
 
 
 def horovod_version() -> str:

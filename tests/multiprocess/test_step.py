@@ -8,8 +8,8 @@ import pytest
 from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
 from trainer.model import Classifier, Geometry, build_classifier
 from trainer.step import TrainStep, build_optimizer
-from trainer.weights import is_seed
-from trainer.world import World, weights_digest
+from trainer.weights import is_seed, weights_digest
+from trainer.world import World
 
 CLASSES, BATCH = 4, 8
 Arrays = dict[str, np.ndarray]

@@ -1,5 +1,8 @@
 """Checkpoints are whole or absent, and the newest whole one counts."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +10,12 @@ import pytest
 
 from data_tools.errors import UserError
 from data_tools.files import read_json
-from trainer.checkpoint import MANIFEST, POINTER, STATE, WEIGHTS, BackgroundWriter, CheckpointFolder, Snapshot
+from trainer.background import BackgroundWriter
+from trainer.checkpoint import MANIFEST, POINTER, STATE, WEIGHTS, CheckpointFolder, Snapshot
+from trainer.schedule import PlateauState
+from trainer.state import TrainingState
+
+ROOT = Path(__file__).parents[2]
 
 
 def snapshot(step: int) -> Snapshot:
@@ -102,3 +110,102 @@ def test_the_background_writer_hands_its_error_back(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="could not be written"):
         writer.wait()
     writer.wait()  # told once
+
+
+def test_all_of_them_deleted_is_no_fresh_start(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path, keep=3)
+    folder.write(snapshot(1), best=None)
+    shutil.rmtree(folder.path(1))
+    with pytest.raises(UserError, match=r"no checkpoint is whole.*restore one.*delete the job's folder"):
+        folder.newest()
+
+
+def test_a_newest_one_that_was_deleted_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = CheckpointFolder(tmp_path, keep=3)
+    folder.write(snapshot(1), best=None)
+    folder.write(snapshot(2), best=None)
+    shutil.rmtree(folder.path(2))
+    found = folder.newest()
+    assert found is not None
+    assert found.step == 1
+    assert "step 2 is gone or damaged; going on from step 1" in caplog.text
+
+
+@pytest.mark.parametrize("harm", ["none", "flip"])
+def test_a_step_that_is_there_already_is_written_again_only_where_it_is_damaged(tmp_path: Path, harm: str) -> None:
+    folder = CheckpointFolder(tmp_path, keep=3)
+    folder.write(snapshot(1), best=None)
+    written = (folder.path(1) / WEIGHTS).stat().st_mtime_ns
+    if harm == "flip":
+        (folder.path(1) / STATE).write_text("{}")
+    folder.write(snapshot(1), best=None)
+    assert folder.problem(1) is None
+    assert ((folder.path(1) / WEIGHTS).stat().st_mtime_ns == written) == (harm == "none")
+
+
+def test_the_configuration_stands_in_it(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path, keep=3, config={"seed": 7})
+    assert folder.config() == {}
+    folder.write(snapshot(1), best=None)
+    assert CheckpointFolder(tmp_path, keep=3).config() == {"seed": 7}
+
+
+def test_no_file_is_a_pickle(tmp_path: Path) -> None:
+    path = CheckpointFolder(tmp_path, keep=3).write(snapshot(1), best=None)
+    assert {file.suffix for file in path.iterdir()} == {".safetensors", ".json"}
+    assert not any(b"\x80\x04" in file.read_bytes()[:2] for file in path.iterdir())
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from data_tools.errors import UserError
+from tests.unit.test_checkpoint import snapshot
+from trainer.checkpoint import CheckpointFolder
+folder = CheckpointFolder(Path(sys.argv[1]), keep=3)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    folder.write(snapshot(2), best=None)
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("room", [0, 30, 100, 200])
+def test_a_full_disk_is_one_line_and_what_was_saved_stays(tmp_path: Path, room: int) -> None:
+    """`room`: bytes that fit into a file, so that one file after the other is the one that does not."""
+    folder = CheckpointFolder(tmp_path, keep=3)
+    folder.write(snapshot(1), best=None)
+    command = [sys.executable, "-c", FULL, str(tmp_path), str(room)]
+    ended = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "earlier ones are untouched: make room" in ended.stdout
+    assert len(ended.stdout.splitlines()) == 1
+    assert folder.steps() == [1]
+    assert folder.problem(1) is None
+    folder.write(snapshot(2), best=None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [POINTER, "step-00000001", "step-00000002"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "best"),
+    [
+        ("val_accuracy", [0.5, 0.7, 0.7, 0.6], 2),  # the first of equals
+        ("val_loss", [0.5, 0.3, 0.3, 0.4], 2),
+        ("val_loss", [float("nan"), 0.9, float("inf")], 2),  # any figure is better than none
+        ("val_loss", [float("nan"), float("nan")], 1),  # and some epoch is the best
+    ],
+)
+def test_the_best_by_its_metric(metric: str, values: list[float], best: int) -> None:
+    state = TrainingState()
+    for epoch, value in enumerate(values, start=1):
+        state.step += 4
+        state.after_epoch({"epoch": epoch, metric: value}, PlateauState(), metric=metric)
+    assert state.best is not None
+    assert (state.best.epoch, state.best.step, state.best.metric) == (best, 4 * best, metric)
+
+
+def test_seconds_are_added_up_over_epochs() -> None:
+    state = TrainingState(epoch_seconds=3.0)
+    state.after_epoch({"epoch": 1, "val_accuracy": 0.5}, PlateauState(), metric="val_accuracy")
+    assert (state.seconds, state.epoch_seconds) == (3.0, 0.0)

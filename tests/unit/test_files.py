@@ -1,11 +1,23 @@
 """Files are whole or absent."""
 
+import errno
+import os
+import resource
 from pathlib import Path
 
 import pytest
 
 from data_tools.errors import UserError
-from data_tools.files import UNFINISHED, append_line, atomic_folder, read_json, read_lines, write_atomically, write_json
+from data_tools.files import (
+    UNFINISHED,
+    append_line,
+    atomic_folder,
+    read_json,
+    read_lines,
+    storage_problem,
+    write_atomically,
+    write_json,
+)
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -51,6 +63,9 @@ def test_json_lines_leave_out_an_unfinished_last_line(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write('{"a": 3')
     assert read_lines(path) == [{"a": 1}, {"a": 2}]
+    append_line(path, {"a": 4})  # not glued to what a killed writer left
+    append_line(path, {"a": 5}, sync=True)
+    assert read_lines(path) == [{"a": 1}, {"a": 2}, {"a": 4}, {"a": 5}]
 
 
 def test_json_errors_name_the_file(tmp_path: Path) -> None:
@@ -61,3 +76,41 @@ def test_json_errors_name_the_file(tmp_path: Path) -> None:
         read_json(tmp_path / "bad.json")
     write_json(tmp_path / "good.json", {"a": [1]})
     assert read_json(tmp_path / "good.json") == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "no space left on device; what is saved is untouched: make room"),
+        (errno.EDQUOT, "make room"),
+        (errno.EFBIG, "make room"),
+        (errno.EROFS, "make it writable"),
+        (errno.EACCES, "make it writable"),
+        (errno.ENOENT, "mend it"),
+        (errno.EIO, "mend it"),
+    ],
+)
+def test_a_file_system_in_trouble_is_one_line_that_names_the_file(number: int, words: str) -> None:
+    problem = storage_problem(OSError(number, os.strerror(number), "/runs/a/file"))
+    assert problem is not None
+    assert str(problem).startswith("/runs/a/file: ")
+    assert words in str(problem)
+    assert "run the same command again" in str(problem)
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError(111, "refused"), TimeoutError(), OSError("of a library")])
+def test_other_errors_stay_what_they_are(error: OSError) -> None:
+    assert storage_problem(error) is None
+
+
+def test_a_file_without_room_is_named(tmp_path: Path) -> None:
+    """A write that fails for want of room tells no file name of its own."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as caught:
+            write_atomically(tmp_path / "file", "four")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.filename == str(tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,37 @@
+"""Program: launch/train.py, with the pages of every training batch of this rank written down before its step."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from data_tools.files import append_line
+from launch.train import main
+from trainer.loop import Loop
+
+PLACE = Path(os.environ["RECORDED_BATCHES"])
+train_to = Loop.train_to
+
+
+class Recorded:
+    """The batches of a loop; `step`: finished steps before the batch that comes next."""
+
+    def __init__(self, loop: Loop, batches: Any) -> None:
+        self.loop, self.batches, self.step = loop, batches, loop.state.step
+
+    def __next__(self) -> Any:
+        batch = next(self.batches)
+        line = {"size": self.loop.world.size, "step": self.step, "positions": batch.positions.tolist()}
+        append_line(PLACE / f"rank-{self.loop.world.rank}.jsonl", line)
+        self.step += 1
+        return batch
+
+
+def recorded(self: Loop, target: int, batches: Any) -> None:
+    train_to(self, target, Recorded(self, batches))  # type: ignore[arg-type]
+
+
+Loop.train_to = recorded  # type: ignore[method-assign]
+
+if __name__ == "__main__":
+    sys.exit(main())
