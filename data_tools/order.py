@@ -88,14 +88,19 @@ def rank_slice(global_batch: int, rank: int, size: int) -> slice:
     return _share(global_batch, rank, size)
 
 
-def evaluation_slice(count: int, rank: int, size: int) -> slice:
-    """The examples that rank `rank` of `size` evaluates, in the order on disk; each in one part only."""
-    return _share(count, rank, size)
+def evaluation_slice(count: int, rank: int, size: int, *, batch: int) -> slice:
+    """The examples that rank `rank` of `size` evaluates, in the order on disk; each in one part only.
+
+    Parts are whole batches of `batch`, so that an example lies in the same place of the same batch, beside the same
+    others, however many ranks there are: its output then has the same bits.
+    """
+    part = _share(math.ceil(count / batch), rank, size)
+    return slice(min(part.start * batch, count), min(part.stop * batch, count))
 
 
 def evaluation_batches(count: int, batch: int, size: int) -> int:
     """Batches of an evaluation, the same number on every rank: as many as the longest part needs."""
-    return math.ceil(math.ceil(count / size) / batch)
+    return math.ceil(math.ceil(count / batch) / size)
 
 
 def _share(count: int, rank: int, size: int) -> slice:

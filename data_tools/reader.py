@@ -156,13 +156,14 @@ class _Plan(NamedTuple):
 class EvalBatches:
     """Batches of one rank for one evaluation: each example on one rank, as many batches on every rank.
 
+    Which examples share a batch does not depend on the number of ranks; a rank may get batches of padding alone.
     The last ones are padded; see `Batch.mask`. Prefetched; close it, or use it as a context.
     """
 
     def __init__(self, shards: ShardSet, *, batch: int, rank: int = 0, size: int = 1, prefetch: int = PREFETCH) -> None:
         """See the class."""
         self._count = evaluation_batches(len(shards), batch, size)
-        part = evaluation_slice(len(shards), rank, size)
+        part = evaluation_slice(len(shards), rank, size, batch=batch)
         self._prefetch = _Prefetch(_evaluation(shards, part, batch, self._count), prefetch)
 
     def __len__(self) -> int:

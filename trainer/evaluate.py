@@ -23,7 +23,7 @@ class Evaluator:
         self._forward: Any = tf.function(lambda images: model(images, training=False), autograph=False)
 
     def softmax(self, shards: ShardSet, *, on_batch: Callable[[int], None] = lambda _: None) -> np.ndarray:
-        """float32 [examples, classes], in the order of the shard set; the same on every rank.
+        """float32 [examples, classes], in the order of the shard set; the same bits for any number of ranks.
 
         on_batch: called with the number of finished batches, which is the same on every rank.
         """

@@ -123,16 +123,17 @@ def test_more_ranks_than_examples_in_a_batch() -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize("batch", [1, 4, 32])
 def test_evaluation_covers_each_example_once(count: int, size: int, batch: int) -> None:
-    parts = [evaluation_slice(count, rank, size) for rank in range(size)]
+    parts = [evaluation_slice(count, rank, size, batch=batch) for rank in range(size)]
     assert [place for part in parts for place in range(count)[part]] == list(range(count))
     longest = max(part.stop - part.start for part in parts)
+    assert all(part.start % batch == 0 or part.start == count for part in parts), "a batch lies on one rank"
     batches = evaluation_batches(count, batch, size)
     assert batches * batch >= longest > (batches - 1) * batch or batches == longest == 0
 
 
 @pytest.mark.parametrize(
     ("count", "batch", "size", "batches"),
-    [(100, 32, 1, 4), (96, 32, 1, 3), (97, 32, 2, 2), (1, 32, 8, 1), (64, 32, 2, 1), (65, 32, 2, 2)],
+    [(100, 32, 1, 4), (96, 32, 1, 3), (97, 32, 2, 2), (1, 32, 8, 1), (64, 32, 2, 1), (65, 32, 2, 2), (97, 16, 3, 3)],
 )
 def test_evaluation_batches(count: int, batch: int, size: int, batches: int) -> None:
     assert evaluation_batches(count, batch, size) == batches

@@ -1,0 +1,43 @@
+"""Evaluation under real horovodrun: each page once, and the same bits for any number of workers."""
+
+import numpy as np
+import pytest
+
+from tests.multiprocess.programs.evaluate_sets import CLASSES, COUNTS, MadePages
+from tests.worlds import horovodrun
+from trainer.scores import summary
+
+PROGRAM = "tests/multiprocess/programs/evaluate_sets.py"
+
+
+@pytest.fixture(scope="module")
+def by_size(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, np.ndarray]]:
+    """Softmax outputs [count, classes] by count, from 1, 2 and 4 workers."""
+    outputs = {}
+    for size in (1, 2, 4):
+        path = tmp_path_factory.mktemp(f"size{size}") / "out.npz"
+        horovodrun(size, PROGRAM, str(path))
+        with np.load(path) as file:
+            assert int(file["size"]) == size
+            outputs[size] = {name: file[name] for name in file if name != "size"}
+    return outputs
+
+
+@pytest.mark.parametrize("count", COUNTS)  # 1 and 3 are fewer pages than four workers; 7 and 97 are primes
+def test_every_page_once_and_the_same_bits(by_size: dict[int, dict[str, np.ndarray]], count: int) -> None:
+    one = by_size[1][str(count)]
+    assert one.shape == (count, CLASSES)
+    assert len(np.unique(one, axis=0)) == count, "every page is another, so none stands in for another"
+    for size in (2, 4):
+        assert by_size[size][str(count)].tobytes() == one.tobytes(), f"{size} workers"
+
+
+def test_the_figures_do_not_depend_on_the_world_and_a_class_may_be_missing(
+    by_size: dict[int, dict[str, np.ndarray]],
+) -> None:
+    labels = MadePages(97).labels
+    figures = [summary(labels, outputs["97"], class_ids=range(CLASSES)) for outputs in by_size.values()]
+    assert figures[0] == figures[1] == figures[2]
+    assert (figures[0]["count"], figures[0]["per_class"][3]["count"]) == (97, 0)
+    assert figures[0]["per_class"][3]["recall"] is None
+    assert sum(row["count"] for row in figures[0]["per_class"]) == 97
