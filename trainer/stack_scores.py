@@ -20,6 +20,8 @@ from trainer.stack_fit import METHODS, FittedStack
 from trainer.stack_pages import Pages
 
 Outputs = dict[str, npt.NDArray[np.floating[Any]]]
+Answers = tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.floating[Any]]]
+"""Labels int[n] and probabilities float[n, C] on the same pages."""
 
 
 def all_scores(stack: FittedStack, pages: Pages, *, seed: int) -> dict[str, Any]:
@@ -31,8 +33,10 @@ def all_scores(stack: FittedStack, pages: Pages, *, seed: int) -> dict[str, Any]
     }
     for name, interval in _bootstrap(test, pages.test, seed=seed).items():
         scores[name]["test"]["accuracy_bootstrap_interval"] = interval
-    for name in pages.test.names:
-        scores[name]["calibrated"] = _calibrated(name, pages.val.rows(pages.fitted_on), pages.test)
+    # The other methods were fitted to these very pages by likelihood; a temperature would only overfit them again.
+    for name in (*pages.test.names, _key("average")):
+        fitted = pages.val.labels[pages.fitted_on], val[name][pages.fitted_on]
+        scores[name]["calibrated"] = _calibrated(fitted, (pages.test.labels, test[name]))
     methods = {method: scores.pop(_key(method)) for method in METHODS}
     result: dict[str, Any] = {
         "scores": methods[stack.method],
@@ -68,15 +72,14 @@ def _bootstrap(outputs: Outputs, pages: Joined, *, seed: int) -> dict[str, list[
     return {name: list(percentile_interval(means[:, place])) for place, name in enumerate(outputs)}
 
 
-def _calibrated(name: str, fitted: Joined, test: Joined) -> dict[str, float]:
-    """A member's temperature, fitted on validation pages, and what it does to the test figures."""
-    place = test.names.index(name)
-    temperature = fit_temperature(fitted.labels, fitted.softmax[:, place])
-    probabilities = at_temperature(test.softmax[:, place], temperature)
+def _calibrated(fitted: Answers, test: Answers) -> dict[str, float]:
+    """A model's temperature, fitted on validation pages, and what it does to the test figures."""
+    temperature = fit_temperature(*fitted)
+    labels, probabilities = test[0], at_temperature(test[1], temperature)
     return {
         "temperature": temperature,
-        "loss": negative_log_likelihood(test.labels, probabilities),
-        "calibration_error": expected_calibration_error(test.labels, probabilities),
+        "loss": negative_log_likelihood(labels, probabilities),
+        "calibration_error": expected_calibration_error(labels, probabilities),
     }
 
 

@@ -79,6 +79,11 @@ def test_all_methods_and_members_are_scored(finished: tuple[Path, dict[str, Any]
         low, high = scores["test"]["accuracy_bootstrap_interval"]
         assert low <= scores["test"]["accuracy"] <= high
         assert [row["class_id"] for row in scores["test"]["per_class"]] == CLASS_IDS.tolist()
+    assert [name for name, scores in result["methods"].items() if "calibrated" in scores] == ["average"]
+    # The plain average is far too unsure of itself: many members that agree prove more than each of them alone.
+    average = result["methods"]["average"]
+    assert average["calibrated"]["temperature"] < 0.8
+    assert average["calibrated"]["calibration_error"] < average["test"]["calibration_error"]
     for name, scores in result["members_scores"].items():
         assert scores["calibrated"]["loss"] <= scores["test"]["loss"] + 0.02
         # Logits of this skill and unit noise are calibrated as skill x logit; the members use 1.7 x.
