@@ -6,12 +6,12 @@ from pathlib import Path
 from data_tools.convert import convert
 from data_tools.data_set import SPLITS
 from data_tools.errors import UserError
-from data_tools.files import read_json, write_json
 from data_tools.manifest import MANIFEST, Manifest, check, read_manifest
 from launch.config import HOLISTIC, Config
 from launch.console import say
 from launch.progress import page_progress
 from trainer.model import Geometry
+from trainer.weights import import_weights, imported_from
 
 WEIGHTS_FILE = "weights/start.weights.h5"
 """Start weights, copied into the run folder, so that a run can go on without the place that they came from."""
@@ -112,13 +112,9 @@ def ensure_weights(config: Config, folder: Path) -> str | None:
     if source == NO_WEIGHTS:
         return None
     path = folder / WEIGHTS_FILE
-    note = path.with_name("start.json")
-    if path.exists() and note.exists() and read_json(note)["source"] == source:
+    if path.exists() and imported_from(path).get("source") == source:
         return str(path)
     say(f"start weights: {source}")
-    from trainer.weights import import_weights
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    digest = import_weights(config.model.backbone, None if source == IMAGENET else Path(source), path)
-    write_json(note, {"source": source, "backbone": config.model.backbone, "sha256": digest})
+    import_weights(config.model.backbone, None if source == IMAGENET else Path(source), path)
     return str(path)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from data_tools.errors import UserError
-from data_tools.files import read_json
-from trainer.checkpoint import WEIGHTS, CheckpointFolder, Snapshot
+from data_tools.files import read_json, sha256
+from trainer.checkpoint import MANIFEST, WEIGHTS, CheckpointFolder, Snapshot
 from trainer.config import JobPayload
 from trainer.journal import RESULT, job_folder
 from trainer.state import TrainingState, restore, seed_ranks
 from trainer.step import TrainStep
-from trainer.weights import SEED_STATE, is_seed, load_arrays, load_backbone, transfer
+from trainer.weights import SEED_STATE, imported_from, is_seed, load_arrays, load_backbone, transfer
 from trainer.world import World
 
 logger = logging.getLogger(__name__)
@@ -72,16 +72,35 @@ def _fresh_or_warm(job: JobPayload, step: TrainStep) -> dict[str, Any]:
             raise UserError(f"{config.name}: starts from {config.start_job}, which is not finished; train it first")
         result = read_json(source / RESULT)
         path = source / result["best_checkpoint"] / WEIGHTS
+        file_digest = whole(path)
         variables = step.classifier.model.variables
         skipped = transfer(variables, load_arrays(path), fresh=config.stage.fresh, source=str(path))
         return {
             "kind": "warm_start",
             "from": config.start_job,
             "checkpoint": result["best_checkpoint"],
+            "file": str(path.relative_to(job.run)),
+            "file_sha256": file_digest,
             "digest": result["weights_digest"],
             "fresh": skipped,
         }
     if config.weights_file is not None:
         path = Path(config.weights_file)
-        return {"kind": "weights", "from": str(path), "digest": load_backbone(step.classifier.backbone, path)}
+        digest = load_backbone(step.classifier.backbone, path)
+        return {"kind": "weights", "from": str(path), "digest": digest, **imported_from(path)}
     return {"kind": "fresh", "from": None, "digest": None}
+
+
+def whole(path: Path) -> str:
+    """The SHA-256 of a checkpoint's file, after comparing it with the one that was recorded when it was written.
+
+    Raises:
+        UserError: they differ, or one cannot be read.
+    """
+    try:
+        found = sha256(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error}); train the job that wrote it again") from None
+    if found != read_json(path.with_name(MANIFEST)).get("sha256", {}).get(path.name):
+        raise UserError(f"{path}: changed since it was written (checksum); train the job that wrote it again")
+    return found

@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 
 from data_tools.errors import UserError
-from data_tools.files import sha256
+from data_tools.files import read_json, sha256, write_json
 
 SEED_STATE = "seed_generator_state"
 """Last part of the path of a Keras random seed; such variables differ between ranks on purpose."""
 
 READERS = 4
 """Threads that copy and hash variables: both are bound by one core's speed and free the interpreter meanwhile."""
+
+NOTE = "start.json"
+"""Beside imported start weights: what they were made from."""
 
 NAMES_SHOWN = 8
 IMPORT_SHAPE = (224, 224, 3)
@@ -165,7 +168,8 @@ def load_backbone(backbone: Any, path: Path) -> str:
 def import_weights(backbone: str, source: Path | None, path: Path) -> str:
     """Bring start weights to `path` (`.weights.h5`): from a file, or Keras' ImageNet download where that is None.
 
-    Returns the SHA-256 of the file, or of what was written for the download.
+    Beside it, `start.json` says what it was made from. Returns the SHA-256 of the file, or of what was written for
+    the download.
 
     Raises:
         UserError: the download is not reachable (the text says how to give a file instead), or the file does not
@@ -184,7 +188,19 @@ def import_weights(backbone: str, source: Path | None, path: Path) -> str:
     temporary = path.with_name(f".unfinished-{path.name}")
     model.save_weights(temporary)
     temporary.replace(path)
-    return digest or sha256(path)
+    digest = digest or sha256(path)
+    note = {"source": "imagenet" if source is None else str(source), "backbone": backbone, "sha256": digest}
+    write_json(path.with_name(NOTE), note)
+    return digest
+
+
+def imported_from(path: Path) -> dict[str, str]:
+    """What start weights were made from, as `import_weights` noted beside them; empty where there is no note."""
+    note = path.with_name(NOTE)
+    if not note.exists():
+        return {}
+    found = read_json(note)
+    return {"source": str(found["source"]), "source_sha256": str(found["sha256"])}
 
 
 def _downloaded(backbone: str) -> Any:
