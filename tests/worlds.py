@@ -28,7 +28,7 @@ TINY: dict[str, Any] = {
         "holistic_16": {"image_px": 16, "epochs": 3, "global_batch": 24,
                         "optimizer": {"name": "adam", "learning_rate": 0.002}},
         "holistic_32px": {"image_px": 32, "epochs": 2, "global_batch": 24, "start": "holistic_16",
-                          "optimizer": {"name": "adam", "learning_rate": 0.001}},
+                          "head_epochs": 1, "optimizer": {"name": "adam", "learning_rate": 0.001}},
         "regions": {"region": "each", "image_px": 32, "epochs": 2, "global_batch": 24, "start": "holistic_32px",
                     "optimizer": {"name": "adam", "learning_rate": 0.001}},
     },

@@ -30,17 +30,21 @@ class ModelConfig:
     backbone: a name in `keras.applications`, or `SmallConvNet`.
     weights: `imagenet` (Keras' own download), `none`, or a file of the backbone's weights (`.h5`, `.weights.h5`).
     scaling: `backbone` (what the backbone was trained with) or `unit` (1/255, as in the recipe's source).
+    batchnorm_momentum: of the backbone's BatchNorm layers; None: their own.
     dense: widths of the hidden layers of the head; dropout: share dropped after each of them.
     """
 
     backbone: str = "InceptionResNetV2"
     weights: str = "imagenet"
     scaling: Literal["backbone", "unit"] = "backbone"
+    batchnorm_momentum: float | None = None
     dense: tuple[int, ...] = (1024, 512)
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
         _share("dropout", self.dropout)
+        if self.batchnorm_momentum is not None:
+            _share("batchnorm_momentum", self.batchnorm_momentum)
         for width in self.dense:
             _positive("dense", width)
 
@@ -100,12 +104,19 @@ class StageConfig:
     start: `weights` (the model's start weights) or the name of an earlier stage.
     augment: how training pages are changed, anew in each epoch and the same for every world size; off by default.
     fresh: patterns (`logits/*`) of variables that a warm start may leave as initialised; all others must match.
+    freeze: layers that stay as they are through the stage, BatchNorm statistics included: patterns
+    (`backbone/block8_*`, `dense_1`), or `..NAME` for all of the backbone up to layer NAME.
+    head_epochs: so many first epochs train the head alone; then the optimiser and its schedule begin anew on all
+    that is not frozen. head_learning_rate: the rate of those first epochs; None: that of `optimizer`.
     """
 
     region: str = "holistic"
     image_px: int = 256
     start: str = START_FROM_WEIGHTS
     fresh: tuple[str, ...] = ()
+    freeze: tuple[str, ...] = ()
+    head_epochs: int = 0
+    head_learning_rate: float | None = None
     epochs: int = 30
     global_batch: int = 128
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -115,6 +126,13 @@ class StageConfig:
     def __post_init__(self) -> None:
         for name in ("image_px", "epochs", "global_batch"):
             _positive(name, getattr(self, name))
+        if not 0 <= self.head_epochs < self.epochs:
+            limit = f"not negative and less than the stage's {self.epochs} epochs"
+            raise UserError(f"head_epochs: must be {limit}, found {self.head_epochs}")
+        if self.head_learning_rate is not None:
+            _positive("head_learning_rate", self.head_learning_rate)
+            if not self.head_epochs:
+                raise UserError("head_learning_rate: is of the first head_epochs, and there are none; set head_epochs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +145,8 @@ class TrainingConfig:
     compression: `fp16` halves the bytes of the gradient all-reduce.
     evaluation_batch: pages a worker evaluates at once.
     best_metric: figure on the validation pages that picks a job's best epoch, whose weights are the job's result.
+    batchnorm_batches: training batches from which BatchNorm's statistics are computed before each evaluation, see
+    `trainer.batchnorm`; 0: they stay as the training steps moved them.
     """
 
     deterministic: bool = True
@@ -135,8 +155,11 @@ class TrainingConfig:
     compression: Literal["none", "fp16"] = "none"
     evaluation_batch: int = 64
     best_metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    batchnorm_batches: int = 16
 
     def __post_init__(self) -> None:
+        if self.batchnorm_batches < 0:
+            raise UserError(f"batchnorm_batches: must not be negative, found {self.batchnorm_batches}")
         _share("label_smoothing", self.label_smoothing)
         _positive("evaluation_batch", self.evaluation_batch)
 

@@ -17,11 +17,13 @@ from data_tools.files import read_json, write_atomically, write_json
 from data_tools.manifest import Manifest
 from data_tools.reader import ShardSet
 from trainer.background import BackgroundWriter
+from trainer.batchnorm import set_momentum
 from trainer.checkpoint import CheckpointFolder
 from trainer.config import JobConfig, JobPayload
 from trainer.device import prepare_device
 from trainer.evaluate import Evaluator
 from trainer.faults import FaultInjector
+from trainer.freezing import layers_of, plan_freezing
 from trainer.heartbeat import Heartbeat, heartbeat_path
 from trainer.journal import CHECKPOINTS, CONFIG, PREDICTIONS, PROGRESS, RESULT, Journal, job_folder, log_to
 from trainer.loop import Loop
@@ -152,8 +154,10 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     data = open_data(config)
     check_batch(config.stage.global_batch, world.size)
     classifier = classifier_for(config, data.geometry)
+    set_momentum(classifier, config.model.batchnorm_momentum)
+    freezing = plan_freezing(config.stage, list(layers_of(classifier)))
     optimizer = build_optimizer(config.stage.optimizer, precision=config.training.precision)
-    step = TrainStep(classifier, optimizer, world, config.training)
+    step = TrainStep(classifier, optimizer, world, config.training, frozen=freezing.always)
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, keep=config.checkpoint.keep, config=to_mapping(config))
     state = begin(job, step, world, checkpoints)
     heartbeat.at("starting", step=state.step)
@@ -172,6 +176,7 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
             writer=writer,
             journal=journal,
             heartbeat=heartbeat,
+            freezing=freezing,
             stop_asked=stop.asked,
             on_progress=FaultInjector(Path(job.run), folder, place=place, settled=writer.wait),
         )

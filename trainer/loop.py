@@ -1,9 +1,10 @@
 """The training loop of one job, on every rank: to an absolute step, so that resuming is calling it again."""
 
+import itertools
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,11 +14,13 @@ from data_tools.order import steps_per_epoch
 from data_tools.reader import ShardSet, TrainBatches
 from data_tools.tensors import as_tensor
 from trainer.background import BackgroundWriter
+from trainer.batchnorm import PreciseStatistics
 from trainer.config import JobConfig
 from trainer.evaluate import Evaluator
+from trainer.freezing import FreezePlan
 from trainer.heartbeat import Heartbeat
 from trainer.journal import Journal
-from trainer.schedule import after_epoch, learning_rate
+from trainer.schedule import PlateauState, after_epoch, learning_rate
 from trainer.scores import accuracy, negative_log_likelihood
 from trainer.split import selection_mask
 from trainer.state import SnapshotBuffers, TrainingState
@@ -47,6 +50,7 @@ class Loop:
     writer: BackgroundWriter
     journal: Journal
     heartbeat: Heartbeat
+    freezing: FreezePlan
     stop_asked: Callable[[], bool] = lambda: False
     on_progress: Callable[[str, int, int], None] = lambda phase, step, batch: None
 
@@ -60,6 +64,7 @@ class Loop:
         self._touched = False
         self._rate = float("nan")
         self._recent = (time.monotonic(), self.state.step)
+        self._precise: dict[frozenset[str], PreciseStatistics] = {}
 
     @property
     def epoch(self) -> int:
@@ -73,20 +78,24 @@ class Loop:
             Stopped: somebody asked, and the state is saved.
             UserError: a loss that is not finite, ranks that differ, or a checkpoint that cannot be written.
         """
+        with self._batches(self.state.step) as batches:
+            while self.epoch < self.config.stage.epochs:
+                self._choose_layers()
+                self.train_to((self.epoch + 1) * self.steps_per_epoch, batches)
+                self._finish_epoch()
+        self.writer.wait()
+
+    def _batches(self, start_step: int) -> TrainBatches:
         stage = self.config.stage
-        with TrainBatches(
+        return TrainBatches(
             self.train,
             global_batch=stage.global_batch,
             seed=self.config.seed,
             rank=self.world.rank,
             size=self.world.size,
-            start_step=self.state.step,
+            start_step=start_step,
             augment=stage.augment,
-        ) as batches:
-            while self.epoch < stage.epochs:
-                self.train_to((self.epoch + 1) * self.steps_per_epoch, batches)
-                self._finish_epoch()
-        self.writer.wait()
+        )
 
     def train_to(self, target: int, batches: TrainBatches) -> None:
         """Train until `target` steps are finished, within one epoch."""
@@ -105,12 +114,42 @@ class Loop:
             if self._agreement_due() and self.state.step < target:
                 self._agree()
 
+    @property
+    def _head_steps(self) -> int:
+        """Steps of the stage that train the head alone."""
+        return self.config.stage.head_epochs * self.steps_per_epoch
+
+    def _choose_layers(self) -> None:
+        """At an epoch's start: freeze what it leaves alone; the first one for all layers begins as training begins.
+
+        The rule looks at the step alone, so a job that is resumed there does the same again.
+        """
+        self.step.train_all_but(self.freezing.at(self.epoch))
+        if self._head_steps and self.state.step == self._head_steps and self.epoch == self.config.stage.head_epochs:
+            self.step.reset_optimizer()
+            self.state.plateau = PlateauState(best=self.state.plateau.best)
+
+    def _compute_statistics(self) -> None:
+        """Give BatchNorm the statistics of the epoch's first batches under the weights of now."""
+        count = min(self.config.training.batchnorm_batches, self.steps_per_epoch)
+        if not count:
+            return
+        frozen = self.step.frozen
+        if frozen not in self._precise:
+            self._precise = {frozen: PreciseStatistics(self.step.classifier, self.world)}
+        with self._batches(self.epoch * self.steps_per_epoch) as batches:
+            self._precise[frozen].update(batch.images for batch in itertools.islice(batches, count))
+
     def _rate_at(self, step: int) -> float:
         stage = self.config.stage
+        head = step < self._head_steps
+        optimizer = stage.optimizer
+        if head and stage.head_learning_rate is not None:
+            optimizer = replace(optimizer, learning_rate=stage.head_learning_rate)
         return learning_rate(
-            stage.optimizer,
+            optimizer,
             self.state.plateau,
-            step=step,
+            step=step - (0 if head else self._head_steps),
             steps_per_epoch=self.steps_per_epoch,
             global_batch=stage.global_batch,
         )
@@ -198,7 +237,11 @@ class Loop:
         Saved before the evaluation, which changes nothing: who stops or dies within it, evaluates again and no more.
         """
         self._check_finite()
-        digest = self.digest() if self.state.step == self._saved_step else self._save()
+        if self.state.step == self._saved_step:  # resumed from here: BatchNorm's statistics are as they were saved
+            digest = self.digest()
+        else:
+            self._compute_statistics()
+            digest = self._save()
         self._count_seconds()
         training_seconds = self.state.epoch_seconds
         totals = dict(

@@ -6,6 +6,7 @@ from typing import Any
 from data_tools.errors import UserError
 from trainer.backbones import build_backbone, scaling
 from trainer.config import ModelConfig
+from trainer.weights import is_seed
 
 
 @dataclass(frozen=True)
@@ -80,3 +81,9 @@ def build_classifier(config: ModelConfig, geometry: Geometry, *, classes: int) -
     probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
     model = keras.Model(inputs, probabilities, name="page_classifier")
     return Classifier(model, keras.Model(inputs, logits, name="page_logits"), backbone)
+
+
+def moving_statistics(classifier: Classifier) -> list[Any]:
+    """Variables that training moves without a gradient: BatchNorm's statistics in layers that are not frozen."""
+    layers = [*classifier.backbone.layers, *(x for x in classifier.model.layers if x is not classifier.backbone)]
+    return [v for layer in layers if layer.trainable for v in layer.non_trainable_variables if not is_seed(v)]

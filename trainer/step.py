@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from trainer.config import OptimizerConfig, TrainingConfig
-from trainer.model import Classifier
-from trainer.weights import is_seed
+from trainer.freezing import freeze
+from trainer.model import Classifier, moving_statistics
 from trainer.world import World
 
 SUMS = ("loss", "correct", "pages")
@@ -41,23 +41,38 @@ class TrainStep:
     every step. Where the averaged gradients are not finite no variable changes and `first_bad` keeps the number
     of the first such call (from 1, since construction); all ranks see the same gradients, so they agree on it
     without a word. Under `mixed_float16` such steps are the loss scaling's business and are not counted.
+    frozen: names of layers (`trainer.freezing`) that are not trained; the optimiser knows the variables of all others.
     """
 
     classifier: Classifier
     optimizer: Any
     world: World
     training: TrainingConfig
+    frozen: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         import tensorflow as tf
 
-        model = self.classifier.model
-        self.optimizer.build(model.trainable_variables)
-        self.statistics = [v for v in model.non_trainable_variables if not is_seed(v)]
+        freeze(self.classifier, self.frozen)
+        self.optimizer.build(self.classifier.model.trainable_variables)
         self.sums = tf.Variable(tf.zeros([len(SUMS)], tf.float64), trainable=False, name="sums")
         self.calls = tf.Variable(0, dtype=tf.int64, trainable=False, name="calls")
         self.first_bad = tf.Variable(0, dtype=tf.int64, trainable=False, name="first_bad")
+        self._compile()
+
+    def _compile(self) -> None:
+        import tensorflow as tf
+
+        self.variables = self.classifier.model.trainable_variables
+        self.statistics = moving_statistics(self.classifier)
         self._compiled = tf.function(self._step, autograph=False)
+
+    def train_all_but(self, frozen: frozenset[str]) -> None:
+        """Freeze the layers of these names, those of the construction among them, and no others, from now on."""
+        if frozen != self.frozen:
+            self.frozen = frozen
+            freeze(self.classifier, frozen)
+            self._compile()
 
     def __call__(self, images: Any, labels: Any) -> None:
         self._compiled(images, labels)
@@ -74,7 +89,7 @@ class TrainStep:
     def _step(self, images: Any, labels: Any) -> None:
         import tensorflow as tf
 
-        variables = self.classifier.model.trainable_variables
+        variables = self.variables
         before = [tf.identity(v.value) for v in self.statistics]
         with tf.GradientTape() as plain:
             logits = self.classifier.logits(images, training=True)
@@ -124,6 +139,13 @@ class TrainStep:
         bad = tf.cond(finite, apply, lambda: first)
         self.first_bad.assign(tf.maximum(self.first_bad, bad))
         return finite
+
+    def reset_optimizer(self) -> None:
+        """Forget moments and the count of updates, as an optimiser that is new: all but the learning rate is zero."""
+        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        for variable in inner.variables:
+            if variable is not inner.learning_rate:
+                variable.assign(np.zeros(variable.shape, variable.dtype))
 
     def set_learning_rate(self, rate: float) -> None:
         """Rate of the steps that follow."""

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from data_tools.errors import UserError
 from data_tools.regions import Box
 from launch.config import Config, config_from, load_config, preset_names, resolved
 from launch.stages import Recipe, plan_recipe
+from trainer.stack_mlp import starting_mlp
 
 SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.0, "nesterov": False}
 ADAM = {"name": "adam", "learning_rate": 1e-4}
@@ -31,6 +33,7 @@ def test_every_figure_of_the_recipe(
     assert (stage["epochs"], stage["global_batch"]) == (epochs, batch)
     assert {key: stage["optimizer"][key] for key in optimizer} == optimizer
     assert (stage["optimizer"]["reference_batch"], stage["optimizer"]["warmup_epochs"]) == (None, 0.0)
+    assert (stage["freeze"], stage["head_epochs"]) == ([], 0), "no layer is frozen"
     assert (stage["plateau"] and {key: stage["plateau"][key] for key in PLATEAU}) == plateau
 
 
@@ -41,7 +44,9 @@ def test_the_rest_of_the_recipe() -> None:
     assert len(config.model.dense) == 2
     assert (config.shards.height, config.shards.width, config.shards.color) == (256, 256, False)
     assert config.data.max_per_class == 10_000
-    assert config.stack.epochs == 20
+    assert (config.stack.method, config.stack.epochs, config.stack.hidden) == ("mlp", 20, None)
+    mlp = starting_mlp(np.ones(len(plan().members)), 16, config=config.stack, seed=config.seed)
+    assert [array.shape for array in mlp.arrays()] == [(5 * 16, 64), (64,), (64, 16), (16,)], "two layers"
     assert config.stack.leak_free is False, "the source picks epochs and trains the stack on the same pages"
     names = config.data.class_names
     assert isinstance(names, tuple)

@@ -1,0 +1,106 @@
+"""Evaluation after a short run measures what was learnt, and not the statistics that the weights began with."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data_tools.errors import UserError
+from trainer.batchnorm import PreciseStatistics, batchnorm_layers, set_momentum
+from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
+from trainer.freezing import freeze
+from trainer.model import Classifier, Geometry, build_classifier, moving_statistics
+from trainer.scores import accuracy, negative_log_likelihood
+from trainer.step import TrainStep, build_optimizer
+from trainer.world import World
+
+CLASSES, STEPS = 4, 25
+
+
+def striped() -> tuple[np.ndarray, np.ndarray]:
+    """Pages uint8 [32, 32, 32, 1] of four patterns and noise, and their classes int32 [32]."""
+    random = np.random.default_rng(5)
+    labels = np.arange(32, dtype=np.int32) % CLASSES
+    rows, columns = np.meshgrid(np.arange(32), np.arange(32), indexing="ij")
+    patterns = np.stack([rows % 4 < 2, columns % 4 < 2, (rows + columns) % 4 < 2, rows % 8 < 4])
+    pages = 180 * patterns[labels] + random.integers(0, 70, (32, 32, 32))
+    return pages[..., None].astype(np.uint8), labels
+
+
+def network(backbone: str) -> Classifier:
+    import keras
+
+    keras.utils.set_random_seed(2)
+    config = ModelConfig(backbone=backbone, weights="none", dense=(), dropout=0.0)
+    return build_classifier(config, Geometry(32, 32, 1, 32), classes=CLASSES)
+
+
+def evaluated(classifier: Classifier) -> tuple[float, float]:
+    """Loss and accuracy on the pages."""
+    images, labels = striped()
+    softmax = np.asarray(classifier.model(images, training=False))
+    return negative_log_likelihood(labels, softmax), accuracy(labels, softmax)
+
+
+def test_a_short_run_is_evaluated_as_it_was_trained() -> None:
+    """First the artefact, with MobileNetV2's momentum of 0.999, then the same weights without it."""
+    classifier, world = network("MobileNetV2"), World.start()
+    optimizer = build_optimizer(OptimizerConfig(name="adam", learning_rate=1e-3))
+    step = TrainStep(classifier, optimizer, world, TrainingConfig())
+    images, labels = striped()
+    for _ in range(STEPS):
+        step.write_sums(np.zeros(3))
+        step(images, labels)
+    learnt, correct, pages = step.read_sums()
+    assert (learnt / pages < 0.1, correct) == (True, pages), "it knows all of its pages"
+    assert evaluated(classifier)[1] < 0.5
+    trained = {v.path: v.numpy().copy() for v in classifier.model.trainable_variables}
+    PreciseStatistics(classifier, world).update([images])
+    loss, share = evaluated(classifier)
+    assert (loss < 0.1, share) == (True, 1.0)
+    assert all(np.array_equal(v.numpy(), trained[v.path]) for v in classifier.model.trainable_variables)
+
+
+def test_the_statistics_are_those_of_all_pages_together() -> None:
+    """In the first layer, where batches do not depend on each other, for any division into batches."""
+    import keras
+
+    found = []
+    images, _ = striped()
+    for parts in (1, 4):
+        classifier = network("SmallConvNet")
+        PreciseStatistics(classifier, World.start()).update(np.split(images, parts))
+        layer = batchnorm_layers(classifier)[0]
+        found.append((layer.moving_mean.numpy(), layer.moving_variance.numpy()))
+    seen = keras.Model(classifier.backbone.input, layer.input)
+    pages = images.repeat(3, axis=-1).astype(np.float32) / 127.5 - 1
+    inside = np.asarray(seen(pages), np.float64).reshape(-1, 16)
+    for mean, variance in found:
+        np.testing.assert_allclose(mean, inside.mean(axis=0), atol=1e-4)
+        np.testing.assert_allclose(variance, inside.var(axis=0), rtol=1e-3, atol=1e-5)
+
+
+def test_frozen_layers_keep_theirs_and_momentum_stays() -> None:
+    classifier = network("SmallConvNet")
+    set_momentum(classifier, 0.97)
+    freeze(classifier, {"backbone/batch_normalization", "backbone/batch_normalization_1"})
+    frozen = [v for layer in classifier.backbone.layers[:7] for v in layer.non_trainable_variables]
+    before = [v.numpy().copy() for v in frozen]
+    moving = {v.path: v.numpy().copy() for v in moving_statistics(classifier)}
+    PreciseStatistics(classifier, World.start()).update([striped()[0]])
+    assert all(np.array_equal(v.numpy(), old) for v, old in zip(frozen, before, strict=True))
+    assert len(moving) == 6
+    assert not [v.path for v in moving_statistics(classifier) if np.array_equal(v.numpy(), moving[v.path])]
+    assert {layer.momentum for layer in batchnorm_layers(classifier)} == {0.97}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "words"),
+    [
+        (ModelConfig, {"batchnorm_momentum": 1.0}, "batchnorm_momentum: must be at least 0 and less than 1"),
+        (TrainingConfig, {"batchnorm_batches": -1}, "batchnorm_batches: must not be negative"),
+    ],
+)
+def test_settings_that_cannot_be(kind: Any, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        kind(**settings)
