@@ -17,6 +17,15 @@ _TORCH = (
 )
 _CAFFE = ((1.0,) * 3, (-103.939, -116.779, -123.68))
 _INSIDE = ((1.0,) * 3, (0.0,) * 3)
+# Keras builds EfficientNet (not V2) with one more layer where it loads ImageNet weights itself, and only there: the
+# network divides by the root of the standard deviation, the weights expect a division by all of it. Here the weights
+# come from a file, so the rest of that division is done before the network: ((a·x + b) / 255 - mean) / sqrt(std)
+# = (x / 255 - mean) / std.
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_ROOT = (
+    tuple(std**-0.5 for std in _STD),
+    tuple(255 * mean * (1 - std**-0.5) for mean, std in zip(_MEAN, _STD, strict=True)),
+)
 _UNIT = ((1 / 255,) * 3, (0.0,) * 3)
 _FAMILIES = {
     "inception_resnet_v2": _TF,
@@ -30,7 +39,7 @@ _FAMILIES = {
     "resnet": _CAFFE,
     "vgg16": _CAFFE,
     "vgg19": _CAFFE,
-    "efficientnet": _INSIDE,
+    "efficientnet": _ROOT,
     "efficientnet_v2": _INSIDE,
     "convnext": _INSIDE,
     "mobilenet_v3": _INSIDE,
@@ -55,10 +64,18 @@ def scaling(name: str, choice: str) -> tuple[tuple[float, ...], tuple[float, ...
         return _UNIT
     if name == SMALL:
         return _TF
-    family = _function(name).__module__.rpartition(".")[2]
-    if family not in _FAMILIES:
+    if _family(name) not in _FAMILIES:
         raise UserError(f"model.scaling: what {name} expects is not known here; set model.scaling: unit")
-    return _FAMILIES[family]
+    return _FAMILIES[_family(name)]
+
+
+def takes_bgr(name: str) -> bool:
+    """Whether the backbone's weights were trained on channels in the order blue, green, red."""
+    return name != SMALL and _FAMILIES.get(_family(name)) is _CAFFE
+
+
+def _family(name: str) -> str:
+    return str(_function(name).__module__.rpartition(".")[2])
 
 
 def build_backbone(name: str, shape: tuple[int, int, int], *, weights: str | None = None) -> Any:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_tools.errors import UserError
-from trainer.backbones import build_backbone, scaling
+from trainer.backbones import build_backbone, scaling, takes_bgr
 from trainer.config import ModelConfig
 from trainer.weights import is_seed
 
@@ -72,6 +72,8 @@ def build_classifier(config: ModelConfig, geometry: Geometry, *, classes: int) -
         x = layers.AveragePooling2D(factor, dtype="float32", name="reduce")(x)
     if geometry.channels == 1:
         x = layers.Concatenate(dtype="float32", name="widen")([x, x, x])
+    elif takes_bgr(config.backbone) and config.scaling == "backbone":
+        x = x[..., ::-1]
     x = layers.Rescaling(list(scale), list(offset), dtype="float32", name="scale")(x)
     x = layers.GlobalAveragePooling2D(name="pool")(backbone(x))
     for number, width in enumerate(config.dense, start=1):
