@@ -1,17 +1,24 @@
 """Evaluation after a short run measures what was learnt, and not the statistics that the weights began with."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from data_tools.errors import UserError
+from launch.config import load_config
+from launch.stages import plan_recipe
+from launch.train_all import payload
 from trainer.batchnorm import PreciseStatistics, batchnorm_layers, set_momentum
+from trainer.checkpoint import WEIGHTS
 from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
 from trainer.freezing import freeze
+from trainer.job import run
 from trainer.model import Classifier, Geometry, build_classifier, moving_statistics
 from trainer.scores import accuracy, negative_log_likelihood
 from trainer.step import TrainStep, build_optimizer
+from trainer.weights import load_arrays
 from trainer.world import World
 
 CLASSES, STEPS = 4, 25
@@ -92,6 +99,22 @@ def test_frozen_layers_keep_theirs_and_momentum_stays() -> None:
     assert len(moving) == 6
     assert not [v.path for v in moving_statistics(classifier) if np.array_equal(v.numpy(), moving[v.path])]
     assert {layer.momentum for layer in batchnorm_layers(classifier)} == {0.97}
+
+
+def test_both_settings_reach_the_job_and_change_statistics_alone(tiny: Path, tmp_path: Path) -> None:
+    choices = {"own": (None, 0), "shorter": (0.5, 0), "precise": (None, 16)}
+    found = {}
+    for name, (momentum, batches) in choices.items():
+        settings = [f"model.batchnorm_momentum={momentum or 'null'}", f"training.batchnorm_batches={batches}"]
+        config = load_config(str(tiny), ["stages.holistic_16.epochs=1", *settings])
+        job = plan_recipe(config).of_stage("holistic_16", None)
+        result = run(payload(job, tmp_path / name))
+        found[name] = load_arrays(tmp_path / name / "jobs" / job.name / result["best_checkpoint"] / WEIGHTS)
+    kinds = {name: "moving" in name for name in found["own"] if "seed" not in name}
+    assert sum(kinds.values()) == 10
+    for one, other in (("own", "shorter"), ("own", "precise"), ("shorter", "precise")):
+        differ = {name for name in kinds if not np.array_equal(found[one][name], found[other][name])}
+        assert differ == {name for name, moving in kinds.items() if moving}, (one, other)
 
 
 @pytest.mark.parametrize(
