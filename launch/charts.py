@@ -201,6 +201,7 @@ def _curves(axes: "Axes", epochs: Sequence[Mapping[str, Any]], *, key: str, best
                 markeredgewidth=1.5,
                 linestyle="none",
                 label="epoch kept",
+                clip_on=False,
             )
     if key == "learning_rate":
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
