@@ -1,10 +1,8 @@
 """Batches at a position: training batches from any step on, evaluation batches with each example once."""
 
-import queue
-import sys
 import threading
-import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -18,15 +16,18 @@ from data_tools.order import (
     rank_slice,
     steps_per_epoch,
 )
+from data_tools.pool import available_cores
+from data_tools.prefetch import Prefetch, Ring
 from data_tools.shard_set import Images, ShardSet
 
 __all__ = ["Batch", "EvalBatches", "Ring", "ShardSet", "TrainBatches"]
 
 PREFETCH = 4
 """Batches made ahead."""
-ALIGNMENT = 64
-"""Bytes; TensorFlow takes no CPU buffer that is aligned to less."""
-_POLL_S = 0.2
+COPYING_THREADS = 2
+"""One core alone does not use up the memory's bandwidth."""
+DECODING_THREADS = 4
+"""At most; of encoded shards."""
 
 
 class Batch(NamedTuple):
@@ -39,44 +40,6 @@ class Batch(NamedTuple):
     labels: NDArray[np.int32]
     positions: NDArray[np.int64]
     mask: NDArray[np.bool_]
-
-
-_Queue = queue.Queue[Batch | BaseException | None]
-
-
-class Ring:
-    """Buffers of one shape that are used again once nothing refers to them any more.
-
-    Whatever holds a batch's images, an array, a view or a tensor made of it without a copy, holds a
-    reference on the buffer, so a buffer is never overwritten under its reader; a reader that keeps batches
-    makes the ring grow.
-    """
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        """`shape`: of the uint8 buffers."""
-        self._shape = shape
-        self._size = int(np.prod(shape))
-        self._buffers: list[NDArray[np.uint8]] = []
-
-    def take(self) -> Images:
-        """A buffer that nobody holds, uint8 of the ring's shape, aligned to ALIGNMENT, content arbitrary."""
-        for number in range(len(self._buffers)):
-            # Two references: the list's, and the argument's of getrefcount itself.
-            if sys.getrefcount(self._buffers[number]) == _FREE:
-                return self._view(self._buffers[number])
-        self._buffers.append(np.empty(self._size + ALIGNMENT, np.uint8))
-        return self._view(self._buffers[-1])
-
-    def _view(self, buffer: NDArray[np.uint8]) -> Images:
-        skip = -buffer.ctypes.data % ALIGNMENT
-        return buffer[skip : skip + self._size].reshape(self._shape)
-
-    def __len__(self) -> int:
-        """Buffers made so far."""
-        return len(self._buffers)
-
-
-_FREE = 2
 
 
 class TrainBatches:
@@ -105,7 +68,10 @@ class TrainBatches:
         self.steps_per_epoch = steps_per_epoch(len(shards), global_batch)
         part = rank_slice(global_batch, rank, size)
         plan = _Plan(global_batch, seed, self.steps_per_epoch, augment or AugmentConfig())
-        self._prefetch = _Prefetch(_training(shards, part, plan, start_step), prefetch)
+        make = _training(shards, part, plan)
+        ring = Ring((part.stop - part.start, *shards.image_shape))
+        threads = reading_threads(shards, augment=plan.augment)
+        self._prefetch = Prefetch(make, count(start_step), ring, ahead=prefetch, threads=threads)
 
     def __iter__(self) -> Self:
         """The batches themselves."""
@@ -128,22 +94,45 @@ class TrainBatches:
         self._prefetch.close()
 
 
-def _training(shards: ShardSet, part: slice, plan: "_Plan", step: int) -> Iterator[Batch]:
-    batch = part.stop - part.start
-    ring = Ring((batch, *shards.image_shape))
-    mask = np.ones(batch, np.bool_)
-    while True:
-        epoch, first = divmod(step, plan.steps)
-        order = epoch_order(len(shards), plan.seed, epoch)
-        for number in range(first, plan.steps):
-            start = number * plan.global_batch
-            positions = order[start + part.start : start + part.stop].copy()
-            images = shards.gather(positions, ring.take())
-            if plan.augment.active:
-                augment(images, plan.augment, seed=plan.seed, epoch=epoch, positions=positions)
-            yield Batch(images, shards.labels[positions], positions, mask)
-            del images
-        step = (epoch + 1) * plan.steps
+def _training(shards: ShardSet, part: slice, plan: "_Plan") -> Callable[[int, Images], Batch]:
+    """What makes the batch of an absolute step, for `Prefetch`."""
+    mask = np.ones(part.stop - part.start, np.bool_)
+    orders = _Orders(len(shards), plan.seed)
+
+    def make(step: int, images: Images) -> Batch:
+        epoch, number = divmod(step, plan.steps)
+        start = number * plan.global_batch
+        positions = orders.of(epoch)[start + part.start : start + part.stop].copy()
+        shards.gather(positions, images)
+        if plan.augment.active:
+            augment(images, plan.augment, seed=plan.seed, epoch=epoch, positions=positions)
+        return Batch(images, shards.labels[positions], positions, mask)
+
+    return make
+
+
+class _Orders:
+    """The orders of the last two epochs: at a border, threads are at work on both sides of it."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count, self._seed = count, seed
+        self._kept: dict[int, NDArray[np.int64]] = {}
+        self._lock = threading.Lock()
+
+    def of(self, epoch: int) -> NDArray[np.int64]:
+        """The order of `epoch`, made once."""
+        with self._lock:
+            if epoch not in self._kept:
+                for old in sorted(self._kept)[:-1]:
+                    del self._kept[old]
+                self._kept[epoch] = epoch_order(self._count, self._seed, epoch)
+            return self._kept[epoch]
+
+
+def reading_threads(shards: ShardSet, *, augment: AugmentConfig | None = None) -> int:
+    """Threads that make batches of `shards`: more where pages are to be decoded or changed, not only copied."""
+    works = shards.manifest.encoding != "raw" or (augment is not None and augment.active)
+    return min(DECODING_THREADS, available_cores()) if works else COPYING_THREADS
 
 
 class _Plan(NamedTuple):
@@ -164,7 +153,10 @@ class EvalBatches:
         """See the class."""
         self._count = evaluation_batches(len(shards), batch, size)
         part = evaluation_slice(len(shards), rank, size, batch=batch)
-        self._prefetch = _Prefetch(_evaluation(shards, part, batch, self._count), prefetch)
+        make = _evaluation(shards, part, batch)
+        ring = Ring((batch, *shards.image_shape))
+        threads = reading_threads(shards)
+        self._prefetch = Prefetch(make, range(self._count), ring, ahead=prefetch, threads=threads)
 
     def __len__(self) -> int:
         """Batches in all, the same on every rank."""
@@ -187,75 +179,18 @@ class EvalBatches:
         self._prefetch.close()
 
 
-def _evaluation(shards: ShardSet, part: slice, batch: int, count: int) -> Iterator[Batch]:
-    ring = Ring((batch, *shards.image_shape))
-    for number in range(count):
+def _evaluation(shards: ShardSet, part: slice, batch: int) -> Callable[[int, Images], Batch]:
+    """What makes batch `number` of an evaluation, for `Prefetch`."""
+
+    def make(number: int, images: Images) -> Batch:
         start = min(part.start + number * batch, part.stop)
         real = min(batch, part.stop - start)
         positions = np.full(batch, -1, np.int64)
         positions[:real] = np.arange(start, start + real)
         labels = np.zeros(batch, np.int32)
         labels[:real] = shards.labels[start : start + real]
-        images = ring.take()
         shards.gather(positions[:real], images[:real])
         images[real:] = 0
-        yield Batch(images, labels, positions, positions >= 0)
-        del images
+        return Batch(images, labels, positions, positions >= 0)
 
-
-class _Prefetch(Iterator[Batch]):
-    """What `source` yields, made ahead by a thread of its own; its error is raised in the reader's.
-
-    The thread knows nothing of this object, so that it ends when its reader is forgotten without `close`.
-    """
-
-    def __init__(self, source: Iterator[Batch], ahead: int) -> None:
-        made: _Queue = queue.Queue(max(1, ahead))
-        closed = threading.Event()
-        self._queue, self._closed = made, closed
-        self._thread = threading.Thread(
-            target=_fill, args=(source, made, closed), name="regionstack-prefetch", daemon=True
-        )
-        self._thread.start()
-        weakref.finalize(self, closed.set)
-
-    def __next__(self) -> Batch:
-        while not self._closed.is_set():
-            try:
-                item = self._queue.get(timeout=_POLL_S)
-            except queue.Empty:
-                continue
-            if isinstance(item, Batch):
-                return item
-            self._closed.set()
-            if item is not None:
-                raise item
-        raise StopIteration
-
-    def close(self) -> None:
-        self._closed.set()
-        self._thread.join()
-
-
-def _fill(source: Iterator[Batch], made: _Queue, closed: threading.Event) -> None:
-    last: BaseException | None = None
-    try:
-        while not closed.is_set():
-            # Not a for loop: its variable would keep a reference on the last batch's buffer.
-            if not _put(next(source), made, closed):
-                return
-    except StopIteration:
-        pass
-    except BaseException as error:  # noqa: BLE001 (the thread's boundary: raised again in the reader's)
-        last = error
-    _put(last, made, closed)
-
-
-def _put(item: Batch | BaseException | None, made: _Queue, closed: threading.Event) -> bool:
-    while not closed.is_set():
-        try:
-            made.put(item, timeout=_POLL_S)
-        except queue.Full:
-            continue
-        return True
-    return False
+    return make

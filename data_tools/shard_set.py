@@ -65,17 +65,19 @@ class ShardSet:
         if out is None:
             out = np.empty((len(indices), *self.image_shape), np.uint8)
         if self.manifest.encoding == "raw":
-            flat = out.reshape(len(indices), self._row_bytes)
+            from data_tools.pages import stack_rows  # Here, since most of a set is known without OpenCV.
+
+            size = self._row_bytes
             shards, starts = (self._index[column][indices].tolist() for column in range(2))
-            for row, (shard, start) in enumerate(zip(shards, starts, strict=True)):
-                flat[row] = self._bytes[shard][start : start + self._row_bytes]
+            rows = [self._bytes[shard][start : start + size] for shard, start in zip(shards, starts, strict=True)]
+            stack_rows(rows, out.reshape(len(indices), size))
         else:
             for row, place in enumerate(indices.tolist()):
                 out[row] = self._decoded(place)
         return out
 
     def _decoded(self, place: int) -> Images:
-        from data_tools.pages import PageError, decode  # Here, since raw sets need no OpenCV.
+        from data_tools.pages import PageError, decode  # Here, as above.
 
         shard, offset, length = (int(self._index[column][place]) for column in range(3))
         content = self._maps[shard][offset : offset + length]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_tools.reader import ALIGNMENT
+from data_tools.prefetch import ALIGNMENT
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -149,7 +149,7 @@ def check_kills(data: DataConfig, folder: Path, kills: int) -> None:
             folders += 1
     assert continued, "no conversion had anything of an earlier one to continue with"
     last = start(data, folder / f"killed-{folders}")
-    assert last.communicate(timeout=100) and last.returncode == 0
+    assert last.communicate(timeout=600) and last.returncode == 0
     assert files(folder / f"killed-{folders}") == expected
 
 
