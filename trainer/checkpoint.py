@@ -5,6 +5,7 @@ import logging
 import re
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,8 +161,10 @@ class CheckpointFolder:
             expected = read_json(path / MANIFEST)["sha256"]
             if not {WEIGHTS, OPTIMIZER, STATE} <= set(expected):
                 return f"{MANIFEST}: files are missing from it"
-            for name, digest in expected.items():
-                if sha256(path / name) != digest:
+            with ThreadPoolExecutor(len(expected)) as pool:
+                found = list(pool.map(lambda name: sha256(path / name), expected))
+            for name, digest in zip(expected, found, strict=True):
+                if digest != expected[name]:
                     return f"{name}: checksum differs"
         except (UserError, OSError, KeyError, TypeError, AttributeError) as error:
             return str(error)

@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -93,7 +94,7 @@ class FaultInjector:
                 self._fire(fault)
 
     def _fire(self, fault: Fault) -> None:
-        record = asdict(fault)
+        record = {**asdict(fault), "time": time.time()}
         if fault.action == "corrupt-newest-checkpoint":
             self._settled()
             path = corrupt_newest(self._folder / "checkpoints")

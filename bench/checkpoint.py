@@ -1,0 +1,221 @@
+"""What checkpoints cost: stall of the training, time to save, to load, and from start to the first step.
+
+    python bench/checkpoint.py [--quick]
+
+InceptionResNetV2 with Adam, as the region models are trained: weights and two moments. One worker. Stall: what a save
+holds the training thread up, as a share of a minute, and, told apart, by how much the steps beside the writing are
+slower than others. First step: from the start of `launch/train.py` until its first step is finished, fresh and resumed
+at the beginning and at the end of an epoch; fresh runs start from no file, and so have nothing to read.
+Bars: at one save a minute, training is held up at most 1 % of the time; a resumed job's first step comes at most 2 s
+after a fresh one's. The figure is the larger of the two, as a share of its bar.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from data_tools.config import to_mapping  # noqa: E402
+from data_tools.drawn import draw_data_set  # noqa: E402
+from data_tools.files import read_lines  # noqa: E402
+from data_tools.reader import TrainBatches  # noqa: E402
+from launch.config import load_config  # noqa: E402
+from launch.prepare import check_shards, ensure_shards  # noqa: E402
+from launch.stages import plan_recipe  # noqa: E402
+from trainer.background import BackgroundWriter  # noqa: E402
+from trainer.checkpoint import CheckpointFolder  # noqa: E402
+from trainer.config import JobConfig  # noqa: E402
+from trainer.device import prepare_device  # noqa: E402
+from trainer.evaluate import Evaluator  # noqa: E402
+from trainer.heartbeat import Heartbeat  # noqa: E402
+from trainer.job import classifier_for, open_data  # noqa: E402
+from trainer.journal import CHECKPOINTS, Journal, job_folder  # noqa: E402
+from trainer.loop import Loop  # noqa: E402
+from trainer.state import TrainingState, restore  # noqa: E402
+from trainer.step import TrainStep, build_optimizer  # noqa: E402
+from trainer.world import World  # noqa: E402
+
+BAR_SHARE, BAR_S = 0.01, 2.0
+A_SAVE_EVERY_S = 60.0
+STAGE = "bench"
+PX, BATCH, PAGES_PER_CLASS = 128, 16, 8
+STEPS_PER_EPOCH = 16 * PAGES_PER_CLASS // BATCH
+
+
+def main() -> int:
+    """Print the table, then the figure as one line of JSON; 0 where both bars hold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="MobileNetV2, one start of a kind; within a minute")
+    parser.add_argument("--measure", metavar="CONFIG", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        sys.stdout.write(json.dumps(measure(Path(options.measure), saves=2 if options.quick else 5)) + "\n")
+        return 0
+    backbone = "MobileNetV2" if options.quick else "InceptionResNetV2"
+    with tempfile.TemporaryDirectory() as folder:
+        config = make_config(Path(folder), backbone)
+        # In a process of its own: the starts below shall find no memory or core taken.
+        command = [sys.executable, __file__, "--measure", str(config), *(["--quick"] if options.quick else [])]
+        saved = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        starts = first_steps(config, times=1 if options.quick else 2)
+    return report(backbone, saved, starts)
+
+
+def make_config(folder: Path, backbone: str) -> Path:
+    """Drawn pages as shards of PX px, and the YAML file of one stage on them."""
+    counts = {"train": PAGES_PER_CLASS, "val": 1, "test": 1}
+    draw_data_set(folder / "pages", seed=1, pages_per_class=counts)
+    labels = {split: str(folder / "pages" / "labels" / f"{split}.txt") for split in counts}
+    config: dict[str, Any] = {
+        "data": {"root": str(folder / "pages"), **labels},
+        "regions": {"top": [0, 0, 1, 0.5]},
+        "shards": {"folder": str(folder / "shards"), "height": PX, "width": PX},
+        "model": {"backbone": backbone, "weights": "none"},
+        "stages": {STAGE: {"image_px": PX, "epochs": 3, "global_batch": BATCH,
+                           "optimizer": {"name": "adam", "learning_rate": 0.0001}}},
+        "training": {"deterministic": False},
+        "checkpoint": {"every_seconds": None, "keep": 1},
+        "run": {"folder": str(folder / "run")},
+    }  # fmt: skip
+    path = folder / "bench.yaml"
+    path.write_text(yaml.safe_dump(config))
+    ensure_shards(load_config(str(path), []))
+    return path
+
+
+def job_of(path: Path) -> JobConfig:
+    """The stage as `launch/train.py` plans it."""
+    config = load_config(str(path), [])
+    check_shards(config)
+    return plan_recipe(config).of_stage(STAGE, None)
+
+
+def measure(path: Path, *, saves: int) -> dict[str, float]:
+    """Seconds of steps, saves and loads within one loop; leaves checkpoints at both ends of an epoch."""
+    config = job_of(path)
+    world = World.start()
+    prepare_device(world, config.training, seed=1)
+    run = path.parent / "run"
+    folder = CheckpointFolder(job_folder(run, config.name) / CHECKPOINTS, keep=9, config=to_mapping(config))
+    loop = make_loop(config, path.parent, world, CheckpointFolder(path.parent / "scratch", keep=1))
+    with TrainBatches(loop.train, global_batch=BATCH, seed=config.seed) as batches:
+
+        def step() -> float:
+            began = time.perf_counter()
+            loop.train_to(loop.state.step + 1, batches)
+            loop.step.read_sums()  # wait for the device
+            return time.perf_counter() - began
+
+        for _ in range(3):
+            step()
+        loop.writer.wait()
+        rows = [one_save(loop, step) for _ in range(saves)]
+    result = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+    snapshot = loop._buffers.take(loop.state, loop.step.read_sums().reshape(1, -1))  # type: ignore[union-attr]
+    for at in (1, 2 * STEPS_PER_EPOCH - 1):
+        history = [{"epoch": number + 1} for number in range(at // STEPS_PER_EPOCH)]
+        state = {**snapshot.state, "step": at, "history": history, "best": None}
+        folder.write(type(snapshot)(at, snapshot.weights, snapshot.optimizer, state), best=None)
+    began = time.perf_counter()
+    found = folder.newest()
+    result["load"] = time.perf_counter() - began
+    if found is None:
+        raise RuntimeError("the checkpoint is gone")
+    restore(found, loop.step, world)
+    result["restore"] = time.perf_counter() - began - result["load"]
+    result["mib"] = sum(file.stat().st_size for file in folder.path(1).iterdir()) / 2**20
+    return result
+
+
+def one_save(loop: Loop, step: Any) -> dict[str, float]:
+    """Steps alone, a save, and steps until it is written."""
+    alone = statistics.median(step() for _ in range(3))
+    began = time.perf_counter()
+    loop._save()
+    held_up = time.perf_counter() - began
+    slower = 0.0
+    while loop.writer.busy():
+        slower += step() - alone
+    return {"step": alone, "held_up": held_up, "slower": slower, "save": time.perf_counter() - began}
+
+
+def make_loop(config: JobConfig, folder: Path, world: World, checkpoints: CheckpointFolder) -> Loop:
+    """The loop as a job builds it."""
+    data = open_data(config)
+    classifier = classifier_for(config, data.geometry)
+    step = TrainStep(classifier, build_optimizer(config.stage.optimizer), world, config.training)
+    return Loop(
+        config=config, world=world, step=step, evaluator=Evaluator(classifier, world, batch=8), train=data.train,
+        val=data.val, state=TrainingState(), writer=BackgroundWriter(checkpoints),
+        journal=Journal(folder, rank=0, fixed={}), heartbeat=Heartbeat(folder, rank=0),
+    )  # fmt: skip
+
+
+def first_steps(path: Path, *, times: int) -> dict[str, list[float]]:
+    """Seconds from the start of a process to its first finished step: fresh, and resumed at two positions."""
+    late = 2 * STEPS_PER_EPOCH - 1
+    job = path.parent / "run" / "jobs" / STAGE
+    kept = {at: job / CHECKPOINTS / f"step-{at:08d}" for at in (1, late)}
+    for at, checkpoint in kept.items():
+        checkpoint.rename(path.parent / f"kept-{at}")
+    seconds: dict[str, list[float]] = {"fresh": [], "resumed, step 1": [], f"resumed, step {late}": []}
+    for number in range(times):
+        for name, at in zip(seconds, (0, 1, late), strict=True):
+            run = path.parent / f"start-{number}-{at}"
+            if at:
+                (run / "jobs" / STAGE / CHECKPOINTS).mkdir(parents=True)
+                (path.parent / f"kept-{at}").rename(run / "jobs" / STAGE / CHECKPOINTS / f"step-{at:08d}")
+            seconds[name].append(first_step(path, run, at + 1))
+            if at:
+                (run / "jobs" / STAGE / CHECKPOINTS / f"step-{at:08d}").rename(path.parent / f"kept-{at}")
+    return seconds
+
+
+def first_step(path: Path, run: Path, step: int) -> float:
+    """Start `launch/train.py` and kill it after `step` finished steps, its first; the seconds until then."""
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "faults.json").write_text(json.dumps([{"job": STAGE, "step": step, "action": "kill"}]))
+    command = [sys.executable, str(ROOT / "launch/train.py"), "--config", str(path), "--stage", STAGE]
+    began = time.time()
+    ended = subprocess.run([*command, "--set", f"run.folder={run}"], check=False, capture_output=True, text=True)
+    fired = read_lines(run / "jobs" / STAGE / "faults.jsonl")
+    if len(fired) != 1:
+        raise RuntimeError(f"not killed at step {step}: {ended.stderr[-2000:]}")
+    return float(fired[0]["time"]) - began
+
+
+def report(backbone: str, saved: dict[str, float], starts: dict[str, list[float]]) -> int:
+    """The table and the line of JSON."""
+    share = saved["held_up"] / A_SAVE_EVERY_S
+    print(f"{backbone} with Adam, {saved['mib']:.0f} MiB a checkpoint, {os.cpu_count()} cores, one worker")
+    print(f"  {'step of ' + str(BATCH) + ' pages at ' + str(PX) + ' px':<34} {saved['step']:8.3f} s")
+    print(f"  {'training held up by a save':<34} {saved['held_up']:8.3f} s   {100 * share:.2f} % at one a minute")
+    print(f"  {'steps beside the writing, slower by':<34} {saved['slower']:8.3f} s   in all")
+    print(f"  {'saved, from then to the disk':<34} {saved['save']:8.3f} s   (to the end of a step)")
+    print(f"  {'checked and read':<34} {saved['load']:8.3f} s")
+    print(f"  {'put into the model':<34} {saved['restore']:8.3f} s")
+    medians = {name: statistics.median(values) for name, values in starts.items()}
+    for name, median in medians.items():
+        later = "" if name == "fresh" else f"   {median - medians['fresh']:+.2f} s"
+        print(f"  {'first step, ' + name:<34} {median:8.2f} s{later}")
+    later = max(medians.values()) - medians["fresh"]
+    figure = max(share / BAR_SHARE, later / BAR_S)
+    values = {"stall_share": round(share, 5), "first_step_later_s": round(later, 3)}
+    print(json.dumps({"bench": "checkpoint", "figure": round(figure, 3), "bar": 1.0, "holds": figure <= 1, **values}))
+    return 0 if figure <= 1 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
