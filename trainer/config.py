@@ -170,7 +170,8 @@ class CheckpointConfig:
 
     every_steps, every_seconds: also within an epoch; None: not by that measure.
     keep: newest checkpoints kept; the best one is kept beside them.
-    agree_steps: steps between two agreements of all ranks on "save now" and "stop now".
+    agree_steps: most steps between two agreements of all ranks on "save now" and "stop now"; they agree at least
+    every two seconds, or after each step.
     """
 
     every_steps: int | None = None

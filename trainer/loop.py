@@ -3,7 +3,7 @@
 import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -20,6 +20,7 @@ from trainer.evaluate import Evaluator
 from trainer.freezing import FreezePlan
 from trainer.heartbeat import Heartbeat
 from trainer.journal import Journal
+from trainer.pace import Pace
 from trainer.schedule import PlateauState, after_epoch, learning_rate
 from trainer.scores import accuracy, negative_log_likelihood
 from trainer.split import selection_mask
@@ -62,6 +63,7 @@ class Loop:
         self._saved_step = self.state.step
         self._buffers = SnapshotBuffers(self.step) if self.world.rank == 0 else None
         self._touched = False
+        self._pace = Pace(self.state.step)
         self._rate = float("nan")
         self._recent = (time.monotonic(), self.state.step)
         self._precise: dict[frozenset[str], PreciseStatistics] = {}
@@ -161,8 +163,15 @@ class Loop:
 
     def _agreement_due(self) -> bool:
         every = self.config.checkpoint.every_steps
-        by_steps = every is not None and self.state.step % every == 0
-        return by_steps or self.state.step % self.config.checkpoint.agree_steps == 0
+        return self._pace.due(self.state.step) or (every is not None and self.state.step % every == 0)
+
+    def _ask_all(self, flags: Sequence[bool], pace: Pace) -> list[bool]:
+        """For each flag, whether it is set on any rank; then plans when all ranks ask each other again."""
+        *counts, microseconds = self.world.sum(
+            np.array([*flags, 1e6 * pace.seconds()], np.int64), name="agree"
+        ).tolist()
+        pace.agreed(self.config.checkpoint.agree_steps, 1e-6 * microseconds / self.world.size)
+        return [bool(count) for count in counts]
 
     def _agree(self) -> None:
         """Within an epoch: all ranks look together for bad gradients, a wish to stop, a checkpoint that is due."""
@@ -173,7 +182,7 @@ class Loop:
         # Only rank 0 writes, so its clock counts; it rather skips a turn than waits for a disk that is slower. Any
         # rank may have been told to stop.
         late = self.world.rank == 0 and not self.writer.busy() and late
-        stop, save = self.world.any([self.stop_asked(), late], name="agree")
+        stop, save = self._ask_all([self.stop_asked(), late], self._pace)
         if save or by_steps or stop:
             self._save()
         if stop:
@@ -182,12 +191,12 @@ class Loop:
     def on_batch(self, phase: str) -> Callable[[int], None]:
         """What an evaluation calls after each batch: tells where it is, and leaves it where somebody asked."""
 
+        pace = Pace(0)
+
         def finished(batches: int) -> None:
             self.heartbeat.at(phase, step=self.state.step, batch=batches)
             self.on_progress(phase, self.state.step, batches)
-            if batches % self.config.checkpoint.agree_steps == 0 and any(
-                self.world.any([self.stop_asked()], name="stop")
-            ):
+            if pace.due(batches) and any(self._ask_all([self.stop_asked()], pace)):
                 self._leave(f"stopped while {phase} after step {self.state.step}, saved")
 
         return finished
@@ -195,6 +204,8 @@ class Loop:
     def _leave(self, words: str) -> NoReturn:
         self.heartbeat.at("saving")
         self.writer.wait()
+        # Nobody leaves before rank 0 has written: a launcher ends all ranks as soon as the first is gone.
+        self.world.any([True], name="written")
         raise Stopped(words)
 
     def _check_finite(self) -> None:

@@ -44,3 +44,4 @@ def learning_rate(
     if step < warmup_steps:
         rate *= (step + 1) / warmup_steps
     return rate
+

@@ -1,4 +1,4 @@
-"""A wish to stop, as a signal brings it: the first one is remembered, a second one ends the process at once."""
+"""A wish to stop, as a signal brings it: it is remembered, and a second Ctrl-C ends the process at once."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from typing import Any
 STOPPED = 75
 """Exit status of a job that was asked to stop and is saved (EX_TEMPFAIL of sysexits.h)."""
 AT_ONCE = 130
-"""Exit status after a second signal."""
+"""Exit status after a second Ctrl-C."""
 
 
 class Stopped(Exception):
@@ -17,10 +17,14 @@ class Stopped(Exception):
 
 
 class StopSignal:
-    """Context in which SIGTERM and SIGINT are remembered instead of ending the process."""
+    """Context in which SIGTERM and SIGINT are remembered instead of ending the process.
+
+    SIGTERM may come twice, from a scheduler and from a launcher that was told too; only a person is in a hurry.
+    """
 
     def __init__(self) -> None:
         self._asked = threading.Event()
+        self._interrupted = False
         self._before: dict[int, Any] = {}
 
     def asked(self) -> bool:
@@ -28,9 +32,11 @@ class StopSignal:
         return self._asked.is_set()
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        if self._asked.is_set():
-            os._exit(AT_ONCE)
+        del frame
+        if number == signal.SIGINT:
+            if self._interrupted:
+                os._exit(AT_ONCE)
+            self._interrupted = True
         self._asked.set()
 
     def __enter__(self) -> "StopSignal":
@@ -44,4 +50,8 @@ class StopSignal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # Who leaves because of a stop is not to be stopped in leaving; a second Ctrl-C still ends it at once.
+            if not isinstance(error, Stopped):
+                signal.signal(number, handler)
+            elif number == signal.SIGTERM:
+                signal.signal(number, signal.SIG_IGN)
