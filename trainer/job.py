@@ -30,7 +30,7 @@ from trainer.loop import Loop
 from trainer.model import Classifier, Geometry, build_classifier
 from trainer.predictions import Predictions, write_predictions
 from trainer.scores import accuracy, negative_log_likelihood
-from trainer.start import begin
+from trainer.start import begin, read_ahead
 from trainer.step import TrainStep, build_optimizer
 from trainer.stop import StopSignal
 from trainer.weights import is_seed, transfer, weights_digest
@@ -151,6 +151,8 @@ def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartbeat: Heartbeat) -> dict[str, Any]:
     config = job.config
+    checkpoints = CheckpointFolder(folder / CHECKPOINTS, keep=config.checkpoint.keep, config=to_mapping(config))
+    newest = read_ahead(checkpoints) if world.rank == 0 else None
     data = open_data(config)
     check_batch(config.stage.global_batch, world.size)
     classifier = classifier_for(config, data.geometry)
@@ -158,8 +160,7 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     freezing = plan_freezing(config.stage, list(layers_of(classifier)))
     optimizer = build_optimizer(config.stage.optimizer, precision=config.training.precision)
     step = TrainStep(classifier, optimizer, world, config.training, frozen=freezing.always)
-    checkpoints = CheckpointFolder(folder / CHECKPOINTS, keep=config.checkpoint.keep, config=to_mapping(config))
-    state = begin(job, step, world, checkpoints)
+    state = begin(job, step, world, newest)
     heartbeat.at("starting", step=state.step)
     journal.rewrite(state.history)
     writer = BackgroundWriter(checkpoints)

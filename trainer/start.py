@@ -2,6 +2,7 @@
 
 import json
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,16 @@ from trainer.world import World
 logger = logging.getLogger(__name__)
 
 
-def begin(job: JobPayload, step: TrainStep, world: World, checkpoints: CheckpointFolder) -> TrainingState:
-    """The state to train from, the same on every rank.
+def read_ahead(checkpoints: CheckpointFolder) -> Future[Snapshot | None]:
+    """The newest whole checkpoint, checked and read by a thread while the network is being built."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="read-checkpoint")
+    found = pool.submit(checkpoints.newest)
+    pool.shutdown(wait=False)
+    return found
+
+
+def begin(job: JobPayload, step: TrainStep, world: World, newest: Future[Snapshot | None] | None) -> TrainingState:
+    """The state to train from, the same on every rank; newest: on rank 0 what `read_ahead` gave, else None.
 
     Rank 0 reads files and the others are sent what it read, so that all ranks start from the same checkpoint
     even where a shared file system shows them different ones.
@@ -28,7 +37,7 @@ def begin(job: JobPayload, step: TrainStep, world: World, checkpoints: Checkpoin
         UserError: damaged checkpoints only, or weights that do not fit.
     """
     model = step.classifier.model
-    snapshot = checkpoints.newest() if world.rank == 0 else None
+    snapshot = newest.result() if newest is not None else None
     found = json.loads(world.broadcast_bytes(_header(snapshot), name="start"))
     if found is None:
         seed_ranks(model.variables, world)
