@@ -41,7 +41,8 @@ class JobLog(logging.FileHandler):
         del record
         if not self._told:
             self._told = True
-            sys.stderr.write(f"{self.baseFilename}: the log cannot be written ({sys.exception()})\n")
+            with contextlib.suppress(OSError):  # standard error may be on the same disk
+                sys.stderr.write(f"{self.baseFilename}: the log cannot be written ({sys.exception()})\n")
 
 
 @contextlib.contextmanager
