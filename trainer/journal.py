@@ -39,10 +39,20 @@ class JobLog(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         """Tell standard error once, where logging itself prints a traceback for every record."""
         del record
+        self._tell(sys.exception())
+
+    def close(self) -> None:
+        """Close the file; what it still held back may find no room either."""
+        try:
+            super().close()
+        except OSError as error:
+            self._tell(error)
+
+    def _tell(self, error: BaseException | None) -> None:
         if not self._told:
             self._told = True
             with contextlib.suppress(OSError):  # standard error may be on the same disk
-                sys.stderr.write(f"{self.baseFilename}: the log cannot be written ({sys.exception()})\n")
+                sys.stderr.write(f"{self.baseFilename}: the log cannot be written ({error})\n")
 
 
 @contextlib.contextmanager

@@ -48,7 +48,8 @@ def runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with one run for each of `HARMS`, harmed and gone on with, and `unharmed`."""
     folder = tmp_path_factory.mktemp("harmed")
     # The rate falls within the run, so that a forgotten schedule would show.
-    more = ["--set", f"stages.{STAGE}.plateau={{patience: 1, factor: 0.5, min_delta: 0.9}}", "--set", "training.evaluation_batch=16"]
+    plateau = "{patience: 1, factor: 0.5, min_delta: 0.9}"
+    more = ["--set", f"stages.{STAGE}.plateau={plateau}", "--set", "training.evaluation_batch=16"]
     program = "tests/multiprocess/programs/harmed_everywhere.py"
     ended = subprocess.run(
         [sys.executable, program, str(tiny), STAGE, str(folder), *more], cwd=ROOT, env=environment(), text=True,

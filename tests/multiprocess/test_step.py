@@ -144,3 +144,32 @@ def test_a_stored_page_is_reduced_by_area_and_scaled_inside() -> None:
     inside = keras.Model(classifier.model.input, classifier.model.get_layer("scale").output)
     expected = images.astype(np.float32).reshape(BATCH, 16, 2, 16, 2).mean(axis=(2, 4))[..., None] / 127.5 - 1
     np.testing.assert_allclose(np.asarray(inside(images)), np.repeat(expected, 3, axis=-1), atol=1e-6)
+
+
+def test_a_snapshot_stays_as_it_was_taken_and_the_next_one_takes_its_place(world: World) -> None:
+    from trainer.state import SnapshotBuffers, TrainingState
+
+    _, after, step = one_step(world, name="adam", learning_rate=0.01)
+    buffers = SnapshotBuffers(step)
+    buffers.touch()
+    first = buffers.take(TrainingState(step=1), step.read_sums().reshape(1, -1))
+    taken = {name: array.copy() for name, array in first.weights.items()}
+    assert set(first.weights) == {v.path for v in step.classifier.model.variables}
+    assert len(first.optimizer) == len(step.optimizer.variables) > 2 * len(after)
+    np.testing.assert_array_equal(taken["logits/kernel"], after["logits/kernel"])
+    step(*batch())
+    for name, array in first.weights.items():
+        np.testing.assert_array_equal(array, taken[name], err_msg=name)
+    second = buffers.take(TrainingState(step=2), step.read_sums().reshape(1, -1))
+    assert second.weights["logits/kernel"] is first.weights["logits/kernel"], "no fresh memory"
+    assert (second.weights["logits/kernel"] != taken["logits/kernel"]).any()
+    assert second.state["sums"] == [step.read_sums().tolist()]
+
+
+def test_the_digest_tells_values_and_names_apart(world: World) -> None:
+    one, two = network().model.variables, network().model.variables
+    assert weights_digest(one) == weights_digest(two)
+    assert weights_digest(one) != weights_digest(one[1:])
+    kernel = next(v for v in two if v.path == "logits/kernel")
+    kernel.assign(np.nextafter(kernel.numpy(), np.float32(1)))
+    assert weights_digest(one) != weights_digest(two), "a last bit is enough"
