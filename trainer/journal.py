@@ -63,6 +63,7 @@ def log_to(folder: Path, *, rank: int) -> Iterator[None]:
         UserError: the one raised within, now logged; or the line about a file system that is full or read-only.
     """
     root = logging.getLogger()
+    handler: JobLog | None = None
     with contextlib.ExitStack() as at_end:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +78,9 @@ def log_to(folder: Path, *, rank: int) -> Iterator[None]:
             problem = storage_problem(error) if isinstance(error, OSError) else error
             if problem is None:
                 raise
-            logger.error("%s", problem)
+            if handler is not None:
+                # Into the file alone: whoever catches the error tells the terminal, and one line is enough there.
+                handler.handle(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, "%s", (problem,), None))
             raise problem from None
 
 
