@@ -1,5 +1,6 @@
 """What a job tells while it runs, also where there is no room to tell it."""
 
+import contextlib
 import logging
 import resource
 from collections.abc import Iterator
@@ -14,13 +15,15 @@ from trainer.journal import METRICS, PROGRESS, Journal, log_to
 logger = logging.getLogger("trainer.test")
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """From here on no write of this process makes a file longer."""
+    """Within it no write of this process makes a file longer; that is pytest's output, too."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_the_log_goes_to_the_job_and_holds_how_it_ended(tmp_path: Path) -> None:
@@ -41,10 +44,8 @@ def test_a_full_disk_within_a_job_is_one_line(tmp_path: Path) -> None:
         raise ConnectionError("is not about a file")
 
 
-def test_a_log_without_room_is_told_once_and_stops_nobody(
-    tmp_path: Path, full_disk: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with log_to(tmp_path, rank=0):
+def test_a_log_without_room_is_told_once_and_stops_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with full_disk(), log_to(tmp_path, rank=0):
         logger.info("one")
         logger.info("two")
     lines = capsys.readouterr().err.splitlines()
@@ -52,12 +53,11 @@ def test_a_log_without_room_is_told_once_and_stops_nobody(
     assert f"{tmp_path}/log.txt: the log cannot be written" in lines[0]
 
 
-def test_progress_without_room_is_told_once_and_stops_nobody(
-    tmp_path: Path, full_disk: None, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_progress_without_room_is_told_once_and_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     journal = Journal(tmp_path, rank=0, fixed={})
-    journal.progress("training", step=1)
-    journal.progress("training", step=2)
+    with full_disk():
+        journal.progress("training", step=1)
+        journal.progress("training", step=2)
     assert len(caplog.messages) == 1
     assert "progress cannot be written" in caplog.messages[0]
 
