@@ -32,6 +32,7 @@ END_S = 10.0
 LOOK_S = 1.0
 LEAST_CPUS = 0.001
 TAIL_LINES = 15
+TELL_FIRST_S = 5.0
 TELL_EVERY_S = 30.0
 
 Tell = Callable[[Started | Ended], None]
@@ -134,7 +135,8 @@ class Attempt:
 
     def _reserve(self) -> float:
         """Hold a placement group: one bundle a rank, on the group's hosts; the seconds that it took."""
-        begun = told = time.monotonic()
+        begun = time.monotonic()
+        tell_at = begun + TELL_FIRST_S
         self._by_rank = self._find_nodes()
         self._share = share_of(self._by_rank)
         bundle = {"CPU": self._share.cpus} | ({"GPU": 1} if self._share.gpus else {})
@@ -149,8 +151,8 @@ class Attempt:
             now = time.monotonic()
             if now - begun > self._config.busy_timeout_s:
                 raise _Failed(Failure("start", f"{self._demand()} were not free for {now - begun:.0f} s"))
-            if now - told > TELL_EVERY_S:
-                told = now
+            if now >= tell_at:
+                tell_at = now + TELL_EVERY_S
                 logger.warning("%s waits for %s: in use by something else", self._job.name, self._demand())
         return time.monotonic() - begun
 
@@ -324,6 +326,8 @@ def _death(text: str) -> str:
     """Why an actor is dead, from the many lines that Ray says of it; it knows no exit status."""
     if "SYSTEM_ERROR" in text:
         return "the worker died: killed, out of memory, or crashed"
+    if "node has died" in text:
+        return "the worker's host is gone: down, cut off, or its Ray was stopped"
     because = text.rpartition("The actor is dead because ")[2].strip().partition(". ")[0].rstrip(".")
     return f"the worker died: {because}" if because else "the worker died"
 

@@ -75,6 +75,11 @@ class ClusterConfig:
     """A job whose workers are not up so long after its slots were free has failed to start."""
     busy_timeout_s: int = 3600
     """How long a job waits for slots that something else on the cluster uses."""
+    request_slots: int | None = None
+    """Slots, of all hosts together, that a cluster which grows by itself is asked for at once, before anything is
+    placed (GPUs, with `gpus: 0` cores); null takes the cluster as it is. 16: four region groups of four."""
+    gather_timeout_s: int = 900
+    """How long to wait for these, and for hosts that `ray up` is still setting up."""
     interface: str | None = None
     """Network interface of Gloo and NCCL; null is the one that holds the host's address in Ray."""
     object_store_mib: int = 128
@@ -86,11 +91,11 @@ class ClusterConfig:
     """More environment variables for every worker."""
 
     def __post_init__(self) -> None:
-        for name in ("slots", "workers_per_region", "start_timeout_s", "busy_timeout_s"):
+        for name in ("slots", "workers_per_region", "request_slots", "start_timeout_s", "busy_timeout_s"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name}: must be 1 or more, is {value}")
-        for name in ("gpus", "max_failures", "max_start_failures"):
+        for name in ("gpus", "max_failures", "max_start_failures", "gather_timeout_s"):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise UserError(f"{name}: must be 0 or more, is {value}")

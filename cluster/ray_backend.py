@@ -12,6 +12,7 @@ from horovod.ray.strategy import PGStrategy
 
 from cluster.attempt import Attempt, Share
 from cluster.config import ClusterConfig
+from cluster.gather import BOOTSTRAP, expected_hosts, gather, requested
 from cluster.job import Ended, JobSpec, Started
 from cluster.ray_hosts import Nodes, connect
 from cluster.slots import Group, Host
@@ -37,13 +38,18 @@ class RayBackend:
     def connect(config: ClusterConfig) -> "Iterator[RayBackend]":
         """Join the cluster that `config` names or that runs here, else start our own; leave it at the end.
 
+        A cluster that was joined is waited for until all its hosts are there (`cluster.gather`).
+
         Raises:
-            UserError: the address does not answer, or Ray refuses us.
+            UserError: the address does not answer, Ray refuses us, or slots that were asked for did not come.
         """
         joined = connect(config)
         backend = RayBackend(config, joined=joined)
         try:
-            yield backend
+            with requested(config) if joined else contextlib.nullcontext():
+                if joined:
+                    gather(backend.hosts, config, expected=expected_hosts(BOOTSTRAP))
+                yield backend
         finally:
             backend.stop_all()
             ray.shutdown()

@@ -56,7 +56,9 @@ class Nodes:
         entries = [entry for entry in ray.nodes() if entry["Alive"]]
         own = ray.get_runtime_context().get_node_id()
         entries.sort(key=lambda e: (e["NodeID"] != own, e["NodeManagerHostname"], e["NodeID"]))
-        with_gpus = self._config.gpus != 0 and any(e["Resources"].get("GPU") for e in entries)
+        # Where GPUs are asked for and yet to come, the cores of a head are no slots in the meantime.
+        asked = self._config.request_slots is not None
+        with_gpus = self._config.gpus != 0 and (asked or any(e["Resources"].get("GPU") for e in entries))
         names = self._named(entries)
         nodes = []
         for entry in entries:

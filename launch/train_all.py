@@ -8,6 +8,7 @@ The same command again goes on where it stopped, or says that all is done.
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,6 +38,9 @@ from trainer.stack_config import StackConfig
 
 logger = logging.getLogger(__name__)
 
+SHARED = "REGIONSTACK_SHARED"
+"""Where `cluster/setup/host.sh` puts the cluster's shared folder."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
@@ -48,7 +52,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_config_options(parser)
     options = parser.parse_args(arguments)
-    return guarded(lambda: train_all(load_config(options.config, options.set)))
+    return guarded(lambda: train_all(load_config(go_to_shared(options.config), options.set)))
+
+
+def go_to_shared(config: str) -> str:
+    """On a cluster that was set up by `host.sh`, let relative paths lie in its shared folder; `config` from there.
+
+    `ray submit` and `ray job submit` start this file in folders that no other host sees. A configuration that lies
+    in such a folder is still found.
+
+    Raises:
+        UserError: the shared folder is not there.
+    """
+    shared = os.environ.get(SHARED)
+    if not shared:
+        return config
+    here = Path(config).absolute()
+    try:
+        os.chdir(shared)
+    except OSError as error:
+        raise UserError(f"{shared} ({SHARED}): the shared folder cannot be entered ({error.strerror})") from None
+    say(f"relative paths lie in {shared}, the cluster's shared folder")
+    return str(here) if here.is_file() else config
 
 
 def train_all(config: Config) -> int:
@@ -145,6 +170,8 @@ def _run_jobs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str])
 
     with RayBackend.connect(config.cluster) as backend, progress:
         interrupt_on_sigterm()
+        if backend.joined is not None:
+            say(f"joined the Ray cluster at {backend.joined}; its dashboard: ray dashboard CLUSTER.yaml")
         # A job that is left over gets the workers that it would have had beside the others: with more of them its
         # figures would be those of another run.
         whole = plan_jobs(backend.hosts(), job_specs(config, folder, recipe, everything))

@@ -1,0 +1,85 @@
+"""The set-up of a cluster's host, run for real with this environment and a home of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+SCRIPT = ROOT / "cluster" / "setup" / "host.sh"
+
+
+def host(home: Path, *arguments: str, status: int = 0, **more: str) -> str:
+    env = {**os.environ, "HOME": str(home), "VENV": sys.prefix, **more}
+    env.pop("REGIONSTACK_CACHE", None)
+    ended = subprocess.run(
+        ["bash", SCRIPT, *arguments], env=env, text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert ended.returncode == status, ended.stdout
+    return ended.stdout
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "home" / ".ray").mkdir(parents=True)
+    (tmp_path / "home" / ".ray" / "auth_token").write_text("a" * 64)
+    return tmp_path / "home"
+
+
+def login(home: Path, expression: str) -> str:
+    """What a login shell of the host, as Ray's launcher starts it, makes of an expression."""
+    command = f"source ~/.bashrc; echo {expression}"
+    env = {"HOME": str(home), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(["bash", "-c", command], env=env, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_login_shell_finds_environment_project_and_shared_folder(home: Path, shared: Path) -> None:
+    for _ in range(2):
+        host(home, "--shared", f"{shared}/", "--bucket", "s3://pages")
+    assert login(home, "$REGIONSTACK_SHARED $RAY_AUTH_MODE $PYTHONPATH $REGIONSTACK_BUCKET") == (
+        f"{shared} token {ROOT} s3://pages"
+    )
+    assert login(home, "$(command -v python)") == f"{sys.prefix}/bin/python"
+    assert (home / ".bashrc").read_text().count("regionstack") == 1, "repeated set-up adds nothing"
+    assert list(shared.iterdir()) == [], "the probe is gone"
+    assert (home / ".ray" / "auth_token").stat().st_mode & 0o077 == 0
+
+
+def test_the_shared_folder_is_the_heads_or_it_is_refused(home: Path, shared: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    host(home, "--mark-shared", REGIONSTACK_SHARED=str(shared))
+    host(home, "--check-shared", REGIONSTACK_SHARED=str(shared))
+    output = host(home, "--check-shared", REGIONSTACK_SHARED=str(other), PATIENCE_S="0", status=2)
+    assert f"{other} is not the head's shared folder" in output
+    assert "a" * 16 not in "".join(path.name for path in (shared / ".regionstack").iterdir()), "no part of the token"
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (("--shared", "/no/such/folder"), "/no/such/folder, the shared folder, is not there; mount"),
+    (("--shared", "/proc/sys"), "/proc/sys, the shared folder, cannot be written by"),
+    (("--shared", "runs"), "--shared wants an absolute path, is 'runs'"),
+    (("--share", "/srv"), "--share: no such option"),
+    (("--shared",), "--shared wants a value"),
+])  # fmt: skip
+def test_what_is_wrong_is_one_line(home: Path, arguments: tuple[str, ...], says: str) -> None:
+    output = host(home, *arguments, status=2)
+    assert says in output
+    assert output.startswith("error: ")
+    assert output.count("\n") == 1
+
+
+def test_a_host_without_the_token_is_refused(home: Path, shared: Path) -> None:
+    (home / ".ray" / "auth_token").unlink()
+    output = host(home, "--mark-shared", REGIONSTACK_SHARED=str(shared), status=2)
+    assert "ray get-auth-token --generate" in output

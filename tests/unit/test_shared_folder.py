@@ -1,0 +1,47 @@
+"""Where relative paths lie when `ray submit` starts train_all.py in a folder that no other host sees."""
+
+from pathlib import Path
+
+import pytest
+
+from data_tools.errors import UserError
+from launch.train_all import SHARED, go_to_shared
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, in which `ray submit` has put nothing but the program."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "shared").mkdir()
+    monkeypatch.chdir(tmp_path / "home")
+    return tmp_path / "home"
+
+
+def test_without_a_shared_folder_nothing_changes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SHARED, raising=False)
+    assert go_to_shared("my.yaml") == "my.yaml"
+    assert Path.cwd() == home
+
+
+@pytest.mark.parametrize("config", ["demo", "my.yaml", "configs/my.yaml"])
+def test_relative_paths_lie_in_the_shared_folder(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: str
+) -> None:
+    monkeypatch.setenv(SHARED, str(home.parent / "shared"))
+    assert go_to_shared(config) == config
+    assert Path.cwd() == home.parent / "shared"
+    assert f"relative paths lie in {home.parent}/shared" in capsys.readouterr().out
+
+
+def test_a_configuration_beside_the_program_is_found(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "my.yaml").touch()
+    monkeypatch.setenv(SHARED, str(home.parent / "shared"))
+    assert go_to_shared("my.yaml") == str(home / "my.yaml")
+
+
+def test_a_shared_folder_that_is_gone_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SHARED, "/no/such/folder")
+    with pytest.raises(
+        UserError, match=r"^/no/such/folder \(REGIONSTACK_SHARED\): the shared folder cannot be entered"
+    ):
+        go_to_shared("demo")
