@@ -58,6 +58,9 @@ def train(config: Config, stage: str, region: str | None) -> int:
     from trainer.job import run
 
     plan_recipe(config).of_stage(stage, region)
+    # Before Horovod starts. What stands in the environment, as from horovodrun's own options, counts for more.
+    for name, value in {**config.cluster.environment, **config.cluster.horovod.environment()}.items():
+        os.environ.setdefault(name, value)
     rank = int(os.environ.get("HOROVOD_RANK", "0"))
     folder = Path(config.run.folder).absolute()
     if rank == 0:

@@ -56,7 +56,9 @@ class OptimizerConfig:
     reference_batch: the global batch that `learning_rate` was chosen for; the rate grows linearly with the
     global batch (Goyal et al. 2017, arXiv 1706.02677). None: the rate is taken as it stands.
     warmup_epochs: the rate climbs linearly from 0 over so many epochs.
-    clip_norm: gradients are scaled down to this global norm. weight_decay: decoupled, per step, times the rate.
+    clip_norm: the gradients of the global batch are scaled down to this norm of all of them together.
+    weight_decay: decoupled, per step, times the rate.
+    ema_decay: keep an exponential moving average of the weights; it is what is evaluated and handed on.
     """
 
     name: Literal["sgd", "adam"] = "sgd"
@@ -67,6 +69,7 @@ class OptimizerConfig:
     clip_norm: float | None = None
     reference_batch: int | None = None
     warmup_epochs: float = 0.0
+    ema_decay: float | None = None
 
     def __post_init__(self) -> None:
         _positive("learning_rate", self.learning_rate)
@@ -79,6 +82,8 @@ class OptimizerConfig:
             _positive("clip_norm", self.clip_norm)
         if self.reference_batch is not None:
             _positive("reference_batch", self.reference_batch)
+        if self.ema_decay is not None:
+            _share("ema_decay", self.ema_decay)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +107,8 @@ class StageConfig:
     region: a configured region, `holistic`, or `each` (one job per configured region, all at once).
     image_px: height that the model works at; pages are stored larger and reduced in the model.
     start: `weights` (the model's start weights) or the name of an earlier stage.
+    micro_batches: equal parts in which a worker computes its share of the global batch, one after the other, to
+    need less memory; the gradients are those of the whole batch, BatchNorm sees one part at a time.
     augment: how training pages are changed, anew in each epoch and the same for every world size; off by default.
     fresh: patterns (`logits/*`) of variables that a warm start may leave as initialised; all others must match.
     freeze: layers that stay as they are through the stage, BatchNorm statistics included: patterns
@@ -119,12 +126,13 @@ class StageConfig:
     head_learning_rate: float | None = None
     epochs: int = 30
     global_batch: int = 128
+    micro_batches: int = 1
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     plateau: PlateauConfig | None = field(default_factory=PlateauConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        for name in ("image_px", "epochs", "global_batch"):
+        for name in ("image_px", "epochs", "global_batch", "micro_batches"):
             _positive(name, getattr(self, name))
         if not 0 <= self.head_epochs < self.epochs:
             limit = f"not negative and less than the stage's {self.epochs} epochs"
@@ -143,6 +151,9 @@ class TrainingConfig:
     TensorFlow's deterministic kernels reach).
     precision: `float32`, or mixed precision with float32 weights.
     compression: `fp16` halves the bytes of the gradient all-reduce.
+    jit_compile: let XLA compile the forward and backward pass; averaging over ranks and the update stay outside.
+    steps_per_call: steps that run without coming back to Python; saving and stopping keep to their steps.
+    synchronized_batch_norm: BatchNorm normalises by the moments of the global batch, not of each worker's share.
     evaluation_batch: pages a worker evaluates at once.
     best_metric: figure on the validation pages that picks a job's best epoch, whose weights are the job's result.
     batchnorm_batches: training batches from which BatchNorm's statistics are computed before each evaluation, see
@@ -153,6 +164,9 @@ class TrainingConfig:
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     label_smoothing: float = 0.0
     compression: Literal["none", "fp16"] = "none"
+    jit_compile: bool = False
+    steps_per_call: int = 1
+    synchronized_batch_norm: bool = False
     evaluation_batch: int = 64
     best_metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
     batchnorm_batches: int = 16
@@ -162,6 +176,12 @@ class TrainingConfig:
             raise UserError(f"batchnorm_batches: must not be negative, found {self.batchnorm_batches}")
         _share("label_smoothing", self.label_smoothing)
         _positive("evaluation_batch", self.evaluation_batch)
+        _positive("steps_per_call", self.steps_per_call)
+        if self.jit_compile and self.synchronized_batch_norm:
+            raise UserError(
+                "jit_compile: XLA compiles no collectives of Horovod, and synchronized_batch_norm needs some within "
+                "the forward pass; turn one of them off"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -154,12 +154,20 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, keep=config.checkpoint.keep, config=to_mapping(config))
     newest = read_ahead(checkpoints) if world.rank == 0 else None
     data = open_data(config)
-    check_batch(config.stage.global_batch, world.size)
+    check_batch(config.stage.global_batch, world.size, config.stage.micro_batches)
     classifier = classifier_for(config, data.geometry)
     set_momentum(classifier, config.model.batchnorm_momentum)
     freezing = plan_freezing(config.stage, list(layers_of(classifier)))
     optimizer = build_optimizer(config.stage.optimizer, precision=config.training.precision)
-    step = TrainStep(classifier, optimizer, world, config.training, frozen=freezing.always)
+    step = TrainStep(
+        classifier,
+        optimizer,
+        world,
+        config.training,
+        frozen=freezing.always,
+        micro_batches=config.stage.micro_batches,
+        ema_decay=config.stage.optimizer.ema_decay,
+    )
     state = begin(job, step, world, newest)
     heartbeat.at("starting", step=state.step)
     journal.rewrite(state.history)
@@ -210,17 +218,19 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     }
 
 
-def check_batch(global_batch: int, workers: int) -> None:
-    """The global batch must split evenly over the workers.
+def check_batch(global_batch: int, workers: int, micro_batches: int = 1) -> None:
+    """The global batch must split evenly over the workers, and each worker's share into its micro-batches.
 
     Raises:
         UserError: it does not; the text names the nearest batches that do.
     """
-    if global_batch % workers:
-        below = global_batch // workers * workers
-        nearest = [str(batch) for batch in (below, below + workers) if batch]
+    parts = workers * micro_batches
+    if global_batch % parts:
+        below = global_batch // parts * parts
+        nearest = " or ".join(str(batch) for batch in (below, below + parts) if batch)
+        each = f" in {micro_batches} micro-batches each" if micro_batches > 1 else ""
         raise UserError(
-            f"global_batch: {global_batch} cannot be divided among {workers} workers; nearest: {' or '.join(nearest)}"
+            f"global_batch: {global_batch} cannot be divided among {workers} workers{each}; nearest: {nearest}"
         )
 
 

@@ -88,7 +88,7 @@ class Journal:
     """Writes a job's metrics and progress; silent on every rank but 0."""
 
     def __init__(self, folder: Path, *, rank: int, fixed: Mapping[str, Any]) -> None:
-        self._folder = folder
+        self.folder = folder
         self._speaks = rank == 0
         self._fixed = dict(fixed)
         self._last = 0.0
@@ -104,7 +104,7 @@ class Journal:
         if not self._speaks:
             return
         self._last = time.monotonic()
-        path = self._folder / PROGRESS
+        path = self.folder / PROGRESS
         # The same name every time: a killed writer leaves one such file, not one a kill.
         temporary = path.with_name(f"{UNFINISHED}{path.name}")
         content = {**self._fixed, "phase": phase, **values, "pid": os.getpid(), "time": time.time()}
@@ -126,4 +126,4 @@ class Journal:
         """Make metrics.jsonl hold just `rows`, whole at any moment; what a killed attempt knew beyond them goes."""
         self._rows = list(rows)
         if self._speaks:
-            write_atomically(self._folder / METRICS, "".join(json.dumps(dict(row)) + "\n" for row in rows))
+            write_atomically(self.folder / METRICS, "".join(json.dumps(dict(row)) + "\n" for row in rows))

@@ -11,7 +11,7 @@ import numpy as np
 
 from data_tools.errors import UserError
 from data_tools.order import steps_per_epoch
-from data_tools.reader import ShardSet, TrainBatches
+from data_tools.reader import PREFETCH, ShardSet, TrainBatches
 from data_tools.tensors import as_tensor
 from trainer.background import BackgroundWriter
 from trainer.batchnorm import PreciseStatistics
@@ -20,8 +20,9 @@ from trainer.evaluate import Evaluator
 from trainer.freezing import FreezePlan
 from trainer.heartbeat import Heartbeat
 from trainer.journal import Journal
+from trainer.not_finite import describe_bad_step, dump_bad_step, find_bad_step
 from trainer.pace import Pace
-from trainer.schedule import PlateauState, after_epoch, learning_rate
+from trainer.schedule import PlateauState, after_epoch, learning_rate, steps_to_take
 from trainer.scores import accuracy, negative_log_likelihood
 from trainer.split import selection_mask
 from trainer.state import SnapshotBuffers, TrainingState
@@ -64,7 +65,6 @@ class Loop:
         self._buffers = SnapshotBuffers(self.step) if self.world.rank == 0 else None
         self._touched = False
         self._pace = Pace(self.state.step)
-        self._rate = float("nan")
         self._recent = (time.monotonic(), self.state.step)
         self._precise: dict[frozenset[str], PreciseStatistics] = {}
 
@@ -97,17 +97,13 @@ class Loop:
             size=self.world.size,
             start_step=start_step,
             augment=stage.augment,
+            prefetch=max(PREFETCH, 2 * self.config.training.steps_per_call),
         )
 
     def train_to(self, target: int, batches: TrainBatches) -> None:
         """Train until `target` steps are finished, within one epoch."""
         while self.state.step < target:
-            batch = next(batches)
-            self._set_rate(self._rate_at(self.state.step))
-            self.step(as_tensor(batch.images), as_tensor(batch.labels))
-            self.state.step += 1
-            self.heartbeat.at("training", step=self.state.step)
-            self.on_progress("training", self.state.step, 0)
+            self._take_steps(self._steps_to_take(target), batches)
             if self._buffers is not None and not self._touched:
                 self._touched = True
                 self.writer.begin(self._buffers.touch)
@@ -115,6 +111,19 @@ class Loop:
                 self._tell("training")
             if self._agreement_due() and self.state.step < target:
                 self._agree()
+
+    def _steps_to_take(self, target: int) -> int:
+        most, every = self.config.training.steps_per_call, self.config.checkpoint.every_steps
+        return steps_to_take(self.state.step, target, most=most, agreement=self._pace.next, every=every)
+
+    def _take_steps(self, count: int, batches: TrainBatches) -> None:
+        taken = [next(batches) for _ in range(count)]
+        rates = [self._rate_at(self.state.step + number) for number in range(count)]
+        self.step.run([(as_tensor(batch.images), as_tensor(batch.labels)) for batch in taken], rates)
+        for _ in range(count):
+            self.state.step += 1
+            self.heartbeat.at("training", step=self.state.step)
+            self.on_progress("training", self.state.step, 0)
 
     @property
     def _head_steps(self) -> int:
@@ -139,7 +148,7 @@ class Loop:
         frozen = self.step.frozen
         if frozen not in self._precise:
             self._precise = {frozen: PreciseStatistics(self.step.classifier, self.world)}
-        with self._batches(self.epoch * self.steps_per_epoch) as batches:
+        with self._batches(self.epoch * self.steps_per_epoch) as batches, self.step.as_evaluated(keep=True):
             self._precise[frozen].update(batch.images for batch in itertools.islice(batches, count))
 
     def _rate_at(self, step: int) -> float:
@@ -155,11 +164,6 @@ class Loop:
             steps_per_epoch=self.steps_per_epoch,
             global_batch=stage.global_batch,
         )
-
-    def _set_rate(self, rate: float) -> None:
-        if rate != self._rate:
-            self.step.set_learning_rate(rate)
-            self._rate = rate
 
     def _agreement_due(self) -> bool:
         every = self.config.checkpoint.every_steps
@@ -211,10 +215,13 @@ class Loop:
     def _check_finite(self) -> None:
         first = int(self.step.first_bad.numpy())
         if first:
-            raise UserError(
-                f"step {self._offset + first}: the gradients are not finite; lower the stage's learning_rate or set "
-                "optimizer.clip_norm; the last checkpoint holds no such weights"
-            )
+            losses = self.world.gather(np.asarray(self.step.bad_losses.numpy()), name="bad_losses")
+            bad = find_bad_step(self.train, self.config, step=self._offset + first, losses=losses)
+            if self.world.rank == 0:
+                dump_bad_step(self.journal.folder, bad)
+            # Nobody ends before the file is there: the first rank that does takes the others with it.
+            self.world.any([True], name="dumped")
+            raise UserError(describe_bad_step(self.journal.folder, bad))
 
     def _save(self) -> str:
         """Compare the ranks' weights, then hand a snapshot to rank 0's writer; the digest of the weights."""
@@ -234,8 +241,9 @@ class Loop:
         return digest
 
     def digest(self) -> str:
-        """Digest of the weights and statistics that all ranks must share."""
-        return weights_digest([v for v in self.step.classifier.model.variables if not is_seed(v)])
+        """Digest of the weights and statistics that are evaluated, which all ranks must share."""
+        with self.step.as_evaluated():
+            return weights_digest([v for v in self.step.classifier.model.variables if not is_seed(v)])
 
     def _count_seconds(self) -> None:
         now = time.monotonic()
@@ -260,7 +268,8 @@ class Loop:
         )
         self._tell("evaluating")
         self.heartbeat.at("evaluating")
-        softmax = self.evaluator.softmax(self.val, on_batch=self.on_batch("evaluating"))[self._selected]
+        with self.step.as_evaluated():
+            softmax = self.evaluator.softmax(self.val, on_batch=self.on_batch("evaluating"))[self._selected]
         labels = self.val.labels[self._selected]
         row = {
             "epoch": self.epoch + 1,

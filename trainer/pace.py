@@ -9,17 +9,17 @@ AGREE_S = 2.0
 class Pace:
     """The step (or batch of an evaluation) of the next agreement, the same on every rank.
 
-    The first one comes after the first step: how long a step takes is not known before.
+    next: that step. The first one comes after the first step: how long a step takes is not known before.
     """
 
     def __init__(self, step: int) -> None:
-        self._step, self._last, self._next = step, step, step + 1
+        self._step, self._last, self.next = step, step, step + 1
         self._at = time.monotonic()
 
     def due(self, step: int) -> bool:
         """Whether the ranks agree after `step` steps."""
         self._step = step
-        return step >= self._next
+        return step >= self.next
 
     def seconds(self) -> float:
         """What a step took on this rank since the last agreement."""
@@ -28,7 +28,7 @@ class Pace:
     def agreed(self, agree_steps: int, seconds: float) -> None:
         """Plan the next agreement; seconds: what a step takes, a number that all ranks agreed on."""
         self._at, self._last = time.monotonic(), self._step
-        self._next = self._step + steps_to_agreement(agree_steps, seconds)
+        self.next = self._step + steps_to_agreement(agree_steps, seconds)
 
 
 def steps_to_agreement(agree_steps: int, seconds: float) -> int:

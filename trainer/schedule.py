@@ -1,4 +1,4 @@
-"""Learning rate: linear scaling, warm-up, and the plateau rule; all pure functions."""
+"""Learning rate (linear scaling, warm-up, the plateau rule) and steps between two looks; all pure functions."""
 
 from dataclasses import dataclass
 
@@ -45,3 +45,11 @@ def learning_rate(
         rate *= (step + 1) / warmup_steps
     return rate
 
+
+def steps_to_take(step: int, target: int, *, most: int, agreement: int, every: int | None) -> int:
+    """How many steps may follow `step` finished ones in one call: at most `most`, and none past `target`.
+
+    agreement: the step after which all ranks agree; every: a checkpoint is due at its multiples, None: at none.
+    """
+    ends = [target, max(agreement, step + 1)] + ([step - step % every + every] if every else [])
+    return min(most, min(ends) - step)

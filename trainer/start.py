@@ -11,7 +11,7 @@ from data_tools.files import read_json, sha256
 from trainer.checkpoint import MANIFEST, WEIGHTS, CheckpointFolder, Snapshot
 from trainer.config import JobPayload
 from trainer.journal import RESULT, job_folder
-from trainer.state import TrainingState, restore, seed_ranks
+from trainer.state import TrainingState, restore, saved_variables, seed_ranks
 from trainer.step import TrainStep
 from trainer.weights import SEED_STATE, imported_from, is_seed, load_arrays, load_backbone, transfer
 from trainer.world import World
@@ -48,17 +48,14 @@ def begin(job: JobPayload, step: TrainStep, world: World, newest: Future[Snapsho
         return TrainingState(start=start)
     if snapshot is None:
         # The values follow by broadcast below; here only the shape of the state is needed.
-        snapshot = Snapshot(
-            found["step"],
-            {v.path: v.numpy() for v in model.variables},
-            {v.path: v.numpy() for v in step.optimizer.variables},
-            found["state"],
-        )
+        weights, optimizer = ({name: v.numpy() for name, v in file.items()} for file in saved_variables(step))
+        snapshot = Snapshot(found["step"], weights, optimizer, found["state"])
     for variable in (v for v in model.variables if is_seed(v)):
         snapshot.weights[variable.path][1] = found["counters"][variable.path]
     state = restore(snapshot, step, world)
     world.broadcast([v for v in model.variables if not is_seed(v)])
     world.broadcast(step.optimizer.variables)
+    world.broadcast(step.averages.variables if step.averages is not None else [])
     logger.info("start: own checkpoint of step %d", state.step)
     return state
 

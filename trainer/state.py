@@ -58,7 +58,8 @@ class TrainingState:
 
 def saved_variables(step: TrainStep) -> tuple[dict[str, Any], dict[str, Any]]:
     """The Keras variables that a checkpoint's two files hold (weights, optimiser), by their names there."""
-    return named(step.classifier.model.variables), named(step.optimizer.variables)
+    weights, optimizer = named(step.classifier.model.variables), named(step.optimizer.variables)
+    return step.averages.files(weights, optimizer) if step.averages is not None else (weights, optimizer)
 
 
 class SnapshotBuffers:
@@ -90,8 +91,8 @@ class SnapshotBuffers:
 def restore(snapshot: Snapshot, step: TrainStep, world: World) -> TrainingState:
     """Put a snapshot back: variables, this rank's random seeds, this rank's running sums."""
     model = step.classifier.model
-    transfer(model.variables, snapshot.weights, source=f"checkpoint of step {snapshot.step}")
-    transfer(step.optimizer.variables, snapshot.optimizer, source=f"checkpoint of step {snapshot.step}")
+    for variables, arrays in zip(saved_variables(step), (snapshot.weights, snapshot.optimizer), strict=True):
+        transfer(variables, arrays, source=f"checkpoint of step {snapshot.step}")
     for variable in model.variables:
         if is_seed(variable):
             set_seed(variable, world, counter=int(snapshot.weights[variable.path][1]))

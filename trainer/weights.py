@@ -32,12 +32,14 @@ def is_seed(variable: Any) -> bool:
     return str(variable.path).endswith(SEED_STATE)
 
 
-def named(variables: Sequence[Any]) -> dict[str, Any]:
-    """Keras variables by their path.
+def named(variables: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
+    """Keras variables by their path, or by the names that they are given.
 
     Raises:
         ValueError: two variables share a path; they could not be told apart in a file.
     """
+    if isinstance(variables, Mapping):
+        return dict(variables)
     result = {variable.path: variable for variable in variables}
     if len(result) != len(variables):
         raise ValueError("two variables share a name; weights cannot be saved by name")
@@ -110,7 +112,11 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def transfer(
-    variables: Sequence[Any], arrays: Mapping[str, np.ndarray], *, fresh: Sequence[str] = (), source: str = ""
+    variables: Sequence[Any] | Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    *,
+    fresh: Sequence[str] = (),
+    source: str = "",
 ) -> list[str]:
     """Assign `arrays` to the Keras variables of the same name; returns the names left as they were.
 

@@ -32,16 +32,36 @@ class World:
         hvd.init()
         return cls(hvd.rank(), hvd.size(), hvd.local_rank())
 
-    def gradient_tape(self, tape: Any, *, compression: str, deterministic: bool) -> Any:
-        """Wrap a `tf.GradientTape` so that its gradients are averages over all ranks.
+    def average_step(
+        self, gradients: Sequence[Any], others: Sequence[Any], *, compression: str, deterministic: bool
+    ) -> tuple[list[Any], list[Any]]:
+        """Averages over ranks of one step's gradients and of its `others`, small float32 tensors, inside `tf.function`.
 
-        Deterministic: all gradients go as one group. Otherwise which of them share a fusion buffer, and with it
-        the order in which a ring adds them up, depends on timing.
+        Deterministic: everything goes as one group. Otherwise each gradient goes as soon as the backward pass has
+        it, and which of them share a fusion buffer, and with it the order in which a ring of three or more ranks
+        adds up, depends on timing. compression `fp16` halves the bytes of gradients; the others stay as they are.
         """
+        import tensorflow as tf
+
+        if self.size == 1:
+            return list(gradients), list(others)
         hvd = _horovod()
         chosen = hvd.Compression.fp16 if compression == "fp16" else hvd.Compression.none
-        groups = 1 if deterministic else None
-        return hvd.DistributedGradientTape(tape, compression=chosen, op=hvd.Average, groups=groups)
+        flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in others], axis=0)
+        if not deterministic:
+            averaged = [
+                hvd.allreduce(gradient, op=hvd.Average, compression=chosen, name=f"gradient.{number}")
+                for number, gradient in enumerate(gradients)
+            ]
+            flat = hvd.allreduce(flat, op=hvd.Average, name="others")
+        elif compression == "fp16":
+            averaged = hvd.grouped_allreduce(list(gradients), op=hvd.Average, compression=chosen, name="gradients")
+            # A group is of one type. Side by side, the two might share a buffer, as it happens.
+            with tf.control_dependencies(averaged):
+                flat = hvd.allreduce(tf.identity(flat), op=hvd.Average, name="others")
+        else:
+            *averaged, flat = hvd.grouped_allreduce([*gradients, flat], op=hvd.Average, name="step")
+        return averaged, _apart(flat, others)
 
     def average(self, tensors: Sequence[Any], *, name: str) -> list[Any]:
         """Averages over ranks of float32 tensors, as one collective; usable inside `tf.function`."""
@@ -51,9 +71,26 @@ class World:
             return list(tensors)
         hvd = _horovod()
         flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
-        averaged = hvd.allreduce(flat, op=hvd.Average, name=name)
-        parts = tf.split(averaged, [int(np.prod(tensor.shape)) for tensor in tensors])
-        return [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+        return _apart(hvd.allreduce(flat, op=hvd.Average, name=name), tensors)
+
+    def average_in_order(self, tensor: Any, *, name: str) -> Any:
+        """Average over ranks of a small float32 tensor, summed in the order of ranks, so that bits never vary.
+
+        Inside `tf.function`; its gradient is the average of the ranks' gradients.
+        """
+        import tensorflow as tf
+
+        hvd, shape = _horovod(), tensor.shape
+
+        def average(value: Any, of: str) -> Any:
+            rows = hvd.allgather(tf.expand_dims(value, 0), name=of)
+            return tf.reduce_mean(tf.reshape(rows, [self.size, *shape]), axis=0)
+
+        @tf.custom_gradient
+        def both(value: Any) -> tuple[Any, Any]:
+            return average(value, name), lambda upstream: average(upstream, f"{name}.gradient")
+
+        return both(tensor)
 
     def sum(self, values: np.ndarray, *, name: str) -> np.ndarray:
         """Sums over ranks of a NumPy array (float64 or int64)."""
@@ -108,6 +145,14 @@ def horovod_version() -> str:
     import horovod
 
     return str(horovod.__version__)
+
+
+def _apart(flat: Any, tensors: Sequence[Any]) -> list[Any]:
+    """The parts of a flat tensor, in the shapes of `tensors`, which it was joined from."""
+    import tensorflow as tf
+
+    parts = tf.split(flat, [int(np.prod(tensor.shape)) for tensor in tensors])
+    return [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def _horovod() -> Any:

@@ -3,6 +3,7 @@
 from itertools import combinations
 from pathlib import Path
 
+from cluster.config import HorovodConfig
 from cluster.job import JobSpec
 from tests.cluster.conftest import GPUS, Run
 
@@ -27,9 +28,13 @@ def test_four_worlds_of_two_at_the_same_time(run: Run, tmp_path: Path) -> None:
 
 def test_each_world_has_its_own_gpus(run: Run, tmp_path: Path) -> None:
     pairs = jobs("place", meet=str(tmp_path), expect=4)[:2]
-    ran = run(pairs, gpus=None)
+    ran = run(pairs, gpus=None, horovod=HorovodConfig(fusion_mib=32, cycle_ms=2.5, autotune=True))
     devices = [outcome.value["environment"]["CUDA_VISIBLE_DEVICES"].split(",") for outcome in ran.outcomes.values()]
     assert [len(each) for each in devices] == [2, 2]
     assert len({device for each in devices for device in each}) == GPUS
+    for outcome in ran.outcomes.values():
+        settings = {name: outcome.value["environment"][f"HOROVOD_{name}"] for name in ("CYCLE_TIME", "AUTOTUNE")}
+        assert settings == {"CYCLE_TIME": "2.5", "AUTOTUNE": "1"}, "Horovod's own settings reach every worker"
+        assert outcome.value["environment"]["HOROVOD_FUSION_THRESHOLD"] == str(32 * 2**20)
     running = [event.record()["workers"] for event in ran.events if event.event == "running"]
     assert [[worker["rank"] for worker in workers] for workers in running] == [[0, 1], [0, 1]]

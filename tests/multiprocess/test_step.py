@@ -1,5 +1,6 @@
 """The compiled step alone: each setting does what it says, on a world of one."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -104,18 +105,83 @@ def test_mixed_precision_computes_low_and_keeps_weights_and_outputs_in_float32(w
         keras.mixed_precision.set_global_policy("float32")
 
 
+@pytest.fixture
+def half_precision() -> Iterator[TrainingConfig]:
+    import keras
+
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    yield TrainingConfig(precision="mixed_float16")
+    keras.mixed_precision.set_global_policy("float32")
+
+
+def test_loss_scaling_finds_its_scale_and_then_follows_the_same_gradients(
+    world: World, half_precision: TrainingConfig
+) -> None:
+    classifier = network()
+    optimizer = build_optimizer(OptimizerConfig(learning_rate=1.0, clip_norm=0.01), precision="mixed_float16")
+    step = TrainStep(classifier, optimizer, world, half_precision)
+    optimizer.dynamic_scale.assign(2.0**30)
+    before = {v.path: v.numpy().copy() for v in classifier.model.variables if not is_seed(v)}
+    step(*batch())
+    assert float(optimizer.dynamic_scale.numpy()) == 2.0**29, "too large a scale is halved"
+    after = {v.path: v.numpy() for v in classifier.model.variables if not is_seed(v)}
+    assert all(np.array_equal(after[name], before[name]) for name in before), "neither weights nor statistics moved"
+    while int(optimizer.iterations.numpy()) == 0 and float(optimizer.dynamic_scale.numpy()) > 1:
+        step(*batch())
+    assert int(step.first_bad.numpy()) == 0, "overflow is no fault"
+    moves = {v.path: v.numpy() for v in classifier.model.trainable_variables}
+    assert moved({name: before[name] for name in moves}, moves) == pytest.approx(0.01, rel=1e-3), "clipped unscaled"
+
+
+def test_what_no_scale_mends_is_a_fault_under_half_precision_too(world: World, half_precision: TrainingConfig) -> None:
+    classifier = network()
+    optimizer = build_optimizer(OptimizerConfig(learning_rate=1.0), precision="mixed_float16")
+    step = TrainStep(classifier, optimizer, world, half_precision)
+    optimizer.dynamic_scale.assign(1.0)
+    bias = next(v for v in classifier.model.trainable_variables if v.path == "logits/bias")
+    bias.assign(np.full(bias.shape, np.nan, np.float32))
+    step(*batch())
+    assert int(step.first_bad.numpy()) == 1
+    assert float(optimizer.dynamic_scale.numpy()) == 1.0
+
+
+def test_weights_are_averaged_step_by_step(world: World) -> None:
+    classifier = network()
+    step = TrainStep(
+        classifier, build_optimizer(OptimizerConfig(learning_rate=1.0)), world, TrainingConfig(), ema_decay=0.15
+    )
+    kernel = next(v for v in classifier.model.variables if v.path == "logits/kernel")
+    seen = []
+    for _ in range(3):
+        step(*batch())
+        seen.append(kernel.numpy().copy())
+    # The first average is the weights after the first step; then the decay is 1/10, and min(0.15, 2/11).
+    expected = 0.15 * (0.1 * seen[0] + 0.9 * seen[1]) + 0.85 * seen[2]
+    with step.as_evaluated():
+        np.testing.assert_allclose(kernel.numpy(), expected, rtol=1e-5)
+        assert not np.allclose(expected, seen[2], rtol=1e-3)
+    np.testing.assert_array_equal(kernel.numpy(), seen[2])
+
+
 def test_a_step_that_is_not_finite_changes_nothing_and_is_remembered(world: World) -> None:
     classifier = network()
-    step = TrainStep(classifier, build_optimizer(OptimizerConfig(learning_rate=1.0)), world, TrainingConfig())
+    optimizer = build_optimizer(OptimizerConfig(learning_rate=1.0))
+    step = TrainStep(classifier, optimizer, world, TrainingConfig(), ema_decay=0.5)
     step(*batch())
     kernel = next(v for v in classifier.model.trainable_variables if v.path == "logits/kernel")
     kernel.assign(kernel.value * np.float32("nan"))
     others = [v for v in classifier.model.variables if not is_seed(v) and v is not kernel]
     digest = weights_digest(others)
-    for _ in range(2):
-        step(*batch())
-    assert weights_digest(others) == digest, "neither weights nor statistics moved"
+    sound = kernel.numpy()
+    step(*batch())
+    kernel.assign(np.nan_to_num(sound))
+    step(*batch())
+    assert weights_digest(others) == digest, "neither weights nor statistics moved, nor did they after it"
     assert int(step.first_bad.numpy()) == 2, "the first of them is told, not the last"
+    assert step.bad_losses.numpy().shape == (BATCH,)
+    assert not np.isfinite(step.bad_losses.numpy()).any()
+    assert step.averages is not None
+    assert int(step.averages.variables[-1].numpy()) == 1, "and no average took it in"
 
 
 def test_dropout_differs_between_ranks_and_not_between_runs(world: World) -> None:

@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from data_tools.files import read_json, read_lines
+from data_tools.reader import ShardSet, TrainBatches
 from tests.worlds import horovodrun, regionstack
+from trainer.weights import load_arrays
 
 TRAIN = "launch/train.py"
 TIMES = ("seconds", "time", "pages_per_s")
@@ -132,8 +134,12 @@ def test_a_broken_all_reduce_is_caught(tiny: Path, tmp_path: Path) -> None:
             ["stages.holistic_16.global_batch=25"],
             "25 cannot be divided among 2 workers; nearest: 24 or 26",
         ),
+        (
+            ["stages.holistic_16.micro_batches=5"],
+            "24 cannot be divided among 2 workers in 5 micro-batches each; nearest: 20 or 30",
+        ),
         (["stages.holistic_16.image_px=20"], "possible: 32, 16"),
-        (["stages.holistic_16.optimizer.learning_rate=1e30", "stages.holistic_16.optimizer.name=sgd"], "not finite"),
+        (["training.jit_compile=true", "training.synchronized_batch_norm=true"], "turn one of them off"),
     ],
 )
 def test_one_line_and_no_result(tiny: Path, tmp_path: Path, settings: list[str], words: str) -> None:
@@ -143,6 +149,60 @@ def test_one_line_and_no_result(tiny: Path, tmp_path: Path, settings: list[str],
     assert words in output
     assert "stderr>:Traceback" not in output, "horovodrun adds one of its own; the ranks must not"
     assert not (folder / "jobs" / "holistic_16" / "result.json").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_the_job_with_its_batch(tiny: Path, tmp_path: Path) -> None:
+    """All ranks agree on it; the line and the file tell of the step and its pages, and no checkpoint holds it."""
+    settings = [
+        "stages.holistic_16.optimizer={name: sgd, learning_rate: 1.0e+30}", "training.steps_per_call=4",
+        "checkpoint.agree_steps=4", "checkpoint.every_steps=null",
+    ]  # fmt: skip
+    folder = tmp_path / "run"
+    output = train(tiny, folder, "holistic_16", *(p for s in settings for p in ("--set", s)), status=None)
+    job = folder / "jobs" / "holistic_16"
+    assert "step 2: the loss is not finite on 24 of 24 pages" in output
+    assert "stderr>:Traceback" not in output
+    assert not list(job.glob("checkpoints/step-*")), "weights were saved"
+    shards = ShardSet.open(tiny.parent / "shards" / "train" / "holistic")
+    with TrainBatches(shards, global_batch=24, seed=1, start_step=1) as batches:
+        expected = next(batches)
+    with np.load(job / "not-finite-step-00000002.npz", allow_pickle=False) as file:
+        assert file["step"] == 2
+        assert [page.decode() for page in file["ids"]] == shards.ids[expected.positions].tolist()
+        assert np.array_equal(file["images"], expected.images)
+        assert np.array_equal(file["labels"], expected.labels)
+        assert not np.isfinite(file["losses"]).any()
+        assert file["losses"].shape == (24,)
+    assert shards.ids[expected.positions[0]] in output
+
+
+def test_with_every_option_a_killed_job_goes_on_to_the_bit(tiny: Path, tmp_path: Path) -> None:
+    """Averages, micro-batches, clipping, warm-up; one step at a time, never killed == three a call, killed."""
+    settings = [
+        "stages.holistic_16.micro_batches=2", "stages.holistic_16.optimizer.ema_decay=0.9",
+        "stages.holistic_16.optimizer.clip_norm=0.5", "stages.holistic_16.optimizer.warmup_epochs=2",
+        "checkpoint.agree_steps=5", "training.label_smoothing=0.1",
+        f"cluster.horovod.timeline={tmp_path / 'time.json'}",
+    ]  # fmt: skip
+    more = [part for setting in settings for part in ("--set", setting)]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train(tiny, whole, "holistic_16", *more)
+    plan = tmp_path / "faults.json"
+    plan.write_text(json.dumps([{"job": "holistic_16", "step": 8, "rank": 1, "action": "kill"}]))
+    options = [*more, "--set", "training.steps_per_call=3"]
+    train(tiny, killed, "holistic_16", *options, env={"REGIONSTACK_FAULTS": str(plan)}, status=None)
+    job = killed / "jobs" / "holistic_16"
+    assert [fault["step"] for fault in read_lines(job / "faults.jsonl")] == [8]
+    train(tiny, killed, "holistic_16", *options, env={"REGIONSTACK_FAULTS": str(plan)})
+    assert "start: own checkpoint of step" in (job / "log.txt").read_text()
+    assert outcome(killed, "holistic_16") == outcome(whole, "holistic_16")
+    found = outcome(whole, "holistic_16")
+    assert found["weights_digest"] == found["history"][found["best_epoch"] - 1]["weights_digest"], "the averages"
+    best = whole / "jobs" / "holistic_16" / found["best_checkpoint"]
+    averages, beside = load_arrays(best / "weights.safetensors"), load_arrays(best / "optimizer.safetensors")
+    assert beside["average_updates"] == 4 * found["best_epoch"]
+    assert not np.array_equal(beside["running/logits/kernel"], averages["logits/kernel"])
+    assert '"name": "NEGOTIATE_ALLREDUCE"' in (tmp_path / "time.json").read_text().replace("GROUPED_", "")
 
 
 def test_a_changed_configuration_is_refused(tiny: Path, unharmed: Path) -> None:

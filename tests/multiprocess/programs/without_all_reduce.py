@@ -7,11 +7,11 @@ from launch.train import main
 from trainer.world import World
 
 
-def local_gradients(self: World, tape: Any, **_: Any) -> Any:
-    return tape
+def local(self: World, gradients: list[Any], others: list[Any], **_: Any) -> Any:
+    return gradients, others
 
 
-World.gradient_tape = local_gradients  # type: ignore[assignment]
+World.average_step = local  # type: ignore[assignment]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,0 +1,211 @@
+"""Weak scaling from 1 worker on 1 core to 2 workers on 2 cores, with real collectives, and what they cost.
+
+    python bench/scaling.py [--quick] [--settings]
+
+Three processes, each pinned to one core: one worker alone, and a pair under horovodrun. They take turns, while the
+others are stopped: the one alone; the pair without collectives, which tells what sharing the machine costs (memory,
+cache); the pair as it trains. Every round gives a ratio of its own, and the median counts.
+Bar: 95 % (InceptionResNetV2 at 128 px, 64 pages a worker). --settings adds a table of Horovod's settings.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import secrets
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, Listener
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench.scaling_worker import ADDRESS, KEY  # noqa: E402
+from data_tools.convert import DataConfig, ShardConfig, convert  # noqa: E402
+from data_tools.drawn import draw_data_set  # noqa: E402
+
+BAR = 0.95
+PX = 128
+WORKER = Path(__file__).with_name("scaling_worker.py")
+SETTINGS: Mapping[str, Mapping[str, str]] = {
+    "Horovod's defaults": {},
+    "fusion_mib: 0": {"HOROVOD_FUSION_THRESHOLD": "0"},
+    "fusion_mib: 16": {"HOROVOD_FUSION_THRESHOLD": str(16 * 2**20)},
+    "fusion_mib: 256": {"HOROVOD_FUSION_THRESHOLD": str(256 * 2**20)},
+    "cycle_ms: 10": {"HOROVOD_CYCLE_TIME": "10"},
+    "cycle_ms: 50": {"HOROVOD_CYCLE_TIME": "50"},
+    "compression: fp16": {},
+}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Seconds a step in one round: one worker alone, the pair without and with collectives."""
+
+    alone: float
+    apart: float
+    together: float
+
+
+@dataclass
+class Worker:
+    """A process that waits for its turn."""
+
+    host: Connection
+    role: str
+    rank: int
+    pid: int
+
+    def ask(self, mode: str, steps: int) -> None:
+        """Let it begin."""
+        self.host.send_bytes(json.dumps({"mode": mode, "steps": steps}).encode())
+
+    def seconds(self) -> float:
+        """What the turn took, when it is over."""
+        return float(json.loads(self.host.recv_bytes())["seconds"])
+
+
+@dataclass
+class Plan:
+    """What is measured."""
+
+    shards: Path
+    backbone: str
+    batch: int
+    rounds: int
+    environment: Mapping[str, str] = field(default_factory=dict)
+    compression: str = "none"
+
+    def command(self) -> list[str]:
+        """The command line of a worker."""
+        options = {"shards": self.shards, "backbone": self.backbone, "batch": self.batch}
+        flat = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+        return [sys.executable, str(WORKER), *flat, "--compression", self.compression]
+
+
+def main() -> int:
+    """Print the table, then the figure as one line of JSON; 0 where the bar holds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a small backbone, whose figure is held to no bar")
+    parser.add_argument("--settings", action="store_true", help="also: the effect of Horovod's settings")
+    parser.add_argument("--batch", type=int, default=64, help="pages a worker (default: 64)")
+    parser.add_argument("--rounds", type=int, default=6)
+    options = parser.parse_args()
+    backbone, batch, rounds = ("MobileNetV2", 16, 4) if options.quick else (
+        "InceptionResNetV2", options.batch, options.rounds
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as name:
+        shards = make_shards(Path(name))
+        turns = measure(Plan(shards, backbone, batch, rounds))
+        figure = tell(turns, backbone, batch)
+        if options.settings:
+            compare_settings(shards, backbone, 16, 3)
+    holds = figure >= BAR or options.quick
+    bar = None if options.quick else BAR
+    print(json.dumps({"bench": "scaling", "figure": round(figure, 4), "bar": bar, "holds": holds}))
+    return 0 if holds else 1
+
+
+def make_shards(folder: Path) -> Path:
+    """Drawn pages as shards of PX px."""
+    pages = folder / "pages"
+    draw_data_set(pages, seed=1, pages_per_class={"train": 10, "val": 1, "test": 1})
+    labels = {split: str(pages / "labels" / f"{split}.txt") for split in ("train", "val", "test")}
+    config = ShardConfig(folder=str(folder / "shards"), height=PX, width=PX)
+    convert(DataConfig(root=str(pages), **labels), config, regions={}, seed=1)
+    return folder / "shards"
+
+
+def measure(plan: Plan) -> list[Turn]:
+    """Start the workers and let them take turns; the first round, which traces and warms up, does not count."""
+    with workers(plan) as (solo, pair):
+        turns = [one_round(solo, pair, forwards=number % 2 == 0) for number in range(plan.rounds + 1)]
+    return turns[1:]
+
+
+def one_round(solo: Sequence[Worker], pair: Sequence[Worker], *, forwards: bool) -> Turn:
+    """One step of each; every other round the other way round, so that a drift favours none."""
+    turns = {"alone": (solo, "apart"), "apart": (pair, "apart"), "together": (pair, "together")}
+    names = list(turns) if forwards else list(reversed(turns))
+    seconds = {}
+    for name in names:
+        active, mode = turns[name]
+        idle = pair if active is solo else solo
+        for worker in idle:
+            os.kill(worker.pid, signal.SIGSTOP)
+        for worker in active:
+            worker.ask(mode, 1)
+        seconds[name] = max(worker.seconds() for worker in active)
+        for worker in idle:
+            os.kill(worker.pid, signal.SIGCONT)
+    return Turn(**seconds)
+
+
+@contextlib.contextmanager
+def workers(plan: Plan) -> Iterator[tuple[list[Worker], list[Worker]]]:
+    """The one alone and the pair, ready; gone at the end."""
+    key = secrets.token_bytes(16)
+    with Listener(("127.0.0.1", 0), authkey=key) as listener, tempfile.TemporaryFile() as log:
+        environment = {
+            **os.environ, **plan.environment, KEY: key.hex(), ADDRESS: str(listener.address[1]),
+            "REGIONSTACK_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3",
+        }  # fmt: skip
+        launcher = [str(Path(sys.executable).parent / "horovodrun"), "-np", "2"]
+        options: dict[str, Any] = {"env": environment, "stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
+        processes = [subprocess.Popen(command, **options) for command in (plan.command(), launcher + plan.command())]
+        ready: list[Worker] = []
+        try:
+            # All of them first: those of the pair wait for each other before they say hello.
+            hosts = [listener.accept() for _ in range(3)]
+            ready = [Worker(host, **json.loads(host.recv_bytes())) for host in hosts]
+            ready.sort(key=lambda worker: worker.rank)
+            yield [w for w in ready if w.role == "solo"], [w for w in ready if w.role == "pair"]
+        except EOFError:
+            log.seek(0)
+            sys.stderr.write(log.read().decode(errors="replace")[-4000:])
+            raise SystemExit("a worker ended; its last words stand above") from None
+        finally:
+            for worker in ready:
+                os.kill(worker.pid, signal.SIGCONT)
+                worker.host.close()
+            for process in processes:
+                process.wait(timeout=60)
+
+
+def tell(turns: Sequence[Turn], backbone: str, batch: int) -> float:
+    """Print the table; the scaling efficiency, median over the rounds."""
+    alone, apart, together = (
+        statistics.median(getattr(t, name) for t in turns) for name in ("alone", "apart", "together")
+    )
+    figure = statistics.median(turn.alone / turn.together for turn in turns)
+    limit = statistics.median(turn.alone / turn.apart for turn in turns)
+    cost = statistics.median(turn.together - turn.apart for turn in turns)
+    print(f"{backbone} at {PX} px, {batch} pages a worker, each worker on one core, {len(turns)} rounds")
+    print(f"  {'1 worker':<34} {alone:8.3f} s a step")
+    print(f"  {'2 workers, no collectives':<34} {apart:8.3f} s a step   {100 * limit:6.1f} %   (sharing memory)")
+    print(f"  {'2 workers':<34} {together:8.3f} s a step   {100 * figure:6.1f} %")
+    print(f"  {'the collectives cost':<34} {cost:8.3f} s a step   {100 * cost / together:6.1f} % of it")
+    return figure
+
+
+def compare_settings(shards: Path, backbone: str, batch: int, rounds: int) -> None:
+    """Print what each of Horovod's settings makes of the pair's step."""
+    print(f"\n{backbone} at {PX} px, {batch} pages a worker: the settings of the collectives")
+    for name, environment in SETTINGS.items():
+        compression = "fp16" if name.endswith("fp16") else "none"
+        turns = measure(Plan(shards, backbone, batch, rounds, environment, compression))
+        together = statistics.median(turn.together for turn in turns)
+        scaling = statistics.median(turn.alone / turn.together for turn in turns)
+        cost = statistics.median(turn.together - turn.apart for turn in turns)
+        print(f"  {name:<20} {together:8.3f} s a step   {100 * scaling:6.1f} %   collectives {cost:7.3f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""One worker of bench/scaling.py: builds the step, then runs steps when it is told to.
+
+It talks to the bench over a local connection: {"mode": "together" | "apart", "steps": n} is answered with
+{"seconds": s}. "apart" is the same step without any collective.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from multiprocessing.connection import Client, Connection
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+KEY, ADDRESS = "REGIONSTACK_BENCH_KEY", "REGIONSTACK_BENCH_ADDRESS"
+"""Environment variables: secret and port of the bench's local connection."""
+
+
+def main() -> None:
+    """Pin to one core, build, say hello, serve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shards", required=True)
+    parser.add_argument("--backbone", required=True)
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--compression", default="none")
+    options = parser.parse_args()
+    rank = int(os.environ.get("HOROVOD_RANK", "0"))
+    # Before TensorFlow starts any thread; Horovod's own thread is one of these too.
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})
+    host = Client(("127.0.0.1", int(os.environ[ADDRESS])), authkey=bytes.fromhex(os.environ[KEY]))
+    serve(host, options, rank)
+
+
+def serve(host: Connection, options: argparse.Namespace, rank: int) -> None:
+    """Run what the bench asks for, until it hangs up."""
+    from data_tools.reader import TrainBatches
+    from data_tools.tensors import as_tensor
+    from trainer.world import World
+
+    world = World.start()
+    steps = make_steps(world, options)
+    with TrainBatches(
+        open_pages(options.shards), global_batch=options.batch * world.size, seed=1, rank=rank, size=world.size
+    ) as batches:
+        tell(host, {"role": "pair" if world.size > 1 else "solo", "rank": rank, "pid": os.getpid()})
+        while True:
+            try:
+                order = json.loads(host.recv_bytes())
+            except EOFError:
+                return
+            step = steps[order["mode"]]
+            world.any([True], name="begin")
+            began = time.perf_counter()
+            for _ in range(order["steps"]):
+                batch = next(batches)
+                step.run([(as_tensor(batch.images), as_tensor(batch.labels))], [0.01])
+            step.read_sums()
+            tell(host, {"seconds": time.perf_counter() - began})
+
+
+def make_steps(world: Any, options: argparse.Namespace) -> dict[str, Any]:
+    """The step of this world and, of the same network, one that knows of no other rank."""
+    from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
+    from trainer.device import prepare_device
+    from trainer.model import Geometry, build_classifier
+    from trainer.step import TrainStep, build_optimizer
+    from trainer.world import World
+
+    training = TrainingConfig(deterministic=False, compression=options.compression)
+    prepare_device(world, training, seed=1)
+    height, width, channels = open_pages(options.shards).image_shape
+    model = ModelConfig(backbone=options.backbone, weights="none")
+    classifier = build_classifier(model, Geometry(height, width, channels, height), classes=16)
+    worlds = {"together": world, "apart": World(0, 1, 0)}
+    return {
+        mode: TrainStep(classifier, build_optimizer(OptimizerConfig(learning_rate=0.01)), of, training)
+        for mode, of in worlds.items()
+    }
+
+
+def open_pages(folder: str) -> Any:
+    """The training pages."""
+    from data_tools.reader import ShardSet
+
+    return ShardSet.open(Path(folder) / "train" / "holistic")
+
+
+def tell(host: Connection, value: dict[str, Any]) -> None:
+    """Send plain data."""
+    host.send_bytes(json.dumps(value).encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""A few training steps with each of many settings, as one rank of a world: steps.py FOLDER [CASE...].
+
+Rank 0 writes FOLDER/CASE.npz: the weights that are evaluated after the last step, by name, how far all of them together
+have moved, and the mean loss after each call. The global batches are the same for every number of workers. Ranks that
+hold other weights end the program.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
+from trainer.device import prepare_device
+from trainer.model import Classifier, Geometry, build_classifier
+from trainer.step import TrainStep, build_optimizer
+from trainer.weights import is_seed, weights_digest
+from trainer.world import World
+
+PX, CLASSES, GLOBAL_BATCH, STEPS = 32, 4, 24, 5
+MOMENTUM = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Settings of one run. batch_norm: whether the network has it; calls: how many steps each call takes."""
+
+    optimizer: dict[str, Any] = field(default_factory=lambda: dict(MOMENTUM))
+    training: dict[str, Any] = field(default_factory=dict)
+    micro_batches: int = 1
+    batch_norm: bool = False
+    calls: Sequence[int] = (1,) * STEPS
+
+
+CASES: dict[str, Case] = {
+    "plain": Case(),
+    "overlapped": Case(training={"deterministic": False}),
+    "clipped": Case(optimizer={**MOMENTUM, "clip_norm": 0.05}),
+    "adam": Case(optimizer={"name": "adam", "learning_rate": 0.002, "weight_decay": 0.1}),
+    "smoothed": Case(training={"label_smoothing": 0.1}, optimizer={**MOMENTUM, "weight_decay": 0.1}),
+    "micro": Case(micro_batches=3),
+    "averaged": Case(optimizer={**MOMENTUM, "ema_decay": 0.9}),
+    "calls": Case(training={"steps_per_call": 3}, calls=(3, 2)),
+    "compiled": Case(training={"jit_compile": True}),
+    "compressed": Case(training={"compression": "fp16"}),
+    "bfloat16": Case(training={"precision": "mixed_bfloat16"}),
+    "float16": Case(training={"precision": "mixed_float16"}, optimizer={**MOMENTUM, "clip_norm": 0.05}),
+    "statistics": Case(batch_norm=True),
+    "synchronized": Case(batch_norm=True, training={"synchronized_batch_norm": True}),
+    "synchronized_calls": Case(
+        batch_norm=True, training={"synchronized_batch_norm": True, "steps_per_call": 5}, calls=(5,)
+    ),
+    "everything": Case(
+        batch_norm=True,
+        micro_batches=2,
+        optimizer={**MOMENTUM, "clip_norm": 1.0, "weight_decay": 0.01, "ema_decay": 0.9},
+        training={"label_smoothing": 0.1, "compression": "fp16", "steps_per_call": 2},
+        calls=(2, 2, 1),
+    ),
+}
+
+
+def network(batch_norm: bool) -> Classifier:
+    """The small network of the project, or one like it without BatchNorm; the same weights in every process."""
+    import keras
+
+    keras.utils.set_random_seed(1)
+    if batch_norm:
+        config = ModelConfig(backbone="SmallConvNet", weights="none", dense=(8,), dropout=0.0)
+        return build_classifier(config, Geometry(PX, PX, 1, PX), classes=CLASSES)
+    policy = keras.mixed_precision.dtype_policy()
+    keras.utils.clear_session(free_memory=False)
+    keras.mixed_precision.set_dtype_policy(policy)
+    layers = keras.layers
+    inputs = keras.Input((PX, PX, 1), dtype="uint8", name="pages")
+    x = layers.Rescaling(1 / 127.5, -1.0, dtype="float32", name="scale")(inputs)
+    for number, width in enumerate((8, 16), start=1):
+        x = layers.Conv2D(width, 3, strides=2, activation="relu", name=f"conv_{number}")(x)
+    x = layers.Dense(16, activation="relu", name="dense")(layers.GlobalAveragePooling2D(name="pool")(x))
+    logits = layers.Dense(CLASSES, dtype="float32", name="logits")(x)
+    model = keras.Model(inputs, layers.Softmax(dtype="float32", name="probabilities")(logits))
+    return Classifier(model, keras.Model(inputs, logits), model)
+
+
+def batches(world: World) -> list[tuple[np.ndarray, np.ndarray]]:
+    """This rank's part of the global batches: noise that gets darker from class to class."""
+    random = np.random.default_rng(3)
+    parts = []
+    for _ in range(STEPS):
+        labels = random.integers(0, CLASSES, GLOBAL_BATCH).astype(np.int32)
+        noise = random.integers(0, 120, (GLOBAL_BATCH, PX, PX, 1))
+        images = (noise + 40 * labels[:, None, None, None]).astype(np.uint8)
+        part = slice(GLOBAL_BATCH * world.rank // world.size, GLOBAL_BATCH * (world.rank + 1) // world.size)
+        parts.append((images[part], labels[part]))
+    return parts
+
+
+def run(case: Case, world: World) -> dict[str, np.ndarray]:
+    """Train; the weights that count, `moved`, the norm of their change, and `losses`, the mean loss after each call."""
+    import keras
+    import tensorflow as tf
+
+    training = TrainingConfig(**case.training)
+    keras.mixed_precision.set_global_policy(training.precision)
+    optimizer = OptimizerConfig(**case.optimizer)
+    classifier = network(case.batch_norm)
+    step = TrainStep(
+        classifier,
+        build_optimizer(optimizer, precision=training.precision),
+        world,
+        training,
+        micro_batches=case.micro_batches,
+        ema_decay=optimizer.ema_decay,
+    )
+    variables = [v for v in classifier.model.variables if not is_seed(v)]
+    start = [v.numpy().copy() for v in variables]
+    pages, losses = batches(world), []
+    for number, count in enumerate(case.calls):
+        first = sum(case.calls[:number])
+        taken = [(tf.constant(images), tf.constant(labels)) for images, labels in pages[first : first + count]]
+        # Each step at a rate of its own, as in warm-up.
+        step.run(taken, [optimizer.learning_rate * (first + place + 1) / STEPS for place in range(count)])
+        loss, _, seen = world.gather(step.read_sums().reshape(1, -1), name="sums").sum(axis=0)
+        losses.append(loss / seen)
+    if int(step.first_bad.numpy()):
+        raise SystemExit("a step was not finite")
+    world.check_equal(weights_digest(variables), step=STEPS)
+    with step.as_evaluated():
+        weights = {v.path: v.numpy() for v in variables}
+    squares = [np.square(weights[v.path] - before).sum() for v, before in zip(variables, start, strict=True)]
+    return {**weights, "losses": np.array(losses), "moved": np.sqrt(np.sum(squares))}
+
+
+def main(folder: Path, names: Sequence[str]) -> None:
+    world = World.start()
+    prepare_device(world, TrainingConfig(), seed=1)
+    for name in names or CASES:
+        arrays = run(CASES[name], world)
+        if world.rank == 0:
+            np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

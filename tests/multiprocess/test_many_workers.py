@@ -1,0 +1,108 @@
+"""N workers compute what one worker computes, with every setting of the step: real worlds of 1, 2 and 4."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.multiprocess.programs.steps import CASES
+from tests.worlds import horovodrun
+
+PROGRAM = "tests/multiprocess/programs/steps.py"
+WORLDS = (1, 2, 4)
+FIGURES = ("losses", "moved")
+Arrays = dict[str, np.ndarray]
+Runs = dict[int, dict[str, Arrays]]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """By number of workers and case: weights and losses after the same global batches."""
+    found: Runs = {}
+    for workers in WORLDS:
+        folder = tmp_path_factory.mktemp(f"workers-{workers}")
+        horovodrun(workers, PROGRAM, str(folder))
+        found[workers] = {name: load(folder / f"{name}.npz") for name in CASES}
+    return found
+
+
+def load(path: Path) -> Arrays:
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file}
+
+
+def distance(one: Arrays, other: Arrays) -> float:
+    """Norm of the difference of all weights together, as a share of how far training has moved the other's."""
+    names = [name for name in other if name not in FIGURES]
+    assert set(one) == set(other)
+    difference = sum(np.square(np.float64(one[name]) - other[name]).sum() for name in names)
+    return float(np.sqrt(difference) / other["moved"])
+
+
+def same_bits(one: Arrays, other: Arrays) -> bool:
+    return all(np.array_equal(one[name], other[name]) for name in other if name not in FIGURES)
+
+
+# How far apart weights (as a share of their way) and losses may be. Adding up floats in another order moves the last of
+# seven digits, and Adam divides small gradients by themselves; sixteen-bit formats round at the third digit. Without
+# synchronisation each worker's BatchNorm normalises by the moments of its own 12 or 6 pages: another function of the
+# batch.
+@pytest.mark.parametrize(
+    ("case", "weights", "losses"),
+    [
+        ("plain", 1e-5, 1e-6),
+        ("overlapped", 1e-5, 1e-6),
+        ("clipped", 1e-5, 1e-6),
+        ("adam", 1e-3, 1e-5),
+        ("smoothed", 1e-5, 1e-6),
+        ("micro", 1e-5, 1e-6),
+        ("averaged", 1e-5, 1e-6),
+        ("calls", 1e-5, 1e-6),
+        ("compiled", 1e-5, 1e-6),
+        ("synchronized", 1e-5, 1e-6),
+        ("synchronized_calls", 1e-5, 1e-6),
+        ("compressed", 3e-3, 1e-5),
+        ("float16", 1e-2, 1e-5),
+        ("bfloat16", 2e-2, 1e-4),
+        ("statistics", 0.1, 0.2),
+        ("everything", 0.1, 0.2),
+    ],
+)
+def test_n_workers_are_one_worker(runs: Runs, case: str, weights: float, losses: float) -> None:
+    for workers in WORLDS[1:]:
+        ours, alone = runs[workers][case], runs[1][case]
+        assert distance(ours, alone) < weights, f"{workers} workers"
+        np.testing.assert_allclose(ours["losses"], alone["losses"], rtol=losses, err_msg=f"{workers} workers")
+
+
+@pytest.mark.parametrize("workers", WORLDS)
+def test_the_settings_did_something(runs: Runs, workers: int) -> None:
+    """Else the test above would hold for settings that are ignored."""
+    ran = runs[workers]
+    for case in ("clipped", "adam", "smoothed", "averaged", "bfloat16", "float16"):
+        assert distance(ran[case], ran["plain"]) > 3e-3, case
+    if workers > 1:
+        assert not same_bits(ran["compressed"], ran["plain"])
+
+
+@pytest.mark.parametrize("workers", WORLDS)
+def test_micro_batches_are_the_whole_batch(runs: Runs, workers: int) -> None:
+    assert distance(runs[workers]["micro"], runs[workers]["plain"]) < 1e-5
+
+
+@pytest.mark.parametrize("workers", WORLDS)
+def test_several_steps_in_one_call_give_the_same_bits(runs: Runs, workers: int) -> None:
+    assert same_bits(runs[workers]["calls"], runs[workers]["plain"])
+    assert same_bits(runs[workers]["synchronized_calls"], runs[workers]["synchronized"])
+
+
+@pytest.mark.parametrize("workers", WORLDS)
+def test_a_step_compiled_by_xla_agrees(runs: Runs, workers: int) -> None:
+    assert distance(runs[workers]["compiled"], runs[workers]["plain"]) < 1e-5
+
+
+def test_synchronised_batch_norm_takes_away_what_local_statistics_add(runs: Runs) -> None:
+    assert same_bits(runs[1]["synchronized"], runs[1]["statistics"]), "alone there is nothing to synchronise"
+    for workers in WORLDS[1:]:
+        local = distance(runs[workers]["statistics"], runs[1]["statistics"])
+        assert distance(runs[workers]["synchronized"], runs[1]["statistics"]) < local / 1000

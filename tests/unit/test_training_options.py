@@ -1,0 +1,51 @@
+"""Options of the step in the configuration: what is refused, and that the recipe has none of them."""
+
+from typing import Any
+
+import pytest
+
+from data_tools.config import from_mapping
+from data_tools.errors import UserError
+from launch.config import load_config
+from trainer.config import OptimizerConfig, StageConfig, TrainingConfig
+from trainer.job import check_batch
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "words"),
+    [
+        (StageConfig, {"micro_batches": 0}, "micro_batches: must be greater than 0, found 0"),
+        (TrainingConfig, {"steps_per_call": 0}, "steps_per_call: must be greater than 0, found 0"),
+        (OptimizerConfig, {"ema_decay": 1.0}, "ema_decay: must be at least 0 and less than 1, found 1.0"),
+        (OptimizerConfig, {"clip_norm": 0.0}, "clip_norm: must be greater than 0"),
+        (TrainingConfig, {"jit_compile": True, "synchronized_batch_norm": True}, "turn one of them off"),
+    ],
+)
+def test_settings_that_cannot_be(kind: Any, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        from_mapping(kind, settings, where="x")
+
+
+@pytest.mark.parametrize("preset", ["rvl_cdip", "das2018", "demo"])
+def test_the_recipe_has_none_of_the_options(preset: str) -> None:
+    config = load_config(preset)
+    training = config.training
+    assert (training.precision, training.compression, training.label_smoothing) == ("float32", "none", 0.0)
+    assert (training.jit_compile, training.steps_per_call, training.synchronized_batch_norm) == (False, 1, False)
+    for stage in config.stages.values():
+        optimizer = stage.optimizer
+        assert (stage.micro_batches, optimizer.ema_decay, optimizer.clip_norm, optimizer.weight_decay) == (
+            1, None, None, 0.0,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("batch", "workers", "parts", "nearest"),
+    [(25, 2, 1, "24 or 26"), (3, 4, 1, "4"), (24, 2, 5, "20 or 30"), (24, 4, 3, None), (128, 1, 1, None)],
+)
+def test_a_global_batch_is_divided_evenly(batch: int, workers: int, parts: int, nearest: str | None) -> None:
+    if nearest is None:
+        check_batch(batch, workers, parts)
+        return
+    with pytest.raises(UserError, match=f"global_batch: {batch} cannot be divided .*; nearest: {nearest}$"):
+        check_batch(batch, workers, parts)

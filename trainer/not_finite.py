@@ -1,0 +1,81 @@
+"""A step whose loss or gradients are not finite: which pages it was, and a file to look at."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_tools.files import write_atomically
+from data_tools.reader import ShardSet, TrainBatches
+from trainer.config import JobConfig
+
+IDS_SHOWN = 8
+
+
+@dataclass(frozen=True, eq=False)
+class BadStep:
+    """The global batch of a step: ids str [b], labels int32 [b], images uint8 [b, h, w, c], losses float32 [b]."""
+
+    step: int
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int32]
+    images: NDArray[np.uint8]
+    losses: NDArray[np.floating[Any]]
+
+
+def find_bad_step(shards: ShardSet, config: JobConfig, *, step: int, losses: NDArray[Any]) -> BadStep:
+    """Read the global batch of step number `step` (from 1) again: it is a function of seed and step alone.
+
+    losses: float32 [b], all ranks', rank 0's first, which is the order of the batch.
+    """
+    stage = config.stage
+    with TrainBatches(
+        shards,
+        global_batch=stage.global_batch,
+        seed=config.seed,
+        start_step=step - 1,
+        augment=stage.augment,
+        prefetch=1,
+    ) as batches:
+        batch = next(batches)
+    return BadStep(step, shards.ids[batch.positions], batch.labels.copy(), batch.images.copy(), losses)
+
+
+def bad_step_path(folder: Path, step: int) -> Path:
+    """The file of such a step within the job's folder."""
+    return folder / f"not-finite-step-{step:08d}.npz"
+
+
+def dump_bad_step(folder: Path, bad: BadStep) -> Path:
+    """Write the step's batch as arrays (no pickle): step, ids (UTF-8 bytes), labels, images, losses."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        allow_pickle=False,
+        step=np.int64(bad.step),
+        ids=np.array([page_id.encode() for page_id in bad.ids.tolist()], np.bytes_),
+        labels=bad.labels,
+        images=bad.images,
+        losses=bad.losses.astype(np.float32),
+    )
+    path = bad_step_path(folder, bad.step)
+    write_atomically(path, buffer.getvalue())
+    return path
+
+
+def describe_bad_step(folder: Path, bad: BadStep) -> str:
+    """One line: the step, what is not finite, the pages (those first whose own loss is not), the file, what to do."""
+    wrong = ~np.isfinite(bad.losses)
+    if wrong.any():
+        what, ids = f"the loss is not finite on {wrong.sum()} of {len(wrong)} pages", bad.ids[wrong].tolist()
+    else:
+        what, ids = "the gradients are not finite", bad.ids.tolist()
+    more = f" and {len(ids) - IDS_SHOWN} more" if len(ids) > IDS_SHOWN else ""
+    return (
+        f"step {bad.step}: {what} ({', '.join(ids[:IDS_SHOWN])}{more}); the whole batch lies in "
+        f"{bad_step_path(folder, bad.step)}; lower the stage's learning_rate or set optimizer.clip_norm; the last "
+        "checkpoint holds no such weights"
+    )
