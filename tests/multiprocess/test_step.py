@@ -1,5 +1,6 @@
 """The compiled step alone: each setting does what it says, on a world of one."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
 from trainer.model import Classifier, Geometry, build_classifier
 from trainer.step import TrainStep, build_optimizer
 from trainer.weights import is_seed, weights_digest
-from trainer.world import World
+from trainer.world import CPU_CYCLE_MS, World
 
 CLASSES, BATCH = 4, 8
 Arrays = dict[str, np.ndarray]
@@ -50,6 +51,11 @@ def one_step(
 def moved(before: Arrays, after: Arrays) -> float:
     """Global norm of the change."""
     return float(np.sqrt(sum(np.square(after[name] - before[name]).sum() for name in before)))
+
+
+def test_on_cpus_horovod_looks_less_often_for_work(world: World) -> None:
+    del world
+    assert os.environ["HOROVOD_CYCLE_TIME"] == CPU_CYCLE_MS
 
 
 def test_the_sums_are_those_of_the_batch(world: World) -> None:
