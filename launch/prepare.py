@@ -10,7 +10,9 @@ from data_tools.manifest import MANIFEST, Manifest, check, read_manifest
 from launch.config import HOLISTIC, Config
 from launch.console import say
 from launch.progress import page_progress
-from trainer.model import Geometry
+from trainer.backbones import check_size
+from trainer.freezing import layer_names, plan_freezing
+from trainer.model import Geometry, build_classifier
 from trainer.weights import import_weights, imported_from
 
 WEIGHTS_FILE = "weights/start.weights.h5"
@@ -76,8 +78,35 @@ def check_shards(config: Config) -> None:
             folder = set_folder(config, split, region)
             check_manifest(read_manifest(folder), config, folder)
     first = read_manifest(set_folder(config, "train", HOLISTIC))
-    for stage in config.stages.values():
-        _ = Geometry(first.height, first.width, first.channels, stage.image_px).reduction
+    for name, stage in config.stages.items():
+        try:
+            factor = Geometry(first.height, first.width, first.channels, stage.image_px).reduction
+            check_size(config.model.backbone, first.height // factor, first.width // factor)
+        except UserError as error:
+            raise UserError(f"stages.{name}.{error}") from None
+
+
+def check_freezing(config: Config) -> None:
+    """Refuse what a stage's `freeze` cannot mean, before the stages before it have trained for days.
+
+    Builds the network, where any stage freezes something; for the driver, which leaves the GPUs to its workers.
+
+    Raises:
+        UserError: an entry that matches no layer, or nothing left to train.
+    """
+    if not any(stage.freeze for stage in config.stages.values()):
+        return
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+    first = read_manifest(set_folder(config, "train", HOLISTIC))
+    geometry = Geometry(first.height, first.width, first.channels, first.height)
+    layers = layer_names(build_classifier(config.model, geometry, classes=len(first.class_ids)))
+    for name, stage in config.stages.items():
+        try:
+            plan_freezing(stage, layers)
+        except UserError as error:
+            raise UserError(f"stages.{name}.{error}") from None
 
 
 def check_manifest(manifest: Manifest, config: Config, folder: Path) -> None:

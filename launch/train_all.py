@@ -28,7 +28,7 @@ from data_tools.config import to_mapping
 from data_tools.errors import UserError
 from launch.config import Config, load_config
 from launch.console import add_config_options, guarded, interrupt_on_sigterm, say, tables
-from launch.prepare import ensure_shards, ensure_weights
+from launch.prepare import check_freezing, ensure_shards, ensure_weights
 from launch.progress import RunProgress
 from launch.report import print_summary, write_report
 from launch.run import open_run, record_event, sole_driver, unfinished
@@ -89,6 +89,7 @@ def train_all(config: Config) -> int:
         left = unfinished(folder, recipe)
         if left:
             ensure_shards(config)
+            check_freezing(config)
             _run_jobs(config, folder, recipe, left)
         else:
             say(f"{folder}: all jobs are done; nothing to train")

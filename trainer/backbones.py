@@ -46,6 +46,25 @@ _FAMILIES = {
 }
 
 
+SMALLEST_PX = {SMALL: 16, "InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
+"""Smallest side of an input, where it is not `SMALLEST_PX_ELSE`; told by Keras only once a network is built."""
+SMALLEST_PX_ELSE = 32
+
+
+def check_size(name: str, height: int, width: int) -> None:
+    """Refuse an input that the backbone cannot take, without building it.
+
+    Raises:
+        UserError: it is too small; the text says how large it must be.
+    """
+    smallest = SMALLEST_PX.get(name, SMALLEST_PX_ELSE)
+    if min(height, width) < smallest:
+        raise UserError(
+            f"image_px: {name} cannot work at {height}x{width} px, it needs {smallest} px a side; raise image_px, "
+            "or choose another model.backbone"
+        )
+
+
 def backbone_names() -> list[str]:
     """Names that `build_backbone` takes."""
     import keras
@@ -84,17 +103,10 @@ def build_backbone(name: str, shape: tuple[int, int, int], *, weights: str | Non
     Raises:
         UserError: an unknown name, or an input smaller than the backbone can take.
     """
+    check_size(name, *shape[:2])
     if name == SMALL:
         return _small(shape)
-    function = _function(name)
-    try:
-        return function(include_top=False, weights=weights, input_shape=shape)
-    except ValueError as error:
-        if "Input size must be at least" in str(error) or "negative dimension" in str(error):
-            reason = " ".join(str(error).split())
-            size = f"{shape[0]}x{shape[1]} px"
-            raise UserError(f"stages: {name} cannot work at {size} ({reason}); raise image_px") from None
-        raise
+    return _function(name)(include_top=False, weights=weights, input_shape=shape)
 
 
 def _function(name: str) -> Any:
@@ -114,8 +126,6 @@ def _small(shape: tuple[int, int, int]) -> Any:
     """
     import keras
 
-    if min(shape[:2]) < 16:
-        raise UserError(f"stages: {SMALL} cannot work at {shape[0]}x{shape[1]} px; raise image_px to 16 or more")
     layers = keras.layers
     inputs = x = keras.Input(shape)
     for width, stride in ((16, 2), (32, 2), (64, 1), (64, 2), (128, 1)):

@@ -6,7 +6,7 @@ either, in training as in evaluation. Its gradients are neither computed nor sen
 
 import difflib
 import fnmatch
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,42 +34,47 @@ class FreezePlan:
         return self.always | self.backbone if epoch < self.head_epochs else self.always
 
 
-def plan_freezing(stage: StageConfig, layers: Sequence[str]) -> FreezePlan:
-    """What a stage freezes of `layers`, the names of all that have weights, in their order.
+def plan_freezing(stage: StageConfig, layers: Mapping[str, bool]) -> FreezePlan:
+    """What a stage freezes. layers: of each layer, by name and in their order, whether it has weights.
 
     Raises:
         UserError: an entry of `freeze` that matches no layer, or nothing left to train; the text names it.
     """
-    always = frozenset(name for entry in stage.freeze for name in _matching(entry, layers))
-    plan = FreezePlan(always, frozenset(n for n in layers if n.startswith(BACKBONE)), stage.head_epochs)
-    if always >= set(layers):
+    weighted = [name for name, has_weights in layers.items() if has_weights]
+    always = frozenset(name for entry in stage.freeze for name in _matching(entry, list(layers), weighted))
+    plan = FreezePlan(always, frozenset(n for n in weighted if n.startswith(BACKBONE)), stage.head_epochs)
+    if always >= set(weighted):
         raise UserError(f"freeze: {', '.join(stage.freeze)} leaves no layer to train")
-    if stage.head_epochs and plan.at(0) >= set(layers):
+    if stage.head_epochs and plan.at(0) >= set(weighted):
         raise UserError(f"head_epochs: freeze: {', '.join(stage.freeze)} leaves no layer of the head to train")
     return plan
 
 
-def _matching(entry: str, layers: Sequence[str]) -> list[str]:
-    if entry.startswith(UP_TO):
-        last = BACKBONE + entry.removeprefix(UP_TO).removeprefix(BACKBONE)
-        if last in layers:
-            return [name for name in layers[: layers.index(last) + 1] if name.startswith(BACKBONE)]
-    matching = fnmatch.filter(layers, entry)
+def _matching(entry: str, layers: Sequence[str], weighted: Sequence[str]) -> list[str]:
+    """The layers with weights that an entry stands for; a block's last layer (`..mixed_6a`) needs to have none."""
+    name = BACKBONE + entry.removeprefix(UP_TO).removeprefix(BACKBONE)
+    if entry.startswith(UP_TO) and name in layers:
+        before = set(layers[: layers.index(name) + 1])
+        matching = [layer for layer in weighted if layer in before]
+    else:
+        matching = fnmatch.filter(weighted, entry)
     if not matching:
-        wanted = BACKBONE + entry.removeprefix(UP_TO).removeprefix(BACKBONE)
-        near = difflib.get_close_matches(wanted, layers, n=1) or [layers[0]]
+        near = difflib.get_close_matches(name, layers, n=1) or [weighted[0]]
         raise UserError(f"freeze: {entry} matches no layer with weights; did you mean {near[0]}?")
     return matching
 
 
-def layers_of(classifier: Classifier) -> dict[str, Any]:
-    """Keras layers that have weights, by name, in the order in which a page passes them."""
-    head = [layer for layer in classifier.model.layers if layer is not classifier.backbone]
-    named = {BACKBONE + layer.name: layer for layer in classifier.backbone.layers}
-    return {name: layer for name, layer in (named | {layer.name: layer for layer in head}).items() if layer.weights}
+def layer_names(classifier: Classifier) -> dict[str, bool]:
+    """Every layer by the name that a configuration uses, in the order in which a page passes them: has it weights?"""
+    return {name: bool(layer.weights) for name, layer in _layers(classifier).items()}
+
+
+def _layers(classifier: Classifier) -> dict[str, Any]:
+    head = {layer.name: layer for layer in classifier.model.layers if layer is not classifier.backbone}
+    return {BACKBONE + layer.name: layer for layer in classifier.backbone.layers} | head
 
 
 def freeze(classifier: Classifier, frozen: Collection[str]) -> None:
     """Freeze the layers named and no others; a step that is compiled already must be compiled anew."""
-    for name, layer in layers_of(classifier).items():
+    for name, layer in _layers(classifier).items():
         layer.trainable = name not in frozen

@@ -23,7 +23,7 @@ from trainer.config import JobConfig, JobPayload
 from trainer.device import prepare_device
 from trainer.evaluate import Evaluator
 from trainer.faults import FaultInjector
-from trainer.freezing import layers_of, plan_freezing
+from trainer.freezing import layer_names, plan_freezing
 from trainer.heartbeat import Heartbeat, heartbeat_path
 from trainer.journal import CHECKPOINTS, CONFIG, PREDICTIONS, PROGRESS, RESULT, Journal, job_folder, log_to
 from trainer.loop import Loop
@@ -157,7 +157,7 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     check_batch(config.stage.global_batch, world.size, config.stage.micro_batches)
     classifier = classifier_for(config, data.geometry)
     set_momentum(classifier, config.model.batchnorm_momentum)
-    freezing = plan_freezing(config.stage, list(layers_of(classifier)))
+    freezing = plan_freezing(config.stage, layer_names(classifier))
     optimizer = build_optimizer(config.stage.optimizer, precision=config.training.precision)
     step = TrainStep(
         classifier,

@@ -7,7 +7,10 @@ from trainer.config import StageConfig
 from trainer.freezing import plan_freezing
 
 BACKBONE = ["backbone/conv1", "backbone/bn_conv1", "backbone/block1_conv", "backbone/block2_conv"]
-LAYERS = [*BACKBONE, "dense_1", "logits"]
+LAYERS = {
+    "backbone/input": False, **dict.fromkeys(BACKBONE[:3], True), "backbone/add_1": False, BACKBONE[3]: True,
+    "backbone/add_2": False, "pool": False, "dense_1": True, "dropout_1": False, "logits": True,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -20,6 +23,8 @@ LAYERS = [*BACKBONE, "dense_1", "logits"]
         (("backbone/*conv1",), BACKBONE[:2]),
         (("..bn_conv1",), BACKBONE[:2]),
         (("..backbone/block1_conv",), BACKBONE[:3]),
+        (("..add_1",), BACKBONE[:3]),  # the end of a block, without weights of its own
+        (("..add_2",), BACKBONE),
         (("..conv1", "backbone/block2_conv"), [BACKBONE[0], BACKBONE[3]]),
     ],
 )
@@ -40,6 +45,8 @@ def test_the_head_first() -> None:
         ({"freeze": ("block1_conv",)}, "freeze: block1_conv matches no layer .* did you mean backbone/block1_conv"),
         ({"freeze": ("..block1_con",)}, r"freeze: \.\.block1_con matches no layer .* backbone/block1_conv"),
         ({"freeze": ("..dense_1",)}, r"freeze: \.\.dense_1 matches no layer"),
+        ({"freeze": ("..input",)}, r"freeze: \.\.input matches no layer"),
+        ({"freeze": ("dropout_1",)}, "freeze: dropout_1 matches no layer"),
         ({"freeze": ("*",)}, r"freeze: \* leaves no layer to train"),
         ({"freeze": ("logits", "dense*"), "head_epochs": 1}, "head_epochs: .* leaves no layer of the head"),
         ({"head_epochs": 30}, "head_epochs: must be not negative and less than the stage's 30 epochs, found 30"),
