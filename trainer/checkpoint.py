@@ -131,6 +131,10 @@ class CheckpointFolder:
             )
         return None
 
+    def missing(self, step: int) -> bool:
+        """Whether the checkpoint after `step` steps is not there, or a file of it is not; looks at names alone."""
+        return not all((self.path(step) / name).exists() for name in (WEIGHTS, OPTIMIZER, STATE, MANIFEST))
+
     def _whole(self, step: int) -> bool:
         """Whether a checkpoint is whole; if not, it is set aside."""
         problem = self.problem(step)

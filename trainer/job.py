@@ -170,6 +170,11 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     )
     state = begin(job, step, world, newest)
     heartbeat.at("starting", step=state.step)
+    if world.rank == 0 and state.best is not None and checkpoints.missing(state.best.step):
+        logger.warning(
+            "%s: the best checkpoint so far, of epoch %d, is gone; where no later epoch is better, the job cannot end",
+            checkpoints.path(state.best.step), state.best.epoch,
+        )  # fmt: skip
     journal.rewrite(state.history)
     writer = BackgroundWriter(checkpoints)
     place = (config.name, heartbeat.attempt, world.rank)

@@ -11,6 +11,7 @@ import yaml
 from data_tools.files import read_json, read_lines
 from data_tools.reader import ShardSet, TrainBatches
 from tests.worlds import horovodrun, regionstack
+from trainer.stop import STOPPED
 from trainer.weights import load_arrays
 
 TRAIN = "launch/train.py"
@@ -67,12 +68,21 @@ def test_the_same_command_again_trains_nothing(tiny: Path, unharmed: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("step", "rank"),
-    [(2, 0), (7, 1), (8, 0)],  # before the first checkpoint; within an epoch, the other rank; at an epoch's end
+    ("step", "rank", "phase"),
+    [
+        (2, 0, "training"),  # before the first checkpoint
+        (7, 1, "training"),  # within an epoch, the other rank
+        (8, 0, "training"),  # at an epoch's end
+        (8, 1, "evaluating"),
+    ],
 )
-def test_killed_and_resumed_is_never_killed(tiny: Path, unharmed: Path, tmp_path: Path, step: int, rank: int) -> None:
+def test_killed_and_resumed_is_never_killed(
+    tiny: Path, unharmed: Path, tmp_path: Path, step: int, rank: int, phase: str
+) -> None:
     plan = tmp_path / "faults.json"
-    plan.write_text(json.dumps([{"job": "holistic_16", "step": step, "rank": rank, "action": "kill"}]))
+    plan.write_text(
+        json.dumps([{"job": "holistic_16", "step": step, "rank": rank, "phase": phase, "action": "kill"}])
+    )
     folder = tmp_path / "run"
     train(tiny, folder, "holistic_16", env={"REGIONSTACK_FAULTS": str(plan)}, status=None)
     fired = read_lines(folder / "jobs" / "holistic_16" / "faults.jsonl")
@@ -88,6 +98,7 @@ def test_asked_to_stop_all_ranks_save_one_step_and_leave(tiny: Path, unharmed: P
     folder = tmp_path / "run"
     output = train(tiny, folder, "holistic_16", env={"REGIONSTACK_FAULTS": str(plan)}, status=None)
     assert "holistic_16: stopped at step 5, saved; run the same command again" in output
+    assert f"Exit code: {STOPPED}" in output, "horovodrun's word for how the first rank ended"
     assert (folder / "jobs" / "holistic_16" / "checkpoints" / "step-00000005").is_dir()
     train(tiny, folder, "holistic_16")
     assert outcome(folder, "holistic_16") == outcome(unharmed, "holistic_16")
