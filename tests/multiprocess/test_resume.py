@@ -16,6 +16,7 @@ from tests.multiprocess.test_train import outcome
 from tests.worlds import ROOT, environment, horovodrun
 from trainer.stop import STOPPED
 
+pytestmark = pytest.mark.timeout(1800)  # the first test waits for some fifty short trainings
 STAGE = "holistic_16"
 STEPS, EACH = 12, 4
 """Steps of the stage, and of one of its epochs: 96 pages in batches of 24."""

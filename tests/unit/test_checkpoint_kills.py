@@ -11,6 +11,7 @@ import pytest
 from trainer.checkpoint import CONFIG, MANIFEST, OPTIMIZER, POINTER, STATE, WEIGHTS
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(300)  # a hundred small processes: seconds, but on a busy machine
 
 
 @pytest.fixture(scope="module")
