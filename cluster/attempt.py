@@ -1,10 +1,11 @@
 """One attempt of a job: reserve its slots, start its Horovod world, call the target, tell how it ended."""
 
-import contextlib
 import logging
 import math
+import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,28 +13,30 @@ from traceback import format_exception
 from typing import Any, Protocol
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster import worker
 from cluster.config import ClusterConfig
-from cluster.failures import RankFailure, first_failure
+from cluster.fence import Fence
 from cluster.job import Ended, Failure, JobSpec, Started, Worker
+from cluster.processes import Processes
 from cluster.ray_hosts import Node, Nodes
+from cluster.reports import LOOK_S, Failed, Gatherer, plainly
 from cluster.slots import Group
+from cluster.stacks import not_in_a_collective, take_stacks
+from cluster.watch import Hang, Watch
 from data_tools.errors import UserError
+from data_tools.files import write_json
 
 logger = logging.getLogger(__name__)
 
 LOOPBACK_INTERFACE = "lo"
-GRACE_S = 2.0
-"""How long the other ranks are heard after the first failure, which may be a consequence of theirs."""
 END_S = 10.0
 """How long killed workers may take to vanish."""
-LOOK_S = 1.0
 LEAST_CPUS = 0.001
-TAIL_LINES = 15
 TELL_FIRST_S = 5.0
 TELL_EVERY_S = 30.0
+ATTEMPT = "attempt.json"
+"""In a job's folder: the token of the attempt that may write there (see `cluster.fence`)."""
 
 Tell = Callable[[Started | Ended], None]
 
@@ -67,12 +70,6 @@ class Executor(Protocol):
         ...
 
 
-class _Failed(Exception):
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-
-
 class Attempt:
     """A thread of the driver that sees one world through from its placement to its end."""
 
@@ -84,6 +81,7 @@ class Attempt:
         nodes: Nodes,
         config: ClusterConfig,
         executor: Callable[..., Executor],
+        fences: Sequence[Fence] = (),
     ) -> None:
         self._job, self._group, self._config = job, group, config
         self._nodes, self._make_executor = nodes, executor
@@ -93,23 +91,36 @@ class Attempt:
         self._share = Share(0.0, 0)
         self._killing = threading.Lock()
         self._workers: tuple[Worker, ...] = ()
+        self._processes: Processes | None = None
+        self._watch: Watch | None = None
+        self._fences = list(fences)
         self._thread = threading.Thread(target=self._run, name=f"attempt-{job.name}", daemon=True)
         self._tell: Tell = lambda news: None
         self.stopped = False
+        self.over = False
+        """Whether its end has been told."""
 
     def begin(self, tell: Tell) -> None:
         """Start the thread; `tell` hears `Started` once at most and `Ended` once, from that thread."""
         self._tell = tell
         self._thread.start()
 
+    def ask(self) -> bool:
+        """Ask the target to save and leave, if it runs already; its `Ended` then comes by itself."""
+        if self._processes is None:
+            return False
+        self._processes.send(signal.SIGTERM)
+        return True
+
     def stop(self) -> None:
         """Kill the workers; the thread then ends by itself (see `join`)."""
         self.stopped = True
         self._kill()
 
-    def join(self) -> None:
-        """Wait until all is given back."""
+    def join(self) -> bool:
+        """Wait until all is given back; whether it is."""
         self._thread.join(timeout=END_S)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         ended = Ended(self._job.name, failure=Failure("start", "the attempt was stopped"))
@@ -117,9 +128,10 @@ class Attempt:
             begun = time.monotonic()
             placed_s = self._reserve()
             self._workers = self._start_world()
+            self._processes = Processes(self._workers, self._by_rank, self._nodes)
             self._tell(Started(self._job.name, self._workers, placed_s, time.monotonic() - begun))
             ended = Ended(self._job.name, value=self._call())
-        except _Failed as failed:
+        except Failed as failed:
             ended = Ended(self._job.name, failure=failed.failure)
         except UserError as error:
             ended = Ended(self._job.name, failure=Failure("user", str(error)))
@@ -130,8 +142,14 @@ class Attempt:
         finally:
             self._kill()
             if ended.failure is not None:
-                self._end_processes()
+                self.end_processes()
+            self.over = True
             self._tell(ended)
+
+    def end_processes(self) -> None:
+        """See to it that no worker of a failed attempt still runs, and writes, when the next one starts."""
+        if self._processes is not None and (left := self._processes.end(END_S)):
+            logger.warning("%s: workers %s do not end", self._job.name, left)
 
     def _reserve(self) -> float:
         """Hold a placement group: one bundle a rank, on the group's hosts; the seconds that it took."""
@@ -150,7 +168,7 @@ class Attempt:
             self._find_nodes()
             now = time.monotonic()
             if now - begun > self._config.busy_timeout_s:
-                raise _Failed(Failure("start", f"{self._demand()} were not free for {now - begun:.0f} s"))
+                raise Failed(Failure("start", f"{self._demand()} were not free for {now - begun:.0f} s"))
             if now >= tell_at:
                 tell_at = now + TELL_EVERY_S
                 logger.warning("%s waits for %s: in use by something else", self._job.name, self._demand())
@@ -160,7 +178,7 @@ class Attempt:
         """The nodes of the group by rank, as long as all of them are there."""
         alive = {node.name: node for node in self._nodes.alive()}
         if gone := [name for name in self._group.hosts if name not in alive]:
-            raise _Failed(Failure("start", f"host {', '.join(gone)} is gone"))
+            raise Failed(Failure("start", f"host {', '.join(gone)} is gone"))
         return [alive[slot.host] for slot in self._group.slots]
 
     def _demand(self) -> str:
@@ -184,13 +202,13 @@ class Attempt:
             )
             self._executor = executor
             executor.start()
-            reports = self._gather(executor.run_remote(worker.prepare, args=[self._order()]))
-        except _Failed as failed:
+            reports = self._gatherer().gather(executor.run_remote(worker.prepare, args=[self._order()]))
+        except Failed as failed:
             failure = Failure("start", f"not up after {limit_s} s") if late.is_set() else failed.failure
-            raise _Failed(replace(failure, kind="user" if failure.kind == "user" else "start")) from None
+            raise Failed(replace(failure, kind="user" if failure.kind == "user" else "start")) from None
         except (ray.exceptions.RayError, TimeoutError, OSError) as error:
-            message = f"not up after {limit_s} s" if late.is_set() else _plainly(error)
-            raise _Failed(Failure("start", message)) from None
+            message = f"not up after {limit_s} s" if late.is_set() else plainly(error)
+            raise Failed(Failure("start", message)) from None
         finally:
             timer.cancel()
         workers = []
@@ -220,7 +238,16 @@ class Attempt:
             "interface": interface,
             "addresses": [node.address for node in self._by_rank],
             "logs": self._job.logs,
+            "fences": [vars(fence) for fence in [*self._fences, *self._own_fence()]],
         }
+
+    def _own_fence(self) -> list[Fence]:
+        """Make this attempt the one that may write in the job's folder."""
+        if self._job.logs is None:
+            return []
+        fence = Fence(str(Path(self._job.logs) / ATTEMPT), uuid.uuid4().hex)
+        write_json(Path(fence.path), {"token": fence.token})
+        return [fence]
 
     def _check_devices(self, workers: Sequence[Worker]) -> None:
         if not self._share.gpus:
@@ -228,52 +255,56 @@ class Attempt:
         for name, count in self._group.hosts.items():
             seen = {worker.devices for worker, node in zip(workers, self._by_rank, strict=True) if node.name == name}
             if len(seen) != 1 or len(set(next(iter(seen)).split(","))) != count:
-                raise _Failed(Failure("start", f"{count} ranks on {name} were given the GPUs {sorted(seen)}"))
+                raise Failed(Failure("start", f"{count} ranks on {name} were given the GPUs {sorted(seen)}"))
 
     def _call(self) -> Any:
         """Call the target on all ranks; what rank 0 returned."""
         if self._executor is None:
             raise RuntimeError("the world is not started")
+        if self._job.heartbeats is not None:
+            pids = [worker.pid for worker in self._workers]
+            self._watch = Watch(Path(self._job.heartbeats), pids, self._config.limits, now=time.monotonic())
         arguments = [self._job.target, self._job.payload]
-        return self._gather(self._executor.run_remote(worker.call, args=arguments))[0]["value"]
+        return self._gatherer().gather(self._executor.run_remote(worker.call, args=arguments))[0]["value"]
 
-    def _gather(self, refs: Sequence[Any]) -> list[dict[str, Any]]:
-        """The reports of all ranks, by rank; the first failure ends it, GRACE_S later at most."""
-        waiting = {ref: rank for rank, ref in enumerate(refs)}
-        reports: dict[int, dict[str, Any]] = {}
-        failures: list[RankFailure] = []
-        until = float("inf")
-        while waiting and time.monotonic() < until:
-            ready, _ = ray.wait(list(waiting), timeout=LOOK_S)
-            self._leave_if_stopped()
-            for ref in ready:
-                rank = waiting.pop(ref)
-                report = self._report(ref, rank)
-                if isinstance(report, RankFailure):
-                    failures.append(report)
-                    until = min(until, time.monotonic() + GRACE_S)
-                else:
-                    reports[rank] = report
-        if failures:
-            raise _Failed(first_failure(failures))
-        return [reports[rank] for rank in range(len(refs))]
+    def _gatherer(self) -> Gatherer:
+        return Gatherer([node.name for node in self._by_rank], self._job.logs, look=self._look, suspect=self._suspect)
 
-    def _report(self, ref: Any, rank: int) -> dict[str, Any] | RankFailure:
-        log = str(Path(self._job.logs) / f"rank-{rank}.txt") if self._job.logs else None
-        host = self._by_rank[rank].name
-        try:
-            report: dict[str, Any] = ray.get(ref)
-        except ray.exceptions.RayActorError as error:
-            return RankFailure(rank, host, "died", _death(str(error)), traceback=_tail(log), log=log)
-        except ray.exceptions.RayError as error:
-            return RankFailure(rank, host, "raised", _plainly(error), traceback=str(error), log=log)
-        if "failure" in report:
-            return RankFailure(rank, host, **report["failure"], log=log)
-        return report
+    def _look(self) -> None:
+        self._leave_if_stopped()
+        if self._watch is not None and (hang := self._watch.look(time.monotonic())):
+            raise Failed(self._hung(hang))
+
+    def _suspect(self, ranks: Sequence[int]) -> Hang | None:
+        return self._watch.suspect(ranks, time.monotonic()) if self._watch is not None else None
+
+    def _hung(self, hang: Hang) -> Failure:
+        """The failure that a hang is, with the stack of the rank that is the cause where it can give one."""
+        gatherer, stacks = self._gatherer(), self._stacks()
+        odd = not_in_a_collective(stacks)
+        if self._watch is not None and odd is not None and hang.rank in stacks:
+            hang = self._watch.about(odd, time.monotonic())
+        stack = stacks.get(hang.rank)
+        return Failure(
+            "hung",
+            hang.message,
+            traceback=f"its stack, innermost call first:\n{stack}" if stack else None,
+            rank=hang.rank,
+            host=gatherer.hosts[hang.rank],
+            log=gatherer.log(hang.rank),
+            also=hang.also,
+        )
+
+    def _stacks(self) -> dict[int, str]:
+        if self._processes is None or self._job.logs is None:
+            return {}
+        processes = self._processes
+        logs = [Path(self._job.logs) / f"rank-{rank}.txt" for rank in range(len(self._workers))]
+        return take_stacks(logs, lambda: processes.send(worker.DUMP_SIGNAL))
 
     def _leave_if_stopped(self) -> None:
         if self.stopped:
-            raise _Failed(Failure("start", "the attempt was stopped"))
+            raise Failed(Failure("start", "the attempt was stopped"))
 
     def _kill(self) -> None:
         """End the workers and give back their slots; safe from any thread, and to repeat."""
@@ -282,28 +313,6 @@ class Attempt:
                 self._executor.kill()
             if self._placement_group is not None:
                 ray.util.remove_placement_group(self._placement_group)
-
-    def _end_processes(self) -> None:
-        """See to it that no worker of a failed attempt still runs, and writes, when the next one starts."""
-        by_node: dict[str, list[int]] = {}
-        for one, node in zip(self._workers, self._by_rank, strict=False):
-            by_node.setdefault(node.node_id, []).append(one.pid)
-        alive = {node.node_id: node for node in self._nodes.alive()}
-        for node_id, pids in by_node.items():
-            if node_id in alive:
-                left = self._end_on(alive[node_id], pids)
-                if left:
-                    logger.warning("%s: workers %s on %s do not end", self._job.name, left, alive[node_id].name)
-
-    def _end_on(self, node: Node, pids: list[int]) -> list[int]:
-        if node.own:
-            return worker.end_processes(pids, END_S)
-        there = NodeAffinitySchedulingStrategy(node_id=node.node_id, soft=False)
-        task = ray.remote(worker.end_processes).options(num_cpus=0, scheduling_strategy=there, max_retries=0)
-        with contextlib.suppress(ray.exceptions.RayError):
-            left: list[int] = ray.get(task.remote(pids, END_S), timeout=3 * END_S)
-            return left
-        return pids
 
 
 def share_of(nodes: Sequence[Node]) -> Share:
@@ -314,30 +323,3 @@ def share_of(nodes: Sequence[Node]) -> Share:
     cpus = min(cpus, 1.0) if with_gpus else cpus
     # Ray counts in ten-thousandths; rounding up would leave the last slot without its share.
     return Share(cpus=max(LEAST_CPUS, math.floor(cpus * 10_000) / 10_000), gpus=int(with_gpus))
-
-
-def _plainly(error: BaseException) -> str:
-    """The first telling line of one of Ray's long errors."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
-
-
-def _death(text: str) -> str:
-    """Why an actor is dead, from the many lines that Ray says of it; it knows no exit status."""
-    if "SYSTEM_ERROR" in text:
-        return "the worker died: killed, out of memory, or crashed"
-    if "node has died" in text:
-        return "the worker's host is gone: down, cut off, or its Ray was stopped"
-    because = text.rpartition("The actor is dead because ")[2].strip().partition(". ")[0].rstrip(".")
-    return f"the worker died: {because}" if because else "the worker died"
-
-
-def _tail(log: str | None) -> str | None:
-    """The last lines of a rank's output, where that file can be seen from here."""
-    if log is None:
-        return None
-    try:
-        lines = Path(log).read_text(errors="replace").splitlines()[-TAIL_LINES:]
-    except OSError:
-        return None
-    return "\n".join(["last lines of its output:", *(f"  {line}" for line in lines)]) if lines else None

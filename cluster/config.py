@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from cluster.retry import RetryPolicy
+from cluster.watch import Limits
 from data_tools.errors import UserError
 
 LEAST_OBJECT_STORE_MIB = 80
@@ -80,6 +81,16 @@ class ClusterConfig:
     placed (GPUs, with `gpus: 0` cores); null takes the cluster as it is. 16: four region groups of four."""
     gather_timeout_s: int = 900
     """How long to wait for these, and for hosts that `ray up` is still setting up."""
+    lost_host_timeout_s: int = 1800
+    """How long a job waits for lost hosts to come back, where those that are left are too few for it."""
+    silence_timeout_s: int = 300
+    """A worker that gives no sign of life for so long hangs; 0: for ever. Signs come about once a second."""
+    step_timeout_s: int = 900
+    """The same for workers that live, but finish no training step for so long."""
+    phase_timeout_s: int = 3600
+    """The same outside training: until the first step, between two batches of an evaluation, in a save."""
+    stop_timeout_s: int = 120
+    """How long workers that were asked to stop may take to save and leave."""
     interface: str | None = None
     """Network interface of Gloo and NCCL; null is the one that holds the host's address in Ray."""
     object_store_mib: int = 128
@@ -91,11 +102,13 @@ class ClusterConfig:
     """More environment variables for every worker."""
 
     def __post_init__(self) -> None:
-        for name in ("slots", "workers_per_region", "request_slots", "start_timeout_s", "busy_timeout_s"):
+        counts = ("slots", "workers_per_region", "request_slots")
+        for name in (*counts, "start_timeout_s", "busy_timeout_s", "stop_timeout_s"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name}: must be 1 or more, is {value}")
-        for name in ("gpus", "max_failures", "max_start_failures", "gather_timeout_s"):
+        times = ("gather_timeout_s", "lost_host_timeout_s", "silence_timeout_s", "step_timeout_s", "phase_timeout_s")
+        for name in ("gpus", "max_failures", "max_start_failures", *times):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise UserError(f"{name}: must be 0 or more, is {value}")
@@ -105,4 +118,9 @@ class ClusterConfig:
     @property
     def retries(self) -> RetryPolicy:
         """The same limits, as the decision wants them."""
-        return RetryPolicy(self.max_failures, self.max_start_failures)
+        return RetryPolicy(self.max_failures, self.max_start_failures, self.lost_host_timeout_s)
+
+    @property
+    def limits(self) -> Limits:
+        """How long workers may be silent or still."""
+        return Limits(self.silence_timeout_s, self.step_timeout_s, self.phase_timeout_s)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from cluster.slots import Group
 
-FailureKind = Literal["start", "user", "raised", "died"]
+FailureKind = Literal["start", "user", "raised", "died", "hung", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class JobSpec:
     data, with absolute paths. `workers` null leaves the number to the planner, which then keeps to divisors
     of `divides` (the global batch) and to at most `most`. `needs` names the jobs that must be done before.
     Every rank's output goes to a file `rank-N.txt` in the folder `logs`, and to Ray's own logs where that is
-    null.
+    null. Targets that keep heartbeats (see `cluster.watch`) do so in the folder `heartbeats`, and are watched. A target
+    is asked to stop with SIGTERM to all its ranks; it saves what it has and raises `Stopped`.
     """
 
     name: str
@@ -28,6 +29,7 @@ class JobSpec:
     divides: int | None = None
     most: int | None = None
     logs: str | None = None
+    heartbeats: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Failure:
     """Why an attempt ended: the rank that failed first, and the rest of the world folded into it.
 
     Kinds: `start`, before the target was called; `user`, a UserError of the target; `raised`, any other
-    exception of the target; `died`, a worker or its host that is gone.
+    exception of the target (and a NumericError); `died`, a worker or its host that is gone; `hung`, a worker that is
+    there and does not go on; `stopped`, a target that was asked to stop, and saved what it had.
     """
 
     kind: FailureKind
@@ -48,7 +51,7 @@ class Failure:
 
     def line(self) -> str:
         """One line: where it failed and why."""
-        if self.kind == "user":
+        if self.kind in ("user", "stopped"):
             return self.message
         where = [f"rank {self.rank}"] if self.rank is not None else []
         where += [f"on {self.host}"] if self.host else []
@@ -56,15 +59,14 @@ class Failure:
 
     def text(self) -> str:
         """All that is known, for a person: the line, the traceback, the log's path, what other ranks said."""
-        if self.kind == "user":
-            return self.message
-        parts = [self.line()]
-        if self.traceback:
-            parts.append(self.traceback.rstrip())
-        if self.log:
-            parts.append(f"log: {self.log}")
-        parts += self.also
-        return "\n".join(parts)
+        return "\n".join([self.line(), *self.details()])
+
+    def details(self) -> list[str]:
+        """What stands below the line: the traceback, the log's path, what other ranks said."""
+        if self.kind in ("user", "stopped"):
+            return []
+        traceback = [self.traceback.rstrip()] if self.traceback else []
+        return [*traceback, *([f"log: {self.log}"] if self.log else []), *self.also]
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,9 @@ class Worker:
     """CUDA_VISIBLE_DEVICES of the process, of which local rank r uses the r-th; `-1` without GPUs."""
     import_s: float
     """Seconds that the import of the target's module took."""
+    ticks: int = 0
+    machine: str = ""
+    """With `pid`, the process for good and all; see `cluster.process`."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ class JobOutcome:
     """How a job ended. Times are unix seconds of the first start and of the end; null if it never started."""
 
     name: str
-    state: Literal["done", "failed", "skipped"]
+    state: Literal["done", "failed", "skipped", "stopped"]
     value: Any = None
     error: str | None = None
     """The failure in full, or why the job was skipped."""
@@ -117,6 +122,8 @@ class JobOutcome:
     wave: int | None = None
     attempts: int = 0
     failures: tuple[Failure, ...] = ()
+    verdict: str | None = None
+    """Why the last failure was not borne; null where something else ended the job."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,7 @@ class Event:
     """Something that happened to a job, for the run's record."""
 
     time: float
-    event: Literal["started", "running", "done", "failed", "retried", "skipped"]
+    event: Literal["started", "running", "done", "failed", "retried", "skipped", "stopped", "waiting"]
     job: str
     group: Group | None = None
     wave: int | None = None

@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import queue
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,8 +14,9 @@ from horovod.ray.strategy import PGStrategy
 
 from cluster.attempt import Attempt, Share
 from cluster.config import ClusterConfig
+from cluster.fence import Fence
 from cluster.gather import BOOTSTRAP, expected_hosts, gather, requested
-from cluster.job import Ended, JobSpec, Started
+from cluster.job import Ended, Failure, JobSpec, Started
 from cluster.ray_hosts import Nodes, connect
 from cluster.slots import Group, Host
 
@@ -25,26 +28,29 @@ LOOPBACK_INTERFACE = "lo"
 class RayBackend:
     """The `Backend` of `run_jobs` on a Ray cluster; see `connect`."""
 
-    def __init__(self, config: ClusterConfig, *, joined: str | None) -> None:
+    def __init__(self, config: ClusterConfig, *, joined: str | None, fences: Sequence[Fence] = ()) -> None:
         self.joined = joined
         """Address of the cluster that was joined; null with a Ray of our own."""
         self._config = config
         self._nodes = Nodes(config)
+        self._fences = fences
         self._attempts: dict[str, Attempt] = {}
-        self._news: queue.SimpleQueue[tuple[Attempt, Started | Ended]] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[tuple[Attempt | None, Started | Ended]] = queue.SimpleQueue()
 
     @staticmethod
     @contextlib.contextmanager
-    def connect(config: ClusterConfig) -> "Iterator[RayBackend]":
+    def connect(config: ClusterConfig, *, fences: Sequence[Fence] = ()) -> "Iterator[RayBackend]":
         """Join the cluster that `config` names or that runs here, else start our own; leave it at the end.
 
-        A cluster that was joined is waited for until all its hosts are there (`cluster.gather`).
+        A cluster that was joined is waited for until all its hosts are there (`cluster.gather`). `fences`
+        are those of the driver; all its workers keep inside them.
 
         Raises:
             UserError: the address does not answer, Ray refuses us, or slots that were asked for did not come.
         """
-        joined = connect(config)
-        backend = RayBackend(config, joined=joined)
+        with _own_signals():
+            joined = connect(config)
+        backend = RayBackend(config, joined=joined, fences=fences)
         try:
             with requested(config) if joined else contextlib.nullcontext():
                 if joined:
@@ -55,13 +61,18 @@ class RayBackend:
             ray.shutdown()
 
     def hosts(self) -> list[Host]:
-        """The live hosts with the slots that the configuration gives them, the driver's own first."""
+        """The live hosts with the slots that the configuration gives them, the driver's own first.
+
+        A Ray of our own that has died is replaced by another; what ran on it has failed.
+        """
+        if self.joined is None and not self._nodes.alive():
+            self._start_again()
         return [node.host for node in self._nodes.alive()]
 
     def start(self, job: JobSpec, group: Group, *, attempt: int) -> None:
         """Begin an attempt of `job` on `group` and return; what becomes of it comes out of `wait`."""
         logger.debug("%s: attempt %d on %s", job.name, attempt, group.hosts)
-        begun = Attempt(job, group, nodes=self._nodes, config=self._config, executor=WorldExecutor)
+        begun = Attempt(job, group, nodes=self._nodes, config=self._config, executor=WorldExecutor, fences=self._fences)
         self._attempts[job.name] = begun
         begun.begin(lambda news: self._news.put((begun, news)))
 
@@ -73,7 +84,11 @@ class RayBackend:
             while True:
                 found.append(self._news.get_nowait())
         # An attempt that was stopped may have had a last word in the queue.
-        return [news for attempt, news in found if not attempt.stopped]
+        return [news for attempt, news in found if attempt is None or not attempt.stopped]
+
+    def ask(self, job: str) -> bool:
+        """Ask the workers of `job` to save and leave; False where they are not up yet."""
+        return job in self._attempts and self._attempts[job].ask()
 
     def stop(self, job: str) -> None:
         """Kill the workers of `job` and wait until they are gone."""
@@ -87,6 +102,34 @@ class RayBackend:
             attempt.stop()
         for attempt in self._attempts.values():
             attempt.join()
+
+    def _start_again(self) -> None:
+        """A new Ray of our own in the place of one whose raylet is gone or hangs."""
+        logger.warning("Ray on this host has died; starting another one")
+        for job, attempt in self._attempts.items():
+            if not attempt.over:
+                attempt.stop()
+                attempt.join()
+                self._news.put((None, Ended(job, failure=Failure("died", "Ray on this host died"))))
+        with _own_signals():
+            ray.shutdown()
+            # A raylet that hung may have left workers behind.
+            for attempt in self._attempts.values():
+                attempt.end_processes()
+            connect(self._config)
+        self._attempts.clear()
+        self._nodes = Nodes(self._config)
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep our own handler of SIGTERM while the block runs: Ray sets one of its own when it starts."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 class WorldExecutor(RayExecutor):

@@ -10,10 +10,14 @@ LONGEST_WAIT_S = 30.0
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How many failures of a job are borne; failures to start are counted apart."""
+    """How many failures of a job are borne; failures to start are counted apart.
+
+    lost_host_timeout_s: how long a job waits for lost hosts without which there are too few slots for it.
+    """
 
     max_failures: int = 3
     max_start_failures: int = 3
+    lost_host_timeout_s: float = 1800.0
 
 
 @dataclass(frozen=True)

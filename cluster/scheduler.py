@@ -1,6 +1,7 @@
 """Run jobs that need each other on groups of slots, each as soon as its group is free."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_S = 1.0
 """How often the loop looks up without news, so that signals and retries in waiting are served."""
+
+FINAL = "done", "failed", "skipped", "stopped"
 
 
 class Backend(Protocol):
@@ -33,29 +36,44 @@ class Backend(Protocol):
         """News of the attempts, oldest first; none if `timeout_s` passes without. `Ended` frees the slots."""
         ...
 
+    def ask(self, job: str) -> bool:
+        """Ask an attempt to save and leave; its `Ended` then comes out of `wait`. False: it does not run yet."""
+        ...
+
     def stop(self, job: str) -> None:
         """End an attempt's processes now; nothing more comes of it."""
         ...
 
 
-@dataclass
+@dataclass(frozen=True)
+class StopRule:
+    """asked: whether the run shall stop; looked at about once a second. timeout_s: how long jobs may take to leave."""
+
+    asked: Callable[[], bool] = lambda: False
+    timeout_s: float = 120.0
+
+
+@dataclass(eq=False)
 class _Progress:
     """What the scheduler knows of one job."""
 
     job: JobSpec
     placement: Placement
-    state: str = "waiting"  # waiting, running, done, failed, skipped
+    state: str = "waiting"  # waiting, running, or one of FINAL
     attempts: int = 0
     started: float | None = None
     ended: float | None = None
     not_before: float = 0.0
+    lost_since: float | None = None
+    """Since when the hosts that are there are too few for it, and it could start; inf: it could not in any case."""
     value: object = None
     error: str | None = None
+    verdict: str | None = None
     failures: list[Failure] = field(default_factory=list)
 
     def outcome(self) -> JobOutcome:
         ran = self.attempts > 0
-        if self.state not in ("done", "failed", "skipped"):
+        if self.state not in FINAL:
             raise RuntimeError(f"job {self.job.name} is still {self.state}")
         return JobOutcome(
             name=self.job.name,
@@ -68,6 +86,7 @@ class _Progress:
             wave=self.placement.wave if ran else None,
             attempts=self.attempts,
             failures=tuple(self.failures),
+            verdict=self.verdict,
         )
 
 
@@ -77,18 +96,27 @@ def run_jobs(
     backend: Backend,
     retries: RetryPolicy,
     on_event: OnEvent,
+    stop: StopRule | None = None,
     clock: Callable[[], float] = time.time,
 ) -> dict[str, JobOutcome]:
     """Run all `jobs` and return how each ended, by name; a job that fails takes only those down that need it.
 
+    Once `stop` asks for it, what runs is asked to save and leave, and nothing more is started.
+
     Raises:
-        UserError: a job asks for more slots than the backend's hosts have; nothing was started.
+        UserError: a job asks for more slots than the backend's hosts have; nothing was started. And what
+            `stop.asked` raises.
     """
     run = _Run(jobs, backend=backend, retries=retries, on_event=on_event, clock=clock)
+    rule = stop or StopRule()
     try:
         while not run.over:
-            run.skip_blocked()
-            run.start_ready()
+            if rule.asked():
+                run.stop_soon(rule.timeout_s)
+            else:
+                run.skip_blocked()
+                run.find_places()
+                run.start_ready()
             if not run.over:
                 for news in backend.wait(LOOK_S):
                     run.take(news)
@@ -110,10 +138,11 @@ class _Run:
         self._backend, self._retries, self._on_event, self._clock = backend, retries, on_event, clock
         plan = plan_jobs(backend.hosts(), jobs)
         self._jobs = {job.name: _Progress(job, plan[job.name]) for job in jobs}
+        self._kill_at: float | None = None
 
     @property
     def over(self) -> bool:
-        return all(p.state in ("done", "failed", "skipped") for p in self._jobs.values())
+        return all(p.state in FINAL for p in self._jobs.values())
 
     def outcomes(self) -> dict[str, JobOutcome]:
         return {name: progress.outcome() for name, progress in self._jobs.items()}
@@ -137,7 +166,7 @@ class _Run:
         for progress in sorted(waiting, key=lambda p: p.placement.wave):
             done = all(self._jobs[need].state == "done" for need in progress.job.needs)
             free = self._busy().isdisjoint(progress.placement.group.slots)
-            if done and free and self._clock() >= progress.not_before:
+            if done and free and progress.lost_since is None and self._clock() >= progress.not_before:
                 self._start(progress)
 
     def take(self, news: Started | Ended) -> None:
@@ -150,9 +179,31 @@ class _Run:
         else:
             self._failed(progress, news.failure)
 
+    def stop_soon(self, timeout_s: float) -> None:
+        """At the first call, ask what runs to leave, and give up the rest; in the end, kill what still runs."""
+        if self._kill_at is None:
+            self._kill_at = self._clock() + timeout_s
+            for progress in self._in_state("waiting"):
+                self._stopped(progress)
+            for progress in self._in_state("running"):
+                if not self._backend.ask(progress.job.name):
+                    self._backend.stop(progress.job.name)
+                    self._stopped(progress)
+        elif self._clock() >= self._kill_at:
+            for progress in self._in_state("running"):
+                self._backend.stop(progress.job.name)
+                self._stopped(progress, f"it did not leave within {timeout_s:.0f} s")
+
+    def _stopped(self, progress: _Progress, error: str | None = None) -> None:
+        progress.state, progress.error, progress.ended = "stopped", error, self._clock()
+        if progress.attempts:
+            self._tell("stopped", progress, error=progress.error)
+
     def stop_all(self) -> None:
+        """Kill what still runs: the driver leaves at once, or has an error of its own."""
         for progress in self._in_state("running"):
             self._backend.stop(progress.job.name)
+            self._stopped(progress, "the driver left")
 
     def _start(self, progress: _Progress) -> None:
         progress.state = "running"
@@ -162,35 +213,56 @@ class _Run:
         self._backend.start(progress.job, progress.placement.group, attempt=progress.attempts)
 
     def _failed(self, progress: _Progress, failure: Failure) -> None:
+        if self._kill_at is not None and failure.kind != "user":
+            self._stopped(progress, None if failure.kind == "stopped" else failure.line())
+            return
         progress.failures.append(failure)
         decision = decide(self._retries, progress.failures)
         if decision.again:
             progress.state, progress.not_before = "waiting", self._clock() + decision.wait_s
             self._tell("retried", progress, error=f"{failure.line()} ({decision.reason})")
-            self._leave_lost_hosts(progress)
+            self._move_off_lost_hosts([progress, *self._in_state("waiting")])
         else:
-            why = "" if failure.kind == "user" else f"\n{decision.reason}"
-            self._give_up(progress, failure.text() + why)
+            progress.verdict = "" if failure.kind == "user" else decision.reason
+            self._give_up(progress, "\n".join(filter(None, [failure.text(), progress.verdict])))
 
     def _give_up(self, progress: _Progress, error: str) -> None:
         progress.state, progress.error, progress.ended = "failed", error, self._clock()
         self._tell("failed", progress, error=error)
 
-    def _leave_lost_hosts(self, hit: _Progress) -> None:
-        """Move every job that has yet to start, `hit` among them, off hosts that are no longer there."""
+    def find_places(self) -> None:
+        """Look again for those that lost their hosts; give up those that could start, and have waited too long."""
+        lost = [progress for progress in self._in_state("waiting") if progress.lost_since is not None]
+        if lost:
+            self._move_off_lost_hosts(lost)
+
+    def _move_off_lost_hosts(self, jobs: Sequence[_Progress]) -> None:
+        """Move those of `jobs` whose hosts are no longer all there; where too few slots are left, they wait."""
         hosts = self._backend.hosts()
         names = {host.name for host in hosts}
-        for progress in [hit, *(p for p in self._in_state("waiting") if p is not hit)]:
+        for progress in dict.fromkeys(jobs):
             group = progress.placement.group
             if names.issuperset(group.hosts):
+                progress.lost_since = None
                 continue
             try:
                 moved = move(hosts, progress.job, group, busy=self._busy())
             except UserError as error:
-                self._give_up(progress, str(error))
+                self._wait_for_hosts(progress, str(error))
                 continue
-            progress.placement = Placement(progress.placement.wave, moved)
+            progress.placement, progress.lost_since = Placement(progress.placement.wave, moved), None
             logger.warning("%s moves from %s to %s", progress.job.name, group.hosts, moved.hosts)
+
+    def _wait_for_hosts(self, progress: _Progress, why: str) -> None:
+        if not all(self._jobs[need].state == "done" for need in progress.job.needs):
+            progress.lost_since = math.inf
+            return
+        now, limit = self._clock(), self._retries.lost_host_timeout_s
+        if progress.lost_since is None or progress.lost_since == math.inf:
+            progress.lost_since = now
+            self._tell("waiting", progress, error=f"{why}; it waits up to {limit:.0f} s for them")
+        if now - progress.lost_since >= limit:
+            self._give_up(progress, f"{why}, and none came back within {limit:.0f} s")
 
     def _in_state(self, state: str) -> list[_Progress]:
         return [progress for progress in self._jobs.values() if progress.state == state]

@@ -17,9 +17,13 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from data_tools.errors import UserError
+from cluster import process
+from cluster.fence import Fence, keep_inside
+from data_tools.errors import NumericError, Stopped, UserError
 
 SIOCGIFADDR = 0x8915
+DUMP_SIGNAL = signal.SIGUSR1
+"""On this signal a worker writes its Python stack to its output, and goes on."""
 LOST_PEER = "HorovodInternalError", "Horovod has been shut down"
 """Signs of an exception that only says that another rank is gone."""
 
@@ -29,7 +33,7 @@ def prepare(order: dict[str, Any]) -> dict[str, Any]:
 
     Keys of `order`: `target`; `environment`, variables to set; `interface`, for Gloo and NCCL, or null for
     the one that holds this host's address among `addresses`, which are by rank; `logs`, folder of the ranks'
-    output, or null.
+    output, or null; `fences`, by which a worker that was replaced learns of it (see `cluster.fence`).
     """
     rank = int(os.environ["HOROVOD_RANK"])
     os.environ.update(order["environment"])
@@ -41,6 +45,9 @@ def prepare(order: dict[str, Any]) -> dict[str, Any]:
         _send_output_to(Path(order["logs"]) / f"rank-{rank}.txt")
     # A crash in a library then leaves its Python stack in that output.
     faulthandler.enable(2)
+    # The driver asks for the stack of a worker that hangs.
+    faulthandler.register(DUMP_SIGNAL, 2, all_threads=False)
+    keep_inside([Fence.of(fence) for fence in order["fences"]])
     began = time.monotonic()
     # The process boundary: whatever is raised here, by an import above all, has to reach the driver as data.
     try:
@@ -54,6 +61,8 @@ def prepare(order: dict[str, Any]) -> dict[str, Any]:
         "rank": rank,
         "node": os.environ["HOROVOD_HOSTNAME"],
         "pid": os.getpid(),
+        "ticks": process.ticks_of(os.getpid()) or 0,
+        "machine": process.machine(),
         "devices": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         "import_s": round(time.monotonic() - began, 3),
     }
@@ -65,36 +74,12 @@ def call(target: str, payload: dict[str, Any]) -> dict[str, Any]:
         value = _resolve(target)(payload)
     # The process boundary again.
     except (Exception, SystemExit) as error:  # noqa: BLE001
-        return _failure(error, kind="user" if isinstance(error, UserError) else "raised")
+        return _failure(error, kind="raised")
     finally:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
     return {"value": value if os.environ["HOROVOD_RANK"] == "0" else None}
-
-
-def end_processes(pids: list[int], timeout_s: float) -> list[int]:
-    """Kill Ray's worker processes `pids` on this host and wait until they are gone; those that are left."""
-    left = [pid for pid in pids if _is_ray_worker(pid)]
-    for pid in left:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
-    until = time.monotonic() + timeout_s
-    while left and time.monotonic() < until:
-        time.sleep(0.02)
-        left = [pid for pid in left if _is_ray_worker(pid)]
-    return left
-
-
-def _is_ray_worker(pid: int) -> bool:
-    """Whether `pid` is still one of Ray's workers, and not another process that came to its number."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-        name = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-    dead = status.rpartition(")")[2].split()[0] in ("Z", "X")
-    return name.startswith(b"ray::") and not dead
 
 
 def _resolve(target: str) -> Any:
@@ -162,14 +147,19 @@ def _send_output_to(path: Path) -> None:
 def _failure(error: BaseException, *, kind: str) -> dict[str, Any]:
     text = str(error).strip()
     user = isinstance(error, UserError)
-    message = text if user else f"{type(error).__name__}: {text}"
+    if isinstance(error, Stopped):
+        kind = "stopped"
+    elif user:
+        # A number that is not finite may come from a broken chip: that is found out by a second try.
+        kind = "raised" if isinstance(error, NumericError) else "user"
+    message = text if user or kind == "stopped" else f"{type(error).__name__}: {text}"
     lost_peer = not user and any(sign in message for sign in LOST_PEER)
     return {
         "failure": {
-            "kind": "user" if user else kind,
+            "kind": kind,
             # Horovod's own words are a paragraph, and stand in the traceback.
             "message": "another rank is gone or silent, and Horovod shut down" if lost_peer else message,
-            "traceback": None if user else "".join(traceback.format_exception(error)),
+            "traceback": None if user or kind == "stopped" else "".join(traceback.format_exception(error)),
             "lost_peer": lost_peer,
         }
     }

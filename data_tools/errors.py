@@ -1,4 +1,4 @@
-"""The error that a person sees as one line."""
+"""The errors that a person sees as one line, and the wish to stop."""
 
 
 class UserError(Exception):
@@ -7,3 +7,11 @@ class UserError(Exception):
     Entry points print it as one line and exit with status 2. Anything else that escapes is a bug of ours
     and keeps its traceback.
     """
+
+
+class NumericError(UserError):
+    """A loss or a gradient that is not finite. It is tried once more: twice at the same step it is no chance."""
+
+
+class Stopped(Exception):
+    """Somebody asked a job to stop; it is saved, and goes on from there when it is started again."""

@@ -43,8 +43,14 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def tell(line: str) -> None:
+    """One line beside the output proper, on stderr."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
 def interrupt_on_sigterm() -> None:
-    """Let SIGTERM end a command as Ctrl-C does: jobs are stopped, the status says so. Ray sets its own handler."""
+    """Let SIGTERM end a command as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 

@@ -21,7 +21,7 @@ LINE_EVERY_S = 10.0
 LINE_AT_LEAST_EVERY_S = 60.0
 
 STARTING = {"started", "running"}
-ENDING = {"done", "failed", "retried", "skipped"}
+ENDING = {"done", "failed", "retried", "skipped", "stopped"}
 
 
 class JobPace:
@@ -171,7 +171,9 @@ def event_line(record: Mapping[str, Any], run: Path, *, since: float | None) -> 
         return f"[yellow]{name}[/]: attempt {number} failed{took} ({reason}); it is tried again"
     if kind == "failed":
         return f"[bold red]{name}[/]: failed{took}: {reason}"
-    return f"[yellow]{name}[/]: skipped: {reason}" if kind == "skipped" else ""
+    if kind == "stopped":
+        return f"[yellow]{name}[/]: stopped{took}{f': {reason}' if record.get('error') else ', saved'}"
+    return f"[yellow]{name}[/]: {kind}: {reason}" if kind in ("skipped", "waiting") else ""
 
 
 class PageProgress:

@@ -53,6 +53,10 @@ class JobRecord:
     attempts: tuple[Attempt, ...] = ()
     last_event: str | None = None
     error: str | None = None
+    error_event: str | None = None
+    """The kind of event that the error came with."""
+    retries: int = 0
+    """How often it was started again after a failure, in all calls of the command."""
 
     @property
     def last_sign_of_life(self) -> float | None:
@@ -166,7 +170,7 @@ def _attempt(begun: Mapping[str, Any], before: int, *, ended: float | None, outc
 
 def _read_job(folder: Path, events: tuple[Mapping[str, Any], ...], problems: list[str]) -> JobRecord:
     own = [event for event in events if event["job"] == folder.name]
-    errors = [str(event["error"]) for event in own if event.get("error")]
+    errors = [(str(event["event"]), str(event["error"])) for event in own if event.get("error")]
     epochs = _newest_of_each_epoch(_json_lines(folder / "metrics.jsonl", problems))
     signs = [float(epoch["time"]) for epoch in epochs if isinstance(epoch.get("time"), int | float)]
     return JobRecord(
@@ -177,7 +181,9 @@ def _read_job(folder: Path, events: tuple[Mapping[str, Any], ...], problems: lis
         result=_json(folder / "result.json", problems),
         attempts=attempts_of(folder.name, events, signs=signs),
         last_event=None if not own or _taken_up_again(own[-1], events) else str(own[-1].get("event")),
-        error=errors[-1] if errors else None,
+        error=errors[-1][1] if errors else None,
+        error_event=errors[-1][0] if errors else None,
+        retries=sum(event.get("event") == "retried" for event in own),
     )
 
 

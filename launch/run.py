@@ -1,12 +1,9 @@
-"""The run folder: opened once per command, begun or gone on with, never by two drivers at a time."""
+"""The run folder: opened once per command, begun or gone on with."""
 
 import contextlib
-import fcntl
-import os
-import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,7 +21,6 @@ from trainer.journal import RESULT, job_folder
 CONFIG = "config.yaml"
 RUN = "run.json"
 EVENTS = "events.jsonl"
-LOCK = "driver.lock"
 
 PLACES = (
     ("cluster",),
@@ -72,27 +68,6 @@ def open_run(config: Config) -> Path:
     except OSError as error:
         raise UserError(f"{folder}: the run folder cannot be written ({error.strerror}); set run.folder") from None
     return folder
-
-
-@contextlib.contextmanager
-def sole_driver(folder: Path) -> Iterator[None]:
-    """Hold the run for this process; the kernel lets go of it when the process ends, however it ends.
-
-    Raises:
-        UserError: another driver holds it; the text names its host and process.
-    """
-    path = folder / LOCK
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            owner = file.read().strip() or "another process"
-            raise UserError(f"{folder}: {owner} is driving this run; wait for it, or stop it first") from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield
 
 
 def record_event(folder: Path, record: Mapping[str, Any]) -> None:

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cluster.lease import STALE_S, read_holder, renewed_at
+from cluster.process import is_alive, is_stopped, machine
 from launch.record import JobRecord, RunRecord, read_run
 
 State = Literal["done", "running", "waiting", "failed", "stopped", "skipped"]
@@ -20,6 +22,9 @@ SILENT_AFTER_S = 60.0
 
 SILENT_BETWEEN_S = 300.0
 """A job that starts (imports, meets its peers, traces its graph) or evaluates writes nothing for longer."""
+
+ORPHANED_AFTER_S = 10.0
+"""Workers whose driver has died leave within seconds."""
 
 COLOURS: dict[str, str] = {
     "done": "green",
@@ -51,6 +56,7 @@ class JobStatus:
     accuracy_on: str | None = None
     last_checkpoint: str | None = None
     attempts: int = 0
+    retries: int = 0
     last_sign_of_life: float | None = None
     silent_s: float | None = None
     silent: bool = False
@@ -58,14 +64,23 @@ class JobStatus:
 
 
 @dataclass(frozen=True)
+class DriverStatus:
+    """The process that drives the run, by its lease. gone: it died, and gave nothing back."""
+
+    text: str
+    gone: bool
+
+
+@dataclass(frozen=True)
 class RunStatus:
-    """The run at one moment: its state and its jobs in the order of the recipe."""
+    """The run at one moment: its state, its jobs in the order of the recipe, its driver if there is one."""
 
     run: Path
     state: State
     jobs: tuple[JobStatus, ...]
     now: float
     problems: tuple[str, ...] = ()
+    driver: DriverStatus | None = None
 
 
 def read_status(run: Path, *, now: float | None = None) -> RunStatus:
@@ -79,13 +94,34 @@ def read_status(run: Path, *, now: float | None = None) -> RunStatus:
 
 def status_of(record: RunRecord, *, now: float) -> RunStatus:
     """The state of a run that was read already."""
-    jobs = tuple(read_job_status(job, now=now) for job in record.jobs.values())
-    return RunStatus(record.folder, _run_state(jobs), jobs, now, record.problems)
+    driver = read_driver(record.folder, now=now)
+    gone = driver is not None and driver.gone
+    jobs = tuple(read_job_status(job, now=now, driver_gone=gone) for job in record.jobs.values())
+    state = _run_state(jobs)
+    if gone and state in ("running", "waiting"):
+        state = "stopped"
+    return RunStatus(record.folder, state, jobs, now, record.problems, driver)
 
 
-def read_job_status(job: JobRecord, *, now: float) -> JobStatus:
+def read_driver(run: Path, *, now: float) -> DriverStatus | None:
+    """Who drives the run. On its own machine the process itself is looked for, elsewhere its lease has to be fresh."""
+    holder, renewed = read_holder(run), renewed_at(run)
+    if holder is None or renewed is None:
+        return None
+    who, age = holder.owner.text(), max(0.0, now - renewed)
+    if holder.owner.machine != machine():
+        gone = age > 2 * STALE_S
+        return DriverStatus(f"{who}, {'last heard of' if gone else 'heard of'} {duration(age)} ago", gone)
+    if not is_alive(holder.owner.pid, holder.owner.ticks):
+        return DriverStatus(f"{who} has died; run the same command again to go on", gone=True)
+    return DriverStatus(f"{who}{', stopped by a signal' if is_stopped(holder.owner.pid) else ''}", gone=False)
+
+
+def read_job_status(job: JobRecord, *, now: float, driver_gone: bool = False) -> JobStatus:
     """The state of one job. A result outweighs the driver's last event, and that the job's own files."""
     state = _job_state(job, now)
+    if driver_gone and state == "running" and not _alive(job, now, within_s=ORPHANED_AFTER_S):
+        state = "stopped"
     alive, progress, result = job.last_sign_of_life, job.progress, job.result
     silent_s = max(0.0, now - alive) if alive is not None else None
     limit = SILENT_AFTER_S if progress.get("phase") == "training" else SILENT_BETWEEN_S
@@ -103,6 +139,7 @@ def read_job_status(job: JobRecord, *, now: float) -> JobStatus:
         accuracy_on=split,
         last_checkpoint=job.last_checkpoint(),
         attempts=len(job.attempts) or _whole(progress.get("attempt")) or 0,
+        retries=job.retries,
         last_sign_of_life=alive,
         silent_s=silent_s,
         silent=state == "running" and (silent_s is None or silent_s > limit),
@@ -134,8 +171,12 @@ def _job_state(job: JobRecord, now: float) -> State:
     if not job.progress and not job.epochs:
         return "waiting"
     # No driver wrote events: a stage started by hand. Its own files tell whether it still goes on.
+    return "running" if _alive(job, now, within_s=SILENT_BETWEEN_S) else "stopped"
+
+
+def _alive(job: JobRecord, now: float, *, within_s: float) -> bool:
     alive = job.last_sign_of_life
-    return "running" if alive is not None and now - alive <= SILENT_BETWEEN_S else "stopped"
+    return alive is not None and now - alive <= within_s
 
 
 def _run_state(jobs: tuple[JobStatus, ...]) -> State:
@@ -157,7 +198,8 @@ def _run_state(jobs: tuple[JobStatus, ...]) -> State:
 
 def _error(job: JobRecord, state: State) -> str | None:
     """The line that says what went wrong: the first of a failure's text, the last of a bare traceback."""
-    if state not in ("failed", "skipped", "waiting") or not job.error:
+    # An error that ended an earlier call is past when the job runs again; why it was retried is not.
+    if state == "done" or not job.error or (state == "running" and job.error_event != "retried"):
         return None
     lines = [line.strip() for line in job.error.splitlines() if line.strip()]
     return (lines[-1] if lines[0].startswith("Traceback ") else lines[0]) if lines else None
@@ -177,13 +219,18 @@ def print_status(status: RunStatus, console: Console | None = None) -> None:
         table.add_column(heading, justify="right")
     table.add_column("last checkpoint")
     table.add_column("attempts", justify="right")
+    table.add_column("retries", justify="right")
     table.add_column("sign of life")
     for job in status.jobs:
         table.add_row(*_row(job, status.now))
     console.print(table)
+    if status.driver is not None:
+        colour = "yellow" if status.driver.gone else "dim"
+        console.print(f"[{colour}]driver: {escape(status.driver.text)}[/]", highlight=False)
     for job in status.jobs:
         if job.error:
-            console.print(f"[bold red]{escape(job.name)}[/]: {escape(job.error)}", highlight=False)
+            colour = "bold red" if job.state in ("failed", "skipped") else "yellow"
+            console.print(f"[{colour}]{escape(job.name)}[/]: {escape(job.error)}", highlight=False)
     for problem in status.problems:
         console.print(f"[yellow]{escape(problem)}[/]", highlight=False)
 
@@ -202,6 +249,7 @@ def _row(job: JobStatus, now: float) -> list[str]:
         "–" if job.accuracy is None else f"{job.accuracy_on} {job.accuracy:.1%}",
         escape(job.last_checkpoint or "–"),
         str(job.attempts) if job.attempts else "–",
+        str(job.retries) if job.attempts else "–",
         _life(job, now),
     ]
 

@@ -21,13 +21,15 @@ if __name__ == "__main__":
     _root = Path(__file__).resolve().parent.parent
     sys.path[:1] = [str(_root)] if (_root / "launch").is_dir() else []
 
+from cluster.lease import check_free
+from data_tools.errors import Stopped
 from launch.config import Config, load_config
 from launch.console import add_config_options, guarded, say
 from launch.prepare import WEIGHTS_FILE, check_shards, ensure_weights
 from launch.run import open_run
 from launch.stages import plan_recipe
 from launch.train_all import payload
-from trainer.stop import STOPPED, Stopped
+from trainer.stop import STOPPED
 from trainer.world import LOST_PEER
 
 LOST = 76
@@ -66,6 +68,7 @@ def train(config: Config, stage: str, region: str | None) -> int:
     if rank == 0:
         # The first rank alone prepares the folder; the others only need the names in it.
         open_run(config)
+        check_free(folder)
         ensure_weights(config, folder)
     check_shards(config)
     weights = None if config.model.weights == "none" else str(folder / WEIGHTS_FILE)

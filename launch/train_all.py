@@ -10,7 +10,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,19 +22,24 @@ if __name__ == "__main__":
     sys.path[:1] = [str(_root)] if (_root / "launch").is_dir() else []
 
 from cluster.job import Event, JobOutcome, JobSpec
+from cluster.lease import Lease, hold
 from cluster.plan import plan_jobs
-from cluster.scheduler import run_jobs
+from cluster.scheduler import StopRule, run_jobs
 from data_tools.config import to_mapping
 from data_tools.errors import UserError
 from launch.config import Config, load_config
-from launch.console import add_config_options, guarded, interrupt_on_sigterm, say, tables
+from launch.console import add_config_options, guarded, say, tables, tell
+from launch.failed import describe_failures
+from launch.former import end_former_workers
 from launch.prepare import check_freezing, ensure_shards, ensure_weights
 from launch.progress import RunProgress
 from launch.report import print_summary, write_report
-from launch.run import open_run, record_event, sole_driver, unfinished
+from launch.run import open_run, record_event, unfinished
 from launch.stages import STACK, Recipe, plan_recipe
+from launch.stop import StopRequest
 from trainer.config import JobConfig, JobPayload
 from trainer.stack_config import StackConfig
+from trainer.stop import STOPPED
 
 logger = logging.getLogger(__name__)
 
@@ -77,20 +82,24 @@ def go_to_shared(config: str) -> str:
 
 
 def train_all(config: Config) -> int:
-    """Bring the run of `config` to its end; returns 0.
+    """Bring the run of `config` to its end; returns 0, or `STOPPED` where somebody asked it to stop.
 
     Raises:
         UserError: anything that the user can mend, a failed job among it (the others have finished then).
     """
     plan_recipe(config)  # a recipe that cannot be planned is refused before anything is written
     folder = open_run(config).absolute()
-    with sole_driver(folder):
+    with hold(folder) as lease:
+        for one in end_former_workers(folder):
+            tell(f"{folder}: {one} of an earlier driver was still running, and was ended")
         recipe = plan_recipe(config, weights_file=ensure_weights(config, folder))
         left = unfinished(folder, recipe)
         if left:
             ensure_shards(config)
             check_freezing(config)
-            _run_jobs(config, folder, recipe, left)
+            status = _run_jobs(config, folder, recipe, left, lease)
+            if status:
+                return status
         else:
             say(f"{folder}: all jobs are done; nothing to train")
         report = write_report(folder)
@@ -114,6 +123,7 @@ def job_specs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str])
                     needs=(job.start_job,) if job.start_job is not None and job.start_job in left else (),
                     divides=job.stage.global_batch,
                     logs=str(folder / "jobs" / job.name),
+                    heartbeats=str(folder / "jobs" / job.name),
                 )
             )
     if STACK in left:
@@ -130,6 +140,7 @@ def job_specs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str])
                 },
                 needs=tuple(name for name in recipe.members if name in left),
                 logs=str(folder / "jobs" / STACK),
+                heartbeats=str(folder / "jobs" / STACK),
             )
         )
     return specs
@@ -158,7 +169,7 @@ def payload(job: JobConfig, folder: Path) -> dict[str, Any]:
     return dict(to_mapping(JobPayload(config=job, run=str(folder))))
 
 
-def _run_jobs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str]) -> None:
+def _run_jobs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str], lease: Lease) -> int:
     # Ray takes seconds to import; a run that is done already does not wait for it.
     from cluster.ray_backend import RayBackend
 
@@ -169,8 +180,16 @@ def _run_jobs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str])
         record_event(folder, event.record())
         progress.event(event.record())
 
-    with RayBackend.connect(config.cluster) as backend, progress:
-        interrupt_on_sigterm()
+    with (
+        RayBackend.connect(config.cluster, fences=[lease.fence]) as backend,
+        progress,
+        StopRequest(timeout_s=config.cluster.stop_timeout_s) as request,
+    ):
+
+        def asked() -> bool:
+            lease.check()
+            return request.asked()
+
         if backend.joined is not None:
             say(f"joined the Ray cluster at {backend.joined}; its dashboard: ray dashboard CLUSTER.yaml")
         # A job that is left over gets the workers that it would have had beside the others: with more of them its
@@ -179,22 +198,26 @@ def _run_jobs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str])
         specs = [
             replace(spec, most=len(whole[spec.name].group.slots)) for spec in job_specs(config, folder, recipe, left)
         ]
-        outcomes = run_jobs(specs, backend=backend, retries=config.cluster.retries, on_event=on_event)
-    failed = [outcome for outcome in outcomes.values() if outcome.state == "failed"]
-    if failed:
+        rule = StopRule(asked, config.cluster.stop_timeout_s)
+        outcomes = run_jobs(specs, backend=backend, retries=config.cluster.retries, on_event=on_event, stop=rule)
+    if any(outcome.state == "failed" for outcome in outcomes.values()):
         write_report(folder)
-        raise UserError(describe_failures(failed, outcomes))
+        raise UserError(describe_failures(outcomes, _places(recipe)))
+    return _stopped(outcomes) if any(outcome.state == "stopped" for outcome in outcomes.values()) else 0
 
 
-def describe_failures(failed: Sequence[JobOutcome], outcomes: dict[str, JobOutcome]) -> str:
-    """The failed jobs with all that is known of each; identical errors are told once."""
-    told: dict[str, list[str]] = {}
-    for outcome in failed:
-        told.setdefault(outcome.error or "unknown", []).append(outcome.name)
-    done = [name for name, outcome in outcomes.items() if outcome.state == "done"]
-    parts = [f"{', '.join(names)} failed: {error}" for error, names in told.items()]
-    finished = f"finished: {', '.join(done)}" if done else "no job finished"
-    return "\n".join([*parts, f"{finished}; run the same command again to go on"])
+def _places(recipe: Recipe) -> dict[str, str]:
+    """What each job is, in words."""
+    return {job.name: f"stage {job.stage_name}, region {job.region}" for job in recipe.jobs}
+
+
+def _stopped(outcomes: Mapping[str, JobOutcome]) -> int:
+    """Tell how a run that was asked to stop was left; the exit status."""
+    lost = [f"{name} ({outcome.error})" for name, outcome in outcomes.items() if outcome.error]
+    if lost:
+        tell(f"stopped; not saved at the end, so they go on from their last checkpoints: {', '.join(lost)}")
+    tell(f"{'stopped' if lost else 'stopped and saved'}; run the same command again to go on")
+    return STOPPED
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from data_tools.errors import Stopped
 from data_tools.files import UNFINISHED
-from trainer.stop import Stopped
 
 logger = logging.getLogger(__name__)
 

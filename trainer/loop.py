@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from data_tools.errors import UserError
+from data_tools.errors import NumericError, Stopped, UserError
 from data_tools.order import steps_per_epoch
 from data_tools.reader import PREFETCH, ShardSet, TrainBatches
 from data_tools.tensors import as_tensor
@@ -27,7 +27,6 @@ from trainer.scores import accuracy, negative_log_likelihood
 from trainer.split import selection_mask
 from trainer.state import SnapshotBuffers, TrainingState
 from trainer.step import SUMS, TrainStep
-from trainer.stop import Stopped
 from trainer.weights import is_seed, weights_digest
 from trainer.world import World
 
@@ -78,7 +77,8 @@ class Loop:
 
         Raises:
             Stopped: somebody asked, and the state is saved.
-            UserError: a loss that is not finite, ranks that differ, or a checkpoint that cannot be written.
+            NumericError: a loss that is not finite.
+            UserError: ranks that differ, or a checkpoint that cannot be written.
         """
         with self._batches(self.state.step) as batches:
             while self.epoch < self.config.stage.epochs:
@@ -221,7 +221,7 @@ class Loop:
                 dump_bad_step(self.journal.folder, bad)
             # Nobody ends before the file is there: the first rank that does takes the others with it.
             self.world.any([True], name="dumped")
-            raise UserError(describe_bad_step(self.journal.folder, bad))
+            raise NumericError(describe_bad_step(self.journal.folder, bad))
 
     def _save(self) -> str:
         """Compare the ranks' weights, then hand a snapshot to rank 0's writer; the digest of the weights."""

@@ -6,14 +6,12 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from data_tools.errors import Stopped
+
 STOPPED = 75
 """Exit status of a job that was asked to stop and is saved (EX_TEMPFAIL of sysexits.h)."""
 AT_ONCE = 130
 """Exit status after a second Ctrl-C."""
-
-
-class Stopped(Exception):
-    """All ranks agreed to stop, and what they have done is saved."""
 
 
 class StopSignal:

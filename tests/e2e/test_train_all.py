@@ -15,6 +15,7 @@ import pytest
 
 from data_tools.files import read_json, read_lines
 from tests.worlds import ROOT, environment, regionstack, run
+from trainer.stop import STOPPED
 
 REGIONS = ("top", "bottom", "left", "right")
 JOBS = ("holistic_16", "holistic_32px", *REGIONS, "stack")
@@ -194,14 +195,17 @@ def test_a_driver_that_is_ended_leaves_nothing_running_and_is_gone_on_from(
         wait_until(lambda: len(read_lines(job / "metrics.jsonl")) >= 2)
         driver.send_signal(number)
         _, errors = driver.communicate(timeout=60)
-    assert driver.returncode == (-9 if number == signal.SIGKILL else 130), errors
-    assert number == signal.SIGKILL or "run the same command again" in errors
+    assert driver.returncode == (-9 if number == signal.SIGKILL else STOPPED), errors
+    assert number == signal.SIGKILL or "stopped and saved; run the same command again to go on" in errors
     assert not (job / "result.json").exists(), "it was ended in the middle"
     pid = read_json(job / "progress.json")["pid"]
     wait_until(lambda: not Path(f"/proc/{pid}").exists())
     run(command)
     log = (job / "log.txt").read_text()
-    assert "start: own checkpoint of step" in log
+    starts = re.findall(r"start: own checkpoint of step (\d+)", log)
+    assert len(starts) == 1, "it went on, and did not begin again"
+    saved = re.findall(r"step (\d+): checkpoint", log.partition("start: own checkpoint")[0])
+    assert number == signal.SIGKILL or starts == saved[-1:], "from the step at which all ranks stopped"
     history = read_lines(job / "metrics.jsonl")
     assert [row["epoch"] for row in history] == list(range(1, 41)), "every epoch once, in order"
 

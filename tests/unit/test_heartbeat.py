@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from data_tools.errors import Stopped
 from data_tools.files import read_json
 from trainer.heartbeat import Heartbeat, heartbeat_path
-from trainer.stop import Stopped
 
 
 def beat_where(folder: Path, condition: Callable[[dict[str, Any]], bool], rank: int = 0) -> dict[str, Any]:

@@ -10,8 +10,10 @@ DIED = Failure("died", "the worker is gone")
 START = Failure("start", "not up after 9 s")
 IMPORT = Failure("start", "no module named x", traceback="Traceback ...")
 USER = Failure("user", "labels.txt:3: malformed")
-NAN_AT_7 = Failure("raised", "NonFiniteLoss: step 7")
-NAN_AT_9 = Failure("raised", "NonFiniteLoss: step 9")
+NAN_AT_7 = Failure("raised", "step 7: the gradients are not finite")
+NAN_AT_9 = Failure("raised", "step 9: the gradients are not finite")
+HUNG = Failure("hung", "it hangs: in training, step 7 for 901 s, silent for 1 s")
+STOPPED = Failure("stopped", "stopped at step 7, saved")
 
 # failures so far -> again, reason
 TABLE = [
@@ -29,6 +31,9 @@ TABLE = [
     ([NAN_AT_7, NAN_AT_7], False, "the same error twice"),
     ([NAN_AT_7, DIED, NAN_AT_7], False, "the same error twice"),
     ([IMPORT, IMPORT], False, "the same error twice"),
+    ([HUNG, HUNG], True, "failed, 2 of 2 times allowed"),  # a hang is a failure like a death
+    ([HUNG, DIED, HUNG], False, "failed 3 times, and 2 are allowed"),
+    ([STOPPED], True, "failed, 1 of 2 times allowed"),  # by somebody else than the driver: its host is taken away
 ]
 
 

@@ -1,15 +1,13 @@
 """The run folder: begun once, gone on with by the same configuration, driven by one process."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from data_tools.errors import UserError
 from launch.config import Config, load_config
-from launch.run import open_run, sole_driver, unfinished
+from launch.run import open_run, unfinished
 from launch.stages import plan_recipe
 from launch.train_all import job_specs
 
@@ -58,25 +56,6 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"set run\.folder"):
         open_run(config(tmp_path / "file" / "run"))
-
-
-def test_one_driver_at_a_time(tmp_path: Path) -> None:
-    busy = pytest.raises(UserError, match=r"process .* is driving this run")
-    with sole_driver(tmp_path), busy, sole_driver(tmp_path):
-        pass
-    with sole_driver(tmp_path):
-        pass
-
-
-def test_a_killed_driver_lets_go(tmp_path: Path) -> None:
-    code = (
-        "import os, signal, sys; from pathlib import Path; from launch.run import sole_driver\n"
-        "with sole_driver(Path(sys.argv[1])):\n    os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, cwd=Path(__file__).parents[2])
-    assert ended.returncode == -9, "the driver was killed while it held the run"
-    with sole_driver(tmp_path):
-        pass
 
 
 def test_what_is_left_depends_on_results_alone(tmp_path: Path) -> None:

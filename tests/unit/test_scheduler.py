@@ -8,7 +8,7 @@ import pytest
 
 from cluster.job import Ended, Event, Failure, JobOutcome, JobSpec, Started
 from cluster.retry import RetryPolicy
-from cluster.scheduler import run_jobs
+from cluster.scheduler import StopRule, run_jobs
 from cluster.slots import Group, Host
 from data_tools.errors import UserError
 
@@ -27,10 +27,16 @@ class FakeBackend:
     running: dict[str, tuple[Group, int]] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    up: bool = True
+    back_at: float = float("inf")
     now: float = 0.0
 
+    def __post_init__(self) -> None:
+        self.all_hosts = list(self.there)
+
     def hosts(self) -> Sequence[Host]:
-        return self.there
+        return self.all_hosts if self.now >= self.back_at else self.there
 
     def start(self, job: JobSpec, group: Group, *, attempt: int) -> None:
         used = {slot for other, _ in self.running.values() for slot in other.slots}
@@ -52,6 +58,10 @@ class FakeBackend:
             Ended(name, value=f"value of {name}", failure=self.fails.get((name, attempt))),
         ]
 
+    def ask(self, job: str) -> bool:
+        self.asked.append(job)
+        return self.up
+
     def stop(self, job: str) -> None:
         self.stopped.append(job)
 
@@ -63,11 +73,11 @@ def recipe(*, workers: int | None = None) -> list[JobSpec]:
 
 
 def run(
-    backend: FakeBackend, jobs: list[JobSpec], retries: RetryPolicy = ONE_EACH
+    backend: FakeBackend, jobs: list[JobSpec], retries: RetryPolicy = ONE_EACH, *, stop: StopRule | None = None
 ) -> tuple[dict[str, JobOutcome], list[Event]]:
     events: list[Event] = []
     outcomes = run_jobs(
-        jobs, backend=backend, retries=retries, on_event=events.append, clock=lambda: backend.now
+        jobs, backend=backend, retries=retries, on_event=events.append, stop=stop, clock=lambda: backend.now
     )
     return outcomes, events
 
@@ -175,12 +185,64 @@ def test_fewer_workers_where_the_batch_divides() -> None:
     assert len(outcomes["x"].group.slots) == 2, "three do not divide 128"
 
 
-def test_a_fixed_number_of_workers_that_no_longer_fits_ends_the_job() -> None:
+def test_too_few_slots_are_waited_for_and_then_given_up() -> None:
     hosts = [Host("a", 3), Host("b", 1)]
     backend = FakeBackend(hosts, fails={("x", 1): DIED}, lost={("x", 1): "b"})
-    outcomes, _ = run(backend, [JobSpec("x", "m:f", {}, workers=4)])
+    outcomes, events = run(backend, [JobSpec("x", "m:f", {}, workers=4)], RetryPolicy(1, 1, lost_host_timeout_s=30))
     assert outcomes["x"].state == "failed"
-    assert outcomes["x"].error == "x needs 4 slots, and 3 are left without b"
+    assert outcomes["x"].error == "x needs 4 slots, and 3 are left without b, and none came back within 30 s"
+    assert [e.event for e in events] == ["started", "running", "retried", "waiting", "failed"]
+    assert events[-1].time - events[-2].time == 30.0
+
+
+def test_a_host_that_comes_back_is_used_again() -> None:
+    hosts = [Host("a", 3), Host("b", 1)]
+    backend = FakeBackend(hosts, fails={("x", 1): DIED}, lost={("x", 1): "b"}, back_at=9.0)
+    jobs = [JobSpec("x", "m:f", {}, workers=4), JobSpec("after", "m:f", {}, workers=4, needs=("x",))]
+    outcomes, events = run(backend, jobs, RetryPolicy(1, 1, lost_host_timeout_s=30))
+    assert set(states(outcomes).values()) == {"done"}
+    assert outcomes["x"].attempts == 2
+    assert [e.time for e in events if e.job == "x" and e.event == "started"] == [0.0, 9.0]
+    assert outcomes["after"].group is not None
+    assert outcomes["after"].group.hosts == {"a": 3, "b": 1}
+
+
+@pytest.mark.parametrize(
+    ("how", "error"), [(Failure("stopped", "stopped at step 7, saved"), None), (DIED, "gone"), (None, None)]
+)
+def test_a_wish_to_stop_lets_jobs_save_and_starts_nothing_more(how: Failure | None, error: str | None) -> None:
+    backend = FakeBackend([Host("a", 2)], fails={("left", 1): how} if how else {})
+    outcomes, events = run(backend, recipe(), stop=StopRule(lambda: "+left" in backend.log))
+    assert (backend.asked, backend.stopped) == (["left"], []), "top had ended by then"
+    left = "stopped" if how else "done"
+    assert states(outcomes) == {"whole": "done", "top": "done", "left": left, "stack": "stopped"}
+    assert (outcomes["left"].error, outcomes["stack"].error) == (error, None)
+    assert [e.job for e in events if e.event == "stopped"] == (["left"] if how else []), "the stack never started"
+
+
+class Deaf(FakeBackend):
+    """Nothing ends by itself."""
+
+    def wait(self, timeout_s: float) -> Sequence[Started | Ended]:
+        self.now += 1.0
+        return []
+
+
+def test_a_job_that_does_not_leave_is_killed_after_the_time() -> None:
+    backend = Deaf([Host("a", 2)])
+    outcomes, _ = run(backend, [JobSpec("x", "m:f", {})], stop=StopRule(lambda: backend.now >= 3, 20.0))
+    assert outcomes["x"].state == "stopped"
+    assert outcomes["x"].error == "it did not leave within 20 s"
+    assert outcomes["x"].ended == 23.0
+    assert (backend.asked, backend.stopped) == (["x"], ["x"])
+
+
+def test_a_job_that_is_not_up_yet_has_nothing_to_save() -> None:
+    backend = Deaf([Host("a", 2)], up=False)
+    outcomes, _ = run(backend, recipe(), stop=StopRule(lambda: backend.now >= 1))
+    assert set(states(outcomes).values()) == {"stopped"}
+    assert (backend.asked, backend.stopped) == (["whole"], ["whole"])
+    assert outcomes["whole"].ended == 1.0, "at once"
 
 
 def test_what_can_never_be_placed_is_refused_before_anything_starts() -> None:

@@ -1,0 +1,70 @@
+"""Where each rank of a world that hangs is in its program: Python stacks, as the workers write them when asked."""
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+ANSWER_S = 3.0
+LOOK_S = 0.05
+IN_A_COLLECTIVE = re.compile(r"[/\\](tensorflow|horovod|keras)[/\\]")
+"""A rank whose innermost frame lies in these computes, or waits for others."""
+
+
+def take_stacks(logs: Sequence[Path], ask: Callable[[], None], *, answer_s: float = ANSWER_S) -> dict[int, str]:
+    """The stacks by rank, innermost frame first, of the ranks that answered within `answer_s` seconds.
+
+    logs: the ranks' outputs, which a worker appends its stack to when `ask` has sent it the signal.
+    """
+    before = [_size(log) for log in logs]
+    ask()
+    until = time.monotonic() + answer_s
+    while time.monotonic() < until and not all(map(_grown, logs, before)):
+        time.sleep(LOOK_S)
+    time.sleep(LOOK_S)  # what has begun to be written is written by then
+    found = {rank: _stack(_since(log, size)) for rank, (log, size) in enumerate(zip(logs, before, strict=True))}
+    return {rank: stack for rank, stack in found.items() if stack}
+
+
+def not_in_a_collective(stacks: Mapping[int, str]) -> int | None:
+    """The one rank that neither computes nor waits for others, if there is just one such."""
+    elsewhere = [rank for rank, stack in stacks.items() if not IN_A_COLLECTIVE.search(_first_file(stack))]
+    return elsewhere[0] if len(elsewhere) == 1 and len(stacks) > 1 else None
+
+
+def _first_file(stack: str) -> str:
+    return next((line for line in stack.splitlines() if line.lstrip().startswith("File ")), "")
+
+
+def _stack(text: str) -> str:
+    """The frames in what a worker wrote."""
+    lines = text.splitlines()
+    starts = [number for number, line in enumerate(lines) if "(most recent call first)" in line]
+    if not starts:
+        return ""
+    frames = []
+    for line in lines[starts[-1] + 1 :]:
+        if not line.startswith("  File "):
+            break
+        frames.append(line)
+    return "\n".join(frames)
+
+
+def _since(log: Path, size: int) -> str:
+    try:
+        with log.open("rb") as file:
+            file.seek(size)
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _grown(log: Path, size: int) -> bool:
+    return "\n" in _since(log, size)
+
+
+def _size(log: Path) -> int:
+    try:
+        return log.stat().st_size
+    except OSError:
+        return 0
