@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import socket
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import ray
 
+from cluster.address import address_to_join, answers
 from cluster.config import ClusterConfig
 from cluster.slots import Host
 from data_tools.errors import UserError
@@ -19,9 +19,6 @@ from data_tools.errors import UserError
 logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
-CURRENT_CLUSTER = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
-"""Where `ray start` writes the address of the cluster that it started."""
-ANSWER_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,7 @@ def connect(config: ClusterConfig) -> str | None:
         UserError: the address does not answer, or Ray refuses us.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    address = _address_to_join(config.address)
+    address = address_to_join(config.address)
     if address is None:
         _start_own(config)
     else:
@@ -127,35 +124,10 @@ def _log_notices() -> None:
     ray._private.worker.print_to_stdstream = log
 
 
-def _address_to_join(wanted: str | None) -> str | None:
-    if wanted == "local":
-        return None
-    if wanted not in (None, "auto"):
-        return wanted
-    if address := os.environ.get("RAY_ADDRESS"):
-        return address
-    with contextlib.suppress(OSError):
-        address = CURRENT_CLUSTER.read_text().strip()
-        # The file outlives a cluster that was killed.
-        if address and _answers(address):
-            return address
-    if wanted == "auto":
-        raise UserError("cluster.address: auto: no Ray cluster runs on this host; ray up or ray start makes one")
-    return None
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    with contextlib.suppress(OSError, ValueError):
-        socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
-        return True
-    return False
-
-
 def _join(address: str) -> None:
     if "://" in address:
         raise UserError(f"cluster.address: {address}: give HOST:PORT of the head node; Ray Client is not supported")
-    if not _answers(address):
+    if not answers(address):
         raise UserError(f"cluster.address: {address}: nothing answers there; is the cluster up (ray status)?")
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)

@@ -14,6 +14,7 @@ from data_tools.assemble import Recipe
 from data_tools.config import from_mapping, to_mapping
 from data_tools.conversion_run import OnProgress, Run, plan_missing
 from data_tools.data_set import DataConfig, read_data_set
+from data_tools.errors import UserError
 from data_tools.parts import part_path, receipt_path
 from data_tools.plan import ShardConfig, ShardPlan, Work
 from data_tools.pool import available_cores
@@ -80,7 +81,13 @@ def write_share(payload: dict[str, Any]) -> dict[str, Any]:
     """Write the shards of one share with all cores of this host; returns how many pages were set aside.
 
     Runs beside other shares, under the lock of the conversion that called for it.
+
+    Raises:
+        UserError: this host does not see the pages, the label files or the shard folder.
     """
+    staging = Path(payload["staging"])
+    if not staging.is_dir():
+        raise UserError(f"{staging.parent}: not on this host; shards.folder must lie on storage that every host sees")
     data = from_mapping(DataConfig, payload["data"], where="data")
     shards = from_mapping(ShardConfig, payload["shards"], where="shards")
     boxes = {region: Box(*edges) for region, edges in payload["boxes"].items()}

@@ -80,7 +80,9 @@ def _data_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser
         _convert,
         about="convert pages to sharded TFRecords, one set per region",
         examples="  regionstack convert --config my.yaml\n"
-        "  regionstack convert --config rvl_cdip --set data.root=/data/rvl-cdip/images",
+        "  regionstack convert --config rvl_cdip --set data.root=/data/rvl-cdip/images\n"
+        "on all hosts of a Ray cluster:\n"
+        "  regionstack convert --config my.yaml --set cluster.address=HEAD:6379",
     )
     add_config_options(convert)
     verify = _command(

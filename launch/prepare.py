@@ -1,5 +1,6 @@
 """What must be there before any job starts: shards that fit the configuration, and start weights."""
 
+from contextlib import nullcontext
 from dataclasses import astuple
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from data_tools.errors import UserError
 from data_tools.manifest import MANIFEST, Manifest, check, read_manifest
 from launch.config import HOLISTIC, Config
 from launch.console import say
+from launch.everywhere import over_all_hosts
 from launch.progress import page_progress
 from trainer.backbones import check_size
 from trainer.freezing import layer_names, plan_freezing
@@ -33,8 +35,11 @@ def ensure_shards(config: Config) -> None:
     folders = [set_folder(config, split, region) for split in SPLITS for region in config.boxes]
     complete = all((folder / MANIFEST).exists() for folder in folders)
     if not complete or Path(config.data.root).exists():
-        with page_progress("converting") as progress:
-            summary = convert(config.data, config.shards, regions=config.boxes, seed=config.seed, progress=progress)
+        hosts = nullcontext() if complete else over_all_hosts(config)
+        with hosts as spread, page_progress("converting") as progress:
+            summary = convert(
+                config.data, config.shards, regions=config.boxes, seed=config.seed, progress=progress, spread=spread
+            )
         if summary.written:
             say(
                 f"{summary.folder}: {summary.pages} pages to {len(summary.written)} shard sets "
