@@ -74,15 +74,15 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json(folder / MANIFEST, value)
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of the shard set in `folder`.
+def read_manifest(folder: Path, *, name: str = MANIFEST) -> Manifest:
+    """The manifest of the shard set in `folder`; `name` is that of a set which is still arriving.
 
     Raises:
         UserError: there is no whole set, or it is of another version.
     """
-    if not (folder / MANIFEST).exists():
+    if not (folder / name).exists():
         raise UserError(f"{folder}: no shard set, or an unfinished one; convert the pages first")
-    value = read_json(folder / MANIFEST)
+    value = read_json(folder / name)
     try:
         if value["version"] != FORMAT:
             raise UserError(
@@ -94,7 +94,7 @@ def read_manifest(folder: Path) -> Manifest:
         value["shards"] = tuple(Shard(**shard) for shard in value["shards"])
         return Manifest(**{field.name: value[field.name] for field in fields(Manifest)})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{folder / MANIFEST}: damaged ({error!r}); convert again") from None
+        raise UserError(f"{folder / name}: damaged ({error!r}); convert again") from None
 
 
 def write_index(folder: Path, index: Index) -> None:

@@ -43,6 +43,11 @@ class ShardConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        if "://" in self.folder:
+            raise UserError(
+                f"folder: {self.folder} is no local path; `regionstack fetch {self.folder} DIR` brings shards near, "
+                "and conversion writes to mounted file systems alone"
+            )
         for name in ("height", "width"):
             if not MIN_PX <= getattr(self, name) <= MAX_PX:
                 raise UserError(f"{name}: {getattr(self, name)} pixels; must be {MIN_PX} to {MAX_PX}")

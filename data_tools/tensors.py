@@ -1,4 +1,4 @@
-"""Batches into TensorFlow without a copy. The only file of this package that imports TensorFlow."""
+"""Batches into TensorFlow without a copy. Beside `fetch`, the only file of this package that imports TensorFlow."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -94,6 +94,16 @@ def _data_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     )
     add_config_options(verify)
     verify.add_argument("--quick", action="store_true", help="sizes and counts only, no checksums")
+    fetch = _command(
+        commands,
+        "fetch",
+        _fetch,
+        about="copy shards from a bucket to local disk, every byte checked",
+        examples="  regionstack fetch gs://bucket/shards /local/shards\n"
+        "then on every host: --set shards.folder=/local/shards",
+    )
+    fetch.add_argument("url", metavar="URL", help="folder of shard sets; whatever tf.io.gfile opens")
+    fetch.add_argument("folder", metavar="DIR", help="local folder to write; the same command again goes on")
     survey = _command(
         commands,
         "survey",
@@ -206,6 +216,16 @@ def _verify(options: argparse.Namespace) -> int:
     from launch.prepare import verify_shards
 
     return verify_shards(load_config(options.config, options.set), deep=not options.quick)
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from data_tools.fetch import fetch
+    from launch.progress import page_progress
+
+    with page_progress("fetching") as progress:
+        names = fetch(options.url, Path(options.folder), progress=progress)
+    say(f"{options.folder}: {len(names)} shard sets, complete and checked")
+    return 0
 
 
 def _survey(options: argparse.Namespace) -> int:

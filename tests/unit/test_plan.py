@@ -63,6 +63,7 @@ def test_plan_is_a_function_of_the_set_and_the_seed() -> None:
     ("setting", "problem"),
     [
         ({"height": 4}, "height: 4 pixels"),
+        ({"folder": "gs://bucket/shards"}, "folder: gs://bucket/shards is no local path; `regionstack fetch"),
         ({"width": 10**6}, "width"),
         ({"shard_mib": 0}, "shard_mib: 0"),
         ({"workers": 0}, "workers: 0"),
