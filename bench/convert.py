@@ -40,12 +40,12 @@ REGIONS = PRESETS["halves"]
 def main() -> int:
     """Print the table, then the figures as one line of JSON; 0 where the bar holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="600 pages instead of 6,000; within a minute")
+    parser.add_argument("--quick", action="store_true", help="1,200 pages instead of 6,000; within a minute")
     parser.add_argument("--pages", type=Path, default=ROOT.parent / "shared" / "pages", help="folder of page scans")
     parser.add_argument("--encoding", choices=["raw", "png", "jpeg"], default="raw")
     parser.add_argument("--workers", type=int, default=available_cores(), help="processes (default: all cores)")
     options = parser.parse_args()
-    count, rounds = (600, 3) if options.quick else (6000, 5)
+    count, rounds = (1200, 3) if options.quick else (6000, 5)
     # On the disk of this folder rather than on /tmp, which often is memory.
     with tempfile.TemporaryDirectory(dir=ROOT, prefix=".unfinished-bench-") as folder:
         data, source = repeated(options.pages, Path(folder), count)

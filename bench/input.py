@@ -1,12 +1,14 @@
 """Pages a second into shuffled TensorFlow batches of 32 pages, uint8 [32, 256, 256, 1], from the page cache.
 
-    python bench/input.py [--quick] [--pages DIR]
+    python bench/input.py [--quick] [--pages DIR] [--rivals PYTHON]
 
 Against what it replaces, Keras' folder generator on the original TIFFs, with one thread and with one a core; plain
 tf.data over the same TFRecords; and the limit: copying the same bytes from the page cache into one buffer. The
 pages are real scans (`../shared/pages` or DIR; drawn ones where there are none), repeated under other names.
 All take turns in short slices, and the median of the ratios of the rounds counts: what else runs on the machine then
-disturbs all alike. Bars: 100 x the generator, 60 % of the limit, and ahead of tf.data.
+disturbs all alike. `--rivals` names an interpreter that has other pipelines (`rivals.py` says which); they are measured
+in the same rounds, and those that are not measured are named. Bars: 100 x the generator, 60 % of the limit, and ahead
+of tf.data and of every rival measured.
 """
 
 import argparse
@@ -29,12 +31,14 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from repeated_pages import repeated  # noqa: E402
+from rivals import LABELS, PAGES, RIVALS  # noqa: E402
 
 from data_tools.convert import ShardConfig, convert  # noqa: E402
 from data_tools.pool import available_cores  # noqa: E402
 
 BATCH, PX = 32, 256
-GENERATOR_BAR, LIMIT_BAR, TFDATA_BAR = 100.0, 0.6, 1.0
+GENERATOR_BAR, LIMIT_BAR, RIVAL_BAR = 100.0, 0.6, 1.0
+NEVER_MEASURED = ("DALI on the CPU", "Streaming", "FFCV")
 SHARDS = "shards/train/holistic"
 
 
@@ -43,6 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="3,000 pages and short slices; about a minute")
     parser.add_argument("--pages", type=Path, default=ROOT.parent / "shared" / "pages", help="folder of page scans")
+    parser.add_argument("--rivals", metavar="PYTHON", help="interpreter with other pipelines; see bench/rivals.py")
     parser.add_argument("--way", nargs=2, metavar=("NAME", "DIR"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
@@ -55,20 +60,42 @@ def main() -> int:
         shards = ShardConfig(folder=f"{folder}/shards", height=PX, width=PX)
         print(f"converting {pages} {source} pages ...", flush=True)
         convert(data, shards, regions={}, seed=1)
-        speeds = measure(Path(folder), rounds, seconds)
-    return report(speeds, source, pages)
+        commands = {name: [sys.executable, __file__, "--way", name, folder] for name in WAYS}
+        rivals = rival_commands(options.rivals, Path(folder))
+        speeds = measure(commands | rivals, rounds, seconds)
+    missing = [name for name in (*RIVALS, *NEVER_MEASURED) if name not in rivals]
+    return report(speeds, source, pages, missing)
 
 
-def measure(folder: Path, rounds: int, seconds: float) -> dict[str, list[float]]:
+def rival_commands(interpreter: str | None, folder: Path) -> dict[str, list[str]]:
+    """How to run those rivals that `interpreter` has, on the same pages; writes these where there is one."""
+    script = str(Path(__file__).with_name("rivals.py"))
+    has = {name: interpreter is not None and _imports(interpreter, modules) for name, (modules, _) in RIVALS.items()}
+    if any(has.values()):
+        import numpy as np
+
+        from data_tools.reader import ShardSet
+
+        shards = ShardSet.open(folder / SHARDS)
+        np.save(folder / LABELS, shards.labels)
+        np.save(folder / PAGES, shards.gather(np.arange(len(shards))))
+    return {name: [str(interpreter), script, name, str(folder)] for name, there in has.items() if there}
+
+
+def _imports(interpreter: str, modules: str) -> bool:
+    done = subprocess.run([interpreter, "-c", f"import {modules}"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def measure(commands: dict[str, list[str]], rounds: int, seconds: float) -> dict[str, list[float]]:
     """Pages a second of each way in each round; the first round, which fills caches, is left out.
 
     Each way is a process of its own, and all are stopped but the one whose turn it is.
     """
-    speeds: dict[str, list[float]] = {name: [] for name in WAYS}
+    speeds: dict[str, list[float]] = {name: [] for name in commands}
     running: dict[str, subprocess.Popen[str]] = {}
     try:
-        for name in WAYS:
-            command = [sys.executable, __file__, "--way", name, str(folder)]
+        for name, command in commands.items():
             pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
             running[name] = subprocess.Popen(command, **pipes)
             turn(running[name], seconds)
@@ -199,7 +226,7 @@ WAYS = {OURS: regionstack, COPYING: copying, TFDATA: tfdata} | {
 }
 
 
-def report(speeds: dict[str, list[float]], source: str, pages: int) -> int:
+def report(speeds: dict[str, list[float]], source: str, pages: int, missing: list[str]) -> int:
     """Print the table and the last line."""
     ours = speeds[OURS]
 
@@ -210,14 +237,17 @@ def report(speeds: dict[str, list[float]], source: str, pages: int) -> int:
     for name, values in speeds.items():
         low, high = min(values), max(values)
         print(f"{name:34}{statistics.median(values):>10,.0f}{low:>10,.0f}{high:>10,.0f}{ratio(name):>14.2f} x")
+    print(f"not measured: {', '.join(missing)}")
+    others = [name for name in speeds if name in RIVALS]
     generators = [name for name in speeds if name.startswith("Keras")]
     figure = {
         "pages_per_s": round(statistics.median(ours)),
         "times_keras_generator": round(min(map(ratio, generators)), 1),
         "share_of_copying": round(ratio(COPYING), 3),
         "times_tf_data": round(ratio(TFDATA), 2),
-    }
-    bar = {"times_keras_generator": GENERATOR_BAR, "share_of_copying": LIMIT_BAR, "times_tf_data": TFDATA_BAR}
+    } | {f"times_{name.split()[0].lower()}": round(ratio(name), 2) for name in others}
+    bar = {"times_keras_generator": GENERATOR_BAR, "share_of_copying": LIMIT_BAR}
+    bar |= {name: RIVAL_BAR for name in figure if name not in (*bar, "pages_per_s")}
     holds = all(figure[name] >= least for name, least in bar.items())
     context = {"source": source, "pages": pages, "cores": available_cores(), "load": round(os.getloadavg()[0], 1)}
     print(json.dumps({"bench": "input", "figure": figure, "bar": bar, "holds": holds} | context))
