@@ -120,16 +120,12 @@ def test_status_from_the_folder_alone(finished: Path) -> None:
         assert re.search(rf"{job}\b.*done", output), output
 
 
-def test_five_regions_of_two_workers_on_ten_slots(tiny: Path, tmp_path: Path) -> None:
-    """Five real Horovod worlds of two at the same time; started as the file that `ray submit` runs."""
+def test_two_workers_a_region_on_eight_slots(tiny: Path, tmp_path: Path) -> None:
+    """Four real Horovod worlds of two at the same time; started as the file that `ray submit` runs."""
     folder = tmp_path / "run"
-    boxes = {"top": [0, 0, 1, 0.5], "bottom": [0, 0.5, 1, 1], "left": [0, 0, 0.5, 1], "right": [0.5, 0, 1, 1],
-             "band": [0, 0.25, 1, 0.75]}  # fmt: skip
     settings = [
         f"run.folder={folder}",
-        f"regions={json.dumps(boxes)}",
-        f"shards.folder={tmp_path / 'shards'}",
-        "cluster.slots=10",
+        "cluster.slots=8",
         "cluster.workers_per_region=2",
         "stages.holistic_32px=null",
         "stages.regions.start=holistic_16",
@@ -138,14 +134,11 @@ def test_five_regions_of_two_workers_on_ten_slots(tiny: Path, tmp_path: Path) ->
     ]
     arguments = [part for setting in settings for part in ("--set", setting)]
     run_file(tiny, *arguments)
-    events = [(e["event"], e["job"]) for e in read_lines(folder / "events.jsonl") if e["job"] in boxes]
-    assert {event for event, _ in events[:5]} == {"started"}, "none waited for another"
-    for region in boxes:
+    times = spans(folder)
+    assert max(times[r][0] for r in REGIONS) < min(times[r][1] for r in REGIONS), times
+    for region in REGIONS:
         assert read_json(folder / "jobs" / region / "result.json")["world_size"] == 2
         assert (folder / "jobs" / region / "log-rank-001.txt").exists()
-    stack = read_json(folder / "jobs" / "stack" / "result.json")
-    assert stack["members"] == ["holistic_16", *boxes]
-    assert set(stack["members_scores"]) == set(stack["members"])
 
 
 def run_file(config: Path, *arguments: str, env: dict[str, str] | None = None, status: int = 0) -> str:
