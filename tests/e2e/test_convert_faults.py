@@ -82,13 +82,17 @@ def test_deadly_pages_are_set_aside(tmp_path: Path) -> None:
 
 
 PROGRAM = """
-import json, sys
+import json, signal, sys
 from data_tools.convert import *
 from data_tools.regions import PRESETS
 arguments = json.loads(sys.argv[1])
 shards = ShardConfig(folder=arguments["folder"], height=64, width=64, encoding="png", shard_mib=1)
 data = DataConfig(**arguments["data"])
-convert(data, shards, regions=PRESETS["halves"], seed=1, workers=2, progress=lambda *now: print(*now, flush=True))
+try:
+    convert(data, shards, regions=PRESETS["halves"], seed=1, workers=2, progress=lambda *now: print(*now, flush=True))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+except KeyboardInterrupt:
+    sys.exit(130)
 """
 
 
@@ -97,8 +101,10 @@ def start(data: DataConfig, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", PROGRAM, arguments], stdout=subprocess.PIPE, text=True)
 
 
-def kill_at(process: subprocess.Popen[str], share: float, seconds: float) -> tuple[int, bool]:
-    """SIGKILL a conversion in the midst of its work.
+def kill_at(
+    process: subprocess.Popen[str], share: float, seconds: float, *, number: signal.Signals
+) -> tuple[int, bool]:
+    """Send a conversion the signal `number` in the midst of its work.
 
     The kill comes `seconds` after `share` of the pages that were left at its start are done. Returns how many pages
     an earlier run had left to it, and whether the kill hit it before its end.
@@ -113,11 +119,12 @@ def kill_at(process: subprocess.Popen[str], share: float, seconds: float) -> tup
     assert begun is not None, "the conversion ended before its first word"
     time.sleep(seconds)  # Waits for nothing: the moment alone is moved off the line that announced it.
     workers = children(process.pid)
-    process.send_signal(signal.SIGKILL)
-    assert all(gone(pid) for pid in workers)
+    process.send_signal(number)
+    process.stdout.read()
     process.stdout.close()
     status = process.wait()
-    assert status in (0, -signal.SIGKILL), "the conversion failed by itself"
+    assert all(gone(pid) for pid in workers)
+    assert status in (0, -number, 130), "the conversion failed by itself"
     return begun, status != 0
 
 
@@ -127,7 +134,7 @@ def children(pid: int) -> list[int]:
     return []
 
 
-def check_kills(data: DataConfig, folder: Path, kills: int) -> None:
+def check_kills(data: DataConfig, folder: Path, kills: int, number: signal.Signals = signal.SIGKILL) -> None:
     """Hit conversions `kills` times, then let the last finish: the bytes must be those of one left in peace.
 
     A conversion that ends before its kill comes counts for nothing but is compared, too; the next one is a new one.
@@ -139,7 +146,7 @@ def check_kills(data: DataConfig, folder: Path, kills: int) -> None:
     hits, continued, folders = 0, 0, 1
     while hits < kills:
         killed = folder / f"killed-{folders}"
-        begun, hit = kill_at(start(data, killed), moments.uniform(0, 0.5), moments.uniform(0, 0.1))
+        begun, hit = kill_at(start(data, killed), moments.uniform(0, 0.5), moments.uniform(0, 0.1), number=number)
         continued += begun > 0
         if hit:
             hits += 1
@@ -159,8 +166,9 @@ def check_unfinished(killed: Path) -> None:
     assert all("unfinished" in str(path.relative_to(killed)) for path in unfinished)
 
 
-def test_sigkill_at_random_moments(tmp_path: Path) -> None:
-    check_kills(made_data(tmp_path, counts={"train": 300, "val": 40, "test": 40}), tmp_path, kills=4)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_killed_and_interrupted_at_random_moments(tmp_path: Path, number: signal.Signals) -> None:
+    check_kills(made_data(tmp_path, counts={"train": 300, "val": 40, "test": 40}), tmp_path, 4, number)
 
 
 @pytest.mark.real_pages
