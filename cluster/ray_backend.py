@@ -112,6 +112,7 @@ class RayBackend:
                 attempt.join()
                 self._news.put((None, Ended(job, failure=Failure("died", "Ray on this host died"))))
         with _own_signals():
+            _kill_raylet()
             ray.shutdown()
             # A raylet that hung may have left workers behind.
             for attempt in self._attempts.values():
@@ -119,6 +120,14 @@ class RayBackend:
             connect(self._config)
         self._attempts.clear()
         self._nodes = Nodes(self._config)
+
+
+def _kill_raylet() -> None:
+    """Kill the raylet of a Ray of our own; Ray's own shutdown would wait for ever for one that is stopped."""
+    node = ray._private.worker._global_node
+    for info in node.all_processes.get("raylet", []) if node is not None else []:
+        with contextlib.suppress(ProcessLookupError):
+            info.process.kill()
 
 
 @contextlib.contextmanager
