@@ -187,7 +187,7 @@ def test_a_driver_that_is_ended_leaves_nothing_running_and_is_gone_on_from(
     with subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True) as driver:
         wait_until(lambda: len(read_lines(job / "metrics.jsonl")) >= 2)
         driver.send_signal(number)
-        _, errors = driver.communicate(timeout=60)
+        _, errors = driver.communicate(timeout=240)
     assert driver.returncode == (-9 if number == signal.SIGKILL else STOPPED), errors
     assert number == signal.SIGKILL or "stopped and saved; run the same command again to go on" in errors
     assert not (job / "result.json").exists(), "it was ended in the middle"
