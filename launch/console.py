@@ -15,11 +15,11 @@ PLAIN_WIDTH = 120
 INTERRUPTED = 130
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
+def add_config_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """`--config` and `--set`, the same in every command."""
     parser.add_argument(
         "--config",
-        required=True,
+        required=required,
         metavar="FILE|PRESET",
         help="YAML file, or the name of a preset: demo, rvl_cdip, das2018",
     )

@@ -29,6 +29,7 @@ from data_tools.config import to_mapping
 from data_tools.errors import UserError
 from launch.config import Config, load_config
 from launch.console import add_config_options, guarded, say, tables, tell
+from launch.doctor import check_hosts
 from launch.failed import describe_failures
 from launch.former import end_former_workers
 from launch.prepare import check_freezing, ensure_shards, ensure_weights
@@ -192,6 +193,7 @@ def _run_jobs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str],
 
         if backend.joined is not None:
             say(f"joined the Ray cluster at {backend.joined}; its dashboard: ray dashboard CLUSTER.yaml")
+        check_hosts(config, joined=backend.joined is not None)
         # A job that is left over gets the workers that it would have had beside the others: with more of them its
         # figures would be those of another run.
         whole = plan_jobs(backend.hosts(), job_specs(config, folder, recipe, everything))

@@ -1,0 +1,221 @@
+"""Looks at one host from a process on it: what is installed, visible, reachable and writable there.
+
+Nothing but the standard library is imported, and Ray sends this module by value: it also runs on a host whose
+project is missing or of another version, which is one of the things that it is to find out.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import resource
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+SIOCGIFADDR = 0x8915
+PACKAGES = ("tensorflow", "keras", "horovod", "ray", "numpy", "regionstack")
+PROJECT = ("data_tools", "trainer", "cluster", "launch")
+MARK = "driver"
+CONNECT_S = 3.0
+LISTING_S = 20.0
+LOADING_S = 180.0
+LOAD = """
+import json, horovod.tensorflow as hvd, tensorflow as tf
+built = [name for name in ("gloo", "nccl", "mpi") if getattr(hvd, name + "_built")()]
+print(json.dumps({"built": built, "gpus": len(tf.config.list_physical_devices("GPU"))}))
+"""
+
+
+class Probe:
+    """The same questions for the driver's own host (called directly) and for others (as an actor of Ray)."""
+
+    def clock(self) -> float:
+        """This host's unix time."""
+        return time.time()
+
+    def look(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """What there is on this host, as plain data.
+
+        Keys of `order`: `address`, under which Ray knows the host; `interface`, as configured, or null; `peers`,
+        a list of [name, address, port]; `folders`, see `look_at_folder`; `mark`, the text that the driver wrote
+        into them; `tag`, a word of this host's own for the file that it writes; `load`, whether to load Horovod
+        and TensorFlow, which takes seconds.
+        """
+        interface, interface_error = find_interface(order["address"], order["interface"])
+        name = socket.gethostname()
+        loaded = load_horovod() if order["load"] else {}
+        return {
+            "hostname": name,
+            "versions": versions(),
+            "source": source_digest(),
+            "loaded": loaded or None,
+            "gpus": list_gpus(),
+            "interface": interface,
+            "interface_error": interface_error,
+            "name_address": address_of(name),
+            "reverse": name_of(order["address"]),
+            "peers": {peer: address_of(peer) for peer, _, _ in order["peers"]},
+            "unreached": [f"{peer} ({at}:{port})" for peer, at, port in order["peers"] if not connects(at, port)],
+            "folders": [look_at_folder(folder, order["mark"], order["tag"]) for folder in order["folders"]],
+            "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            "temporary": space(tempfile.gettempdir()),
+            "authenticated": os.environ.get("RAY_AUTH_MODE", "").lower() == "token",
+        }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that have to be the same everywhere; what is missing is left out."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def source_digest() -> str | None:
+    """A short digest of the project's own Python files as this process would import them; None without any."""
+    digest, seen = hashlib.sha256(), False
+    for package in PROJECT:
+        found = importlib.util.find_spec(package)
+        for folder in (found.submodule_search_locations or ()) if found else ():
+            for path in sorted(Path(folder).rglob("*.py")):
+                seen = True
+                digest.update(f"{package}/{path.relative_to(folder)};".encode() + path.read_bytes())
+    return digest.hexdigest()[:8] if seen else None
+
+
+def load_horovod() -> dict[str, Any]:
+    """What the installed Horovod was built with and how many GPUs TensorFlow sees, or the `error` of loading them."""
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    # Ray hides a host's GPUs from what asked for none.
+    environment.pop("CUDA_VISIBLE_DEVICES", None)
+    command = [sys.executable, "-c", LOAD]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=LOADING_S, env=environment, check=False
+        )
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+    except (IndexError, ValueError):
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        return {"error": lines[-1].strip() if lines else f"ended with status {done.returncode}"}
+
+
+def list_gpus() -> list[str]:
+    """UUIDs of the GPUs that NVIDIA's driver lists on this host."""
+    command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LISTING_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
+
+
+def find_interface(address: str, wanted: str | None) -> tuple[str | None, str | None]:
+    """The interface for Gloo and NCCL (the `wanted` one, else the one that holds `address`), or what is wrong."""
+    names = [name for _, name in socket.if_nameindex()]
+    if wanted is not None:
+        return (wanted, None) if wanted in names else (None, f"no interface {wanted} (there are {', '.join(names)})")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        for name in names:
+            request = struct.pack("256s", name.encode()[:15])
+            with contextlib.suppress(OSError):
+                answer = fcntl.ioctl(any_socket.fileno(), SIOCGIFADDR, request)
+                if socket.inet_ntoa(answer[20:24]) == address:
+                    return name, None
+    return None, f"no interface holds {address}, Ray's address of this host (there are {', '.join(names)})"
+
+
+def address_of(name: str) -> str | None:
+    """The IPv4 address that `name` leads to on this host."""
+    try:
+        return socket.gethostbyname(name)
+    except OSError:
+        return None
+
+
+def name_of(address: str) -> str | None:
+    """The name that `address` leads back to on this host."""
+    try:
+        return socket.gethostbyaddr(address)[0]
+    except OSError:
+        return None
+
+
+def connects(address: str, port: int) -> bool:
+    """Whether something answers there."""
+    try:
+        socket.create_connection((address, port), timeout=CONNECT_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def look_at_folder(folder: Mapping[str, Any], mark: str, tag: str) -> dict[str, Any]:
+    """Whether a shared folder can be read and written here, and holds what the driver wrote into it.
+
+    Keys of `folder`: `path`; `exchange`, a folder in it that the driver made, or null where it could not;
+    `contents`, files under `path` whose digest is taken together.
+    """
+    path = Path(folder["path"])
+    contents = contents_digest(path, folder["contents"])
+    found: dict[str, Any] = {"path": str(path), "contents": contents, "seen": None, "written": False, "error": None}
+    found |= space(str(path))
+    try:
+        if folder["exchange"] is not None:
+            found["seen"] = (path / folder["exchange"] / MARK).read_text() == mark
+    except OSError as error:
+        found["seen"] = False
+        found["error"] = error.strerror
+    try:
+        write_mark(path / (folder["exchange"] or ""), f"{tag}", mark, keep=folder["exchange"] is not None)
+        found["written"] = True
+    except OSError as error:
+        found["error"] = found["error"] or error.strerror
+    return found
+
+
+def write_mark(folder: Path, tag: str, mark: str, *, keep: bool) -> None:
+    """Write a small file, through to the disk; one that nobody is to read is taken away again."""
+    path = folder / (tag if keep else f".doctor-{mark}-{tag}")
+    with path.open("w") as file:
+        file.write(mark)
+        file.flush()
+        os.fsync(file.fileno())
+    if not keep:
+        path.unlink()
+
+
+def contents_digest(folder: Path, names: Sequence[str]) -> str | None:
+    """One digest over the files `names` in `folder`; None where one of them cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        for name in names:
+            digest.update((folder / name).read_bytes())
+    except OSError:
+        return None
+    return digest.hexdigest() if names else None
+
+
+def space(path: str) -> dict[str, int]:
+    """Free and total bytes of the file system that `path`, or the nearest folder above it, lies on."""
+    place = Path(path)
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        usage = shutil.disk_usage(place)
+    except OSError:
+        return {}
+    return {"free": usage.free, "total": usage.total}
