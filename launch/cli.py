@@ -2,10 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from launch.console import add_config_options, guarded, say, tables
+from launch.cli_cluster import cluster_commands
+from launch.console import Commands, Handler, HelpFormatter, add_config_options, command, guarded, say, tables
 
 ABOUT = """Train document-image classifiers on many GPUs: a model of the whole page, one model per region of
 the page, all regions at once, and a small classifier stacked on their outputs."""
@@ -13,14 +14,13 @@ the page, all regions at once, and a small classifier stacked on their outputs."
 FLOW = """the usual order:
   regionstack survey    --config my.yaml      look at the pages before anything else
   regionstack convert   --config my.yaml      pages to sharded TFRecords, once
+  regionstack plan      --config my.yaml      what the whole recipe would take, here or on GPUs to come
+  regionstack doctor    --config my.yaml      whether this host (--cluster: every host) is fit for it
   regionstack train-all --config my.yaml      everything else, up to the report; the same command resumes
   regionstack status    runs/my               where it stands, also from another terminal
   regionstack predict   runs/my page.tif      what the trained models say of a page
 
 my.yaml starts as one line, `preset: rvl_cdip`; all settings: docs/configuration.md"""
-
-Handler = Callable[[argparse.Namespace], int]
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `regionstack`; returns the exit status: 0, 2 for an error that the user can mend."""
@@ -32,37 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """All commands with their options, help and examples."""
     parser = argparse.ArgumentParser(
-        prog="regionstack", description=ABOUT, epilog=FLOW, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="regionstack", description=ABOUT, epilog=FLOW, formatter_class=HelpFormatter
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _data_commands(commands)
+    cluster_commands(commands)
     _training_commands(commands)
     _run_commands(commands)
-    _cluster_commands(commands)
     return parser
 
 
-def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    handler: Handler,
-    *,
-    about: str,
-    examples: str,
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=about,
-        description=f"{about[0].upper()}{about[1:]}.",
-        epilog=f"examples:\n{examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(handler=handler)
-    return parser
-
-
-def _data_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    draw = _command(
+def _data_commands(commands: Commands) -> None:
+    draw = command(
         commands,
         "draw",
         _draw,
@@ -75,7 +56,7 @@ def _data_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser
         draw.add_argument(
             f"--{split}", type=int, default=count, metavar="N", help=f"pages a class in {split} (default: {count})"
         )
-    convert = _command(
+    convert = command(
         commands,
         "convert",
         _convert,
@@ -86,7 +67,7 @@ def _data_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser
         "  regionstack convert --config my.yaml --set cluster.address=HEAD:6379",
     )
     add_config_options(convert)
-    verify = _command(
+    verify = command(
         commands,
         "verify",
         _verify,
@@ -95,7 +76,7 @@ def _data_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     )
     add_config_options(verify)
     verify.add_argument("--quick", action="store_true", help="sizes and counts only, no checksums")
-    fetch = _command(
+    fetch = command(
         commands,
         "fetch",
         _fetch,
@@ -105,7 +86,7 @@ def _data_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     )
     fetch.add_argument("url", metavar="URL", help="folder of shard sets; whatever tf.io.gfile opens")
     fetch.add_argument("folder", metavar="DIR", help="local folder to write; the same command again goes on")
-    survey = _command(
+    survey = command(
         commands,
         "survey",
         _survey,
@@ -118,8 +99,8 @@ def _data_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     survey.add_argument("--sample", type=int, metavar="N", help="decode at most N pages")
 
 
-def _training_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    everything = _command(
+def _training_commands(commands: Commands) -> None:
+    everything = command(
         commands,
         "train-all",
         _train_all,
@@ -129,7 +110,7 @@ def _training_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPa
         "on a cluster:\n  ray submit cluster.yaml launch/train_all.py -- --config my.yaml",
     )
     add_config_options(everything)
-    one = _command(
+    one = command(
         commands,
         "train",
         _train,
@@ -143,29 +124,29 @@ def _training_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     one.add_argument("--region", help="region, for a stage that trains one model for each")
 
 
-def _run_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    status = _command(
+def _run_commands(commands: Commands) -> None:
+    status = command(
         commands,
         "status",
         _status,
         about="show where a run stands, from its folder alone",
         examples="  regionstack status runs/my",
     )
-    report = _command(
+    report = command(
         commands,
         "report",
         _report,
         about="write a run's report.html and metrics.json anew",
         examples="  regionstack report runs/my",
     )
-    evaluate = _command(
+    evaluate = command(
         commands,
         "evaluate",
         _evaluate,
         about="score a run's trained models on a split",
         examples="  regionstack evaluate runs/my\n  regionstack evaluate runs/my --split val --shards shards/other",
     )
-    predict = _command(
+    predict = command(
         commands,
         "predict",
         _predict,
@@ -173,7 +154,7 @@ def _run_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         examples="  regionstack predict runs/my page.tif other.png\n"
         "  regionstack predict runs/my scans/*.tif --html page.html --json page.json",
     )
-    export = _command(
+    export = command(
         commands,
         "export",
         _export,
@@ -189,63 +170,6 @@ def _run_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     predict.add_argument("--json", metavar="FILE", help="write all probabilities")
     export.add_argument("--to", metavar="DIR", help="folder to write (default: RUN/export)")
     export.add_argument("--shards", metavar="DIR", help="the run's shards, where they were moved")
-
-
-def _cluster_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    doctor = _command(
-        commands,
-        "doctor",
-        _doctor,
-        about="look at this host, or a whole cluster, before a job starts",
-        examples="  regionstack doctor                                  this host alone\n"
-        "  regionstack doctor --cluster --config my.yaml       every host of the Ray cluster that runs here\n"
-        "  regionstack doctor --launcher cluster.yaml          also whether all hosts of that file are there\n"
-        "from outside:\n  ray exec cluster.yaml 'regionstack doctor --cluster --config my.yaml'",
-    )
-    add_config_options(doctor, required=False)
-    doctor.add_argument("--cluster", action="store_true", help="join the Ray cluster and look at all of its hosts")
-    doctor.add_argument("--launcher", metavar="FILE", help="cluster file whose hosts must be there; as --cluster")
-    doctor.add_argument("--json", action="store_true", help="findings and facts as one JSON object")
-    plan = _command(
-        commands,
-        "plan",
-        _plan,
-        about="say what a configuration would do and take, without running it",
-        examples="  regionstack plan --config my.yaml                        on this machine, by a short calibration\n"
-        "  regionstack plan --config my.yaml --gpus 16 --hosts 4    on GPUs that you do not have yet\n"
-        "  regionstack plan --config my.yaml --cluster --rate h100  on the Ray cluster that runs here\n"
-        "  regionstack plan --config rvl_cdip --gpus 8 --rate 400@256 --between 3\n"
-        "  regionstack plan --config rvl_cdip --scaling 512 --figure scaling.svg",
-    )
-    add_config_options(plan)
-    _plan_options(plan)
-
-
-def _plan_options(plan: argparse.ArgumentParser) -> None:
-    plan.add_argument("--gpus", type=int, metavar="N", help="GPUs to plan for (default: this machine)")
-    plan.add_argument("--hosts", type=int, metavar="N", help="hosts that they are spread over (default: 8 a host)")
-    plan.add_argument("--cluster", action="store_true", help="plan for the Ray cluster that runs here")
-    plan.add_argument(
-        "--rate",
-        metavar="R",
-        help="speed of one: measure (here, the default without --gpus), v100 (the default with it), h100, or the "
-        "pages a second that it trains on, as 400 or 400@256 (at 256 px)",
-    )
-    plan.add_argument("--inside", type=float, metavar="GB/S", help="bandwidth between two GPUs of a host")
-    plan.add_argument("--between", type=float, metavar="GB/S", help="bandwidth between two hosts")
-    plan.add_argument("--read", type=float, default=1.0, metavar="GB/S", help="of the shards' storage, a host (1)")
-    plan.add_argument("--start", type=float, default=60.0, metavar="S", help="start of a job to its first step (60)")
-    plan.add_argument(
-        "--overlap", type=float, default=0.0, metavar="SHARE", help="of the backward pass that hides the all-reduce (0)"
-    )
-    plan.add_argument("--pages", type=_numbers, metavar="TRAIN,VAL,TEST", help="pages, where there are none to count")
-    plan.add_argument("--scaling", type=int, metavar="N", help="also a table of 1, 2, 4 ... N GPUs")
-    plan.add_argument("--figure", metavar="FILE", help="draw that table (.svg, .png)")
-    plan.add_argument("--json", action="store_true", help="the plan as one JSON object")
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
 
 
 def _draw(options: argparse.Namespace) -> int:
@@ -341,25 +265,6 @@ def _export(options: argparse.Namespace) -> int:
     folder = export(Path(options.run), to, shards=shards)
     say(f"{folder}: checked against the run's test predictions; export.json says how to load it")
     return 0
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from launch.config import load_config
-    from launch.doctor import doctor
-
-    config = load_config(options.config, options.set) if options.config else None
-    launcher = Path(options.launcher) if options.launcher else None
-    return doctor(config, cluster=options.cluster, launcher=launcher, as_json=options.json)
-
-
-def _plan(options: argparse.Namespace) -> int:
-    from launch.config import load_config
-    from launch.plan import PlanOptions, plan
-
-    names = ("gpus", "hosts", "cluster", "rate", "inside", "between", "read", "overlap", "pages", "scaling", "figure")
-    given = {name: getattr(options, name) for name in names}
-    config = load_config(options.config, options.set)
-    return plan(config, PlanOptions(**given, start_s=options.start, as_json=options.json))
 
 
 if __name__ == "__main__":

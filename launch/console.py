@@ -2,9 +2,11 @@
 
 import argparse
 import logging
+import shutil
 import signal
 import sys
 from collections.abc import Callable
+from typing import TypeAlias
 
 from rich.console import Console
 
@@ -12,7 +14,45 @@ from data_tools.errors import UserError
 
 USER_ERROR = 2
 PLAIN_WIDTH = 120
+HELP_WIDTH = 110
 INTERRUPTED = 130
+
+
+Handler = Callable[[argparse.Namespace], int]
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Text as it is written, options in two columns, the same width for every terminal that has it."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=26, width=min(HELP_WIDTH, shutil.get_terminal_size().columns))
+
+    def add_argument(self, action: argparse.Action) -> None:
+        """Leave room for the names of commands, which argparse measures without the indent that it gives them."""
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):
+            self._action_max_length += 2
+
+
+def command(
+    commands: Commands,
+    name: str,
+    handler: Handler,
+    *,
+    about: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    """Add a command with its help and examples, and what runs it."""
+    parser = commands.add_parser(
+        name,
+        help=about,
+        description=f"{about[0].upper()}{about[1:]}.",
+        epilog=f"examples:\n{examples}",
+        formatter_class=HelpFormatter,
+    )
+    parser.set_defaults(handler=handler)
+    return parser
 
 
 def add_config_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

@@ -7,8 +7,9 @@ A step of n workers on a global batch B takes
     send = max(ring(gradients) + ring(statistics) - overlap * 2/3 * compute, 0) + cycle
     read = bytes of all batches of the host / its bandwidth
 
-and a job start-up + epochs * (steps * step + evaluation of the validation pages) + predictions of validation and
-test pages. `docs/scaling.md` says where each term comes from and how well it meets what was measured.
+and a job start-up + epochs * (steps * step + evaluation) + predictions of validation and test pages. An evaluation is
+that of the validation pages and of the training batches from which BatchNorm's statistics are computed.
+`docs/scaling.md` says where each term comes from and how well it meets what was measured.
 """
 
 from collections.abc import Mapping, Sequence
@@ -134,7 +135,9 @@ def training_cost(
     hidden = machine.overlap * BACKWARD * (fixed + of_pages)
     send = max(0.0, send - hidden) + (network.cycle_s if workers > 1 else 0.0)
     read = busy * batch * pages.record_bytes / machine.read
-    evaluated = (stage.epochs * pages.val + pages.val + pages.test) / workers * step.evaluated * slow_down
+    each_epoch = pages.val + job.training.batchnorm_batches * stage.global_batch
+    looked_at = stage.epochs * each_epoch + pages.val + pages.test
+    evaluated = looked_at / workers * step.evaluated * slow_down
     wait = max(0.0, read - fixed - of_pages - send)
     return JobCost(
         name=job.name,

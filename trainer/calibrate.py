@@ -20,8 +20,8 @@ TURN_S = 1.5
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of a step on each of two batches (`batches`, pages a worker), of a page evaluated, and until the
-    first step of the larger batch was through (building, tracing, compiling)."""
+    """Seconds of a step on each of two batches (`batches`, pages a worker), of a page evaluated, and until a first
+    step and a first evaluation were through (building, tracing, compiling)."""
 
     batches: tuple[int, int]
     steps: tuple[float, float]
@@ -57,12 +57,13 @@ class Calibration:
         step = TrainStep(classifier, optimizer, self._world, job.training)
         small = max(1, batch // 2)
         large = max(batch, small + 1)
-        self._step(step, geometry, classes, large)()
-        first = time.perf_counter() - began
-        steps = tuple(_median(self._step(step, geometry, classes, size)) for size in (small, large))
         many = job.training.evaluation_batch
         forward = tf.function(lambda images: classifier.model(images, training=False), autograph=False)
         images = self._images(geometry, many)
+        self._step(step, geometry, classes, large)()
+        forward(images).numpy()
+        first = time.perf_counter() - began
+        steps = tuple(_median(self._step(step, geometry, classes, size)) for size in (small, large))
         evaluated = _median(lambda: forward(images).numpy()) / many
         return Measured((small, large), (steps[0], steps[1]), evaluated, first)
 

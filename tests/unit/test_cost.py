@@ -65,8 +65,7 @@ MACHINE = Machine(name="made up", steps={128: StepCost(0.1, 0.01, 0.005), 256: S
 def costed(workers: Group, machine: Machine = MACHINE, **changes: Any) -> Any:
     config = load_config("rvl_cdip", ["stages.holistic_128.epochs=2", "stages.holistic_128.global_batch=100"])
     job = plan_recipe(config).job("holistic_128")
-    if changes:
-        job = replace(job, training=replace(job.training, **changes))
+    job = replace(job, training=replace(job.training, batchnorm_batches=3, **changes))
     placements = {"holistic_128": Placement(0, workers)}
     return training_cost(job, MODEL, pages=PAGES, placements=placements, machine=machine, network=NETWORK)
 
@@ -76,9 +75,9 @@ def test_a_job_of_one_worker() -> None:
     assert (cost.epochs, cost.steps, cost.worker_batch, cost.gradient_bytes) == (2, 10, 100, 0)
     assert (cost.fixed_step_s, cost.pages_step_s, cost.send_step_s, cost.wait_step_s) == (0.1, 1.0, 0.0, 0.0)
     assert cost.train_s == pytest.approx(2 * 10 * 1.1)
-    assert cost.evaluate_s == pytest.approx((2 * 100 + 100 + 200) * 0.005)
+    assert cost.evaluate_s == pytest.approx((2 * (100 + 3 * 100) + 100 + 200) * 0.005)
     assert cost.read_bytes == 50 * (2 * (1000 + 100) + 100 + 200)
-    assert cost.seconds == pytest.approx(7.0 + 22.0 + 2.5)
+    assert cost.seconds == pytest.approx(7.0 + 22.0 + 5.5)
     assert sum(cost.shares().values()) == pytest.approx(cost.seconds)
 
 
