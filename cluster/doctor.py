@@ -134,7 +134,7 @@ def check_gpus(facts: ClusterFacts, wanted: Wanted) -> Iterator[Finding]:
         return
     for node in facts.nodes:
         if node.ray_gpus > len(node.gpus):
-            what = f"Ray offers {_count(node.ray_gpus, 'GPU')} and nvidia-smi lists {len(node.gpus)}"
+            what = f"Ray offers {_count(node.ray_gpus, 'GPU')} and NVIDIA's driver lists {len(node.gpus)}"
             yield Finding("error", "gpus", node.host, what, "start Ray there without --num-gpus, or mend the driver")
         elif node.gpus and not node.ray_gpus:
             what = f"{_count(len(node.gpus), 'GPU')} that Ray does not offer"

@@ -27,6 +27,7 @@ SIOCGIFADDR = 0x8915
 PACKAGES = ("tensorflow", "keras", "horovod", "ray", "numpy", "regionstack")
 PROJECT = ("data_tools", "trainer", "cluster", "launch")
 MARK = "driver"
+DRIVER_GPUS = Path("/proc/driver/nvidia/gpus")
 CONNECT_S = 3.0
 LISTING_S = 20.0
 LOADING_S = 180.0
@@ -114,13 +115,22 @@ def load_horovod() -> dict[str, Any]:
 
 
 def list_gpus() -> list[str]:
-    """UUIDs of the GPUs that NVIDIA's driver lists on this host."""
+    """UUIDs of the GPUs that NVIDIA's driver lists on this host; containers may lack its program, but not its files."""
     command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LISTING_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LISTING_S, check=True)
+        return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return gpus_in(DRIVER_GPUS)
+
+
+def gpus_in(folder: Path) -> list[str]:
+    """UUIDs from the driver's files `<folder>/<bus id>/information`."""
+    found = []
+    for path in sorted(folder.glob("*/information")):
+        with contextlib.suppress(OSError):
+            lines = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+            found.append(lines.get("GPU UUID", path.parent.name).strip())
+    return found
 
 
 def find_interface(address: str, wanted: str | None) -> tuple[str | None, str | None]:

@@ -143,7 +143,7 @@ def test_each_fault_of_a_host_has_its_line(machines: Machines) -> None:
     for line in [
         f"error {NAME}: TensorFlow 2.20.0, where {first} has 2.21.0; run make env there",
         f"error {NAME}: Horovod was built for TensorFlow 2.21.0, and TensorFlow is 2.20.0; run make env there",
-        f"error {NAME}: Ray offers 1 GPU and nvidia-smi lists 0",
+        f"error {NAME}: Ray offers 1 GPU and NVIDIA's driver lists 0",
         f"error {NAME}: its own name, {NAME}, has no address, and Horovod ends without one; give it one in /etc/hosts "
         f"there ({address} {NAME})",
         f"error {NAME}: run.folder {machines.run} cannot be written (Read-only file system); let this user write there",

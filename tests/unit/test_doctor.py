@@ -6,7 +6,7 @@ import pytest
 
 from cluster.doctor import GIB, Wanted, errors, judge
 from cluster.node_facts import ClusterFacts, FolderFacts, NodeFacts, built_of_version
-from cluster.node_probe import Probe, find_interface, look_at_folder
+from cluster.node_probe import Probe, find_interface, gpus_in, look_at_folder
 from data_tools.errors import UserError
 from launch.doctor import absent_hosts, launcher_hosts
 
@@ -93,7 +93,7 @@ def test_a_healthy_cluster_has_nothing_but_the_note_of_its_interface() -> None:
         (cluster(b={"built": ("nccl",)}), "error", "b: Horovod was built without Gloo"),
         (cluster(b={"built": ("gloo",)}), "error", "b: 2 GPUs and a Horovod without NCCL, which averages on the CPU"),
         # GPUs
-        (cluster(b={"gpus": ()}), "error", "b: Ray offers 2 GPUs and nvidia-smi lists 0"),
+        (cluster(b={"gpus": ()}), "error", "b: Ray offers 2 GPUs and NVIDIA's driver lists 0"),
         (cluster(b={"ray_gpus": 0}), "warning", "b: 2 GPUs that Ray does not offer; start Ray there with --num-gpus"),
         (cluster(b={"tensorflow_gpus": 0}), "error", "b: TensorFlow sees 0 of 2 GPUs; GPU=1 make env there"),
         (cluster(b={"gpus": ("GPU-a0", "GPU-b1")}), "error", "a, b: offer the same GPU-a0; run one Ray node a machine"),
@@ -194,6 +194,15 @@ def test_a_folder_is_judged_by_the_drivers_file_in_it(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     found = look_at_folder({"path": str(tmp_path / "file"), "exchange": None, "contents": []}, "mark", "host-1")
     assert (found["seen"], found["written"], found["error"]) == (None, False, "Not a directory")
+
+
+def test_gpus_from_the_drivers_files(tmp_path: Path) -> None:
+    for bus, uuid in (("0000:05:00.0", "GPU-5b"), ("0000:04:00.0", "GPU-4a")):
+        (tmp_path / bus).mkdir()
+        text = f"Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 190\nGPU UUID: \t {uuid}\nBus Location: \t {bus}\n"
+        (tmp_path / bus / "information").write_text(text)
+    assert gpus_in(tmp_path) == ["GPU-4a", "GPU-5b"]
+    assert gpus_in(tmp_path / "none") == []
 
 
 def test_hosts_of_a_cluster_file_that_ray_does_not_have() -> None:
