@@ -22,6 +22,7 @@ from trainer.model_facts import ModelFacts
 
 BACKWARD = 2 / 3
 """Share of a step's compute that is the backward pass: one product forward, two backward for each kernel."""
+STACK_IMPORTS_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -38,17 +39,18 @@ class Machine:
     """What jobs run on, apart from the network between.
 
     steps: cost of a step by the stage's image_px. cores: of a host whose slots are shares of its cores, 0 for
-    GPUs. read: bytes a second that a host reads from the shards' storage. start_s: from the start of a job to its
-    first step. stack_page_s: of the stack's fits and scores, a validation page. overlap: share of the backward
-    pass behind which gradients travel.
+    GPUs. read: bytes a second that a host reads from the shards' storage. world_s: until Ray has started a job's
+    workers; start_s: their imports, building and compiling. stack_page_s: of the stack's fits and scores, a
+    validation page. overlap: share of the backward pass behind which gradients travel.
     """
 
     name: str
     steps: Mapping[int, StepCost]
     cores: int = 0
     read: float = 1e9
+    world_s: float = 3.0
     start_s: float = 60.0
-    stack_page_s: float = 5e-4
+    stack_page_s: float = 2e-4
     overlap: float = 0.0
 
 
@@ -150,7 +152,7 @@ def training_cost(
         pages_step_s=of_pages,
         send_step_s=send,
         wait_step_s=wait,
-        start_s=machine.start_s * slow_down,
+        start_s=machine.world_s + machine.start_s * slow_down,
         train_s=stage.epochs * steps * (fixed + of_pages + send + wait),
         evaluate_s=evaluated,
         read_bytes=pages.record_bytes
@@ -170,7 +172,7 @@ def stack_cost(name: str, pages: Pages, *, placement: Placement, machine: Machin
         name=name,
         stage=name,
         placement=placement,
-        start_s=machine.start_s / 4,
+        start_s=machine.world_s + STACK_IMPORTS_S,
         train_s=machine.stack_page_s * pages.val,
     )
 

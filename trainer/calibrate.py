@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer.batchnorm import PreciseStatistics
 from trainer.config import JobConfig
 from trainer.device import prepare_device
 from trainer.model import Geometry, build_classifier
@@ -62,6 +63,8 @@ class Calibration:
         images = self._images(geometry, many)
         self._step(step, geometry, classes, large)()
         forward(images).numpy()
+        if job.training.batchnorm_batches:
+            PreciseStatistics(classifier, self._world).update([np.asarray(images)])
         first = time.perf_counter() - began
         steps = tuple(_median(self._step(step, geometry, classes, size)) for size in (small, large))
         evaluated = _median(lambda: forward(images).numpy()) / many

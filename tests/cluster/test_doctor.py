@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tests.worlds import make_tiny_data
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 NAME = "nowhere-b"
+STARTED = "Ray runtime started"
 SECOND = f"""
 set -e
 hostname {NAME}
@@ -73,7 +74,10 @@ def started(command: list[str], environment: dict[str, str], log: Path) -> Itera
         try:
             yield process
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
+            # A raylet that is asked to stop drains for half a minute.
+            for pid in [*descendants(process.pid), process.pid]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             process.wait(timeout=60)
 
 
@@ -89,11 +93,10 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     }  # fmt: skip
     ray = [str(BIN / "ray"), "start", "--block", "--disable-usage-stats", "--num-cpus=1"]
     first = [*ray, "--head", "--port=0", "--include-dashboard=false", f"--temp-dir={session}", "--num-gpus=0"]
-    log = folder / "head.log"
+    log, place = folder / "head.log", session / "ray_current_cluster"
     with started(first, environment, log):
-        wait_until(lambda: "--address=" in log.read_text() and "\n  ray start --address='" in log.read_text(),
-                   timeout_s=120)  # fmt: skip
-        address = log.read_text().partition("ray start --address='")[2].partition("'")[0]
+        wait_until(lambda: STARTED in log.read_text() and place.is_file(), timeout_s=120)
+        address = place.read_text().strip()
         run = folder / "run"
         run.mkdir()
         settings = ["--config", str(tiny), "--set", f"run.folder={run}", "--set", "cluster.start_timeout_s=60"]
@@ -122,7 +125,7 @@ def machines(head: Machines, alone: tuple[int, list[str], dict[str, Any]], tmp_p
     address = head.environment["RAY_ADDRESS"]
     log = folder / "second.log"
     with started([*spaces, "sh", "-c", SECOND, *ray, f"--address={address}"], environment, log) as second:
-        wait_until(lambda: "Ray runtime started" in log.read_text(), timeout_s=120)
+        wait_until(lambda: STARTED in log.read_text(), timeout_s=120)
         yield replace(head, second=second.pid)
 
 

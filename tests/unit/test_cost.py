@@ -59,7 +59,8 @@ def test_groups_that_share_a_host() -> None:
 
 PAGES = Pages(train=1000, val=100, test=200, record_bytes=50)
 MODEL = ModelFacts(parameters=200, statistics=50, multiply_adds=1e9)
-MACHINE = Machine(name="made up", steps={128: StepCost(0.1, 0.01, 0.005), 256: StepCost(0.1, 0.04, 0.02)}, start_s=7.0)
+STEPS = {128: StepCost(0.1, 0.01, 0.005), 256: StepCost(0.1, 0.04, 0.02)}
+MACHINE = Machine(name="made up", steps=STEPS, world_s=2.0, start_s=5.0)
 
 
 def costed(workers: Group, machine: Machine = MACHINE, **changes: Any) -> Any:
@@ -106,7 +107,7 @@ def test_a_timeline_waits_for_needs_and_for_slots() -> None:
     def job(name: str, wave: int, *hosts: str) -> Any:
         return stack_cost(name, PAGES, placement=Placement(wave, group(*hosts)), machine=MACHINE)
 
-    seconds = 7.0 / 4 + 100 * MACHINE.stack_page_s
+    seconds = 2.0 + 3.0 + 100 * MACHINE.stack_page_s
     costs = [job("first", 0, "a", "b"), job("x", 1, "a"), job("y", 1, "b"), job("z", 2, "a"), job("last", 3, "b")]
     needs = {"first": (), "x": ("first",), "y": ("first",), "z": ("first",), "last": ("y",)}
     times = timeline(costs, needs)
