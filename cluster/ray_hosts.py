@@ -19,6 +19,7 @@ from data_tools.errors import UserError
 logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
+TOKEN = "bring the cluster's token to ~/.ray/auth_token here, or set RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token"
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,11 @@ def _join(address: str) -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
-        reason = str(error).strip().splitlines() or [repr(error)]
-        raise UserError(f"cluster.address: {address}: Ray refuses: {reason[0]}") from None
+        reason = (str(error).strip().splitlines() or [repr(error)])[0]
+        if "token" in reason:
+            # Ray's own line goes on for 600 characters.
+            reason = f"{reason.partition('. ')[0].rstrip('.')}; {TOKEN}"
+        raise UserError(f"cluster.address: {address}: Ray refuses: {reason}") from None
 
 
 def _start_own(config: ClusterConfig) -> None:
