@@ -134,9 +134,9 @@ def _join(address: str) -> None:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
         reason = (str(error).strip().splitlines() or [repr(error)])[0]
-        if "token" in reason:
-            # Ray's own line goes on for 600 characters.
-            reason = f"{reason.partition('. ')[0].rstrip('.')}; {TOKEN}"
+        # Ray's own line about tokens goes on for 600 characters; and of a wrong one it only says that it failed.
+        if "token" in reason or "Failed to connect" in reason:
+            reason = f"{reason.partition('. ')[0].rstrip('.')}, most likely for the token; {TOKEN}"
         raise UserError(f"cluster.address: {address}: Ray refuses: {reason}") from None
 
 

@@ -21,6 +21,7 @@ def cluster_commands(commands: Commands) -> None:
     add_config_options(doctor, required=False)
     doctor.add_argument("--cluster", action="store_true", help="join the Ray cluster and look at all of its hosts")
     doctor.add_argument("--launcher", metavar="FILE", help="cluster file whose hosts must be there; as --cluster")
+    doctor.add_argument("--quick", action="store_true", help="do not load Horovod and TensorFlow, which takes seconds")
     doctor.add_argument("--json", action="store_true", help="findings and facts as one JSON object")
     plan = command(
         commands,
@@ -70,7 +71,9 @@ def _doctor(options: argparse.Namespace) -> int:
 
     config = load_config(options.config, options.set) if options.config else None
     launcher = Path(options.launcher) if options.launcher else None
-    return doctor(config, cluster=options.cluster, launcher=launcher, as_json=options.json)
+    return doctor(
+        config, cluster=options.cluster, launcher=launcher, quick=options.quick, as_json=options.json
+    )
 
 
 def _plan(options: argparse.Namespace) -> int:

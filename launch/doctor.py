@@ -29,8 +29,12 @@ SSH_S = 3.0
 LOCKED = ("tensorflow", "keras", "ray", "numpy")
 
 
-def doctor(config: Config | None, *, cluster: bool, launcher: Path | None = None, as_json: bool = False) -> int:
+def doctor(
+    config: Config | None, *, cluster: bool, launcher: Path | None = None, quick: bool = False, as_json: bool = False
+) -> int:
     """Examine this host, or all of a cluster, print what was found; 0, or 1 where something must be mended.
+
+    quick: without loading Horovod and TensorFlow, which takes seconds.
 
     Raises:
         UserError: `launcher` is no cluster file.
@@ -38,7 +42,7 @@ def doctor(config: Config | None, *, cluster: bool, launcher: Path | None = None
     from cluster.examination import examine_cluster, examine_here, joined_cluster
 
     settings = config.cluster if config else ClusterConfig()
-    examination, wanted = _examination(config, settings, load=True), _wanted(config, settings)
+    examination, wanted = _examination(config, settings, load=not quick), _wanted(config, settings)
     named = launcher_hosts(read_yaml(launcher), str(launcher)) if launcher else []
     facts: ClusterFacts | None = None
     if cluster or launcher:

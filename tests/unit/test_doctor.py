@@ -1,9 +1,11 @@
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import launch.doctor
 from cluster.doctor import GIB, Wanted, errors, judge
 from cluster.node_facts import ClusterFacts, FolderFacts, NodeFacts, built_of_version
 from cluster.node_probe import Probe, find_interface, gpus_in, look_at_folder
@@ -194,6 +196,15 @@ def test_a_folder_is_judged_by_the_drivers_file_in_it(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     found = look_at_folder({"path": str(tmp_path / "file"), "exchange": None, "contents": []}, "mark", "host-1")
     assert (found["seen"], found["written"], found["error"]) == (None, False, "Not a directory")
+
+
+def test_whether_a_missing_host_answers_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(launch.doctor, "SSH_PORT", server.getsockname()[1])
+        there = launch.doctor.absent_hosts(["127.0.0.1"], cluster())
+    gone = launch.doctor.absent_hosts(["127.0.0.1"], cluster())
+    assert there == {"127.0.0.1": "SSH answers there; Ray is not up, or was refused"}
+    assert gone == {"127.0.0.1": "nothing answers on its SSH port: Connection refused"}
 
 
 def test_gpus_from_the_drivers_files(tmp_path: Path) -> None:
