@@ -216,8 +216,8 @@ def check_disk(facts: ClusterFacts, wanted: Wanted) -> Iterator[Finding]:
     """There is room for checkpoints, and for Ray's session."""
     for node in facts.nodes:
         for folder in node.folders:
-            small = folder.path == wanted.run_folder and folder.free is not None and folder.free < LEAST_RUN_BYTES
-            if small and node.own and folder.free is not None:
+            counts = folder.path == wanted.run_folder and node.own and bool(folder.total)
+            if counts and folder.free is not None and folder.free < LEAST_RUN_BYTES:
                 what = f"{folder.path} has {_gib(folder.free)} free, and checkpoints want {_gib(LEAST_RUN_BYTES)}"
                 yield Finding("warning", "disk", node.host, what, "free some, or set run.folder elsewhere")
         free, total = node.temporary_free, node.temporary_total

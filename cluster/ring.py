@@ -26,7 +26,7 @@ class Network:
 GPU_NETWORK = Network(inside=100e9, inside_latency_s=10e-6, between=12.5e9, between_latency_s=30e-6)
 """NVLink inside a host, 100 Gbit/s between hosts, and latencies a message such as NCCL's rings show on them."""
 
-CORE_NETWORK = Network(inside=0.8e9, inside_latency_s=300e-6, between=1.25e9, between_latency_s=300e-6, cycle_s=0.002)
+CORE_NETWORK = Network(inside=0.8e9, inside_latency_s=300e-6, between=1.25e9, between_latency_s=300e-6, cycle_s=0.005)
 """Gloo between processes of one host, as `bench/ring.py` finds it on two cores, and over 10 Gbit/s."""
 
 
