@@ -59,14 +59,15 @@ def every_host(config: ClusterConfig) -> Iterator[Everywhere | None]:
     """
     address = connect(config)
     try:
-        ready = _ready(config)
+        nodes = [node for node in Nodes(config).alive() if node.cpus >= 1]
+        # With one host there is nothing to gain, and it may be busy for long.
+        ready = _ready(nodes, config) if len(nodes) > 1 else []
         yield Everywhere(str(address), ready) if len(ready) > 1 else None
     finally:
         ray.shutdown()  # Ends the actors, and whatever they have started dies with them.
 
 
-def _ready(config: ClusterConfig) -> list[tuple[Node, Any]]:
-    nodes = [node for node in Nodes(config).alive() if node.cpus >= 1]
+def _ready(nodes: Sequence[Node], config: ClusterConfig) -> list[tuple[Node, Any]]:
     actors = [_on(node, config) for node in nodes]
     answers = [actor.ready.remote() for actor in actors]
     _, late = ray.wait(answers, num_returns=len(answers), timeout=config.start_timeout_s)
