@@ -1,0 +1,248 @@
+"""The shipped cluster.yaml on three real hosts: up, submit, a host cut off, the head killed, down.
+
+Only addresses, user and key are filled in. The hosts take the environment that the tests run in, as hosts with an
+environment on shared storage do (VENV in their login shell); the shipped set-up commands run on each all the same.
+"""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from data_tools.files import read_json, read_lines
+from tests.cluster.rack import SHARED, VENV, Rack, copy_project, install_tools, wait_until
+from tests.worlds import TINY
+
+DESK, HEAD, ONE, TWO = "desk", "head", "one", "two"
+HOSTS = (HEAD, ONE, TWO)
+REGIONS = ("top", "bottom", "left", "right")
+FIGURES = ("weights_digest", "val_accuracy", "test_accuracy", "test_loss", "world_size")
+UP = ["ray", "up", "--yes", "cluster.yaml"]
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
+    """Three hosts with Ray up, a desk to work from, and a tiny set of pages on the shared storage."""
+    install_tools()
+    rack = Rack(tmp_path_factory.mktemp("rack"), (DESK, *HOSTS))
+    try:
+        for host in HOSTS:
+            (rack.folder / host / "home" / ".bashrc").write_text(f"export VENV={VENV}\n")
+        copy_project(rack.folder / DESK / "home" / "project", filled_in={
+            "192.0.2.10": rack.address(HEAD),
+            "192.0.2.11": rack.address(ONE),
+            "192.0.2.12": rack.address(TWO),
+            "ssh_user: ubuntu": "ssh_user: root",
+            "~/.ssh/id_ed25519": "/root/.ssh/id_ed25519",
+        })  # fmt: skip
+        (rack.folder / DESK / "home" / "project" / "tiny.yaml").write_text(yaml.safe_dump(tiny(), sort_keys=False))
+        from_desk(rack, "ray", "get-auth-token", "--generate")
+        from_desk(rack, *UP)
+        from_desk(rack, "ray", "rsync-up", "cluster.yaml", "tiny.yaml", "~/tiny.yaml")
+        draw = f"cd {SHARED} && regionstack draw --out pages --train 6 --val 2 --test 2"
+        from_desk(rack, "ray", "exec", "cluster.yaml", draw)
+        yield rack
+    finally:
+        rack.close()
+
+
+def tiny() -> dict[str, Any]:
+    """One whole-page stage and the regions; three checkpoints an epoch."""
+    config: dict[str, Any] = json.loads(json.dumps(TINY))
+    config["stages"]["holistic_32px"] = None
+    config["stages"]["holistic_16"]["epochs"] = 2
+    config["stages"]["regions"]["start"] = "holistic_16"
+    return config
+
+
+def from_desk(rack: Rack, *command: str, status: int = 0) -> str:
+    """Run a command as a person does, in the project's folder on a machine outside the cluster."""
+    return rack.run(DESK, ["env", "--chdir=project", *command], status=status)
+
+
+def submit(run: str) -> list[str]:
+    """The command that users type."""
+    settings = ["--set", f"run.folder=runs/{run}", "--set", "cluster.slots=2"]
+    return ["ray", "submit", "cluster.yaml", "launch/train_all.py", "--", "--config", "tiny.yaml", *settings]
+
+
+@pytest.fixture(scope="module")
+def full(rack: Rack) -> Path:
+    """The folder of a run that nothing happened to; what `ray submit` printed is in `output.txt` beside it."""
+    (rack.shared / "output.txt").write_text(from_desk(rack, *submit("full")))
+    return rack.shared / "runs" / "full"
+
+
+def figures(folder: Path) -> dict[str, list[Any]]:
+    """What must be equal, by job."""
+    results = {path.parent.name: read_json(path) for path in (folder / "jobs").glob("*/result.json")}
+    return {job: [result.get(figure) for figure in FIGURES] for job, result in results.items()}
+
+
+def events(folder: Path, kind: str) -> dict[str, dict[str, Any]]:
+    """The last event of that kind of each job."""
+    return {event["job"]: event for event in read_lines(folder / "events.jsonl") if event["event"] == kind}
+
+
+def before_the_regions(full: Path, name: str) -> Path:
+    """A run folder as `full` was before its region phase."""
+    folder = full.with_name(name)
+    subprocess.run(["cp", "-r", full, folder], check=True)
+    for job in (*REGIONS, "stack"):
+        subprocess.run(["rm", "-r", folder / "jobs" / job], check=True)
+    (folder / "events.jsonl").unlink()
+    return folder
+
+
+def hang(folder: Path, *jobs: str) -> None:
+    """Plan that these jobs stop in the middle of their second epoch, in their first attempt."""
+    plan = [{"job": job, "rank": 0, "attempt": 1, "step": 6, "action": "hang"} for job in jobs]
+    (folder / "faults.json").write_text(json.dumps(plan))
+
+
+def wait_for_hang(folder: Path, *jobs: str) -> None:
+    """Wait until these jobs are where they were planned to stop, each on the host that it was given."""
+    fired = [folder / "jobs" / job / "faults.jsonl" for job in jobs]
+    wait_until(lambda: all(path.exists() for path in fired), f"{', '.join(jobs)} in their second epoch", limit_s=240)
+
+
+def test_every_host_was_set_up_by_the_shipped_commands(rack: Rack, full: Path) -> None:
+    (mark,) = (rack.shared / ".regionstack").iterdir()
+    assert mark.read_text() == "head\n", "left by the head, looked for by the others"
+    for host in HOSTS:
+        home = rack.folder / host / "home"
+        assert f"export REGIONSTACK_SHARED='{SHARED}'" in (home / ".regionstack.sh").read_text()
+        assert (home / "regionstack" / "launch" / "train_all.py").is_file(), "the project travelled"
+        token = home / ".ray" / "auth_token"
+        assert token.read_text() == (rack.folder / DESK / "home" / ".ray" / "auth_token").read_text()
+        assert token.stat().st_mode & 0o077 == 0
+
+
+def test_worlds_span_hosts_and_regions_train_at_once_on_different_hosts(full: Path) -> None:
+    assert events(full, "done").keys() == {"holistic_16", *REGIONS, "stack"}
+    running, done = events(full, "running"), events(full, "done")
+    assert running["holistic_16"]["group"] == {HEAD: 2, ONE: 2, TWO: 2}
+    assert [worker["host"] for worker in running["holistic_16"]["workers"]] == [HEAD, HEAD, ONE, ONE, TWO, TWO]
+    assert max(running[r]["time"] for r in REGIONS) < min(done[r]["time"] for r in REGIONS), "all at once"
+    hosts = {region: set(running[region]["group"]) for region in REGIONS}
+    assert set.union(*hosts.values()) == {HEAD, ONE}, "two whole hosts hold the four groups"
+    assert {len(group) for group in hosts.values()} == {1}
+
+
+def test_logs_and_metrics_of_all_hosts_end_in_the_run_folder(full: Path) -> None:
+    for rank in range(6):
+        assert (full / "jobs" / "holistic_16" / f"rank-{rank}.txt").is_file()
+    for region in REGIONS:
+        assert [row["epoch"] for row in read_lines(full / "jobs" / region / "metrics.jsonl")] == [1, 2]
+    assert (full / "report.html").is_file()
+
+
+def test_the_dashboard_is_on_loopback_alone_and_its_command_is_told(rack: Rack, full: Path) -> None:
+    assert "ray dashboard CLUSTER.yaml" in (full.parents[1] / "output.txt").read_text()
+    ask = "import socket, sys; socket.create_connection((sys.argv[1], 8265), timeout=5)"
+    assert rack.works(HEAD, ["python", "-c", ask, "127.0.0.1"])
+    assert not rack.works(HEAD, ["python", "-c", ask, rack.address(HEAD)])
+    assert not rack.works(DESK, ["python", "-c", ask, rack.address(HEAD)])
+
+
+def test_nobody_joins_without_the_token(rack: Rack, full: Path) -> None:
+    status = ["ray", "status", "--address", f"{rack.address(HEAD)}:6379"]
+    assert "6.0 CPU" in rack.run(DESK, status, RAY_AUTH_MODE="token")
+    stranger = rack.run(DESK, status, status=1, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="f" * 64)
+    assert "6.0 CPU" not in stranger
+    assert re.search("(?i)auth|token", stranger), stranger
+
+
+def test_ray_job_submit_works_too(rack: Rack, full: Path) -> None:
+    """Through the tunnel that `ray dashboard` opens from the desk, as the documentation says."""
+    begin = rack.on(DESK, ["env", "--chdir=project", "ray", "dashboard", "cluster.yaml"])
+    ask = ["bash", "-c", "echo >/dev/tcp/127.0.0.1/8265"]
+    job = ["python", "~/regionstack/launch/train_all.py", "--config", "/root/tiny.yaml"]
+    settings = ["--set", "run.folder=runs/full", "--set", "cluster.slots=2"]
+    with subprocess.Popen(begin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tunnel:
+        try:
+            wait_until(lambda: rack.works(DESK, ask), "the tunnel to the dashboard")
+            output = rack.run(
+                DESK, ["ray", "job", "submit", "--", *job, *settings],
+                RAY_AUTH_MODE="token", RAY_ADDRESS="http://localhost:8265",
+            )  # fmt: skip
+        finally:
+            tunnel.terminate()
+    assert f"{SHARED}/runs/full: all jobs are done" in output
+    assert "succeeded" in output
+
+
+def test_the_state_of_a_run_is_told_from_the_desk(rack: Rack, full: Path) -> None:
+    status = "cd $REGIONSTACK_SHARED && regionstack status runs/full"
+    output = from_desk(rack, "ray", "exec", "cluster.yaml", status)
+    for job in ("holistic_16", *REGIONS, "stack"):
+        assert re.search(rf"{job}\b.*done", output), output
+
+
+def test_a_host_that_is_cut_off_amid_the_regions_is_done_without(rack: Rack, full: Path) -> None:
+    folder = before_the_regions(full, "cut")
+    hang(folder, "left", "right")
+    command = rack.on(DESK, ["env", "--chdir=project", *submit("cut")])
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as driver:
+        wait_for_hang(folder, "left", "right")
+        rack.cut(ONE)
+        output, _ = driver.communicate(timeout=280)
+    rack.mend(ONE)
+    assert driver.returncode == 0, output
+    failed, running = events(folder, "retried"), events(folder, "running")
+    assert failed.keys() == {"left", "right"}, "the fault hit those two and no other"
+    for job in failed:
+        assert failed[job]["group"] == {ONE: 1}
+        assert failed[job]["error"].startswith("rank 0 on one: the worker's host is gone")
+    assert all(ONE not in running[job]["group"] and running[job]["attempt"] == 2 for job in failed)
+    assert figures(folder) == figures(full), "not only done: the same weights"
+
+
+def test_after_the_head_was_killed_the_same_commands_go_on(rack: Rack, full: Path) -> None:
+    folder = before_the_regions(full, "headless")
+    hang(folder, "top", "left")
+    command = rack.on(DESK, ["env", "--chdir=project", *submit("headless")])
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as driver:
+        wait_for_hang(folder, "top", "left")
+        assert events(folder, "running")["left"]["group"] == {ONE: 1}, "the host that was cut off has joined again"
+        rack.kill(HEAD)
+        output, _ = driver.communicate(timeout=120)
+    assert driver.returncode != 0, output
+    assert figures(folder).keys().isdisjoint({"top", "left", "stack"}), "it was killed in the middle"
+    rack.boot(HEAD)
+    from_desk(rack, *UP)
+    from_desk(rack, *submit("headless"))
+    assert "own checkpoint of step" in (folder / "jobs" / "top" / "log.txt").read_text()
+    assert figures(folder) == figures(full)
+
+
+def test_ray_down_ends_the_head(rack: Rack, full: Path) -> None:
+    assert all(runs_ray(rack, host) for host in HOSTS)
+    from_desk(rack, "ray", "down", "--yes", "cluster.yaml")
+    assert not runs_ray(rack, HEAD)
+
+
+def test_the_figures_are_those_of_one_machine(rack: Rack, full: Path) -> None:
+    """Six ranks on three hosts, and six ranks on one: the same weights, bit for bit."""
+    settings = ["run.folder=runs/alone", "cluster.slots=6", "cluster.address=local", "cluster.workers_per_region=1"]
+    more = [part for setting in settings for part in ("--set", setting)]
+    here = ["env", f"--chdir={SHARED}", "regionstack", "train-all", "--config", "/root/project/tiny.yaml"]
+    rack.run(DESK, [*here, *more])
+    assert figures(full) == figures(full.with_name("alone"))
+    assert figures(full)["holistic_16"][-1] == 6
+
+
+def test_without_a_head_ray_ends_on_every_host(rack: Rack, full: Path) -> None:
+    """Ray gives a head that is silent a minute, which the test before this one has used."""
+    wait_until(lambda: not any(runs_ray(rack, host) for host in HOSTS), "Ray gone from every host", limit_s=180)
+
+
+def runs_ray(rack: Rack, host: str) -> bool:
+    """Whether a raylet runs on the host, which sees its own processes only."""
+    return rack.works(host, ["pgrep", "-x", "raylet"])
