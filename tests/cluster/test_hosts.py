@@ -33,6 +33,15 @@ def test_groups_lie_on_one_host_and_a_larger_one_straddles(found: dict[str, Any]
     assert [job["hosts"] for job in placed.values()] == [{first: 2}, {second: 2}, {first: 2, second: 2}]
 
 
+def test_gpu_groups_on_unlike_hosts(found: dict[str, Any]) -> None:
+    """One GPU on the first host, three on the second: a group of three has room on the second alone."""
+    first, second = (name for name, _ in found["hosts"])
+    three, one = found["unlike"]["three"], found["unlike"]["one"]
+    assert (three["state"], three["hosts"], one["state"], one["hosts"]) == ("done", {second: 3}, "done", {first: 1})
+    assert sorted(three["devices"].split(",")) == ["0", "1", "2"], "a GPU of its own for each rank"
+    assert one["devices"] == "0"
+
+
 def test_a_job_moves_off_a_lost_host_and_its_neighbour_does_not_notice(found: dict[str, Any]) -> None:
     first = found["hosts"][0][0]
     hit, stays = found["lost"]["hit"], found["lost"]["stays"]

@@ -1,10 +1,14 @@
 """Real Ray, real Horovod: worlds side by side, each on its own slots."""
 
+import logging
 from itertools import combinations
 from pathlib import Path
 
+import pytest
+
 from cluster.config import HorovodConfig
 from cluster.job import JobSpec
+from data_tools.errors import UserError
 from tests.cluster.conftest import GPUS, Run
 
 REGIONS = ("top", "bottom", "left", "right")
@@ -38,3 +42,38 @@ def test_each_world_has_its_own_gpus(run: Run, tmp_path: Path) -> None:
         assert outcome.value["environment"]["HOROVOD_FUSION_THRESHOLD"] == str(32 * 2**20)
     running = [event.record()["workers"] for event in ran.events if event.event == "running"]
     assert [[worker["rank"] for worker in workers] for workers in running] == [[0, 1], [0, 1]]
+
+
+def test_what_can_never_be_placed_is_refused_at_once(run: Run) -> None:
+    job = JobSpec("wide", "tests.cluster.targets:place", {}, workers=5)
+    with pytest.raises(UserError, match=r"^5 workers a job are asked for \(wide\), and there is 4 slots \(.*: 4\)$"):
+        run([job], gpus=None)
+
+
+def test_what_is_only_busy_is_waited_for_and_told(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """Something else holds three of the four GPUs, and lets go of them once the job has said what it waits for."""
+    import ray
+
+    @ray.remote(num_cpus=0, num_gpus=3)
+    class Other:
+        def there(self) -> bool:
+            return True
+
+    other = Other.remote()
+    assert ray.get(other.there.remote())
+
+    class LetGo(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            ray.kill(other)
+
+    handler = LetGo()
+    logging.getLogger("cluster.attempt").addHandler(handler)
+    try:
+        ran = run([JobSpec("wide", "tests.cluster.targets:place", {}, workers=2)], gpus=None)
+    finally:
+        logging.getLogger("cluster.attempt").removeHandler(handler)
+    assert ran.outcomes["wide"].state == "done"
+    assert ran.of("wide") == ["started", "running", "done"], "waiting is no failure"
+    (said,) = [record.message for record in caplog.records if record.name == "cluster.attempt"]
+    host = next(iter(ran.outcomes["wide"].group.hosts))
+    assert said == f"wide waits for 2 GPU on {host}: in use by something else"

@@ -17,15 +17,18 @@ PLACE = "tests.cluster.targets:place"
 
 def main() -> None:
     """One wave of pairs, one job over both hosts, then a host that goes away under a job."""
-    machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
-    second = machines.add_node(num_cpus=2)
+    machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 1})
+    second = machines.add_node(num_cpus=2, num_gpus=3)
     machines.wait_for_nodes()
     found: dict[str, Any] = {}
-    with RayBackend.connect(ClusterConfig(address=machines.address)) as backend:
+    with RayBackend.connect(ClusterConfig(address=machines.address, gpus=0)) as backend:
         found["hosts"] = [[host.name, host.slots] for host in backend.hosts()]
         pairs = [JobSpec(name, PLACE, {}, workers=2) for name in ("one", "other")]
         across = JobSpec("across", PLACE, {}, needs=("one", "other"))
         found["placed"] = run(backend, [*pairs, across])
+
+        unlike = [JobSpec("three", PLACE, {}, workers=3), JobSpec("one", PLACE, {}, workers=1)]
+        found["unlike"] = run(RayBackend(ClusterConfig(), joined=machines.address), unlike)
 
         def on_event(event: Event) -> None:
             if event.event == "running" and event.job == "hit" and event.attempt == 1:
@@ -42,13 +45,21 @@ def main() -> None:
 def run(backend: RayBackend, jobs: list[JobSpec], *, on_event: Any = lambda event: None) -> dict[str, Any]:
     """Run the jobs; for each its state, attempts, hosts by the plan, and nodes that Ray put its ranks on."""
     retries = ClusterConfig().retries
-    outcomes = run_jobs(jobs, backend=backend, retries=retries, on_event=on_event)
+    devices: dict[str, str] = {}
+
+    def hear(event: Event) -> None:
+        if event.up is not None:
+            devices[event.job] = event.up.workers[0].devices
+        on_event(event)
+
+    outcomes = run_jobs(jobs, backend=backend, retries=retries, on_event=hear)
     return {
         name: {
             "state": outcome.state,
             "attempts": outcome.attempts,
             "hosts": outcome.group.hosts if outcome.group else None,
             "error": outcome.error,
+            "devices": devices.get(name),
         }
         for name, outcome in outcomes.items()
     }
