@@ -39,7 +39,7 @@ test-unit: env  ## pure parts, without Horovod or Ray
 test-multiprocess: env  ## real Horovod worlds of several processes
 	$(PYTEST) tests/multiprocess
 
-test-cluster: env  ## real Ray: groups, waves, killed workers, hosts
+test-cluster: env  ## real Ray: groups, waves, killed workers; three hosts in network namespaces (root)
 	$(PYTEST) tests/cluster
 
 test-e2e: env  ## whole commands, from pages to the report
