@@ -67,7 +67,7 @@ class Rack:
 
     def boot(self, name: str) -> None:
         """Start the host; its home is as it was, the rest is new."""
-        keep = [str(VENV), str(ROOT), sys.base_prefix]
+        keep = [str(VENV), sys.base_prefix]
         script = str(Path(__file__).with_name("host_init.sh"))
         spaces = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]
         command = [*spaces, "bash", script, name, str(self.folder / name), str(self.shared), *keep]
