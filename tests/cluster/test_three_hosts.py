@@ -163,7 +163,7 @@ def test_ray_job_submit_works_too(rack: Rack, full: Path) -> None:
     """Through the tunnel that `ray dashboard` opens from the desk, as the documentation says."""
     begin = rack.on(DESK, ["env", "--chdir=project", "ray", "dashboard", "cluster.yaml"])
     ask = ["bash", "-c", "echo >/dev/tcp/127.0.0.1/8265"]
-    job = ["python", "~/regionstack/launch/train_all.py", "--config", "/root/tiny.yaml"]
+    job = ["python", "regionstack/launch/train_all.py", "--config", "/root/tiny.yaml"]
     settings = ["--set", "run.folder=runs/full", "--set", "cluster.slots=2"]
     with subprocess.Popen(begin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tunnel:
         try:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 
 from data_tools.files import read_json, read_lines
-from tests.worlds import ROOT, environment, horovodrun, regionstack, run
+from tests.worlds import ROOT, environment, regionstack, run
 from trainer.stop import STOPPED
 
 REGIONS = ("top", "bottom", "left", "right")
@@ -202,31 +201,6 @@ def test_a_driver_that_is_ended_leaves_nothing_running_and_is_gone_on_from(
     assert number == signal.SIGKILL or starts == saved[-1:], "from the step at which all ranks stopped"
     history = read_lines(job / "metrics.jsonl")
     assert [row["epoch"] for row in history] == list(range(1, 41)), "every epoch once, in order"
-
-
-def test_stages_by_hand_and_by_ray_take_up_each_others_work(tiny: Path, finished: Path, tmp_path: Path) -> None:
-    """Under horovodrun one region is trained and another is killed amid its second epoch; train_all does the rest."""
-    folder = Path(shutil.copytree(finished, tmp_path / "run"))
-    for job in ("left", "right", "stack"):
-        shutil.rmtree(folder / "jobs" / job)
-    (folder / "events.jsonl").unlink()
-    plan = tmp_path / "faults.json"
-    plan.write_text(json.dumps([{"job": "right", "rank": 0, "step": 7, "action": "kill"}]))
-    where = ["--config", str(tiny), "--set", f"run.folder={folder}"]
-    by_hand = ["launch/train.py", *where, "--stage", "regions", "--region"]
-    horovodrun(1, *by_hand, "left")
-    horovodrun(1, *by_hand, "right", env={"REGIONSTACK_FAULTS": str(plan)}, status=None)
-    assert (folder / "jobs" / "left" / "result.json").exists()
-    assert (folder / "jobs" / "right" / "faults.jsonl").exists()
-    assert not (folder / "jobs" / "right" / "result.json").exists()
-    regionstack("train-all", *where)
-    started = [event["job"] for event in read_lines(folder / "events.jsonl") if event["event"] == "started"]
-    assert started == ["right", "stack"], "what was done by hand is done"
-    assert "own checkpoint of step" in (folder / "jobs" / "right" / "log.txt").read_text()
-    for job in ("left", "right", "stack"):
-        ours, theirs = (read_json(place / "jobs" / job / "result.json") for place in (folder, finished))
-        figures = ("weights_digest", "val_accuracy", "test_accuracy", "test_loss")
-        assert [ours.get(key) for key in figures] == [theirs.get(key) for key in figures], job
 
 
 def wait_until(condition: Callable[[], bool], limit_s: float = 240.0) -> None:
