@@ -131,7 +131,7 @@ class _Orders:
 
 def reading_threads(shards: ShardSet, *, augment: AugmentConfig | None = None) -> int:
     """Threads that make batches of `shards`: more where pages are to be decoded or changed, not only copied."""
-    works = shards.manifest.encoding != "raw" or (augment is not None and augment.active)
+    works = shards.encoding != "raw" or (augment is not None and augment.active)
     return min(DECODING_THREADS, available_cores()) if works else COPYING_THREADS
 
 

@@ -51,6 +51,11 @@ class ShardSet:
         """Height, width and channels of an image."""
         return (self.manifest.height, self.manifest.width, self.manifest.channels)
 
+    @property
+    def encoding(self) -> str:
+        """How pages are stored: `raw`, `png` or `jpeg`."""
+        return self.manifest.encoding
+
     @cached_property
     def ids(self) -> NDArray[np.str_]:
         """Page ids, str [n]."""

@@ -1,13 +1,21 @@
 """Writing checkpoints beside the training: a thread of its own, one checkpoint at a time."""
 
+import logging
 import threading
 from collections.abc import Callable
+from types import TracebackType
 
 from trainer.checkpoint import CheckpointFolder, Snapshot
 
+logger = logging.getLogger(__name__)
+
 
 class BackgroundWriter:
-    """Writes snapshots in a thread, so that training waits only where the disk is slower than it."""
+    """Writes snapshots in a thread, so that training waits only where the disk is slower than it.
+
+    Left as a context, it has written what it was given, also where an error is the reason for leaving: the attempt
+    that comes next, in this process or another, finds the checkpoint whole and nobody writing.
+    """
 
     def __init__(self, folder: CheckpointFolder) -> None:
         self._folder = folder
@@ -53,3 +61,18 @@ class BackgroundWriter:
         if self._error is not None:
             error, self._error = self._error, None
             raise error
+
+    def __enter__(self) -> "BackgroundWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.wait()
+            return
+        # The error that ends the job is the one to tell; the writer's own stands in the log.
+        try:
+            self.wait()
+        except BaseException as unwritten:  # noqa: BLE001 - the first error goes on to the caller
+            logger.warning("and the last checkpoint was not written: %s", unwritten)

@@ -176,9 +176,8 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
             checkpoints.path(state.best.step), state.best.epoch,
         )  # fmt: skip
     journal.rewrite(state.history)
-    writer = BackgroundWriter(checkpoints)
     place = (config.name, heartbeat.attempt, world.rank)
-    with StopSignal() as stop:
+    with BackgroundWriter(checkpoints) as writer, StopSignal() as stop:
         loop = Loop(
             config=config,
             world=world,

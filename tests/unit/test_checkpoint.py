@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +210,22 @@ def test_seconds_are_added_up_over_epochs() -> None:
     state = TrainingState(epoch_seconds=3.0)
     state.after_epoch({"epoch": 1, "val_accuracy": 0.5}, PlateauState(), metric="val_accuracy")
     assert (state.seconds, state.epoch_seconds) == (3.0, 0.0)
+
+
+def test_whoever_leaves_because_of_an_error_has_written_first(tmp_path: Path) -> None:
+    """Otherwise the next attempt, which may run in the same process, would find the checkpoint half there."""
+    begun, go_on, order = threading.Event(), threading.Event(), []
+
+    def slow() -> None:
+        begun.set()
+        assert go_on.wait(timeout=30)
+        order.append("written")
+
+    writer = BackgroundWriter(CheckpointFolder(tmp_path, keep=1))
+    with pytest.raises(RuntimeError, match="the job's own"), writer:
+        writer.begin(slow)
+        assert begun.wait(timeout=30)
+        threading.Timer(0.05, go_on.set).start()
+        raise RuntimeError("the job's own")
+    order.append("left")
+    assert order == ["written", "left"]

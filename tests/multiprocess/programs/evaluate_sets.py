@@ -25,6 +25,7 @@ class MadePages:
 
     count: int
     image_shape: tuple[int, int, int] = (16, 16, 1)
+    encoding: str = "raw"
 
     def __len__(self) -> int:
         return self.count
