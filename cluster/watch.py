@@ -3,11 +3,12 @@
 A target that keeps heartbeats rewrites a small JSON file for each rank, `heartbeat-rank-R.json` in a folder that the
 driver sees, about once a second from a thread of its own:
 
-    {"pid": 4711, "time": 1764032400.2, "phase": "training", "step": 120, "batch": 0, "still_s": 0.4}
+    {"pid": 4711, "time": 1764032400.2, "phase": "training", "step": 120, "batch": 0, "waiting": true, "still_s": 0.4}
 
 `time` (unix seconds) changes with every writing, so a file whose `time` stays belongs to a process that is stopped or
 out of reach; hosts' clocks differ, so the age is measured by the reader, from when it last saw a change. `phase`,
 `step` and `batch` are what the rank is doing; `still_s` is how long they have been the same, by the writer's clock.
+`waiting` (false where it is left out): it is where ranks wait for each other.
 """
 
 import json
@@ -45,6 +46,7 @@ class Beat:
     step: int
     batch: int = 0
     still_s: float = 0.0
+    waiting: bool = False
 
     def doing(self) -> str:
         """In words: `training, step 120`."""
@@ -98,11 +100,13 @@ def judge(sights: Sequence[Sight], limits: Limits, *, now: float) -> Hang | None
 
 
 def furthest_behind(sights: Sequence[Sight], ranks: Sequence[int], now: float) -> int:
-    """Of `ranks`, the one with the fewest steps and batches; of equals, the one that came there first."""
+    """Of `ranks`, the one with the fewest steps and batches; of equals, one that does not wait for the others; of such
+    equals, the one that came there first.
+    """
 
-    def place(rank: int) -> tuple[int, int, float]:
+    def place(rank: int) -> tuple[int, int, bool, float]:
         beat = sights[rank].beat
-        return (beat.step, beat.batch, -sights[rank].still_s(now)) if beat else (-1, 0, 0.0)
+        return (beat.step, beat.batch, beat.waiting, -sights[rank].still_s(now)) if beat else (-1, 0, False, 0.0)
 
     return min(ranks, key=place)
 
@@ -152,6 +156,7 @@ def read_beat(path: Path, *, pid: int) -> Beat | None:
             int(found.get("step") or 0),
             int(found.get("batch") or 0),
             float(found.get("still_s") or 0.0),
+            bool(found.get("waiting")),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -4,11 +4,12 @@
 name, then renamed), for as long as the rank works:
 
     {"rank": 1, "attempt": 2, "pid": 4711, "host": "node3", "time": 1764032400.2,
-     "phase": "training", "step": 120, "batch": 0, "step_time": 1764032399.8, "still_s": 0.4}
+     "phase": "training", "step": 120, "batch": 0, "waiting": true, "step_time": 1764032399.8, "still_s": 0.4}
 
 - `phase`: `starting` (until the first step of this attempt is finished), `training`, `saving`, `evaluating`,
   `predicting`; at the end `done`, `stopped` or `failed`. `step`: finished steps since the job's start; `batch`:
-  finished batches of an evaluation or prediction, 0 otherwise. `attempt` is 0 until the ranks agreed on its number.
+  finished batches of an evaluation or prediction, 0 otherwise. `waiting`: in a step or an agreement, where ranks wait
+  for each other. `attempt` is 0 until the ranks agreed on its number.
 - `time`: unix seconds of this writing; `step_time`: when phase, step or batch last changed. `still_s` is their
   distance by a clock that does not jump.
 - A rank that waits in a collective or hangs goes on writing, and its `still_s` grows. A process that is stopped,
@@ -44,6 +45,8 @@ class Heartbeat:
 
     def __init__(self, folder: Path, *, rank: int, every_s: float = EVERY_S) -> None:
         self.attempt = 0
+        self.waiting = False
+        """Set where ranks wait for each other; `at` takes it back."""
         self._path = heartbeat_path(folder, rank)
         self._rank = rank
         self._every_s = every_s
@@ -55,6 +58,7 @@ class Heartbeat:
 
     def at(self, phase: str, *, step: int | None = None, batch: int = 0) -> None:
         """Tell what this rank is doing, `step` finished steps in (None: as before); costs no more than a note."""
+        self.waiting = False
         self._now = (phase, self._now[1] if step is None else step, batch)
         self._changed = (time.time(), time.monotonic())
 
@@ -75,6 +79,7 @@ class Heartbeat:
             "phase": phase,
             "step": step,
             "batch": batch,
+            "waiting": self.waiting,
             "step_time": step_time,
             "still_s": round(time.monotonic() - since, 3),
         }

@@ -119,6 +119,7 @@ class Loop:
     def _take_steps(self, count: int, batches: TrainBatches) -> None:
         taken = [next(batches) for _ in range(count)]
         rates = [self._rate_at(self.state.step + number) for number in range(count)]
+        self.heartbeat.waiting = True
         self.step.run([(as_tensor(batch.images), as_tensor(batch.labels)) for batch in taken], rates)
         for _ in range(count):
             self.state.step += 1
@@ -171,9 +172,11 @@ class Loop:
 
     def _ask_all(self, flags: Sequence[bool], pace: Pace) -> list[bool]:
         """For each flag, whether it is set on any rank; then plans when all ranks ask each other again."""
+        self.heartbeat.waiting = True
         *counts, microseconds = self.world.sum(
             np.array([*flags, 1e6 * pace.seconds()], np.int64), name="agree"
         ).tolist()
+        self.heartbeat.waiting = False
         pace.agreed(self.config.checkpoint.agree_steps, 1e-6 * microseconds / self.world.size)
         return [bool(count) for count in counts]
 

@@ -12,8 +12,16 @@ LIMITS = Limits(silence_s=300, step_s=900, phase_s=3600)
 NOW = 10_000.0
 
 
-def sight(silent_s: float, phase: str = "training", step: int = 7, *, still_s: float = 0.0, batch: int = 0) -> Sight:
-    return Sight(NOW - silent_s, Beat(1.0, phase, step, batch, still_s))
+def sight(
+    silent_s: float,
+    phase: str = "training",
+    step: int = 7,
+    *,
+    still_s: float = 0.0,
+    batch: int = 0,
+    waiting: bool = False,
+) -> Sight:
+    return Sight(NOW - silent_s, Beat(1.0, phase, step, batch, still_s, waiting))
 
 
 NONE_YET = Sight(NOW - 3599)
@@ -26,6 +34,7 @@ TABLE = [
     ([sight(1, still_s=900), sight(1, still_s=10)], 0),  # lives, and trains no step
     ([sight(1, step=8, still_s=950), sight(1, step=7, still_s=950)], 1),  # furthest behind
     ([sight(1, still_s=901), sight(1, still_s=950)], 1),  # of equals, the one that was there first
+    ([sight(1, still_s=950, waiting=True), sight(1, still_s=901)], 1),  # unless it waits for the other
     ([sight(1, still_s=3000), sight(301, still_s=5)], 1),  # silence first: the others wait for it
     ([sight(1, "starting", 0, still_s=3590)], None),  # tracing, compiling
     ([sight(1, "starting", 0, still_s=3600)], 0),
