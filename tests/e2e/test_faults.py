@@ -1,18 +1,33 @@
 """Whole runs under faults, on real Ray and real Horovod: all end as the unharmed run did, and each fault has fired."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bench.soak import live_workers, raylet_of
+from cluster.process import is_stopped
 from data_tools.files import read_json, read_lines
-from tests.e2e.test_train_all import JOBS
-from tests.worlds import regionstack
+from tests.e2e.test_train_all import JOBS, wait_until
+from tests.worlds import LONGEST_S, ROOT, environment, regionstack
 
 pytestmark = pytest.mark.timeout(1500)
 """Against a hang alone: the first test makes the unharmed run, too, and the machine may be busy."""
+FAST_HEALTH = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "6000",
+    "RAY_health_check_failure_threshold": "3",
+}
+"""How soon Ray's head notices that a raylet hangs."""
 
 
 def arguments(tiny: Path, folder: Path, *settings: str) -> list[str]:
@@ -69,3 +84,76 @@ def test_a_region_that_loses_a_worker_twice_while_three_train(tiny: Path, finish
     status = regionstack("status", str(folder))
     assert [line for line in status.splitlines() if "left" in line and "done" in line], status
     assert not (folder / "driver.lease").exists(), "given back"
+
+
+@contextmanager
+def driver(tiny: Path, folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """The command in the background; killed at the end if it is still there. Its output is in `driver.txt`."""
+    command = [sys.executable, "-m", "launch.cli", *arguments(tiny, folder)]
+    with (folder.parent / "driver.txt").open("a") as file:
+        started = subprocess.Popen(
+            command, cwd=ROOT, env=environment() | FAST_HEALTH, stdin=subprocess.DEVNULL, stdout=file,
+            stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+    try:
+        yield started
+    finally:
+        if started.poll() is None:
+            started.send_signal(signal.SIGCONT)
+            started.kill()
+        started.wait()
+
+
+def wait_for(condition: Any, driving: "subprocess.Popen[str]", output: Path) -> None:
+    """Wait for `condition` while the driver runs."""
+
+    def holds() -> bool:
+        assert driving.poll() is None, output.read_text()
+        return bool(condition())
+
+    wait_until(holds, LONGEST_S)
+
+
+def test_the_driver_and_the_raylet_stopped_and_killed_and_all_at_once(
+    tiny: Path, finished: Path, tmp_path: Path
+) -> None:
+    """A job that hangs by plan marks each moment, so that nothing depends on how fast the machine is."""
+    folder, output = tmp_path / "run", tmp_path / "driver.txt"
+    hang = {"action": "hang", "attempt": 1}
+    marks = {"holistic_16": 5, "holistic_32px": 3, "top": 3}
+    plan(folder, *({"job": job, "step": step, **hang} for job, step in marks.items()))
+
+    def reached(job: str) -> bool:
+        return (job, 1, "hang") in fired(folder)
+
+    with driver(tiny, folder) as driving:
+        wait_for(lambda: reached("holistic_16"), driving, output)
+        driving.send_signal(signal.SIGSTOP)
+        wait_until(lambda: is_stopped(driving.pid))
+        assert f"process {driving.pid} on" in regionstack(*arguments(tiny, folder), status=2), "one driver at a time"
+        assert "stopped by a signal" in regionstack("status", str(folder))
+        driving.send_signal(signal.SIGCONT)
+        raylet, before = raylet_of(driving.pid), live_workers(folder)
+        assert raylet is not None
+        assert len(before) == 4
+        os.kill(raylet, signal.SIGSTOP)
+        wait_for(lambda: attempts(folder).get("holistic_16") == 2, driving, output)
+        assert not any(Path(f"/proc/{pid}").exists() for pid in before), "a stopped raylet's workers write no more"
+
+        wait_for(lambda: reached("holistic_32px"), driving, output)
+        raylet = raylet_of(driving.pid)
+        assert raylet is not None
+        os.kill(raylet, signal.SIGKILL)
+
+        wait_for(lambda: reached("top"), driving, output)
+        raylet, workers = raylet_of(driving.pid), live_workers(folder)
+        assert raylet is not None
+        for pid in (driving.pid, raylet, *workers):
+            os.kill(pid, signal.SIGKILL)
+        driving.wait()
+    assert output.read_text().count("Ray on this host has died; starting another one") == 2
+    assert "has died; run the same command again" in regionstack("status", str(folder))
+    regionstack(*arguments(tiny, folder))
+    started = attempts(folder)
+    assert (started["holistic_16"], started["holistic_32px"], started["top"]) == (2, 2, 2)
+    assert_equal(folder, finished)
