@@ -35,6 +35,10 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"{folder}: another conversion is writing there; wait for it or stop it") from None
+        # What a killed conversion was about to rename; nobody writes here now but us.
+        for leftover in folder.glob(f"{UNFINISHED}*"):
+            if leftover.is_file():
+                leftover.unlink()
         yield
 
 

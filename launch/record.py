@@ -112,7 +112,7 @@ def planned_jobs(config: Mapping[str, Any]) -> list[str]:
     """Names of the jobs that a resolved configuration asks for, in order."""
     regions = config.get("regions") or {}
     region_names = list(PRESETS.get(regions, {})) if isinstance(regions, str) else list(regions)
-    stages = config.get("stages") or {}
+    stages = _in_order(config.get("stages") or {})
     each = [stage for stage, settings in stages.items() if _region(settings) == "each"]
     names: list[str] = []
     for stage in stages:
@@ -120,6 +120,21 @@ def planned_jobs(config: Mapping[str, Any]) -> list[str]:
         own = [name if stage == each[-1] else f"{stage}_{name}" for name in region_names] if stage in each else [stage]
         names.extend(map(str, own))
     return [*names, STACK] if names and config.get("stack", True) is not None else names
+
+
+def _in_order(stages: Mapping[str, Any]) -> dict[str, Any]:
+    """The stages, each after the one that it starts from, as the recipe has them; what fits nowhere comes last."""
+    order: dict[str, Any] = {}
+    while len(order) < len(stages):
+        left = [name for name in stages if name not in order]
+        waits = {name: _start(stages[name]) in left for name in left}
+        chosen = next((name for name in left if not waits[name]), left[0])
+        order[chosen] = stages[chosen]
+    return order
+
+
+def _start(settings: Any) -> Any:
+    return settings.get("start") if isinstance(settings, Mapping) else None
 
 
 def _region(settings: Any) -> Any:

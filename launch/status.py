@@ -36,6 +36,34 @@ COLOURS: dict[str, str] = {
 }
 
 
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table; whole: never broken into lines. everywhere: also on a terminal narrower than WIDE."""
+
+    heading: str
+    justify: Literal["left", "right"] = "left"
+    whole: bool = False
+    everywhere: bool = True
+
+
+WIDE = 120
+"""Characters of a terminal that holds every column."""
+
+COLUMNS = (
+    Column("job", whole=True),
+    Column("state", whole=True),
+    Column("group"),
+    Column("epoch", "right"),
+    Column("step", "right", whole=True),
+    Column("accuracy", "right"),
+    Column("last checkpoint", everywhere=False),
+    Column("attempts", "right", everywhere=False),
+    Column("retries", "right"),
+    Column("sign of life"),
+)
+
+
 @dataclass(frozen=True)
 class JobStatus:
     """One job at one moment; `silent_s` is the age of its last sign of life (None: it has given none).
@@ -213,16 +241,12 @@ def print_status(status: RunStatus, console: Console | None = None) -> None:
     word = "[bold yellow]no sign of life[/]" if silent else f"[{COLOURS[status.state]}]{status.state}[/]"
     title = f"[bold]{escape(str(status.run))}[/]: {word}"
     table = Table(title=title, title_justify="left", header_style="bold", expand=False)
-    for heading in ("job", "state", "group"):
-        table.add_column(heading)
-    for heading in ("epoch", "step", "accuracy"):
-        table.add_column(heading, justify="right")
-    table.add_column("last checkpoint")
-    table.add_column("attempts", justify="right")
-    table.add_column("retries", justify="right")
-    table.add_column("sign of life")
+    columns = [c for c in COLUMNS if c.everywhere or console.width >= WIDE]
+    for column in columns:
+        table.add_column(column.heading, justify=column.justify, no_wrap=column.whole)
     for job in status.jobs:
-        table.add_row(*_row(job, status.now))
+        row = dict(zip(COLUMNS, _row(job, status.now), strict=True))
+        table.add_row(*(row[column] for column in columns))
     console.print(table)
     if status.driver is not None:
         colour = "yellow" if status.driver.gone else "dim"

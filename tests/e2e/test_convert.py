@@ -208,6 +208,15 @@ def test_two_conversions_at_once_are_refused(tmp_path: Path) -> None:
     assert problems and all("another conversion is writing there" in problem for problem in problems)
 
 
+def test_what_a_killed_conversion_was_about_to_rename_is_swept(tmp_path: Path) -> None:
+    made_data(tmp_path)
+    run(data_config(tmp_path), tmp_path / "s")
+    whole = files(tmp_path / "s")
+    (tmp_path / "s" / ".unfinished-rejected.jsonl-11336c34").write_bytes(b"")
+    run(data_config(tmp_path), tmp_path / "s")
+    assert files(tmp_path / "s") == whole
+
+
 def test_progress_reaches_the_end(tmp_path: Path) -> None:
     seen: list[tuple[int, int, int]] = []
     data = with_bad_pages(tmp_path, max_rejected=10.0)

@@ -116,7 +116,11 @@ def kill_at(
         begun = done if begun is None else begun
         if done >= begun + share * (pages - begun):
             break
-    assert begun is not None, "the conversion ended before its first word"
+    if begun is None:
+        # The kill before this one came after the last page was done: there was nothing left to tell of.
+        process.stdout.close()
+        assert process.wait() == 0, "the conversion failed by itself"
+        return 0, False
     time.sleep(seconds)  # Waits for nothing: the moment alone is moved off the line that announced it.
     workers = children(process.pid)
     process.send_signal(number)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,26 @@ def test_planned_jobs() -> None:
     planned = planned_jobs({"stages": stages, "regions": regions})
     assert planned == ["w", "first_up", "first_down", "up", "down", "stack"]
     assert planned_jobs({}) == []
+
+
+def test_jobs_stand_in_the_order_of_the_recipe_and_not_of_the_file() -> None:
+    stages = {
+        "regions": {"region": "each", "start": "second"},
+        "second": {"region": "holistic", "start": "first"},
+        "first": {"region": "holistic", "start": "weights"},
+    }
+    assert planned_jobs({"stages": stages, "regions": {"a": []}}) == ["first", "second", "a", "stack"]
+    loop = {"x": {"start": "y"}, "y": {"start": "x"}}
+    assert planned_jobs({"stages": loop}) == ["x", "y", "stack"], "a damaged record is shown as far as it goes"
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_names_and_states_are_whole_on_any_terminal(tmp_path: Path, width: int) -> None:
+    out = io.StringIO()
+    print_status(read_status(build(tmp_path / "run", RunSpec()), now=START + 600), Console(file=out, width=width))
+    for job in (*HOLISTIC, "top", "bottom", "left", "right", "stack"):
+        assert re.search(rf"\b{job}\b.* done ", out.getvalue()), job
+    assert ("checkpoint" in out.getvalue()) == (width >= 120)
 
 
 @pytest.mark.parametrize(
