@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from tests.worlds import LONGEST_S, ROOT, environment, regionstack
 
 pytestmark = pytest.mark.timeout(1500)
 """Against a hang alone: the first test makes the unharmed run, too, and the machine may be busy."""
+SOON = ("cluster.silence_timeout_s=30", "cluster.step_timeout_s=30")
+"""Limits that a hang in a test reaches soon."""
 FAST_HEALTH = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
@@ -84,6 +87,46 @@ def test_a_region_that_loses_a_worker_twice_while_three_train(tiny: Path, finish
     status = regionstack("status", str(folder))
     assert [line for line in status.splitlines() if "left" in line and "done" in line], status
     assert not (folder / "driver.lease").exists(), "given back"
+
+
+def test_hangs_a_damaged_checkpoint_a_full_disk_and_an_error_that_comes_home(
+    tiny: Path, finished: Path, tmp_path: Path
+) -> None:
+    """One call with faults, the same call again: the figures are those of the unharmed run."""
+    folder = tmp_path / "run"
+    plan(
+        folder,
+        {"job": "holistic_16", "attempt": 1, "rank": 2, "step": 5, "action": "stop"},
+        {"job": "holistic_32px", "attempt": 1, "rank": 1, "step": 3, "action": "hang"},
+        {"job": "top", "attempt": 1, "step": 7, "action": "corrupt-newest-checkpoint"},
+        {"job": "top", "attempt": 1, "step": 7, "action": "kill"},
+        {"job": "left", "attempt": 1, "step": 4, "action": "fill-disk"},
+        *({"job": job, "attempt": attempt, "step": 2, "action": "raise"}
+          for job in ("bottom", "right") for attempt in (1, 2)),
+    )  # fmt: skip
+    output = regionstack(*arguments(tiny, folder, *SOON), status=2)
+    assert len(fired(folder)) == 9, fired(folder)
+    silent, stuck = errors(folder, "holistic_16")[0], errors(folder, "holistic_32px")[0]
+    assert silent.startswith("rank 2 on "), "the rank that was stopped"
+    assert re.search(r"it hangs: in \w+, step \d+.* silent for \d+ s", silent), silent
+    assert stuck.startswith("rank 1 on "), "the rank that the others wait for"
+    assert "it hangs: in training, step 3 for" in stuck
+    assert "set aside" in (folder / "jobs" / "top" / "log.txt").read_text()
+    assert (folder / "jobs" / "top" / "result.json").exists(), "it went on from the checkpoint before"
+    assert attempts(folder)["left"] == 1, "a retry cannot make room"
+    end = output[output.index("error: ") :]
+    assert "left failed: " in end
+    assert "make room" in end
+    assert end.count("Traceback (most recent call last)") == 1, "two jobs, one error: told once"
+    assert "bottom, right failed: InjectedFault: planned fault at step 2" in end
+    for region in ("bottom", "right"):
+        assert f"stage regions, region {region}, rank 0 on " in end
+        assert f"log: {folder}/jobs/{region}/rank-0.txt" in end
+    assert "the same error twice" in end
+    status = regionstack("status", str(folder))
+    assert "InjectedFault: planned fault at step 2" in status
+    regionstack(*arguments(tiny, folder))
+    assert_equal(folder, finished)
 
 
 @contextmanager
