@@ -200,3 +200,12 @@ def test_the_driver_and_the_raylet_stopped_and_killed_and_all_at_once(
     started = attempts(folder)
     assert (started["holistic_16"], started["holistic_32px"], started["top"]) == (2, 2, 2)
     assert_equal(folder, finished)
+
+
+def test_a_small_soak(tmp_path: Path) -> None:
+    """Five hits at drawn moments, of whatever the seed draws."""
+    command = [sys.executable, "bench/soak.py", "--kills", "5", "--seed", "2", "--folder", str(tmp_path)]
+    ended = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout
+    summary = json.loads(ended.stdout.splitlines()[-1])
+    assert (summary["kills"], summary["holds"]) == (5, True), ended.stdout
