@@ -23,7 +23,7 @@ from trainer.config import JobConfig, JobPayload
 from trainer.device import prepare_device
 from trainer.evaluate import Evaluator
 from trainer.faults import FaultInjector
-from trainer.freezing import layer_names, plan_freezing
+from trainer.freezing import FreezePlan, layer_names, plan_freezing
 from trainer.heartbeat import Heartbeat, heartbeat_path
 from trainer.journal import CHECKPOINTS, CONFIG, PREDICTIONS, PROGRESS, RESULT, Journal, job_folder, log_to
 from trainer.loop import Loop
@@ -155,19 +155,7 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     newest = read_ahead(checkpoints) if world.rank == 0 else None
     data = open_data(config)
     check_batch(config.stage.global_batch, world.size, config.stage.micro_batches)
-    classifier = classifier_for(config, data.geometry)
-    set_momentum(classifier, config.model.batchnorm_momentum)
-    freezing = plan_freezing(config.stage, layer_names(classifier))
-    optimizer = build_optimizer(config.stage.optimizer, precision=config.training.precision)
-    step = TrainStep(
-        classifier,
-        optimizer,
-        world,
-        config.training,
-        frozen=freezing.always,
-        micro_batches=config.stage.micro_batches,
-        ema_decay=config.stage.optimizer.ema_decay,
-    )
+    step, freezing = _step(config, data.geometry, world)
     state = begin(job, step, world, newest)
     heartbeat.at("starting", step=state.step)
     if world.rank == 0 and state.best is not None and checkpoints.missing(state.best.step):
@@ -182,7 +170,7 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
             config=config,
             world=world,
             step=step,
-            evaluator=Evaluator(classifier, world, batch=config.training.evaluation_batch),
+            evaluator=Evaluator(step.classifier, world, batch=config.training.evaluation_batch),
             train=data.train,
             val=data.val,
             state=state,
@@ -204,19 +192,42 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
         )
         best = load_best(loop, checkpoints)
         figures = predict_splits(folder, data, loop)
+    return _result(loop, best, figures)
+
+
+def _step(config: JobConfig, manifest: Manifest, world: World) -> tuple[TrainStep, FreezePlan]:
+    """The job's network under its optimiser, and what of it is frozen when."""
+    classifier = classifier_for(config, manifest)
+    set_momentum(classifier, config.model.batchnorm_momentum)
+    freezing = plan_freezing(config.stage, layer_names(classifier))
+    step = TrainStep(
+        classifier,
+        build_optimizer(config.stage.optimizer, precision=config.training.precision),
+        world,
+        config.training,
+        frozen=freezing.always,
+        micro_batches=config.stage.micro_batches,
+        ema_decay=config.stage.optimizer.ema_decay,
+    )
+    return step, freezing
+
+
+def _result(loop: Loop, best: Mapping[str, Any], figures: Mapping[str, float]) -> dict[str, Any]:
+    """What `result.json` says of the training; when and in which attempt it ran is added by the caller."""
+    config = loop.config
     return {
         "job": config.name,
         "region": config.region,
         "stage": config.stage_name,
-        "world_size": world.size,
+        "world_size": loop.world.size,
         "epochs": config.stage.epochs,
         "best_epoch": best["epoch"],
         "best_checkpoint": best["path"],
         **figures,
-        "parameters": int(sum(np.prod(v.shape) for v in classifier.model.trainable_variables)),
+        "parameters": int(sum(np.prod(v.shape) for v in loop.step.classifier.model.trainable_variables)),
         "weights_digest": best["digest"],
-        "start": state.start,
-        "train_seconds": state.seconds,
+        "start": loop.state.start,
+        "train_seconds": loop.state.seconds,
         "selection_share": config.selection_share,
         "versions": versions(),
     }

@@ -1,6 +1,7 @@
 """The true network of the recipe, small in nothing but the number of pages: two ranks, 128 and 256 px."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ PARAMETERS = 54_336_736
 
 
 def write_config(folder: Path) -> Path:
-    brief = {"epochs": 1, "global_batch": 8}
+    brief = {"epochs": 1, "global_batch": 4}
+    regions = {**brief, "start": "holistic_128"}
     config: dict[str, Any] = {
         "preset": "rvl_cdip",
         "data": {"root": str(folder / "pages"), "class_names": None, "max_per_class": None,
@@ -23,8 +25,8 @@ def write_config(folder: Path) -> Path:
         "regions": {"top": [0, 0, 1, 0.5]},
         "shards": {"folder": str(folder / "shards")},
         "model": {"weights": "none"},
-        "stages": dict.fromkeys(("holistic_128", "holistic_256", "regions"), brief),
-        "training": {"evaluation_batch": 8},
+        "stages": {"holistic_128": brief, "holistic_256": None, "regions": regions},
+        "training": {"evaluation_batch": 8, "batchnorm_batches": 0},
         "checkpoint": {"every_seconds": None, "every_steps": 1, "agree_steps": 1, "keep": 1},
         "run": {"folder": str(folder / "run")},
     }  # fmt: skip
@@ -39,7 +41,7 @@ def test_built_stepped_saved_resumed_and_transferred(tmp_path: Path) -> None:
     config = write_config(tmp_path)
     regionstack("convert", "--config", str(config))
     plan = tmp_path / "faults.json"
-    plan.write_text(json.dumps([{"job": "holistic_128", "step": 2, "rank": 1, "action": "kill"}]))
+    plan.write_text(json.dumps([{"job": "holistic_128", "step": 3, "rank": 1, "action": "kill"}]))
 
     def train(stage: str, *more: str, status: int | None = 0) -> dict[str, Any]:
         arguments = ("launch/train.py", "--config", str(config), "--stage", stage, *more)
@@ -52,13 +54,12 @@ def test_built_stepped_saved_resumed_and_transferred(tmp_path: Path) -> None:
     first = train("holistic_128")
     assert (first["world_size"], first["attempt"]) == (2, 2)
     log = (tmp_path / "run" / "jobs" / "holistic_128" / "log.txt").read_text()
-    assert "start: own checkpoint of step 1" in log, "the killed step is trained again, the one before it is not"
-    second = train("holistic_256")
-    third = train("regions", "--region", "top")
-    assert second["start"]["digest"] == first["weights_digest"]
-    assert third["start"]["digest"] == second["weights_digest"]
-    assert len({result["weights_digest"] for result in (first, second, third)}) == 3, "each stage has learnt something"
+    # The checkpoint of step 2 is begun when that of step 1 is on disk, and may be cut short by the kill.
+    assert re.search(r"start: own checkpoint of step [12]\b", log), "it does not begin anew"
+    second = train("regions", "--region", "top")
+    assert second["start"]["digest"] == first["weights_digest"], "from 128 px to a region at 256 px"
+    assert second["weights_digest"] != first["weights_digest"], "it has learnt something"
     head = 1536 * 1024 + 1024 + 1024 * 512 + 512 + 512 * 16 + 16
     # Trainable: all of the backbone but the two moving statistics of its 204 BatchNorm layers.
-    assert first["parameters"] == third["parameters"]
+    assert first["parameters"] == second["parameters"]
     assert PARAMETERS - 70_000 < first["parameters"] - head < PARAMETERS
