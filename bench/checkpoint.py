@@ -39,7 +39,7 @@ from trainer.checkpoint import CheckpointFolder  # noqa: E402
 from trainer.config import JobConfig  # noqa: E402
 from trainer.device import prepare_device  # noqa: E402
 from trainer.evaluate import Evaluator  # noqa: E402
-from trainer.freezing import layers_of, plan_freezing  # noqa: E402
+from trainer.freezing import layer_names, plan_freezing  # noqa: E402
 from trainer.heartbeat import Heartbeat  # noqa: E402
 from trainer.job import classifier_for, open_data  # noqa: E402
 from trainer.journal import CHECKPOINTS, Journal, job_folder  # noqa: E402
@@ -161,7 +161,7 @@ def make_loop(config: JobConfig, folder: Path, world: World, checkpoints: Checkp
         config=config, world=world, step=step, evaluator=Evaluator(classifier, world, batch=8), train=data.train,
         val=data.val, state=TrainingState(), writer=BackgroundWriter(checkpoints),
         journal=Journal(folder, rank=0, fixed={}), heartbeat=Heartbeat(folder, rank=0),
-        freezing=plan_freezing(config.stage, list(layers_of(classifier))),
+        freezing=plan_freezing(config.stage, layer_names(classifier)),
     )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ from trainer.config import (  # noqa: E402
 )
 from trainer.device import prepare_device  # noqa: E402
 from trainer.evaluate import Evaluator  # noqa: E402
-from trainer.freezing import layers_of, plan_freezing  # noqa: E402
+from trainer.freezing import layer_names, plan_freezing  # noqa: E402
 from trainer.heartbeat import Heartbeat  # noqa: E402
 from trainer.job import classifier_for  # noqa: E402
 from trainer.journal import Journal  # noqa: E402
@@ -106,7 +106,7 @@ def make_loop(job: JobConfig, folder: Path, world: World, training: TrainingConf
         config=job, world=world, step=step, evaluator=Evaluator(classifier, world, batch=8), train=train, val=val,
         state=TrainingState(), writer=BackgroundWriter(CheckpointFolder(folder / "checkpoints", keep=1)),
         journal=Journal(folder, rank=0, fixed={}), heartbeat=Heartbeat(folder, rank=0),
-        freezing=plan_freezing(job.stage, list(layers_of(classifier))),
+        freezing=plan_freezing(job.stage, layer_names(classifier)),
     )  # fmt: skip
 
 
