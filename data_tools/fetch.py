@@ -4,7 +4,6 @@ Training reads shards at random through maps of local files, which object stores
 near once, by its manifest, and read at memory speed from then on.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_tools.errors import UserError
-from data_tools.files import fsync_folder, sha256, temporary_name, write_atomically
+from data_tools.files import fsync_folder, temporary_name, write_atomically
 from data_tools.manifest import INDEX, MANIFEST, check, read_manifest
+from data_tools.records import checksum, file_checksum, written_checksum
 from data_tools.staging import locked
 
 _CHUNK = 8 * 2**20
@@ -27,7 +27,7 @@ OnProgress = Callable[[int, int, int], None]
 class _File(NamedTuple):
     source: str
     target: Path
-    sha256: str
+    crc32c: str
     pages: int
 
 
@@ -118,21 +118,21 @@ def _missing(source: str, target: Path) -> list[_File]:
     for shard in manifest.shards:
         if Path(shard.name).name != shard.name or shard.name in (MANIFEST, INDEX, ".."):
             raise UserError(f"{source}/{MANIFEST}: names a shard {shard.name!r}; refused")
-    wanted = [_File(f"{source}/{INDEX}", target / INDEX, manifest.index_sha256, 0)]
-    wanted += [_File(f"{source}/{shard.name}", target / shard.name, shard.sha256, shard.records)
+    wanted = [_File(f"{source}/{INDEX}", target / INDEX, manifest.index_crc32c, 0)]
+    wanted += [_File(f"{source}/{shard.name}", target / shard.name, shard.crc32c, shard.records)
                for shard in manifest.shards]  # fmt: skip
-    return [file for file in wanted if not (file.target.exists() and sha256(file.target) == file.sha256)]
+    return [file for file in wanted if not (file.target.exists() and file_checksum(file.target) == file.crc32c)]
 
 
 def _copy(file: _File) -> None:
     """Copy one file under its final name if it arrives as the manifest says."""
-    temporary, digest = temporary_name(file.target), hashlib.sha256()
+    temporary, crc = temporary_name(file.target), 0
     try:
         with _gfile().GFile(file.source, "rb") as source, temporary.open("wb") as target:
             while chunk := source.read(_CHUNK):
-                digest.update(chunk)
+                crc = checksum(chunk, crc)
                 target.write(chunk)
-        if digest.hexdigest() != file.sha256:
+        if written_checksum(crc) != file.crc32c:
             raise UserError(f"{file.source}: is not what its manifest says (checksum); verify the set at its source")
         temporary.replace(file.target)
     except OSError as error:

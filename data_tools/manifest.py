@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_tools.errors import UserError
-from data_tools.files import read_json, sha256, write_json
-from data_tools.records import example, frame, image_start, tail_bytes
+from data_tools.files import read_json, write_json
+from data_tools.records import example, file_checksum, frame, image_start, tail_bytes
 
-FORMAT = 1
+FORMAT = 2
 """Version of the shard format; a reader refuses any other."""
 MANIFEST = "manifest.json"
 INDEX = "index.npz"
@@ -24,7 +24,7 @@ class Shard(NamedTuple):
     name: str
     records: int
     bytes: int
-    sha256: str
+    crc32c: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Manifest:
     class_names: tuple[str, ...]
     histogram: dict[int, int]
     shards: tuple[Shard, ...]
-    index_sha256: str
+    index_crc32c: str
     labels_fingerprint: str
     settings: dict[str, Any]
     seed: int
@@ -145,7 +145,7 @@ def _check_index(folder: Path, manifest: Manifest) -> list[str]:
     path = folder / INDEX
     if not path.exists():
         return [f"{path}: missing"]
-    if sha256(path) != manifest.index_sha256:
+    if file_checksum(path) != manifest.index_crc32c:
         return [f"{path}: changed since it was written (checksum)"]
     index = read_index(folder)
     problems = []
@@ -165,7 +165,7 @@ def _check_shard(path: Path, shard: Shard, *, deep: bool) -> str | None:
     size = path.stat().st_size
     if size != shard.bytes:
         return f"{path}: {size} bytes, the manifest says {shard.bytes}"
-    if deep and sha256(path) != shard.sha256:
+    if deep and file_checksum(path) != shard.crc32c:
         return f"{path}: changed since it was written (checksum)"
     return None
 
@@ -187,7 +187,7 @@ def _check_records(folder: Path, manifest: Manifest) -> list[str]:
                 tail = tail_bytes(stride, length) if manifest.encoding == "raw" else 0
                 file.seek(int(index.offset[place]))
                 image = file.read(length)
-                whole = frame(example(image, label, page_id, tail_bytes=tail))
+                whole = b"".join(frame(*example(image, label, page_id, tail_bytes=tail)))
                 file.seek(int(index.offset[place]) - image_start(length))
                 if file.read(len(whole)) != whole:
                     problems.append(f"{path}: the record of {page_id.decode()} does not agree with the index")

@@ -146,8 +146,7 @@ class Pool:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
-                # One process a core: threads of its libraries would only get in each other's way.
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | dict.fromkeys(_THREADS, "1"),
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | _ENVIRONMENT,
             )
         self._status[STATUS_WORDS * slot] = self._status[STATUS_WORDS * slot + 1] = 0
         worker = self._workers[slot] = _Worker(process, Connection(ours.detach()), slot)
@@ -193,7 +192,15 @@ def available_cores() -> int:
     return cores if quota == "max" else max(1, min(cores, -(-int(quota) // int(period))))
 
 
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_ENVIRONMENT = {
+    # One process a core: threads of its libraries would only get in each other's way.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    # glibc hands every large block back to the kernel at once, which clears it again for the next page: keep it.
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
+}
 
 
 def _raise(kind: str, answer: Any) -> None:

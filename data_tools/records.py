@@ -7,13 +7,18 @@ message, which every protobuf reader passes over.
 
 import struct
 from functools import lru_cache
+from pathlib import Path
 
 import google_crc32c
 
-_FRAME = struct.Struct("<QI")
+_LENGTH = struct.Struct("<Q")
 _CHECKSUM = struct.Struct("<I")
-FRAME_BYTES = _FRAME.size + _CHECKSUM.size
+_HEAD_BYTES = _LENGTH.size + _CHECKSUM.size
+FRAME_BYTES = _HEAD_BYTES + _CHECKSUM.size
 """What TFRecord adds to a record: its length and two checksums."""
+
+PIECE_BYTES = 2**20
+"""What is read at once of a long file: large enough for the calls to cost nothing, and still in the cache."""
 
 # Tags of tensorflow/core/example/{example,feature}.proto: 0x0A is field 1, 0x12 field 2, 0x1A field 3, each
 # with a length; 0x7A is field 15, which Example does not have.
@@ -24,20 +29,20 @@ class RecordError(Exception):
     """Bytes that are no record; its text is the reason."""
 
 
-def example(image: bytes, class_id: int, page_id: bytes, *, tail_bytes: int = 0) -> bytes:
+def example(image: bytes, class_id: int, page_id: bytes, *, tail_bytes: int = 0) -> tuple[bytes, bytes, bytes]:
     """A serialised tf.train.Example with the features `image` and `id` (bytes) and `label` (int64).
 
-    Label, id and padding together take `tail_bytes` where that is not 0; see `tail_size`.
+    In three pieces, of which the second is `image` itself: it is never copied. Label, id and padding together
+    take `tail_bytes` where that is not 0; see `tail_size`.
     """
     head = _image_head(len(image))
     tail = _tail(class_id, page_id)
     features = len(head) + len(image) + len(tail)
-    padding = b""
     if tail_bytes:
         # Two bytes of length whatever the length: one byte more of padding is one byte more of record.
         missing = tail_bytes - len(tail) - 3
-        padding = _PADDING + _varint(missing, width=2) + bytes(missing)
-    return b"".join((_FIELD_1, _varint(features, width=5), head, image, tail, padding))
+        tail += _PADDING + _varint(missing, width=2) + bytes(missing)
+    return _FIELD_1 + _varint(features, width=5) + head, image, tail
 
 
 def tail_size(class_id: int, page_id: bytes) -> int:
@@ -52,15 +57,13 @@ def tail_bytes(record_bytes: int, image_bytes: int) -> int:
 
 def image_start(image_bytes: int) -> int:
     """Where the image begins, counted from the record's first byte, for an image of `image_bytes`."""
-    return _FRAME.size + 6 + len(_image_head(image_bytes))
+    return _HEAD_BYTES + 6 + len(_image_head(image_bytes))
 
 
-def frame(payload: bytes) -> bytes:
-    """`payload` as one TFRecord: length, its checksum, payload, its checksum."""
-    length = struct.pack("<Q", len(payload))
-    return b"".join(
-        (length, _CHECKSUM.pack(_masked(length)), payload, _CHECKSUM.pack(_masked(payload))),
-    )
+def frame(*payload: bytes) -> tuple[bytes, ...]:
+    """One TFRecord in pieces: the length and its checksum, the pieces of the payload, their checksum."""
+    length = _LENGTH.pack(sum(map(len, payload)))
+    return length + _masked(length), *payload, _masked(*payload)
 
 
 def unframe(record: bytes) -> bytes:
@@ -71,11 +74,11 @@ def unframe(record: bytes) -> bytes:
     """
     if len(record) < FRAME_BYTES:
         raise RecordError("the record is cut off")
-    length, checksum = _FRAME.unpack_from(record)
-    if length != len(record) - FRAME_BYTES or checksum != _masked(record[:8]):
+    (length,) = _LENGTH.unpack_from(record)
+    if length != len(record) - FRAME_BYTES or record[_LENGTH.size : _HEAD_BYTES] != _masked(record[: _LENGTH.size]):
         raise RecordError("the record's length is damaged")
-    payload = record[_FRAME.size : -_CHECKSUM.size]
-    if _CHECKSUM.unpack(record[-_CHECKSUM.size :])[0] != _masked(payload):
+    payload = record[_HEAD_BYTES : -_CHECKSUM.size]
+    if record[-_CHECKSUM.size :] != _masked(payload):
         raise RecordError("the record's checksum is wrong")
     return payload
 
@@ -85,10 +88,27 @@ def checksum(content: bytes, before: int = 0) -> int:
     return int(google_crc32c.extend(before, content))
 
 
-def _masked(content: bytes) -> int:
+def file_checksum(path: Path) -> str:
+    """CRC-32C of a file's bytes as manifests write it."""
+    crc = 0
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(PIECE_BYTES):
+            crc = checksum(piece, crc)
+    return written_checksum(crc)
+
+
+def written_checksum(crc: int) -> str:
+    """A checksum in the eight hexadecimal digits in which manifests write it."""
+    return f"{crc:08x}"
+
+
+def _masked(*pieces: bytes) -> bytes:
+    """The checksum of all pieces as TFRecord stores it."""
+    value = 0
+    for piece in pieces:
+        value = checksum(piece, value)
     # TFRecord's mask: a checksum of data that contains checksums would otherwise be weak.
-    value = int(google_crc32c.value(content))
-    return (((value >> 15) | (value << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+    return _CHECKSUM.pack((((value >> 15) | (value << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def _varint(value: int, *, width: int = 1) -> bytes:

@@ -12,7 +12,7 @@ from made_pages import made_data
 
 from data_tools.convert import ShardConfig, convert
 from data_tools.errors import UserError
-from data_tools.manifest import INDEX, MANIFEST, check, read_manifest
+from data_tools.manifest import FORMAT, INDEX, MANIFEST, check, read_manifest
 from data_tools.order import epoch_order
 from data_tools.prefetch import THREAD_NAME, Prefetch
 from data_tools.reader import COPYING_THREADS, Batch, EvalBatches, Ring, ShardSet, TrainBatches
@@ -302,7 +302,7 @@ def test_verify(sets: dict[str, Path], tmp_path: Path, encoding: str) -> None:
 
     fresh()
     text = (folder / MANIFEST).read_text()
-    (folder / MANIFEST).write_text(text.replace('"version": 1', '"version": 99'))
+    (folder / MANIFEST).write_text(text.replace(f'"version": {FORMAT}', '"version": 99'))
     assert "shard format 99" in check(folder)[0]
     (folder / MANIFEST).write_text(text[:100])
     assert "not readable as JSON" in check(folder)[0]
