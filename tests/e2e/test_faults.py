@@ -209,3 +209,23 @@ def test_a_small_soak(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout
     summary = json.loads(ended.stdout.splitlines()[-1])
     assert (summary["kills"], summary["holds"]) == (5, True), ended.stdout
+
+
+def test_a_loss_that_is_twice_not_finite_ends_the_job(tiny: Path, tmp_path: Path) -> None:
+    """Once may be a host's fault and is tried again; the same step twice is the recipe's, and no further try helps."""
+    folder, job = tmp_path / "run", "holistic_16"
+    diverging = ("stages.holistic_16.optimizer.name=sgd", "stages.holistic_16.optimizer.learning_rate=1e30")
+    alone = ("stages.holistic_32px=null", "stages.regions=null")
+    output = regionstack(*arguments(tiny, folder, *alone, *diverging), status=2)
+    assert attempts(folder) == {job: 2}
+    told = errors(folder, job)
+    steps = [re.findall(r"step (\d+)", error)[0] for error in told]
+    assert len(steps) == 2
+    assert steps[0] == steps[1]
+    assert f"{job} failed" in output
+    assert "not finite" in output
+    (dump,) = (folder / "jobs" / job).glob("not-finite-step-*.npz")
+    with np.load(dump, allow_pickle=False) as arrays:
+        assert len(arrays["ids"]) == 24
+        assert not np.isfinite(arrays["losses"]).all()
+    assert dump.name in output, "where to look"

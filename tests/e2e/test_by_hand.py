@@ -1,0 +1,87 @@
+"""A stage under horovodrun by hand and the same stage as a job on Ray: either goes on with what the other began."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_tools.files import read_json, read_lines
+from tests.worlds import horovodrun, regionstack
+
+STAGE = "holistic_16"
+ALONE = ("cluster.slots=2", "stages.holistic_32px=null", "stages.regions=null")
+
+
+def arguments(config: Path, folder: Path, *more: str) -> list[str]:
+    settings = [f"run.folder={folder}", *ALONE, *more]
+    return ["--config", str(config), *(part for setting in settings for part in ("--set", setting))]
+
+
+def by_hand(config: Path, folder: Path, *, status: int | None = 0) -> str:
+    return horovodrun(2, "launch/train.py", *arguments(config, folder), "--stage", STAGE, status=status)
+
+
+def by_ray(config: Path, folder: Path, *more: str, status: int = 0) -> str:
+    return regionstack("train-all", *arguments(config, folder, *more), status=status)
+
+
+def plan_kill(folder: Path, step: int) -> None:
+    folder.mkdir()
+    plan = [{"job": STAGE, "step": step, "rank": 1, "action": "kill"}]
+    (folder / "faults.json").write_text(json.dumps(plan))
+
+
+def assert_gone_on(job: Path) -> None:
+    """The job's second attempt began at a checkpoint of the first."""
+    (step,) = re.findall(r"start: own checkpoint of step (\d+)", (job / "log.txt").read_text())
+    assert 0 < int(step) <= 5
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    result = read_json(folder / "jobs" / STAGE / "result.json")
+    assert result["world_size"] == 2
+    kept = ("weights_digest", "best_epoch", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
+    predictions = {split: (folder / "jobs" / STAGE / "predictions" / f"{split}.npz").read_bytes()
+                   for split in ("val", "test")}  # fmt: skip
+    return {key: result[key] for key in kept} | predictions
+
+
+@pytest.fixture(scope="module")
+def unharmed(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("by_hand") / "run"
+    by_hand(tiny, folder)
+    return folder
+
+
+def test_what_was_begun_by_hand_is_finished_by_ray(tiny: Path, unharmed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    plan_kill(folder, 5)
+    by_hand(tiny, folder, status=None)
+    job = folder / "jobs" / STAGE
+    assert len(read_lines(job / "faults.jsonl")) == 1
+    assert not (job / "result.json").exists()
+    by_ray(tiny, folder)
+    assert_gone_on(job)
+    assert outcome(folder) == outcome(unharmed)
+
+
+def test_what_was_begun_by_ray_is_finished_by_hand(tiny: Path, unharmed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    plan_kill(folder, 5)
+    by_ray(tiny, folder, "cluster.max_failures=0", status=2)
+    job = folder / "jobs" / STAGE
+    assert len(read_lines(job / "faults.jsonl")) == 1
+    assert not (job / "result.json").exists()
+    by_hand(tiny, folder)
+    assert_gone_on(job)
+    assert outcome(folder) == outcome(unharmed)
+
+
+def test_what_was_finished_by_hand_is_done_for_ray(tiny: Path, unharmed: Path) -> None:
+    before = (unharmed / "jobs" / STAGE / "result.json").read_bytes()
+    output = by_ray(tiny, unharmed)
+    assert f"{STAGE}: started" not in output
+    assert (unharmed / "jobs" / STAGE / "result.json").read_bytes() == before
+    assert (unharmed / "report.html").exists()
