@@ -84,9 +84,9 @@ def gather(
 def _missing(hosts: Sequence[Host], config: ClusterConfig, expected: int) -> str | None:
     """What was asked for and what there is, in words; None where all is there."""
     if len(hosts) < expected:
-        return f"{expected} hosts are to come, and there is {describe(hosts)}"
+        return f"{expected} hosts are to come, found {describe(hosts)}"
     if _slots(hosts) < (config.request_slots or 0):
-        return f"{config.request_slots} slots are asked for (cluster.request_slots), and there is {describe(hosts)}"
+        return f"{config.request_slots} slots are asked for (cluster.request_slots), found {describe(hosts)}"
     return None
 
 

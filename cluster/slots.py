@@ -71,9 +71,9 @@ def plan_waves(
     """
     total = sum(host.slots for host in hosts)
     if total < 1:
-        raise UserError(f"no slot to run {', '.join(jobs)} on; there is {describe(hosts)}")
+        raise UserError(f"no slot to run {', '.join(jobs)} on; found {describe(hosts)}")
     if workers is not None and not 1 <= workers <= total:
-        raise UserError(f"{workers} workers a job are asked for ({', '.join(jobs)}), and there is {describe(hosts)}")
+        raise UserError(f"{workers} workers a job are asked for ({', '.join(jobs)}), found {describe(hosts)}")
     if not jobs:
         return {}
     at_once = total // (workers or 1)
@@ -118,7 +118,7 @@ def place(hosts: Sequence[Host], workers: int, *, busy: Collection[Slot] = ()) -
     free = {h.name: [i for i in range(h.slots) if Slot(h.name, i) not in taken] for h in hosts}
     if sum(map(len, free.values())) < workers:
         raise UserError(
-            f"{workers} free slots are asked for, and there is {describe(hosts)}, {len(taken)} of them busy"
+            f"{workers} free slots are asked for, found {describe(hosts)}, {len(taken)} of them busy"
         )
     chosen: list[Slot] = []
     while len(chosen) < workers:

@@ -46,7 +46,7 @@ def test_each_world_has_its_own_gpus(run: Run, tmp_path: Path) -> None:
 
 def test_what_can_never_be_placed_is_refused_at_once(run: Run) -> None:
     job = JobSpec("wide", "tests.cluster.targets:place", {}, workers=5)
-    with pytest.raises(UserError, match=r"^5 workers a job are asked for \(wide\), and there is 4 slots \(.*: 4\)$"):
+    with pytest.raises(UserError, match=r"^5 workers a job are asked for \(wide\), found 4 slots \(.*: 4\)$"):
         run([job], gpus=None)
 
 

@@ -90,7 +90,7 @@ def test_every_plan_is_disjoint_and_short(gpus: int, count: int, jobs: int, work
 
 @pytest.mark.parametrize("slots", [(), (0,), (0, 0), (0, 0, 0, 0)])
 def test_no_slot_is_refused(slots: tuple[int, ...]) -> None:
-    with pytest.raises(UserError, match="no slot to run top, bottom, left, right on; there is 0 slots"):
+    with pytest.raises(UserError, match="no slot to run top, bottom, left, right on; found 0 slots"):
         plan_waves(hosts_of(*slots), REGIONS)
 
 
