@@ -18,6 +18,8 @@ from data_tools.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+STARTS = 2
+"""Attempts at starting a Ray of our own, which comes to nothing where one of its processes dies on the way."""
 LOOPBACK = "127.0.0.1"
 TOKEN = "bring the cluster's token to ~/.ray/auth_token here, or set RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token"
 
@@ -143,6 +145,24 @@ def _join(address: str) -> None:
 def _start_own(config: ClusterConfig) -> None:
     """A Ray for this process alone; Ray itself turns its token authentication on."""
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
+    for start in range(1, STARTS + 1):
+        try:
+            _init_own(config)
+        except Exception as error:
+            # Of a process that died on the way, Ray says so by a plain Exception; whatever is more exact is a bug.
+            if type(error) is not Exception and not isinstance(error, (ConnectionError, ray.exceptions.RayError)):
+                raise
+            reason = (str(error).strip().splitlines() or [repr(error)])[0]
+            if start == STARTS:
+                raise UserError(
+                    f"Ray could not be started here, tried {STARTS} times: {reason} Its logs are in /tmp/ray"
+                ) from None
+            logger.warning("Ray could not be started (%s); once more", reason)
+        else:
+            return
+
+
+def _init_own(config: ClusterConfig) -> None:
     with _project_on_python_path():
         ray.init(
             address="local",
