@@ -155,7 +155,8 @@ def _start_own(config: ClusterConfig) -> None:
             reason = (str(error).strip().splitlines() or [repr(error)])[0]
             if start == STARTS:
                 raise UserError(
-                    f"Ray could not be started here, tried {STARTS} times: {reason} Its logs are in /tmp/ray"
+                    f"Ray could not be started here, tried {STARTS} times: {reason.rstrip('.')}; its logs are in "
+                    "/tmp/ray/session_latest (RAY_TMPDIR); then run the same command again"
                 ) from None
             logger.warning("Ray could not be started (%s); once more", reason)
         else:
