@@ -33,9 +33,16 @@ def plan_kill(folder: Path, step: int) -> None:
     (folder / "faults.json").write_text(json.dumps(plan))
 
 
-def assert_gone_on(job: Path) -> None:
-    """The job's second attempt began at a checkpoint of the first."""
-    (step,) = re.findall(r"start: own checkpoint of step (\d+)", (job / "log.txt").read_text())
+def assert_killed(folder: Path) -> None:
+    """The fault fired, and the stage is not done."""
+    assert len(read_lines(folder / "jobs" / STAGE / "faults.jsonl")) == 1
+    assert not (folder / "jobs" / STAGE / "result.json").exists()
+
+
+def assert_gone_on(folder: Path) -> None:
+    """The stage's second attempt began at a checkpoint of the first."""
+    log = (folder / "jobs" / STAGE / "log.txt").read_text()
+    (step,) = re.findall(r"start: own checkpoint of step (\d+)", log)
     assert 0 < int(step) <= 5
 
 
@@ -59,11 +66,9 @@ def test_what_was_begun_by_hand_is_finished_by_ray(tiny: Path, unharmed: Path, t
     folder = tmp_path / "run"
     plan_kill(folder, 5)
     by_hand(tiny, folder, status=None)
-    job = folder / "jobs" / STAGE
-    assert len(read_lines(job / "faults.jsonl")) == 1
-    assert not (job / "result.json").exists()
+    assert_killed(folder)
     by_ray(tiny, folder)
-    assert_gone_on(job)
+    assert_gone_on(folder)
     assert outcome(folder) == outcome(unharmed)
 
 
@@ -71,11 +76,9 @@ def test_what_was_begun_by_ray_is_finished_by_hand(tiny: Path, unharmed: Path, t
     folder = tmp_path / "run"
     plan_kill(folder, 5)
     by_ray(tiny, folder, "cluster.max_failures=0", status=2)
-    job = folder / "jobs" / STAGE
-    assert len(read_lines(job / "faults.jsonl")) == 1
-    assert not (job / "result.json").exists()
+    assert_killed(folder)
     by_hand(tiny, folder)
-    assert_gone_on(job)
+    assert_gone_on(folder)
     assert outcome(folder) == outcome(unharmed)
 
 
