@@ -125,6 +125,8 @@ class Pool:
             worker = self._workers.get(slot) or self._start(slot)
             if worker.task is None:
                 task = self._waiting.popleft()
+                # It waits for a task and counts nothing; what it counted of its last one is not of this one.
+                self._clear(slot)
                 try:
                     worker.connection.send((task.payload, task.deadly))
                 except (BrokenPipeError, ConnectionResetError):
@@ -148,10 +150,13 @@ class Pool:
                 stderr=self._errors,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | _ENVIRONMENT,
             )
-        self._status[STATUS_WORDS * slot] = self._status[STATUS_WORDS * slot + 1] = 0
+        self._clear(slot)
         worker = self._workers[slot] = _Worker(process, Connection(ours.detach()), slot)
         worker.connection.send(self._setup)
         return worker
+
+    def _clear(self, slot: int) -> None:
+        self._status[STATUS_WORDS * slot] = self._status[STATUS_WORDS * slot + 1] = 0
 
     def _bury(self, worker: _Worker) -> None:
         """Requeue a dead worker's task, with what is now known about the item it died of."""
