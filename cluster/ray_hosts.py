@@ -173,6 +173,9 @@ def _init_own(config: ClusterConfig) -> None:
             object_store_memory=config.object_store_mib * 2**20,
             log_to_driver=False,
             logging_level=logging.ERROR,
+            # Else the raylet accepts the driver only when a worker for each core has started, a second later: one
+            # that dies in that second ends the driver's process from inside Ray, where nobody can catch it.
+            _system_config={"prestart_worker_first_driver": False},
         )
 
 

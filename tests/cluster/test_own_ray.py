@@ -1,7 +1,9 @@
 """A Ray of the driver's own whose raylet is killed while it starts: it is started once more."""
 
+import contextlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.worlds import ROOT, environment
 
 PROGRAM = """
 import sys
+from pathlib import Path
 from cluster.config import ClusterConfig
 from cluster.ray_hosts import connect
 from data_tools.errors import UserError
@@ -50,3 +53,35 @@ def test_a_raylet_that_dies_while_it_starts(kills: int) -> None:
         told = errors.strip().splitlines()[-1]
         assert told.startswith(f"error: Ray could not be started here, tried {STARTS} times: ")
         assert "Traceback" not in errors
+
+
+def test_no_worker_starts_before_the_driver_is_accepted() -> None:
+    """Were the driver accepted only after workers had started, a raylet lost in between would end its process."""
+    raylets: set[int] = set()
+    workers: set[int] = set()
+
+    def look() -> bool:
+        raylet = raylet_of(driver.pid)
+        if raylet is not None:
+            raylets.add(raylet)
+            workers.update(workers_of(raylet))
+        return driver.poll() is not None
+
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], cwd=ROOT, env=environment(), text=True, stdout=subprocess.PIPE
+    ) as driver:
+        wait_until(look)
+        assert driver.communicate()[0] == "slots: True\n"
+    assert len(raylets) == 1
+    assert not workers
+
+
+def workers_of(raylet: int) -> list[int]:
+    """Ray's worker processes that the raylet has started."""
+    children = Path(f"/proc/{raylet}/task/{raylet}/children")
+    found = []
+    with contextlib.suppress(OSError):
+        for child in map(int, children.read_text().split()):
+            if b"default_worker.py" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+    return found
