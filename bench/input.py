@@ -31,15 +31,13 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from repeated_pages import repeated  # noqa: E402
-from rivals import LABELS, PAGES, RIVALS  # noqa: E402
+from rivals import LABELS, PAGES, RIVALS, SHARDS  # noqa: E402
 
 from data_tools.convert import ShardConfig, convert  # noqa: E402
 from data_tools.pool import available_cores  # noqa: E402
 
 BATCH, PX = 32, 256
 GENERATOR_BAR, LIMIT_BAR, RIVAL_BAR = 100.0, 0.6, 1.0
-NEVER_MEASURED = ("DALI on the CPU", "Streaming", "FFCV")
-SHARDS = "shards/train/holistic"
 
 
 def main() -> int:
@@ -63,7 +61,7 @@ def main() -> int:
         commands = {name: [sys.executable, __file__, "--way", name, folder] for name in WAYS}
         rivals = rival_commands(options.rivals, Path(folder))
         speeds = measure(commands | rivals, rounds, seconds)
-    missing = [name for name in (*RIVALS, *NEVER_MEASURED) if name not in rivals]
+    missing = [name for name in RIVALS if name not in rivals]
     return report(speeds, source, pages, missing)
 
 
@@ -237,7 +235,8 @@ def report(speeds: dict[str, list[float]], source: str, pages: int, missing: lis
     for name, values in speeds.items():
         low, high = min(values), max(values)
         print(f"{name:34}{statistics.median(values):>10,.0f}{low:>10,.0f}{high:>10,.0f}{ratio(name):>14.2f} x")
-    print(f"not measured: {', '.join(missing)}")
+    if missing:
+        print(f"not measured: {', '.join(missing)}")
     others = [name for name in speeds if name in RIVALS]
     generators = [name for name in speeds if name.startswith("Keras")]
     figure = {

@@ -1,10 +1,13 @@
 """Other input pipelines on the same pages, for `bench/input.py --rivals PYTHON`; runs in that interpreter alone.
 
-    python -m venv /tmp/rivals && /tmp/rivals/bin/pip install grain array_record webdataset
+    python -m venv /tmp/rivals
+    /tmp/rivals/bin/pip install grain array_record webdataset mosaicml-streaming nvidia-dali-cuda130 ffcv
     python bench/input.py --rivals /tmp/rivals/bin/python
 
-Each gets the pages uncompressed, in its own format, shuffles, and makes NumPy batches; none has to make tensors of
-them. None of them is a dependency of the project.
+FFCV is compiled on the spot and needs the headers of OpenCV 4 and libjpeg-turbo; those that cannot be imported are left
+out. Each gets the pages uncompressed, in its own format, shuffles, and makes NumPy batches; none has to make
+TensorFlow's tensors of them. Settings are the fastest of those tried on two cores. None of them is a dependency of the
+project.
 """
 
 import io
@@ -12,13 +15,14 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 BATCH = 32
-PAGES, LABELS = "pages.npy", "labels.npy"
+PAGES, LABELS, SHARDS = "pages.npy", "labels.npy", "shards/train/holistic"
 
 
 def grain(folder: Path) -> Callable[[], Any]:
@@ -63,6 +67,98 @@ def webdataset(folder: Path) -> Callable[[], Any]:
     return iter(read.batched(BATCH, partial=False)).__next__
 
 
+def dali(folder: Path) -> Callable[[], Any]:
+    """DALI on the CPU, over this project's own TFRecords: maps them, and draws from a buffer of 512 pages."""
+    from nvidia.dali import fn, pipeline_def, tfrecord
+
+    pages, _ = arrays(folder)
+    records = sorted(folder.joinpath(SHARDS).glob("*.tfrecord"))
+    indices = [record_index(path, folder / f"{path.stem}.index") for path in records]
+    features = {
+        "image": tfrecord.FixedLenFeature((), tfrecord.string, ""),
+        "label": tfrecord.FixedLenFeature((1,), tfrecord.int64, -1),
+    }
+
+    @pipeline_def(batch_size=BATCH, num_threads=2, device_id=None, prefetch_queue_depth=4)
+    def pipeline() -> Any:
+        read = fn.readers.tfrecord(
+            path=list(map(str, records)), index_path=indices, features=features, random_shuffle=True, initial_fill=512
+        )
+        return fn.reshape(read["image"], shape=list(pages.shape[1:])), read["label"]
+
+    running = pipeline()
+
+    def step() -> Any:
+        images, labels = running.run()
+        return np.asarray(images.as_tensor()), np.asarray(labels.as_tensor())
+
+    return step
+
+
+def record_index(records: Path, index: Path) -> str:
+    """Write what DALI wants beside a TFRecord file: offset and size of each record, a line each."""
+    content = np.memmap(records, np.uint8, mode="r")
+    lines, start = [], 0
+    while start < len(content):
+        size = 16 + int(content[start : start + 8].view("<u8")[0])  # Length, two checksums.
+        lines.append(f"{start} {size}\n")
+        start += size
+    index.write_text("".join(lines))
+    return str(index)
+
+
+def streaming(folder: Path) -> Callable[[], Any]:
+    """MosaicML Streaming: its own shuffle; stacked here, which is faster than by PyTorch's loader and its processes."""
+    from streaming import MDSWriter, StreamingDataset
+
+    pages, labels = arrays(folder)
+    columns = {"page": f"ndarray:uint8:{','.join(map(str, pages.shape[1:]))}", "label": "int32"}
+    with MDSWriter(out=str(folder / "mds"), columns=columns) as writer:
+        for page, label in zip(pages, labels, strict=True):
+            writer.write({"page": page, "label": label})
+    data = StreamingDataset(local=str(folder / "mds"), shuffle=True, shuffle_seed=1, batch_size=BATCH)
+
+    def batches() -> Iterator[Any]:
+        while True:
+            samples = iter(data)
+            while batch := list(islice(samples, BATCH)):
+                yield np.stack([one["page"] for one in batch]), np.stack([one["label"] for one in batch])
+
+    return batches().__next__
+
+
+def ffcv(folder: Path) -> Callable[[], Any]:
+    """FFCV: a random order over one mapped file."""
+    from ffcv.fields import IntField, NDArrayField
+    from ffcv.fields.basics import IntDecoder
+    from ffcv.fields.ndarray import NDArrayDecoder
+    from ffcv.loader import Loader, OrderOption
+    from ffcv.writer import DatasetWriter
+
+    pages, labels = arrays(folder)
+
+    class Pages:
+        def __len__(self) -> int:
+            return len(pages)
+
+        def __getitem__(self, number: int) -> tuple[Any, int]:
+            return np.array(pages[number]), int(labels[number])
+
+    fields = {"page": NDArrayField(np.dtype(np.uint8), pages.shape[1:]), "label": IntField()}
+    DatasetWriter(str(folder / "pages.ffcv"), fields, num_workers=2).from_indexed_dataset(Pages())
+    pipelines = {"page": [NDArrayDecoder()], "label": [IntDecoder()]}
+    loader = Loader(
+        str(folder / "pages.ffcv"), BATCH, num_workers=2, order=OrderOption.RANDOM, seed=1, drop_last=True,
+        os_cache=True, batches_ahead=3, pipelines=pipelines,
+    )  # fmt: skip
+
+    def batches() -> Iterator[Any]:
+        while True:
+            yield from loader
+
+    return batches().__next__
+
+
 def arrays(folder: Path) -> tuple[Any, Any]:
     """Pages uint8 [n, h, w, 1] and labels int32 [n]."""
     return np.load(folder / PAGES, mmap_mode="r"), np.load(folder / LABELS)
@@ -71,6 +167,9 @@ def arrays(folder: Path) -> tuple[Any, Any]:
 RIVALS: dict[str, tuple[str, Callable[[Path], Callable[[], Any]]]] = {
     "Grain over ArrayRecord": ("grain, array_record", grain),
     "WebDataset": ("webdataset", webdataset),
+    "DALI on the CPU": ("nvidia.dali", dali),
+    "Streaming": ("streaming", streaming),
+    "FFCV": ("ffcv", ffcv),
 }
 """By the name in the table: what has to be importable, and what makes a batch."""
 
