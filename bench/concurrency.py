@@ -3,10 +3,11 @@
     python bench/concurrency.py [--quick]
 
 As many regions as there are cores to give each a group of its own (two at least, eight at most): one worker a group,
-one core a worker, the same share whether it runs beside the others or alone. The phase is timed from the first job's
-start to the last one's end. Start-up is included and told apart: until the end of the first epoch, by when workers are
-up, TensorFlow is imported, the ranks have met and the step is compiled. Each is measured several times in turn, and the
-shortest counts, since other work on the machine only adds.
+one core a worker, the same share whether it runs beside the others or alone. `cluster.bind_cores` sees to that, as a
+GPU does by itself: on cores, a job alone would use those of the idle groups too. The phase is timed from the first
+job's start to the last one's end. Start-up is included and told apart: until the end of the first epoch, by when
+workers are up, TensorFlow is imported, the ranks have met and the step is compiled. Each is measured several times in
+turn, and the shortest counts, since other work on the machine only adds.
 
 What the machine itself allows stands beside it: the same jobs by hand (`launch/train.py`, no Ray), each pinned to a
 core, all at once and alone. Cores that share memory or are threads of one core slow each other down whoever starts
@@ -114,7 +115,7 @@ class Bench:
                 "whole": {"region": "holistic", "epochs": 1, **stage},
                 "regions": {"region": "each", "start": "whole", "epochs": epochs, **stage},
             },
-            "cluster": {"slots": groups, "workers_per_region": 1, "address": "local", "gpus": 0},
+            "cluster": {"slots": groups, "workers_per_region": 1, "address": "local", "gpus": 0, "bind_cores": True},
             "run": {"folder": "run"},
         }
 

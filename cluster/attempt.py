@@ -237,9 +237,15 @@ class Attempt:
             "environment": environment | self._config.environment,
             "interface": interface,
             "addresses": [node.address for node in self._by_rank],
+            "bindings": self._bindings() if self._config.bind_cores else None,
             "logs": self._job.logs,
             "fences": [vars(fence) for fence in [*self._fences, *self._own_fence()]],
         }
+
+    def _bindings(self) -> list[tuple[int, int]]:
+        """By rank: its slot on the host, and how many slots the host has."""
+        slots = zip(self._group.slots, self._by_rank, strict=True)
+        return [(slot.index, node.slots) for slot, node in slots]
 
     def _own_fence(self) -> list[Fence]:
         """Make this attempt the one that may write in the job's folder."""

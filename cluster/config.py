@@ -66,6 +66,8 @@ class ClusterConfig:
     """GPUs of a Ray of our own; null is those that Ray finds. 0 trains on cores, on a joined cluster too."""
     slots: int | None = None
     """Slots of each host; null is one a GPU or, without GPUs, one a core. Slots may share cores."""
+    bind_cores: bool = False
+    """Keep each worker on its slot's own cores of the host. Without it, a job may use cores that are idle."""
     workers_per_region: int | None = None
     """Workers of each region job; null is as many as fit when all regions run at once."""
     max_failures: int = 3

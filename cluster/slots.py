@@ -134,3 +134,10 @@ def describe(hosts: Sequence[Host]) -> str:
     total = sum(host.slots for host in hosts)
     each = ", ".join(f"{host.name}: {host.slots}" for host in hosts) or "no host"
     return f"{total} slot{'' if total == 1 else 's'} ({each})"
+
+
+def cores_of(slot: int, slots: int, cores: Sequence[int]) -> list[int]:
+    """The slot's own of a host's `cores`: an equal share of neighbours, or one core where slots have to share them."""
+    if len(cores) < slots:
+        return [cores[slot % len(cores)]]
+    return list(cores[slot * len(cores) // slots : (slot + 1) * len(cores) // slots])

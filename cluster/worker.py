@@ -19,6 +19,7 @@ from typing import Any
 
 from cluster import process
 from cluster.fence import Fence, keep_inside
+from cluster.slots import cores_of
 from data_tools.errors import NumericError, Stopped, UserError
 
 SIOCGIFADDR = 0x8915
@@ -32,11 +33,14 @@ def prepare(order: dict[str, Any]) -> dict[str, Any]:
     """Set this process up for `order["target"]` and import its module; the report says where it runs.
 
     Keys of `order`: `target`; `environment`, variables to set; `interface`, for Gloo and NCCL, or null for
-    the one that holds this host's address among `addresses`, which are by rank; `logs`, folder of the ranks'
-    output, or null; `fences`, by which a worker that was replaced learns of it (see `cluster.fence`).
+    the one that holds this host's address among `addresses`, which are by rank; `bindings`, by rank the slot and
+    the number of slots that share the host's cores, or null; `logs`, folder of the ranks' output, or null;
+    `fences`, by which a worker that was replaced learns of it (see `cluster.fence`).
     """
     rank = int(os.environ["HOROVOD_RANK"])
     os.environ.update(order["environment"])
+    if order["bindings"]:
+        bind_to_slot(*order["bindings"][rank])
     root = str(Path(__file__).resolve().parent.parent)
     if root not in sys.path:
         sys.path.insert(0, root)
@@ -66,6 +70,14 @@ def prepare(order: dict[str, Any]) -> dict[str, Any]:
         "devices": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         "import_s": round(time.monotonic() - began, 3),
     }
+
+
+def bind_to_slot(slot: int, slots: int) -> None:
+    """Keep this process, threads that run already included, on the cores of one of the host's `slots`."""
+    cores = cores_of(slot, slots, sorted(os.sched_getaffinity(0)))
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # It has ended meanwhile.
+            os.sched_setaffinity(int(thread.name), cores)
 
 
 def call(target: str, payload: dict[str, Any]) -> dict[str, Any]:

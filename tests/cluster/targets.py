@@ -1,5 +1,6 @@
 """Small functions that the cluster tests run as jobs."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -16,7 +17,17 @@ def place(payload: dict[str, Any]) -> dict[str, Any]:
     if "meet" in payload:
         meet(Path(payload["meet"]), payload["expect"])
     time.sleep(payload.get("seconds", 0.0))
-    return {"host": socket.gethostname(), "pid": os.getpid(), "environment": dict(os.environ)}
+    here = {"host": socket.gethostname(), "pid": os.getpid(), "environment": dict(os.environ)}
+    return here | {"cores": sorted(cores_of_threads())}
+
+
+def cores_of_threads() -> set[int]:
+    """The cores that any thread of this process may run on."""
+    cores: set[int] = set()
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            cores |= os.sched_getaffinity(int(thread.name))
+    return cores
 
 
 def meet(folder: Path, expect: int) -> None:

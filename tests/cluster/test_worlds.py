@@ -1,6 +1,7 @@
 """Real Ray, real Horovod: worlds side by side, each on its own slots."""
 
 import logging
+import os
 from itertools import combinations
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from cluster.config import HorovodConfig
 from cluster.job import JobSpec
+from cluster.slots import cores_of
 from data_tools.errors import UserError
 from tests.cluster.conftest import GPUS, Run
 
@@ -42,6 +44,16 @@ def test_each_world_has_its_own_gpus(run: Run, tmp_path: Path) -> None:
         assert outcome.value["environment"]["HOROVOD_FUSION_THRESHOLD"] == str(32 * 2**20)
     running = [event.record()["workers"] for event in ran.events if event.event == "running"]
     assert [[worker["rank"] for worker in workers] for workers in running] == [[0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize("bind_cores", [True, False])
+def test_workers_are_kept_on_cores_of_their_own(run: Run, tmp_path: Path, bind_cores: bool) -> None:
+    pair = jobs("world", meet=str(tmp_path), expect=2)[:2]
+    ran = run(pair, slots=2, workers_per_region=1, bind_cores=bind_cores)
+    cores = sorted(os.sched_getaffinity(0))
+    for outcome in ran.outcomes.values():
+        (slot,) = outcome.group.slots
+        assert outcome.value["cores"] == (cores_of(slot.index, 2, cores) if bind_cores else cores)
 
 
 def test_what_can_never_be_placed_is_refused_at_once(run: Run) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.slots import Host, Placement, Slot, place, plan_waves
+from cluster.slots import Host, Placement, Slot, cores_of, place, plan_waves
 from data_tools.errors import UserError
 
 REGIONS = ("top", "bottom", "left", "right")
@@ -149,3 +149,18 @@ def test_place_keeps_off_busy_slots() -> None:
 def test_a_bound_on_a_free_choice(slots: list[int], jobs: int, most: int | None, expected: int) -> None:
     plan = plan_waves(hosts_of(*slots), [str(i) for i in range(jobs)], most=most)
     assert {len(placement.group.slots) for placement in plan.values()} == {expected}
+
+
+@pytest.mark.parametrize(
+    ("cores", "slots", "expected"),
+    [
+        ([0, 1], 2, [[0], [1]]),
+        ([0, 1, 2, 3], 2, [[0, 1], [2, 3]]),
+        ([2, 3, 8, 9, 10], 2, [[2, 3], [8, 9, 10]]),  # those that the process may use, and none is left over
+        ([0, 1, 2, 3], 3, [[0], [1], [2, 3]]),
+        ([4, 5], 3, [[4], [5], [4]]),  # more slots than cores
+        ([7], 1, [[7]]),
+    ],
+)
+def test_cores_are_shared_out_by_slot(cores: list[int], slots: int, expected: list[list[int]]) -> None:
+    assert [cores_of(slot, slots, cores) for slot in range(slots)] == expected
