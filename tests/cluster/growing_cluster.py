@@ -1,0 +1,104 @@
+"""Four groups of two GPUs on a Ray cluster that has none yet and grows by Ray's own scaler; prints one JSON object.
+
+To be run in namespaces of its own (processes, network, /tmp/ray): `ray start` takes fixed ports there, and what it
+starts ends with the namespace. Hosts are raylets of this machine, started by the provider that Ray tests itself with.
+"""
+
+import json
+import logging
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from cluster.config import ClusterConfig
+from cluster.job import JobOutcome, JobSpec
+from cluster.ray_backend import RayBackend
+from cluster.scheduler import run_jobs
+
+REGIONS = ("top", "bottom", "left", "right")
+RAY = [str(Path(sys.executable).with_name("ray"))]
+STORE = 100 * 2**20
+COMMANDS = (
+    "initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands",
+    "head_start_ray_commands", "worker_start_ray_commands", "cluster_synced_files", "rsync_exclude", "rsync_filter",
+)  # fmt: skip
+GROWS = {
+    "cluster_name": "growing",
+    "max_workers": 8,
+    "upscaling_speed": 1.0,
+    "idle_timeout_minutes": 5,
+    # It cannot tell the hosts apart by their addresses, and would repair those that it hears nothing from.
+    "provider": {
+        "type": "fake_multinode",
+        "launch_multiple": True,
+        "worker_liveness_check": False,
+        "disable_node_updaters": True,
+    },
+    "auth": {},
+    "docker": {},
+    "file_mounts": {},
+    "head_node_type": "ray.head.default",
+    "available_node_types": {
+        "ray.head.default": {"resources": {"CPU": 1}, "node_config": {}, "max_workers": 0},
+        "gpu-host": {
+            "resources": {"CPU": 2, "GPU": 2, "object_store_memory": STORE},
+            "node_config": {},
+            "min_workers": 0,
+            "max_workers": 8,
+        },
+    },
+} | {name: [] for name in COMMANDS}
+
+
+def main(folder: Path) -> None:
+    """Start the head, run four jobs that have to meet, and look at what the scaler was asked for."""
+    start_head(folder)
+    meet = folder / "meet"
+    meet.mkdir()
+    payload = {"meet": str(meet), "expect": 2 * len(REGIONS)}
+    jobs = [JobSpec(name, "tests.cluster.targets:place", payload) for name in REGIONS]
+    config = ClusterConfig(address="auto", request_slots=8)
+    found: dict[str, Any] = {"asked_before": asked_for(0)}
+    with RayBackend.connect(config) as backend:
+        found["hosts"] = [[host.name, host.slots] for host in backend.hosts()]
+        found["asked"] = asked_for(8)
+        outcomes = run_jobs(jobs, backend=backend, retries=config.retries, on_event=lambda event: None)
+    found["jobs"] = {name: describe(outcome) for name, outcome in outcomes.items()}
+    found["asked_after"] = asked_for(0)
+    log = Path("/tmp/ray/session_latest/logs/monitor.log").read_text()
+    found["launches"] = [int(count) for count in re.findall(r"Adding (\d+) node\(s\) of type gpu-host", log)]
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+def describe(outcome: JobOutcome) -> dict[str, Any]:
+    """What is said of a job: how it ended, and how many slots it had on each of its hosts."""
+    hosts = list(outcome.group.hosts.values()) if outcome.group else None
+    return {"state": outcome.state, "attempts": outcome.attempts, "hosts": hosts, "error": outcome.error}
+
+
+def start_head(folder: Path) -> None:
+    """A head without a GPU, and the scaler beside it."""
+    config = folder / "scaler.yaml"
+    config.write_text(json.dumps(GROWS))
+    options = ["--head", "--num-cpus=1", "--num-gpus=0", f"--object-store-memory={STORE}", "--include-dashboard=false"]
+    subprocess.run([*RAY, "start", f"--autoscaling-config={config}", *options], check=True, stdout=sys.stderr)
+
+
+def asked_for(expected: int) -> int:
+    """GPUs that the scaler is asked for by request, once they are as `expected`; what it is after a minute else."""
+    until = time.monotonic() + 60
+    while True:
+        status = subprocess.run([*RAY, "status"], check=True, capture_output=True, text=True).stdout
+        match = re.search(r"\{'GPU': 1(?:\.0)?\}: (\d+) from request_resources\(\)", status)
+        asked = int(match[1]) if match else 0
+        if asked == expected or time.monotonic() > until:
+            return asked
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING)
+    main(Path(sys.argv[1]))

@@ -1,0 +1,61 @@
+"""A cluster that grows by Ray's own scaler is asked for all slots at once, and gets the request back at the end."""
+
+import json
+import os
+import secrets
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.rack import ROOT, RackError, install_tools
+
+REGIONS = ("top", "bottom", "left", "right")
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `growing_cluster.py` found, in namespaces of its own."""
+    try:
+        install_tools()
+    except RackError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("growing")
+    (folder / "ray").mkdir()
+    Path("/tmp/ray").mkdir(exist_ok=True)
+    program = shlex.join([sys.executable, "-m", "tests.cluster.growing_cluster", str(folder)])
+    inside = f"mount --bind {shlex.quote(str(folder / 'ray'))} /tmp/ray && ip link set lo up && exec {program}"
+    ended = subprocess.run(
+        ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", inside],
+        cwd=ROOT,
+        env=os.environ | {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_FAKE_CLUSTER": "1",
+            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+        },
+        capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    return dict(json.loads(ended.stdout.splitlines()[-1]))
+
+
+def test_all_slots_are_asked_for_at_once(found: dict[str, Any]) -> None:
+    assert (found["asked_before"], found["asked"]) == (0, 8)
+    assert found["launches"][0] == 4, "the scaler saw the whole demand at its first look"
+    assert sorted(slots for _, slots in found["hosts"]) == [0, 2, 2, 2, 2], "the head has no GPU"
+
+
+def test_the_four_groups_ran_at_once_each_on_a_host_that_came(found: dict[str, Any]) -> None:
+    """All eight workers met, or their jobs would have failed."""
+    assert found["jobs"] == {
+        name: {"state": "done", "attempts": 1, "hosts": [2], "error": None} for name in REGIONS
+    }
+
+
+def test_the_request_is_taken_back_at_the_end(found: dict[str, Any]) -> None:
+    assert found["asked_after"] == 0
