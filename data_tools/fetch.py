@@ -130,7 +130,7 @@ def _copy(file: _File) -> None:
     try:
         with _gfile().GFile(file.source, "rb") as source, temporary.open("wb") as target:
             while chunk := source.read(_CHUNK):
-                crc = checksum(chunk, crc)
+                crc = checksum(chunk, before=crc)
                 target.write(chunk)
         if written_checksum(crc) != file.crc32c:
             raise UserError(f"{file.source}: is not what its manifest says (checksum); verify the set at its source")

@@ -110,7 +110,7 @@ class _Region:
             with path.open("rb", buffering=0) as part:
                 part.seek(sum(lengths[name] for name in names[: names.index(region)]))
                 while piece := part.read(min(left, PIECE_BYTES)):
-                    crc, self.crc = checksum(piece, crc), checksum(piece, self.crc)
+                    crc, self.crc = checksum(piece, before=crc), checksum(piece, before=self.crc)
                     self.file.write(piece)
                     left -= len(piece)
         except FileNotFoundError:

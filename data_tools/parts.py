@@ -9,7 +9,6 @@ import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +122,7 @@ def _write_sections(path: Path, sections: dict[str, list[bytes]], footer: dict[s
     with temporary.open("wb") as file:
         footer["crc"] = {}
         for region, pieces in sections.items():
-            footer["crc"][region] = reduce(lambda before, piece: checksum(piece, before), pieces, 0)
+            footer["crc"][region] = checksum(*pieces)
             file.writelines(pieces)
         raw = json.dumps(footer).encode()
         file.write(raw + _FOOTER.pack(len(raw), checksum(raw), _MAGIC))

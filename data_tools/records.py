@@ -6,7 +6,7 @@ message, which every protobuf reader passes over.
 """
 
 import struct
-from functools import lru_cache
+from functools import lru_cache, reduce
 from pathlib import Path
 
 import google_crc32c
@@ -83,9 +83,9 @@ def unframe(record: bytes) -> bytes:
     return payload
 
 
-def checksum(content: bytes, before: int = 0) -> int:
-    """CRC-32C of `content`, continuing the checksum `before` of what came before it."""
-    return int(google_crc32c.extend(before, content))
+def checksum(*pieces: bytes, before: int = 0) -> int:
+    """CRC-32C of all pieces together, continuing the checksum `before` of what came before them."""
+    return int(reduce(google_crc32c.extend, pieces, before))
 
 
 def file_checksum(path: Path) -> str:
@@ -93,7 +93,7 @@ def file_checksum(path: Path) -> str:
     crc = 0
     with path.open("rb", buffering=0) as file:
         while piece := file.read(PIECE_BYTES):
-            crc = checksum(piece, crc)
+            crc = checksum(piece, before=crc)
     return written_checksum(crc)
 
 
@@ -104,9 +104,7 @@ def written_checksum(crc: int) -> str:
 
 def _masked(*pieces: bytes) -> bytes:
     """The checksum of all pieces as TFRecord stores it."""
-    value = 0
-    for piece in pieces:
-        value = checksum(piece, value)
+    value = checksum(*pieces)
     # TFRecord's mask: a checksum of data that contains checksums would otherwise be weak.
     return _CHECKSUM.pack((((value >> 15) | (value << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
 

@@ -185,6 +185,15 @@ def test_the_state_of_a_run_is_told_from_the_desk(rack: Rack, full: Path) -> Non
         assert re.search(rf"{job}\b.*done", output), output
 
 
+def test_a_plan_for_this_cluster_names_the_groups_that_the_run_had(rack: Rack, full: Path) -> None:
+    plan = "cd $REGIONSTACK_SHARED && regionstack plan --config ~/tiny.yaml --set cluster.slots=2 --cluster --json"
+    output = from_desk(rack, "ray", "exec", "cluster.yaml", plan)
+    planned, _ = json.JSONDecoder().raw_decode(output[output.index('{\n  "pages"') :])
+    running = events(full, "running")
+    assert {job["name"]: job["group"] for job in planned["jobs"]} == {job: running[job]["group"] for job in running}
+    assert planned["total"]["seconds"] > 0
+
+
 def test_a_host_that_is_cut_off_amid_the_regions_is_done_without(rack: Rack, full: Path) -> None:
     folder = before_the_regions(full, "cut")
     hang(folder, "left", "right")

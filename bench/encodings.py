@@ -1,0 +1,106 @@
+"""What `shards.encoding` costs: bytes a page, time to encode and to decode one, batches a second, pixels that change.
+
+    python bench/encodings.py [--pages DIR]
+
+On real scans (`../shared/pages` or DIR; drawn pages where there are none) at 256 x 256 gray. Encoding and decoding are
+processor time of one core, the least of five rounds; batches are of 32 pages, made by as many threads as in training.
+The bar is no speed: what `raw` and `png` give back has to be what was encoded, to the bit.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+from repeated_pages import SPLITS, repeated  # noqa: E402
+
+from data_tools.convert import ShardConfig, convert  # noqa: E402
+from data_tools.data_set import DataConfig  # noqa: E402
+from data_tools.pages import decode, encode, fit, read_page, single_threaded  # noqa: E402
+from data_tools.reader import ShardSet, TrainBatches  # noqa: E402
+from data_tools.regions import WHOLE_PAGE  # noqa: E402
+
+PX, BATCH, ROUNDS = 256, 32, 5
+PAGES = 2000
+ENCODINGS = ("raw", "png", "jpeg")
+EXACT = ("raw", "png")
+SECONDS = 3.0
+
+
+def main() -> int:
+    """Print the table, then the figures as one line of JSON; 0 where lossless encodings lose nothing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pages", type=Path, default=ROOT.parent / "shared" / "pages", help="folder of page scans")
+    options = parser.parse_args()
+    single_threaded()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data, source = repeated(options.pages, folder, PAGES)
+        names = [line.rpartition(" ")[0] for line in (folder / f"{SPLITS[0]}.txt").read_text().splitlines()]
+        different = sorted({(folder / name).resolve() for name in names})
+        images = [fit(read_page(path), WHOLE_PAGE, PX, PX) for path in different]
+        figures = {encoding: measured(encoding, images, data, folder) for encoding in ENCODINGS}
+    print(f"{len(images)} {source} pages at {PX} x {PX} gray")
+    print(f"  {'':<6}{'bytes a page':>14}{'encode':>12}{'decode':>12}{'batches of':>16}{'gray levels off':>18}")
+    for encoding, f in figures.items():
+        times = f"{f['encode_ms']:>9.3f} ms{f['decode_ms']:>9.3f} ms"
+        print(f"  {encoding:<6}{f['bytes']:>14,}{times}{f['pages_per_s']:>9,} pages/s{f['off']:>18.2f}")
+    holds = all(figures[encoding]["off"] == 0 for encoding in EXACT)
+    print(json.dumps({"bench": "encodings", "figure": figures, "bar": {"off": 0}, "holds": holds, "source": source}))
+    return 0 if holds else 1
+
+
+def measured(encoding: str, images: Sequence[Any], data: DataConfig, folder: Path) -> dict[str, Any]:
+    """One row of the table."""
+    encoded = [encode(image, encoding) for image in images]
+
+    def restore(content: bytes) -> Any:
+        return np.frombuffer(content, np.uint8).copy() if encoding == "raw" else decode(content)
+
+    pairs = zip(map(restore, encoded), images, strict=True)
+    off = [np.abs(restored.reshape(image.shape).astype(int) - image).mean() for restored, image in pairs]
+    shards = ShardConfig(folder=str(folder / encoding), height=PX, width=PX, encoding=encoding)
+    convert(data, shards, regions={}, seed=1)
+    return {
+        "bytes": round(statistics.mean(map(len, encoded))),
+        "encode_ms": round(milliseconds(lambda image: encode(image, encoding), images), 4),
+        "decode_ms": round(milliseconds(restore, encoded), 4),
+        "pages_per_s": batches_of(ShardSet.open(folder / encoding / SPLITS[0] / "holistic")),
+        "off": round(float(np.mean(off)), 3),
+    }
+
+
+def milliseconds(work: Callable[[Any], Any], items: Sequence[Any]) -> float:
+    """Processor time of `work` for one item."""
+    rounds = []
+    for _ in range(ROUNDS):
+        begun = time.process_time()
+        for item in items:
+            work(item)
+        rounds.append(time.process_time() - begun)
+    return 1000 * min(rounds) / len(items)
+
+
+def batches_of(shards: ShardSet) -> int:
+    """Pages a second of training batches; those that were made ahead are used up before."""
+    batches = TrainBatches(shards, global_batch=BATCH, seed=1)
+    for _ in range(8):
+        next(batches)
+    begun, made = time.perf_counter(), 0
+    while time.perf_counter() < begun + SECONDS:
+        next(batches)
+        made += 1
+    return round(BATCH * made / (time.perf_counter() - begun))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
