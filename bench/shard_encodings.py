@@ -1,6 +1,6 @@
 """What `shards.encoding` costs: bytes a page, time to encode and to decode one, batches a second, pixels that change.
 
-    python bench/encodings.py [--pages DIR]
+    python bench/shard_encodings.py [--pages DIR]
 
 On real scans (`../shared/pages` or DIR; drawn pages where there are none) at 256 x 256 gray. Encoding and decoding are
 processor time of one core, the least of five rounds; batches are of 32 pages, made by as many threads as in training.
@@ -55,7 +55,7 @@ def main() -> int:
         times = f"{f['encode_ms']:>9.3f} ms{f['decode_ms']:>9.3f} ms"
         print(f"  {encoding:<6}{f['bytes']:>14,}{times}{f['pages_per_s']:>9,} pages/s{f['off']:>18.2f}")
     holds = all(figures[encoding]["off"] == 0 for encoding in EXACT)
-    print(json.dumps({"bench": "encodings", "figure": figures, "bar": {"off": 0}, "holds": holds, "source": source}))
+    print(json.dumps({"bench": "shard_encodings", "figure": figures, "bar": {"off": 0}, "holds": holds, "source": source}))
     return 0 if holds else 1
 
 
