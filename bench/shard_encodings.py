@@ -55,7 +55,8 @@ def main() -> int:
         times = f"{f['encode_ms']:>9.3f} ms{f['decode_ms']:>9.3f} ms"
         print(f"  {encoding:<6}{f['bytes']:>14,}{times}{f['pages_per_s']:>9,} pages/s{f['off']:>18.2f}")
     holds = all(figures[encoding]["off"] == 0 for encoding in EXACT)
-    print(json.dumps({"bench": "shard_encodings", "figure": figures, "bar": {"off": 0}, "holds": holds, "source": source}))
+    line = {"bench": "shard_encodings", "figure": figures, "bar": {"off": 0}, "holds": holds, "source": source}
+    print(json.dumps(line))
     return 0 if holds else 1
 
 

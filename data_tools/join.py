@@ -4,14 +4,13 @@ It is done by threads of the conversion's own process: copying and syncing leave
 worker that could decode a page waits for a disk.
 """
 
-import contextlib
-import os
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from data_tools.direct_file import DirectFile
 from data_tools.errors import UserError
 from data_tools.files import fsync_folder, temporary_name, write_json
 from data_tools.parts import part_path, read_footer, receipt_path, shard_path
@@ -19,6 +18,7 @@ from data_tools.plan import ShardPlan
 from data_tools.records import PIECE_BYTES, checksum, image_start, written_checksum
 from data_tools.staging import Progress
 
+_DELETED = "the shard folder was deleted while it was written"
 _THREADS = 4
 """Shards that are joined at once; one thread copies what some thirty cores decode."""
 
@@ -61,9 +61,10 @@ class Joiner:
             if damaged is not None:
                 return damaged
         if not self._stop:
-            shard.sync()
             if ready == len(shard.plan.parts):
                 shard.finish()
+            else:
+                shard.sync()
         return None
 
     def results(self, *, block: bool = False) -> Iterator[tuple[Progress, int | None]]:
@@ -95,7 +96,7 @@ class _Region:
 
     target: Path
     temporary: Path
-    file: BinaryIO
+    file: DirectFile
     crc: int = 0
     written: int = 0
     offsets: list[int] = field(default_factory=list)
@@ -122,15 +123,14 @@ class _Region:
         return not left and crc == footer["crc"][region]
 
     def sync(self) -> None:
-        """Have what was appended on disk."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        if os.fstat(self.file.fileno()).st_nlink == 0:
-            raise UserError("the shard folder was deleted while it was written")
+        """Have most of what was appended on disk, so that little is left to wait for at the end."""
+        if not self.file.sync():
+            raise UserError(_DELETED)
 
     def finish(self) -> dict[str, Any]:
-        """Give the synced file the name of a whole shard; returns what to note of it."""
-        self.file.close()
+        """Have all of it on disk, under the name of a whole shard; returns what to note of it."""
+        if not self.file.close():
+            raise UserError(_DELETED)
         self.temporary.replace(self.target)
         fsync_folder(self.target.parent)
         crc = written_checksum(self.crc)
@@ -174,11 +174,11 @@ class _Shard:
             target = shard_path(self._staging, self.plan, region)
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary = temporary_name(target)
-            self._regions[region] = _Region(target, temporary, temporary.open("wb"))
+            self._regions[region] = _Region(target, temporary, DirectFile(temporary))
         return self._regions[region]
 
     def sync(self) -> None:
-        """Have what was joined so far on disk."""
+        """Have most of what was joined so far on disk."""
         for region in self._regions.values():
             region.sync()
 
@@ -194,7 +194,6 @@ class _Shard:
     def discard(self) -> None:
         """Delete what is unfinished, and begin again."""
         for region in self._regions.values():
-            with contextlib.suppress(OSError):
-                region.file.close()
+            region.file.discard()
             region.temporary.unlink(missing_ok=True)
         self._begin()
