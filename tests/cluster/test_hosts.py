@@ -47,3 +47,16 @@ def test_a_job_moves_off_a_lost_host_and_its_neighbour_does_not_notice(found: di
     hit, stays = found["lost"]["hit"], found["lost"]["stays"]
     assert (hit["state"], hit["attempts"], hit["hosts"]) == ("done", 2, {first: 2}), hit["error"]
     assert (stays["state"], stays["attempts"]) == ("done", 1)
+
+
+def test_a_job_goes_on_with_fewer_workers_where_a_host_is_lost_and_its_batch_divides(found: dict[str, Any]) -> None:
+    fewer = found["fewer"]
+    assert (fewer["wide"]["state"], fewer["wide"]["attempts"]) == ("done", 2), fewer["wide"]["error"]
+    assert fewer["groups"] == [[2, 2], [2]]
+    assert "waiting" not in fewer["heard"]
+
+
+def test_a_job_that_needs_more_slots_than_are_left_waits_for_a_host(found: dict[str, Any]) -> None:
+    waited = found["waited"]
+    assert waited["heard"] == ["started", "running", "retried", "waiting", "started", "running", "done"]
+    assert (waited["four"]["state"], waited["groups"]) == ("done", [[2, 2], [2, 2]]), waited["four"]["error"]

@@ -13,6 +13,7 @@ from cluster.ray_backend import RayBackend
 from cluster.scheduler import run_jobs
 
 PLACE = "tests.cluster.targets:place"
+LONG = "tests.cluster.targets:long_at_first"
 
 
 def main() -> None:
@@ -36,10 +37,35 @@ def main() -> None:
 
         # The first host is full, so that the second job starts on the one that goes away.
         stays = JobSpec("stays", PLACE, {"seconds": 20.0}, workers=2)
-        hit = JobSpec("hit", "tests.cluster.targets:long_at_first", {"mark": sys.argv[1]}, workers=2)
+        hit = JobSpec("hit", LONG, {"mark": sys.argv[1]}, workers=2)
         found["lost"] = run(backend, [stays, hit], on_event=on_event)
+        wide = JobSpec("wide", LONG, {"mark": sys.argv[1] + "-wide-"}, divides=4)
+        found["fewer"] = run_and_lose_a_host(backend, machines, wide)
+        four = JobSpec("four", LONG, {"mark": sys.argv[1] + "-four-"}, workers=4)
+        found["waited"] = run_and_lose_a_host(backend, machines, four, comes_back=True)
     machines.shutdown()
     sys.stdout.write(json.dumps(found) + "\n")
+
+
+def run_and_lose_a_host(
+    backend: RayBackend, machines: Cluster, job: JobSpec, *, comes_back: bool = False
+) -> dict[str, Any]:
+    """Run the job over two hosts, take away the second amid its first attempt, and bring another when it waits."""
+    second = machines.add_node(num_cpus=2)
+    machines.wait_for_nodes()
+    heard: list[str] = []
+    groups: list[list[int]] = []
+
+    def hear(event: Event) -> None:
+        heard.append(event.event)
+        if event.event == "running":
+            groups.append(sorted(event.group.hosts.values()) if event.group else [])
+        if (event.event, event.attempt) == ("running", 1):
+            machines.remove_node(second, allow_graceful=False)
+        if event.event == "waiting" and comes_back:
+            machines.add_node(num_cpus=2)
+
+    return {"heard": heard, "groups": groups} | run(backend, [job], on_event=hear)
 
 
 def run(backend: RayBackend, jobs: list[JobSpec], *, on_event: Any = lambda event: None) -> dict[str, Any]:

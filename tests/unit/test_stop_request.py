@@ -17,15 +17,19 @@ from launch.stop import StopRequest
 def test_the_first_signal_is_remembered_and_the_second_leaves(
     number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = signal.getsignal(number)
-    with StopRequest(timeout_s=120) as request:
-        assert not request.asked()
-        os.kill(os.getpid(), number)
-        assert request.asked()
-        assert f"{number.name}: running jobs save and leave, within 120 s" in capsys.readouterr().err
-        with pytest.raises(KeyboardInterrupt):
+    # Tests that run under nohup have SIGHUP ignored, which is to stay so (the next test).
+    outside = signal.signal(number, signal.default_int_handler)
+    try:
+        with StopRequest(timeout_s=120) as request:
+            assert not request.asked()
             os.kill(os.getpid(), number)
-    assert signal.getsignal(number) is before
+            assert request.asked()
+            assert f"{number.name}: running jobs save and leave, within 120 s" in capsys.readouterr().err
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), number)
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, outside)
 
 
 def test_a_signal_that_is_ignored_stays_so() -> None:
