@@ -241,7 +241,9 @@ def test_the_figures_are_those_of_one_machine(rack: Rack, full: Path) -> None:
     """Six ranks on three hosts, and six ranks on one: the same weights, bit for bit."""
     settings = ["run.folder=runs/alone", "cluster.slots=6", "cluster.address=local", "cluster.workers_per_region=1"]
     more = [part for setting in settings for part in ("--set", setting)]
-    here = ["env", f"--chdir={SHARED}", "regionstack", "train-all", "--config", "/root/project/tiny.yaml"]
+    # The copy of the project: the one that the environment points to may lie where hosts do not see it.
+    project = ["PYTHONPATH=/root/project", "regionstack", "train-all", "--config", "/root/project/tiny.yaml"]
+    here = ["env", f"--chdir={SHARED}", *project]
     rack.run(DESK, [*here, *more])
     assert figures(full) == figures(full.with_name("alone"))
     assert figures(full)["holistic_16"][-1] == 6
