@@ -87,7 +87,8 @@ def _reason(error: Exception) -> str:
         return f"more than {MAX_PIXELS} pixels"
     if isinstance(error, MemoryError) or "Insufficient memory" in text:
         return "needs too much memory"
-    return " ".join(text.split())[:200]
+    # Its own words, without its version and the path of its source.
+    return f"OpenCV: {' '.join((getattr(error, 'err', '') or text).split())[:200]}"
 
 
 def image_format(content: bytes) -> str | None:

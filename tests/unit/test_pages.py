@@ -98,6 +98,14 @@ def test_bad_content(tmp_path: Path, content: bytes, reason: str) -> None:
         read_page(tmp_path / "p.tif")
 
 
+def test_a_reason_is_opencvs_own_words_without_its_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    imdecode = cv2.imdecode
+    # Nothing to decode is an assertion that fails inside OpenCV, as some damaged files are.
+    monkeypatch.setattr(cv2, "imdecode", lambda raw, flags: imdecode(raw[:0], flags))
+    with pytest.raises(PageError, match=r"^PNG refused: OpenCV: !buf\.empty\(\)$"):
+        decode(png_header(8, 8))
+
+
 def test_bad_files(tmp_path: Path) -> None:
     with pytest.raises(PageError, match="no such file"):
         read_page(tmp_path / "none.tif")
