@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
+from input import BATCH, PX, timed  # noqa: E402
 from repeated_pages import SPLITS, repeated  # noqa: E402
 
 from data_tools.convert import ShardConfig, convert  # noqa: E402
@@ -29,8 +30,7 @@ from data_tools.pages import decode, encode, fit, read_page, single_threaded  # 
 from data_tools.reader import ShardSet, TrainBatches  # noqa: E402
 from data_tools.regions import WHOLE_PAGE  # noqa: E402
 
-PX, BATCH, ROUNDS = 256, 32, 5
-PAGES = 2000
+ROUNDS, PAGES = 5, 2000
 ENCODINGS = ("raw", "png", "jpeg")
 EXACT = ("raw", "png")
 SECONDS = 3.0
@@ -71,11 +71,12 @@ def measured(encoding: str, images: Sequence[Any], data: DataConfig, folder: Pat
     off = [np.abs(restored.reshape(image.shape).astype(int) - image).mean() for restored, image in pairs]
     shards = ShardConfig(folder=str(folder / encoding), height=PX, width=PX, encoding=encoding)
     convert(data, shards, regions={}, seed=1)
+    written = ShardSet.open(folder / encoding / SPLITS[0] / "holistic")
     return {
         "bytes": round(statistics.mean(map(len, encoded))),
         "encode_ms": round(milliseconds(lambda image: encode(image, encoding), images), 4),
         "decode_ms": round(milliseconds(restore, encoded), 4),
-        "pages_per_s": batches_of(ShardSet.open(folder / encoding / SPLITS[0] / "holistic")),
+        "pages_per_s": round(timed(TrainBatches(written, global_batch=BATCH, seed=1).__next__, SECONDS)),
         "off": round(float(np.mean(off)), 3),
     }
 
@@ -89,18 +90,6 @@ def milliseconds(work: Callable[[Any], Any], items: Sequence[Any]) -> float:
             work(item)
         rounds.append(time.process_time() - begun)
     return 1000 * min(rounds) / len(items)
-
-
-def batches_of(shards: ShardSet) -> int:
-    """Pages a second of training batches; those that were made ahead are used up before."""
-    batches = TrainBatches(shards, global_batch=BATCH, seed=1)
-    for _ in range(8):
-        next(batches)
-    begun, made = time.perf_counter(), 0
-    while time.perf_counter() < begun + SECONDS:
-        next(batches)
-        made += 1
-    return round(BATCH * made / (time.perf_counter() - begun))
 
 
 if __name__ == "__main__":

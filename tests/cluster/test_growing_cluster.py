@@ -1,4 +1,4 @@
-"""A cluster that grows by Ray's own scaler is asked for all slots at once, and gets the request back at the end."""
+"""A cluster that grows by Ray's own scaler is asked for all slots at once; at the end the request is taken back."""
 
 import json
 import os

@@ -14,7 +14,6 @@ from tests.worlds import ROOT, environment
 
 PROGRAM = """
 import sys
-from pathlib import Path
 from cluster.config import ClusterConfig
 from cluster.ray_hosts import connect
 from data_tools.errors import UserError
