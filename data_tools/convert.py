@@ -67,7 +67,8 @@ def convert(
                 spread_out(recipe, data, missing, staging, spread=spread, progress=progress)
             cores = workers or shards.workers or available_cores()
             _convert_missing(recipe, data, missing, staging, workers=cores, progress=progress)
-            remove_staging(recipe.folder)
+        # Where nothing is missing, too: a kill may have come after the last set and before this.
+        remove_staging(recipe.folder)
         names = [(split, region) for split in SPLITS for region in boxes]
         write_oddities(recipe)
         return ConversionSummary(

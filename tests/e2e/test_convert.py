@@ -71,6 +71,19 @@ def test_many_shards_and_second_run(tmp_path: Path) -> None:
     assert files(tmp_path / "s") == before
 
 
+def test_what_a_kill_at_the_very_end_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All sets are whole, but the folder in which they were made is not gone yet."""
+    data = made_data(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("data_tools.convert.remove_staging", lambda _: None)
+        run(data, tmp_path / "s")
+    left = [name for name in files(tmp_path / "s") if "unfinished" in name]
+    assert left, "nothing was left to remove"
+    assert run(data, tmp_path / "s").written == ()
+    run(data, tmp_path / "undisturbed")
+    assert files(tmp_path / "s") == files(tmp_path / "undisturbed")
+
+
 def test_a_region_more_is_added(tmp_path: Path) -> None:
     data = made_data(tmp_path)
     run(data, tmp_path / "all")
