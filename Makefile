@@ -24,6 +24,7 @@ check: lint types imports test-unit  ## lint, types, import rules, unit tests; u
 
 lint: env
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 types: env
 	$(BIN)/mypy

@@ -103,9 +103,7 @@ def load_horovod() -> dict[str, Any]:
     environment.pop("CUDA_VISIBLE_DEVICES", None)
     command = [sys.executable, "-c", LOAD]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=LOADING_S, env=environment, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LOADING_S, env=environment, check=False)
         return dict(json.loads(done.stdout.splitlines()[-1]))
     except (OSError, subprocess.TimeoutExpired) as error:
         return {"error": f"{type(error).__name__}: {error}"}

@@ -117,9 +117,7 @@ def place(hosts: Sequence[Host], workers: int, *, busy: Collection[Slot] = ()) -
     taken = set(busy)
     free = {h.name: [i for i in range(h.slots) if Slot(h.name, i) not in taken] for h in hosts}
     if sum(map(len, free.values())) < workers:
-        raise UserError(
-            f"{workers} free slots are asked for, found {describe(hosts)}, {len(taken)} of them busy"
-        )
+        raise UserError(f"{workers} free slots are asked for, found {describe(hosts)}, {len(taken)} of them busy")
     chosen: list[Slot] = []
     while len(chosen) < workers:
         need = workers - len(chosen)

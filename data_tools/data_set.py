@@ -119,9 +119,7 @@ def _read_splits(data: DataConfig) -> tuple[dict[str, list[Label]], dict[int, st
     if len(folders) == len(places):
         return read_folder_tree(root, places)
     if folders:
-        raise UserError(
-            f"data.{folders[0]}: a folder; give three folders or three label files, not a mixture"
-        )
+        raise UserError(f"data.{folders[0]}: a folder; give three folders or three label files, not a mixture")
     return {split: read_labels(place) for split, place in places.items()}, {}
 
 
@@ -130,9 +128,7 @@ def _without_duplicates(labels: list[Label], split: str, oddities: list[Oddity])
     for page_id, class_id in labels:
         before = classes.setdefault(page_id, class_id)
         if before != class_id:
-            raise UserError(
-                f"data.{split}: {page_id} has two classes, {before} and {class_id}; keep one line"
-            )
+            raise UserError(f"data.{split}: {page_id} has two classes, {before} and {class_id}; keep one line")
     lines = Counter(label.page_id for label in labels)
     oddities.extend(
         Oddity("duplicate_line", split, page_id, f"{count} lines, used once")
@@ -150,15 +146,11 @@ def _shared_pages(labels: dict[str, list[Label]]) -> list[Oddity]:
         for label in labels[split]:
             earlier = first.setdefault(label.page_id, split)
             if earlier != split:
-                shared.append(
-                    Oddity("in_two_splits", split, label.page_id, f"also in {earlier}; used in both")
-                )
+                shared.append(Oddity("in_two_splits", split, label.page_id, f"also in {earlier}; used in both"))
     return shared
 
 
-def _check_classes(
-    labels: dict[str, list[Label]], class_ids: tuple[int, ...], oddities: list[Oddity]
-) -> None:
+def _check_classes(labels: dict[str, list[Label]], class_ids: tuple[int, ...], oddities: list[Oddity]) -> None:
     for split in SPLITS:
         counts = Counter(label.class_id for label in labels[split])
         if not counts:
@@ -167,8 +159,7 @@ def _check_classes(
         if empty and split == "train":
             raise UserError(f"data.train: class {empty[0]} has no training page; add some or leave it out")
         oddities.extend(
-            Oddity("class_without_pages", split, None, f"class {class_id} has no page in {split}")
-            for class_id in empty
+            Oddity("class_without_pages", split, None, f"class {class_id} has no page in {split}") for class_id in empty
         )
 
 

@@ -85,9 +85,7 @@ def read_manifest(folder: Path, *, name: str = MANIFEST) -> Manifest:
     value = read_json(folder / name)
     try:
         if value["version"] != FORMAT:
-            raise UserError(
-                f"{folder}: shard format {value['version']}, this program reads {FORMAT}; convert again"
-            )
+            raise UserError(f"{folder}: shard format {value['version']}, this program reads {FORMAT}; convert again")
         value["box"] = tuple(map(float, value["box"]))
         value["class_ids"], value["class_names"] = tuple(value["class_ids"]), tuple(value["class_names"])
         value["histogram"] = {int(class_id): count for class_id, count in value["histogram"].items()}
@@ -128,9 +126,7 @@ def check(folder: Path, deep: bool = False) -> list[str]:
         return [str(error)]
     problems = _check_index(folder, manifest)
     known = {shard.name for shard in manifest.shards} | {MANIFEST, INDEX}
-    problems += [
-        f"{path}: does not belong here" for path in sorted(folder.iterdir()) if path.name not in known
-    ]
+    problems += [f"{path}: does not belong here" for path in sorted(folder.iterdir()) if path.name not in known]
     sound = True
     for shard in manifest.shards:
         problem = _check_shard(folder / shard.name, shard, deep=deep)
@@ -149,10 +145,7 @@ def _check_index(folder: Path, manifest: Manifest) -> list[str]:
         return [f"{path}: changed since it was written (checksum)"]
     index = read_index(folder)
     problems = []
-    if (
-        len(index.label) != manifest.count
-        or sum(shard.records for shard in manifest.shards) != manifest.count
-    ):
+    if len(index.label) != manifest.count or sum(shard.records for shard in manifest.shards) != manifest.count:
         problems.append(f"{path}: {len(index.label)} examples, the manifest counts {manifest.count}")
     if dict(Counter(index.label.tolist())) != {k: n for k, n in manifest.histogram.items() if n}:
         problems.append(f"{path}: its labels are not those that the manifest counts")

@@ -213,9 +213,7 @@ def _raise(kind: str, answer: Any) -> None:
         raise UserError(answer)
     if kind == "os_error":
         _, reason, name = answer
-        raise UserError(
-            f"{name or 'writing'}: {reason}; mend it and run the same command again: it continues"
-        )
+        raise UserError(f"{name or 'writing'}: {reason}; mend it and run the same command again: it continues")
     if kind == "bug":
         raise RuntimeError(f"in a worker process:\n{answer}")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from launch.record import STACK, RunRecord
-from launch.status import duration
+from launch.wording import duration
 
 FEW_PAGES = 200
 """Below this many test pages a 95 % interval is some ten points wide and most differences are chance."""

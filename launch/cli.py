@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launch.cli_cluster import cluster_commands
+from launch.cli_data import data_commands
 from launch.console import Commands, Handler, HelpFormatter, add_config_options, command, guarded, say, tables
 
 ABOUT = """Train document-image classifiers on many GPUs: a model of the whole page, one model per region of
@@ -22,6 +23,7 @@ FLOW = """the usual order:
 
 my.yaml starts as one line, `preset: rvl_cdip`; all settings: docs/configuration.md"""
 
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `regionstack`; returns the exit status: 0, 2 for an error that the user can mend."""
     options = build_parser().parse_args(arguments)
@@ -31,72 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands with their options, help and examples."""
-    parser = argparse.ArgumentParser(
-        prog="regionstack", description=ABOUT, epilog=FLOW, formatter_class=HelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="regionstack", description=ABOUT, epilog=FLOW, formatter_class=HelpFormatter)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _data_commands(commands)
+    data_commands(commands)
     cluster_commands(commands)
     _training_commands(commands)
     _run_commands(commands)
     return parser
-
-
-def _data_commands(commands: Commands) -> None:
-    draw = command(
-        commands,
-        "draw",
-        _draw,
-        about="draw a demo data set of 16 classes",
-        examples="  regionstack draw --out demo/pages\n  regionstack draw --out small --train 20 --val 5 --test 5",
-    )
-    draw.add_argument("--out", default="demo/pages", metavar="DIR", help="folder to make (default: demo/pages)")
-    draw.add_argument("--seed", type=int, default=1, help="same seed, same bytes (default: 1)")
-    for split, count in (("train", 200), ("val", 50), ("test", 60)):
-        draw.add_argument(
-            f"--{split}", type=int, default=count, metavar="N", help=f"pages a class in {split} (default: {count})"
-        )
-    convert = command(
-        commands,
-        "convert",
-        _convert,
-        about="convert pages to sharded TFRecords, one set per region",
-        examples="  regionstack convert --config my.yaml\n"
-        "  regionstack convert --config rvl_cdip --set data.root=/data/rvl-cdip/images\n"
-        "on all hosts of a Ray cluster:\n"
-        "  regionstack convert --config my.yaml --set cluster.address=HEAD:6379",
-    )
-    add_config_options(convert)
-    verify = command(
-        commands,
-        "verify",
-        _verify,
-        about="check shards against their manifests, every byte",
-        examples="  regionstack verify --config my.yaml\n  regionstack verify --config my.yaml --quick",
-    )
-    add_config_options(verify)
-    verify.add_argument("--quick", action="store_true", help="sizes and counts only, no checksums")
-    fetch = command(
-        commands,
-        "fetch",
-        _fetch,
-        about="copy shards from a bucket to local disk, every byte checked",
-        examples="  regionstack fetch gs://bucket/shards /local/shards\n"
-        "then on every host: --set shards.folder=/local/shards",
-    )
-    fetch.add_argument("url", metavar="URL", help="folder of shard sets; whatever tf.io.gfile opens")
-    fetch.add_argument("folder", metavar="DIR", help="local folder to write; the same command again goes on")
-    survey = command(
-        commands,
-        "survey",
-        _survey,
-        about="look at a data set: sizes, balance, duplicates, bad pages",
-        examples="  regionstack survey --config my.yaml --out survey\n"
-        "  regionstack survey --config my.yaml --sample 20000",
-    )
-    add_config_options(survey)
-    survey.add_argument("--out", default="survey", metavar="DIR", help="folder to write (default: survey)")
-    survey.add_argument("--sample", type=int, metavar="N", help="decode at most N pages")
 
 
 def _training_commands(commands: Commands) -> None:
@@ -172,51 +115,6 @@ def _run_commands(commands: Commands) -> None:
     export.add_argument("--shards", metavar="DIR", help="the run's shards, where they were moved")
 
 
-def _draw(options: argparse.Namespace) -> int:
-    from data_tools.drawn import draw_data_set
-    from launch.progress import page_progress
-
-    counts = {split: getattr(options, split) for split in ("train", "val", "test")}
-    with page_progress("drawing") as progress:
-        draw_data_set(Path(options.out), seed=options.seed, pages_per_class=counts, progress=progress)
-    say(f"{options.out}: {16 * sum(counts.values())} pages of 16 classes")
-    return 0
-
-
-def _convert(options: argparse.Namespace) -> int:
-    from launch.config import load_config
-    from launch.prepare import ensure_shards
-
-    config = load_config(options.config, options.set)
-    ensure_shards(config)
-    say(f"{config.shards.folder}: complete, and as the configuration says")
-    return 0
-
-
-def _verify(options: argparse.Namespace) -> int:
-    from launch.config import load_config
-    from launch.prepare import verify_shards
-
-    return verify_shards(load_config(options.config, options.set), deep=not options.quick)
-
-
-def _fetch(options: argparse.Namespace) -> int:
-    from data_tools.fetch import fetch
-    from launch.progress import page_progress
-
-    with page_progress("fetching") as progress:
-        names = fetch(options.url, Path(options.folder), progress=progress)
-    say(f"{options.folder}: {len(names)} shard sets, complete and checked")
-    return 0
-
-
-def _survey(options: argparse.Namespace) -> int:
-    from launch.config import load_config
-    from launch.survey_page import survey_command
-
-    return survey_command(load_config(options.config, options.set), Path(options.out), sample=options.sample)
-
-
 def _train_all(options: argparse.Namespace) -> int:
     from launch.config import load_config
     from launch.train_all import train_all
@@ -232,7 +130,8 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from launch.status import print_status, read_status
+    from launch.status import read_status
+    from launch.status_table import print_status
 
     print_status(read_status(Path(options.run)), tables())
     return 0

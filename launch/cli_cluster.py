@@ -71,9 +71,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
     config = load_config(options.config, options.set) if options.config else None
     launcher = Path(options.launcher) if options.launcher else None
-    return doctor(
-        config, cluster=options.cluster, launcher=launcher, quick=options.quick, as_json=options.json
-    )
+    return doctor(config, cluster=options.cluster, launcher=launcher, quick=options.quick, as_json=options.json)
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from launch.pictures import BLUE, INK, LINE, MUTED, ORANGE, PAPER, SERIES, VERMILION, new_figure
 from launch.record import STACK
-from launch.status import duration
+from launch.wording import duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

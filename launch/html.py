@@ -4,7 +4,7 @@ import datetime
 from pathlib import Path
 from typing import Any
 
-from launch.status import duration, group_text
+from launch.wording import duration, group_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -11,7 +11,7 @@ from data_tools.manifest import MANIFEST, Manifest, check, read_manifest
 from launch.config import HOLISTIC, Config
 from launch.console import say
 from launch.everywhere import over_all_hosts
-from launch.progress import page_progress
+from launch.page_progress import page_progress
 from trainer.backbones import check_size
 from trainer.freezing import layer_names, plan_freezing
 from trainer.model import Geometry, build_classifier

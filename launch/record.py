@@ -1,17 +1,15 @@
 """A run folder as data: what its files say about every job, read without needing anything else."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from data_tools.errors import UserError
 from data_tools.files import UNFINISHED
 from data_tools.regions import PRESETS
+from launch.run_files import parse_yaml, read_json, read_json_lines, read_text
 
 STACK = "stack"
 """Name of the job that joins the others' outputs; not a model of a region."""
@@ -98,13 +96,13 @@ def read_run(folder: Path) -> RunRecord:
     if not any((folder / name).exists() for name in ("config.yaml", "run.json", "events.jsonl", "jobs")):
         raise UserError(f"{folder}: not a run folder (no config.yaml, run.json, events.jsonl or jobs in it)")
     problems: list[str] = []
-    config_text = _text(folder / "config.yaml", problems)
-    config = _yaml(config_text, folder / "config.yaml", problems)
-    events = tuple(event for event in _json_lines(folder / "events.jsonl", problems) if "job" in event)
+    config_text = read_text(folder / "config.yaml", problems)
+    config = parse_yaml(config_text, folder / "config.yaml", problems)
+    events = tuple(event for event in read_json_lines(folder / "events.jsonl", problems) if "job" in event)
     on_disk = sorted(p.name for p in (folder / "jobs").glob("*") if p.is_dir() and not p.name.startswith(UNFINISHED))
     names = dict.fromkeys([*planned_jobs(config), *(str(event["job"]) for event in events), *on_disk])
     jobs = {name: _read_job(folder / "jobs" / name, events, problems) for name in _stack_last(names)}
-    run = _json(folder / "run.json", problems)
+    run = read_json(folder / "run.json", problems)
     return RunRecord(folder, config, config_text, run, events, jobs, tuple(problems))
 
 
@@ -186,14 +184,14 @@ def _attempt(begun: Mapping[str, Any], before: int, *, ended: float | None, outc
 def _read_job(folder: Path, events: tuple[Mapping[str, Any], ...], problems: list[str]) -> JobRecord:
     own = [event for event in events if event["job"] == folder.name]
     errors = [(str(event["event"]), str(event["error"])) for event in own if event.get("error")]
-    epochs = _newest_of_each_epoch(_json_lines(folder / "metrics.jsonl", problems))
+    epochs = _newest_of_each_epoch(read_json_lines(folder / "metrics.jsonl", problems))
     signs = [float(epoch["time"]) for epoch in epochs if isinstance(epoch.get("time"), int | float)]
     return JobRecord(
         name=folder.name,
         folder=folder,
         epochs=epochs,
-        progress=_json(folder / "progress.json", problems),
-        result=_json(folder / "result.json", problems),
+        progress=read_json(folder / "progress.json", problems),
+        result=read_json(folder / "result.json", problems),
         attempts=attempts_of(folder.name, events, signs=signs),
         last_event=None if not own or _taken_up_again(own[-1], events) else str(own[-1].get("event")),
         error=errors[-1][1] if errors else None,
@@ -224,50 +222,3 @@ def _newest_of_each_epoch(lines: list[Mapping[str, Any]]) -> tuple[Mapping[str, 
 
 def _stack_last(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: name == STACK)
-
-
-def _text(path: Path, problems: list[str]) -> str:
-    try:
-        return path.read_text()
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{path.name}: cannot be read ({error})")
-        return ""
-
-
-def _yaml(text: str, path: Path, problems: list[str]) -> Mapping[str, Any]:
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        problems.append(f"{path.name}: not valid YAML")
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _json(path: Path, problems: list[str]) -> Mapping[str, Any]:
-    text = _text(path, problems)
-    try:
-        value = json.loads(text) if text else {}
-    except ValueError:
-        problems.append(f"{path.parent.name}/{path.name}: not valid JSON")
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _json_lines(path: Path, problems: list[str]) -> list[Mapping[str, Any]]:
-    """The objects of a JSON-lines file; an unfinished last line is normal, another bad one is a problem."""
-    text = _text(path, problems)
-    values: list[Mapping[str, Any]] = []
-    damaged = 0
-    for line in text[: text.rfind("\n") + 1].splitlines():
-        try:
-            value = json.loads(line) if line.strip() else None
-        except ValueError:
-            damaged += 1
-            continue
-        if isinstance(value, dict):
-            values.append(value)
-    if damaged:
-        problems.append(f"{path.parent.name}/{path.name}: {damaged} damaged line(s) left out")
-    return values

@@ -19,7 +19,8 @@ from launch.pictures import save
 from launch.record import STACK, RunRecord, read_run
 from launch.samples import pick_samples
 from launch.shard_pages import class_names, page_pictures
-from launch.status import duration, status_of
+from launch.status import status_of
+from launch.wording import duration
 
 MOST_CONFUSED = 8
 

@@ -1,19 +1,15 @@
 """The state of a run and its jobs, from the run folder alone: while it runs, after it died, or copied."""
 
-import datetime
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from cluster.lease import STALE_S, read_holder, renewed_at
 from cluster.process import is_alive, is_stopped, machine
 from launch.record import JobRecord, RunRecord, read_run
+from launch.wording import duration
 
 State = Literal["done", "running", "waiting", "failed", "stopped", "skipped"]
 
@@ -25,43 +21,6 @@ SILENT_BETWEEN_S = 300.0
 
 ORPHANED_AFTER_S = 10.0
 """Workers whose driver has died leave within seconds."""
-
-COLOURS: dict[str, str] = {
-    "done": "green",
-    "running": "cyan",
-    "waiting": "dim",
-    "failed": "bold red",
-    "stopped": "yellow",
-    "skipped": "yellow",
-}
-
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the table; whole: never broken into lines. everywhere: also on a terminal narrower than WIDE."""
-
-    heading: str
-    justify: Literal["left", "right"] = "left"
-    whole: bool = False
-    everywhere: bool = True
-
-
-WIDE = 120
-"""Characters of a terminal that holds every column."""
-
-COLUMNS = (
-    Column("job", whole=True),
-    Column("state", whole=True),
-    Column("group"),
-    Column("epoch", "right"),
-    Column("step", "right", whole=True),
-    Column("accuracy", "right"),
-    Column("last checkpoint", everywhere=False),
-    Column("attempts", "right", everywhere=False),
-    Column("retries", "right"),
-    Column("sign of life"),
-)
 
 
 @dataclass(frozen=True)
@@ -231,91 +190,6 @@ def _error(job: JobRecord, state: State) -> str | None:
         return None
     lines = [line.strip() for line in job.error.splitlines() if line.strip()]
     return (lines[-1] if lines[0].startswith("Traceback ") else lines[0]) if lines else None
-
-
-def print_status(status: RunStatus, console: Console | None = None) -> None:
-    """The run's state as a table on a terminal."""
-    console = console or Console()
-    running = [job for job in status.jobs if job.state == "running"]
-    silent = bool(running) and all(job.silent for job in running)
-    word = "[bold yellow]no sign of life[/]" if silent else f"[{COLOURS[status.state]}]{status.state}[/]"
-    title = f"[bold]{escape(str(status.run))}[/]: {word}"
-    table = Table(title=title, title_justify="left", header_style="bold", expand=False)
-    columns = [c for c in COLUMNS if c.everywhere or console.width >= WIDE]
-    for column in columns:
-        table.add_column(column.heading, justify=column.justify, no_wrap=column.whole)
-    for job in status.jobs:
-        row = dict(zip(COLUMNS, _row(job, status.now), strict=True))
-        table.add_row(*(row[column] for column in columns))
-    console.print(table)
-    if status.driver is not None:
-        colour = "yellow" if status.driver.gone else "dim"
-        console.print(f"[{colour}]driver: {escape(status.driver.text)}[/]", highlight=False)
-    for job in status.jobs:
-        if job.error:
-            colour = "bold red" if job.state in ("failed", "skipped") else "yellow"
-            console.print(f"[{colour}]{escape(job.name)}[/]: {escape(job.error)}", highlight=False)
-    for problem in status.problems:
-        console.print(f"[yellow]{escape(problem)}[/]", highlight=False)
-
-
-def _row(job: JobStatus, now: float) -> list[str]:
-    phase = f" ({job.phase})" if job.state == "running" and job.phase not in (None, "training", "done") else ""
-    state = f"[{COLOURS[job.state]}]{job.state}{phase}[/]"
-    if job.silent:
-        state = "[bold yellow]silent[/]"
-    return [
-        escape(job.name),
-        state,
-        escape(group_text(job.group)) or "–",
-        _of(job.epoch, job.epochs),
-        _of(job.step, job.steps),
-        "–" if job.accuracy is None else f"{job.accuracy_on} {job.accuracy:.1%}",
-        escape(job.last_checkpoint or "–"),
-        str(job.attempts) if job.attempts else "–",
-        str(job.retries) if job.attempts else "–",
-        _life(job, now),
-    ]
-
-
-def _life(job: JobStatus, now: float) -> str:
-    if job.silent_s is None:
-        return "–"
-    if job.silent and job.last_sign_of_life is not None:
-        since = f"{clock(job.last_sign_of_life, now)} ({duration(job.silent_s)})"
-        return f"[bold yellow]no sign of life since {since}[/]"
-    if job.state == "running":
-        return f"{job.silent_s:.0f} s ago"
-    return f"{duration(job.silent_s)} ago"
-
-
-def group_text(group: Mapping[str, Any]) -> str:
-    """A group of slots in words: `node1 ×2, node2 ×2`."""
-    return ", ".join(f"{host} ×{count}" for host, count in group.items())
-
-
-def duration(seconds: float) -> str:
-    """A length of time with its two leading units: `42 s`, `3 min 05 s`, `2 h 10 min`, `3 d 4 h`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
-
-
-def clock(moment: float, now: float) -> str:
-    """Local time of day of `moment`, with its date where that is not the date of `now`."""
-    then, today = datetime.datetime.fromtimestamp(moment), datetime.datetime.fromtimestamp(now)
-    return then.strftime("%H:%M:%S" if then.date() == today.date() else "%Y-%m-%d %H:%M:%S")
-
-
-def _of(part: int | None, whole: int | None) -> str:
-    if part is None:
-        return "–"
-    return f"{part}/{whole}" if whole is not None else str(part)
 
 
 def _whole(value: Any) -> int | None:

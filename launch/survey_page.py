@@ -12,8 +12,8 @@ from data_tools.survey_files import readable, results, write_files
 from launch.config import Config
 from launch.console import say
 from launch.html import page, percent
+from launch.page_progress import page_progress
 from launch.pictures import save
-from launch.progress import page_progress
 from launch.survey_charts import class_chart, size_chart
 from launch.survey_pictures import bad_pages, class_samples, duplicate_examples, frames
 

@@ -86,9 +86,7 @@ def open_source(run: Path, shards: Path | None = None) -> Source:
         raise UserError(f"{run}: the stack is not finished; run train-all to the end first")
     stack = load_stack(job_folder(run, STACK))
     configs = {name: member_config(run, name) for name in stack.members}
-    folders = {
-        config.region: Path(shards or config.shards) / "test" / config.region for config in configs.values()
-    }
+    folders = {config.region: Path(shards or config.shards) / "test" / config.region for config in configs.values()}
     mixed = any(config.training.precision != "float32" for config in configs.values())
     return Source(
         run=run,
@@ -124,8 +122,7 @@ def describe(source: Source) -> dict[str, Any]:
         "regions": {region: list(manifest.box) for region, manifest in source.manifests.items()},
         "page": {"height": first.height, "width": first.width, "channels": first.channels, "dtype": "uint8"},
         "classes": [
-            {"id": class_id, "name": name}
-            for class_id, name in zip(first.class_ids, first.class_names, strict=True)
+            {"id": class_id, "name": name} for class_id, name in zip(first.class_ids, first.class_names, strict=True)
         ],
         "stack": source.stack.method,
     }

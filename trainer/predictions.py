@@ -157,9 +157,7 @@ def _refuse_other_ids(first_name: str, first: Predictions, name: str, rows: Pred
         only = np.setdiff1d(here.ids, there.ids, assume_unique=True)
         if len(only):
             more = f" (and {len(only) - 1} more)" if len(only) > 1 else ""
-            raise UserError(
-                f"page {only[0]}{more} is in the predictions of {present} but not in those of {absent}"
-            )
+            raise UserError(f"page {only[0]}{more} is in the predictions of {present} but not in those of {absent}")
 
 
 def _refuse_other_labels(first_name: str, first: Predictions, name: str, rows: Predictions) -> None:

@@ -103,9 +103,7 @@ def wilson_interval(hits: int, count: int) -> tuple[float, float]:
     return (centre - half if hits else 0.0), (centre + half if hits < count else 1.0)
 
 
-def bootstrap_means(
-    columns: npt.NDArray[Any], *, seed: int, resamples: int = 2000
-) -> npt.NDArray[np.float64]:
+def bootstrap_means(columns: npt.NDArray[Any], *, seed: int, resamples: int = 2000) -> npt.NDArray[np.float64]:
     """float64[resamples, k]: means of the k columns of `columns` [n, k] over resamples of its rows.
 
     A row is one page with one column a model, so the models are resampled together (paired). Only how often

@@ -34,9 +34,7 @@ class Mlp:
         return softmax(hidden @ self.output_kernel + self.output_bias)
 
 
-def starting_mlp(
-    member_weights: npt.NDArray[np.float64], classes: int, *, config: StackConfig, seed: int
-) -> Mlp:
+def starting_mlp(member_weights: npt.NDArray[np.float64], classes: int, *, config: StackConfig, seed: int) -> Mlp:
     """The MLP before training; with `start: weighted` its answers are those of the weighted average.
 
     There, hidden unit c is the weighted sum of the members' probabilities of class c and alone feeds output c

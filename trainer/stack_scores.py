@@ -27,10 +27,7 @@ Answers = tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.floating[Any]]]
 def all_scores(stack: FittedStack, pages: Pages, *, seed: int) -> dict[str, Any]:
     """Figures of every method and every member; of the test set also without its duplicates, where known."""
     val, test = _outputs(stack, pages.val), _outputs(stack, pages.test)
-    scores = {
-        name: {"val": _summary(val[name], pages.val), "test": _summary(test[name], pages.test)}
-        for name in test
-    }
+    scores = {name: {"val": _summary(val[name], pages.val), "test": _summary(test[name], pages.test)} for name in test}
     for name, interval in _bootstrap(test, pages.test, seed=seed).items():
         scores[name]["test"]["accuracy_bootstrap_interval"] = interval
     # The other methods were fitted to these very pages by likelihood; a temperature would only overfit them again.
@@ -83,9 +80,7 @@ def _calibrated(fitted: Answers, test: Answers) -> dict[str, float]:
     }
 
 
-def _paired(
-    stack: FittedStack, outputs: Outputs, pages: Joined, *, against: str, seed: int
-) -> dict[str, Any]:
+def _paired(stack: FittedStack, outputs: Outputs, pages: Joined, *, against: str, seed: int) -> dict[str, Any]:
     """The stack against one member on the same test pages."""
     first = correct(pages.labels, outputs[_key(stack.method)])
     second = correct(pages.labels, outputs[against])
@@ -102,9 +97,7 @@ def _paired(
     }
 
 
-def _without(
-    stack: FittedStack, pages: Pages, without: npt.NDArray[np.bool_], *, seed: int
-) -> dict[str, Any]:
+def _without(stack: FittedStack, pages: Pages, without: npt.NDArray[np.bool_], *, seed: int) -> dict[str, Any]:
     """The same figures on the test pages that are not in `without`."""
     rest = pages.test.rows(~without)
     result: dict[str, Any] = {"left_out": int(without.sum()), "pages": len(rest.ids)}

@@ -84,11 +84,7 @@ def budget(page: Page) -> None:
     area, kind = margins(page), Type(page.between(11, 14), page.pick(("plain", "typewriter")))
     y = area.top
     for line in range(page.whole(1, 3)):
-        text = (
-            page.pick(("BUDGET ESTIMATE", "Proposed budget", "BUDGET SUMMARY"))
-            if line == 0
-            else page.pick(SUBJECTS)
-        )
+        text = page.pick(("BUDGET ESTIMATE", "Proposed budget", "BUDGET SUMMARY")) if line == 0 else page.pick(SUBJECTS)
         page.text((page.width / 2, y), text, Type(17, "bold" if line == 0 else "plain"), align="middle")
         y += 22
     columns = (page.between(2, 4), *([1.0] * page.whole(1, 6)))
@@ -106,16 +102,12 @@ def budget(page: Page) -> None:
         page.rule(area.left, area.right, y)
     row, bottom, ruled = page.between(17, 24), page.between(500, 860), page.chance(0.25)
     while y + 3 * row < bottom:
-        y = _group(
-            page, Area(area.left, y, area.right, bottom), Table(columns, row, ruled, ruled, ruled, 0.85), kind
-        )
+        y = _group(page, Area(area.left, y, area.right, bottom), Table(columns, row, ruled, ruled, ruled, 0.85), kind)
     if page.chance(0.85):
         page.text((area.left + 6, y + 8), page.pick(("TOTAL", "GRAND TOTAL", "Total")), kind.bold())
         for left in edges[1:]:
             page.text((left - 6, y + 8), number(page), kind.bold(), align="right")
-        page.canvas.strokes(
-            [[(edges[1], y + 5 + shift), (area.right, y + 5 + shift)] for shift in (0, 22, 26)]
-        )
+        page.canvas.strokes([[(edges[1], y + 5 + shift), (area.right, y + 5 + shift)] for shift in (0, 22, 26)])
     if page.chance(0.3):
         page.paragraph(Area(area.left, y + 50, area.right, y + 110), Type(11))
 

@@ -71,9 +71,7 @@ def _exhibit(page: Page, area: Area, kind: Type) -> None:
     lined = page.chance(0.3)
     table(page, inner, Table((2, *([1.0] * page.whole(2, 6))), 20, lined, lined, lined, 0.9), small)
     if not lined:
-        page.canvas.strokes(
-            [[(inner.left, y), (inner.right, y)] for y in (inner.top, inner.top + 20, inner.bottom)]
-        )
+        page.canvas.strokes([[(inner.left, y), (inner.right, y)] for y in (inner.top, inner.top + 20, inner.bottom)])
 
 
 def scientific_publication(page: Page) -> None:
@@ -130,9 +128,7 @@ def _column(page: Page, area: Area, kind: Type, *, last: bool) -> None:
     y, bottom = area.top, area.bottom
     if last and page.chance(0.35):
         bottom -= page.between(120, 350)
-        _references(
-            page, Area(area.left, bottom + 10, area.right, area.bottom), Type(kind.size * 0.9, "plain", 1.1)
-        )
+        _references(page, Area(area.left, bottom + 10, area.right, area.bottom), Type(kind.size * 0.9, "plain", 1.1))
     if page.chance(0.3):
         top = y + page.between(0, 0.6) * (bottom - y - 200)
         y = paragraphs(page, Area(area.left, y, area.right, top), kind, indent=12) if top - y > 60 else y

@@ -53,9 +53,7 @@ def table_page(page: Page) -> None:
     body = Area(area.left, area.top + 60, area.right, page.between(500, 860))
     columns = (page.between(1.5, 3), *([1.0] * page.whole(3, 6)))
     table(page, body, Table(columns, page.between(18, 24), False, False, False, 0.92), kind)
-    page.canvas.strokes(
-        [[(body.left, y), (body.right, y)] for y in (body.top - 6, body.top + 18, body.bottom + 6)]
-    )
+    page.canvas.strokes([[(body.left, y), (body.right, y)] for y in (body.top - 6, body.top + 18, body.bottom + 6)])
     page_number(page, page.whole(2, 60), kind=kind)
 
 
@@ -110,9 +108,7 @@ def written_form(page: Page) -> None:
                 handwriting(page, Area(left + 20, y + 12, right - 40, y + 34), 20)
         y += 38
     page.canvas.box(Area(area.left, y, area.right, 920))
-    handwriting(
-        page, Area(area.left + 15, y + 10, area.right - 15, page.between(500, 900)), page.between(20, 28)
-    )
+    handwriting(page, Area(area.left + 15, y + 10, area.right - 15, page.between(500, 900)), page.between(20, 28))
 
 
 def discussion_guide(page: Page) -> None:
@@ -137,14 +133,10 @@ def statement(page: Page) -> None:
     y = letterhead(page, area)
     page.text((area.left, y), page.pick(DATES), kind)
     y = short_lines(page, (area.left, y + 3 * kind.pitch), page.whole(3, 4), kind) + kind.pitch
-    page.text(
-        (area.left, y), f"{page.pick(('Invoice', 'Statement'))} No. {page.whole(1000, 9999)}", kind.bold()
-    )
+    page.text((area.left, y), f"{page.pick(('Invoice', 'Statement'))} No. {page.whole(1000, 9999)}", kind.bold())
     y += 2 * kind.pitch
     for _ in range(page.whole(1, 4)):
-        bottom = page.paragraph(
-            Area(area.left, y, area.left + area.width * 0.68, y + 3 * kind.pitch + 1), kind
-        )
+        bottom = page.paragraph(Area(area.left, y, area.left + area.width * 0.68, y + 3 * kind.pitch + 1), kind)
         page.text((area.right, bottom - kind.pitch), f"${number(page)}.00", kind, align="right")
         y = bottom + kind.pitch
     page.rule(area.right - 110, area.right, y - 4)

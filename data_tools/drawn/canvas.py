@@ -67,9 +67,7 @@ class Canvas:
         target = self.ink[row : row + patch.shape[0], column : column + patch.shape[1]]
         np.minimum(target, patch[: target.shape[0], : target.shape[1]], out=target)
 
-    def strokes(
-        self, lines: Sequence[Sequence[Point] | NDArray[np.float64]], *, thickness: float = 1.5
-    ) -> None:
+    def strokes(self, lines: Sequence[Sequence[Point] | NDArray[np.float64]], *, thickness: float = 1.5) -> None:
         """Draw open lines through points; lines thinner than a pixel are drawn a pixel wide and paler."""
         width_px: float = thickness * self.scale
         pale = int(255 * (1 - min(1.0, 0.25 + 0.75 * width_px)))
@@ -118,9 +116,7 @@ def glyphs(text: str, face: Face) -> Gray:
 def _typed(character: str) -> Gray:
     (width, _), _ = cv2.getTextSize(character, _FONTS["typewriter"], 1.0, 1)
     cell = _blank(2 * _PITCH)
-    cv2.putText(
-        cell, character, (_PITCH - width // 2, _BASELINE), _FONTS["typewriter"], 1.0, 0, 1, cv2.LINE_AA
-    )
+    cv2.putText(cell, character, (_PITCH - width // 2, _BASELINE), _FONTS["typewriter"], 1.0, 0, 1, cv2.LINE_AA)
     return cell[:, _PITCH // 2 : _PITCH // 2 + _PITCH]
 
 
@@ -135,9 +131,7 @@ def resized(image: Gray, height: int, width: int) -> Gray:
     return np.asarray(cv2.resize(image, (max(1, width), max(1, height)), interpolation=way), np.uint8)
 
 
-def warped(
-    image: Gray, *, degrees: float, zoom: tuple[float, float], shift: tuple[float, float], border: int
-) -> Gray:
+def warped(image: Gray, *, degrees: float, zoom: tuple[float, float], shift: tuple[float, float], border: int) -> Gray:
     """`image` turned and zoomed (x, y) about its middle, moved by a share of its size, on `border`."""
     height, width = image.shape
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
@@ -166,9 +160,7 @@ def tiff(image: Gray) -> bytes:
     Raises:
         UserError: OpenCV was built without TIFF.
     """
-    done, encoded = cv2.imencode(
-        ".tif", image, [cv2.IMWRITE_TIFF_COMPRESSION, cv2.IMWRITE_TIFF_COMPRESSION_PACKBITS]
-    )
+    done, encoded = cv2.imencode(".tif", image, [cv2.IMWRITE_TIFF_COMPRESSION, cv2.IMWRITE_TIFF_COMPRESSION_PACKBITS])
     if not done:
         raise UserError("OpenCV cannot write TIFF; install the opencv-python-headless of the lock file")
     return bytes(encoded.tobytes())

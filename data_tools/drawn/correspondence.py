@@ -72,9 +72,7 @@ def memo(page: Page) -> None:
     if page.chance(0.65):
         title = page.pick(("MEMORANDUM", "INTEROFFICE MEMORANDUM", "M E M O", "Memorandum"))
         x = page.pick((area.left, page.width / 2))
-        page.text(
-            (x, y), title, Type(page.between(15, 28), "bold"), align="left" if x == area.left else "middle"
-        )
+        page.text((x, y), title, Type(page.between(15, 28), "bold"), align="left" if x == area.left else "middle")
         y += 45
     y = _memo_head(page, Area(area.left, y, area.right, 500), kind)
     if page.chance(0.5):
@@ -107,9 +105,7 @@ def _memo_head(page: Page, area: Area, kind: Type) -> float:
 def email(page: Page) -> None:
     """Small bold labels over a short ragged body, often with an older message below."""
     area = margins(page)
-    kind = Type(
-        page.between(11.5, 14.5), page.pick(("plain", "plain", "typewriter")), page.between(1.15, 1.35)
-    )
+    kind = Type(page.between(11.5, 14.5), page.pick(("plain", "plain", "typewriter")), page.between(1.15, 1.35))
     y = area.top
     if page.chance(0.3):
         page.text((area.left, y), page.pick(PEOPLE), Type(kind.size * 1.3, "bold"))
@@ -124,9 +120,7 @@ def email(page: Page) -> None:
     if page.chance(0.35):
         page.text((area.left, 955), f"{page.whole(1, 9)}/{page.whole(10, 30)}", Type(10))
     if page.chance(0.4):
-        page.text(
-            (page.between(20, 60), 962), f"RJR{page.whole(10**9, 2 * 10**9)}".replace("RJR", "DOC"), Type(13)
-        )
+        page.text((page.between(20, 60), 962), f"RJR{page.whole(10**9, 2 * 10**9)}".replace("RJR", "DOC"), Type(13))
 
 
 def _message(page: Page, area: Area, kind: Type) -> float:
@@ -141,9 +135,7 @@ def _message(page: Page, area: Area, kind: Type) -> float:
     y = label_lines(page, area, labels, kind)
     if page.chance(0.4):
         page.rule(area.left, area.right, y + 4)
-    y = paragraphs(
-        page, Area(area.left, y + kind.pitch, area.right, area.bottom), kind, count=page.whole(1, 3)
-    )
+    y = paragraphs(page, Area(area.left, y + kind.pitch, area.right, area.bottom), kind, count=page.whole(1, 3))
     if page.chance(0.6):
         page.text((area.left, y), page.pick(PEOPLE).split()[-1], kind)
     return y + 2 * kind.pitch

@@ -72,9 +72,7 @@ def draw_data_set(
                 progress(done, total)
         for split in SPLITS:
             lines = label_lines(split, seed=seed, pages=pages_per_class[split])
-            files.write_atomically(
-                unfinished / "labels" / f"{split}.txt", "".join(f"{line}\n" for line in lines)
-            )
+            files.write_atomically(unfinished / "labels" / f"{split}.txt", "".join(f"{line}\n" for line in lines))
         files.write_atomically(unfinished / "classes.txt", "".join(f"{name}\n" for name in CLASS_NAMES))
         files.write_json(unfinished / MARKER, settings)
         # One flush for all: what follows file by file then finds nothing left to write.
@@ -108,9 +106,7 @@ def _settings(seed: int, pages_per_class: Mapping[str, int], height: int) -> dic
         raise UserError(f"pages_per_class: give a count for each of {', '.join(SPLITS)}")
     for split, pages in pages_per_class.items():
         if not 1 <= pages < _NOISE_STREAM:
-            raise UserError(
-                f"pages_per_class.{split}: {pages} pages of each class cannot be drawn; give 1 or more"
-            )
+            raise UserError(f"pages_per_class.{split}: {pages} pages of each class cannot be drawn; give 1 or more")
     if not 100 <= height <= 2000:
         raise UserError(f"height: pages can be drawn 100 to 2000 pixels high, not {height}")
     if seed < 0:
@@ -126,9 +122,7 @@ def _is_drawn(folder: Path, settings: Mapping[str, object]) -> bool:
     if (folder / MARKER).is_file():
         changed = config.differences(files.read_json(folder / MARKER), settings)
         if changed:
-            raise UserError(
-                f"{folder}: drawn with other settings ({'; '.join(changed)}); delete it or name another"
-            )
+            raise UserError(f"{folder}: drawn with other settings ({'; '.join(changed)}); delete it or name another")
         return True
     if not folder.is_dir() or any(folder.iterdir()):
         raise UserError(f"{folder}: holds something else than drawn pages; name another folder")

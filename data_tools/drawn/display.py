@@ -31,9 +31,7 @@ def advertisement(page: Page) -> None:
         for word in page.pick(SLOGANS).split():
             page.text((area.left, y), word, Type(slogan.size * 0.8, slogan.face))
             y += slogan.size
-        paragraphs(
-            page, Area(area.left, y + 20, picture.left - 15, area.bottom - 140), kind, count=page.whole(1, 3)
-        )
+        paragraphs(page, Area(area.left, y + 20, picture.left - 15, area.bottom - 140), kind, count=page.whole(1, 3))
     else:
         page.text((middle, y), page.pick(SLOGANS), slogan, align="middle")
         y = picture.bottom + 20 if way == 0 else y + slogan.size * 1.2
@@ -50,9 +48,7 @@ def _brand(page: Page, area: Area) -> None:
     if page.chance(0.3):
         page.canvas.box(area, outline=2)
         page.text((area.left + 15, area.top + 12), "Mail this coupon today", Type(15, "bold"))
-        page.canvas.strokes(
-            [[(area.left + 15, y), (area.right - 150, y)] for y in (area.top + 52, area.top + 78)]
-        )
+        page.canvas.strokes([[(area.left + 15, y), (area.right - 150, y)] for y in (area.top + 52, area.top + 78)])
         return
     x = page.between(area.left, area.right - 260)
     logo(page, x, area.top + 20, 60)
@@ -113,9 +109,7 @@ def _tab(page: Page, side: str) -> None:
 
 def _label(page: Page, x: float, y: float) -> None:
     if page.chance(0.5):
-        handwriting(
-            page, Area(x, y, x + page.between(80, 220), y + page.between(30, 80)), page.between(22, 34)
-        )
+        handwriting(page, Area(x, y, x + page.between(80, 220), y + page.between(30, 80)), page.between(22, 34))
     elif page.chance(0.5):
         page.canvas.box(Area(x - 12, y - 10, x + 250, y + 70))
         short_lines(page, (x, y), 3, Type(15, "typewriter"))

@@ -130,9 +130,7 @@ def signature(page: Page, x: float, y: float, *, size: float = 26.0) -> None:
     """A name written by hand, about seven sizes wide."""
     for part in range(page.whole(1, 2)):
         left = x + part * size * 3.4
-        scribble(
-            page, Area(left, y, left + size * page.between(2.2, 3.4), y + size), slant=page.between(-0.1, 0.5)
-        )
+        scribble(page, Area(left, y, left + size * page.between(2.2, 3.4), y + size), slant=page.between(-0.1, 0.5))
 
 
 def signature_line(page: Page, area: Area, caption: str, *, signed: float = 0.6) -> None:

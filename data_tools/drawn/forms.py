@@ -89,9 +89,7 @@ def _fill_in(page: Page, area: Area, by_hand: bool) -> None:
     if area.width < 40 or page.chance(0.35):
         return
     if by_hand:
-        handwriting(
-            page, Area(area.left, area.top, area.left + area.width * page.between(0.5, 1), area.top + 16), 15
-        )
+        handwriting(page, Area(area.left, area.top, area.left + area.width * page.between(0.5, 1), area.top + 16), 15)
     else:
         page.words((area.left, area.top + 2), area.width * page.between(0.5, 1), Type(13, "typewriter"))
 
@@ -116,9 +114,7 @@ def questionnaire(page: Page) -> None:
         page.text((area.left, y), f"{question}.", kind.bold())
         y = page.paragraph(Area(area.left + 40, y, area.right, y + page.whole(2, 3) * kind.pitch + 1), kind)
         way = page.whole(0, 2) if page.chance(0.4) else ask
-        y = (_options, _scale, _answer_lines)[way](
-            page, Area(area.left + 60, y + 5, area.right, area.bottom), kind
-        )
+        y = (_options, _scale, _answer_lines)[way](page, Area(area.left + 60, y + 5, area.right, area.bottom), kind)
         y, question = y + kind.pitch * page.between(0.7, 1.4), question + 1
     if page.chance(0.4):
         page_number(page, page.whole(1, 9), kind=kind)

@@ -69,9 +69,7 @@ def number(page: Page) -> str:
 def chart(page: Page, area: Area) -> None:
     """Axes with bars or curves."""
     canvas, count = page.canvas, page.whole(4, 9)
-    canvas.strokes(
-        [[(area.left, area.top), (area.left, area.bottom), (area.right, area.bottom)]], thickness=2
-    )
+    canvas.strokes([[(area.left, area.top), (area.left, area.bottom), (area.right, area.bottom)]], thickness=2)
     heights = page.random.random(count) * area.height * 0.9
     step = area.width / count
     if page.chance(0.5):
@@ -85,9 +83,7 @@ def chart(page: Page, area: Area) -> None:
         for _ in range(page.whole(1, 3)):
             heights = np.cumsum(page.random.random(count))
             heights *= area.height * page.between(0.4, 0.9) / heights[-1]
-            canvas.strokes(
-                [[(area.left + step * i, area.bottom - h) for i, h in enumerate(heights)]], thickness=2
-            )
+            canvas.strokes([[(area.left + step * i, area.bottom - h) for i, h in enumerate(heights)]], thickness=2)
     page.words((area.left, area.bottom + 6), area.width * 0.8, Type(10))
 
 

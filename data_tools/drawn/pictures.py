@@ -43,9 +43,7 @@ def _hills(page: Page, height: int, width: int) -> Gray:
     canvas = Canvas(height, 1000 * width / height)
     canvas.ink = canvas.ink[:, :width]
     canvas.ink[:] = np.linspace(page.between(120, 180), 250, height).astype(np.uint8)[:, None]
-    canvas.polygon(
-        disk(canvas.width * page.between(0.2, 0.8), page.between(150, 400), page.between(60, 130)), gray=255
-    )
+    canvas.polygon(disk(canvas.width * page.between(0.2, 0.8), page.between(150, 400), page.between(60, 130)), gray=255)
     for ridge in range(3):
         phase, waves, level = page.between(0, 6), page.between(3, 9), 450 + 170 * ridge
         along = [step / 20 for step in range(21)]

@@ -52,9 +52,7 @@ def test_all_slots_are_asked_for_at_once(found: dict[str, Any]) -> None:
 
 def test_the_four_groups_ran_at_once_each_on_a_host_that_came(found: dict[str, Any]) -> None:
     """All eight workers met, or their jobs would have failed."""
-    assert found["jobs"] == {
-        name: {"state": "done", "attempts": 1, "hosts": [2], "error": None} for name in REGIONS
-    }
+    assert found["jobs"] == {name: {"state": "done", "attempts": 1, "hosts": [2], "error": None} for name in REGIONS}
 
 
 def test_the_request_is_taken_back_at_the_end(found: dict[str, Any]) -> None:

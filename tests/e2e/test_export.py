@@ -113,9 +113,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Path:
     return run
 
 
-def test_a_stranger_loads_it_and_gets_the_recorded_predictions(
-    tmp_path: Path, finished: Path, shards: Path
-) -> None:
+def test_a_stranger_loads_it_and_gets_the_recorded_predictions(tmp_path: Path, finished: Path, shards: Path) -> None:
     sets = {region: ShardSet.open(shards / "test" / region) for region in MEMBERS.values()}
     recorded = read_predictions(finished / "jobs" / "stack" / "predictions" / "test.npz")
     given: dict[str, Any] = {}

@@ -80,9 +80,7 @@ def test_killed_and_resumed_is_never_killed(
     tiny: Path, unharmed: Path, tmp_path: Path, step: int, rank: int, phase: str
 ) -> None:
     plan = tmp_path / "faults.json"
-    plan.write_text(
-        json.dumps([{"job": "holistic_16", "step": step, "rank": rank, "phase": phase, "action": "kill"}])
-    )
+    plan.write_text(json.dumps([{"job": "holistic_16", "step": step, "rank": rank, "phase": phase, "action": "kill"}]))
     folder = tmp_path / "run"
     train(tiny, folder, "holistic_16", env={"REGIONSTACK_FAULTS": str(plan)}, status=None)
     fired = read_lines(folder / "jobs" / "holistic_16" / "faults.jsonl")

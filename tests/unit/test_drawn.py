@@ -39,9 +39,7 @@ def test_another_seed_gives_other_pages(drawn: Path, tmp_path: Path) -> None:
     assert not [path for path in pages if ours[path] == theirs[path]]
 
 
-def test_worker_processes_draw_the_same_bytes(
-    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_worker_processes_draw_the_same_bytes(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("data_tools.drawn.data_set._FEW", 0)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     draw_data_set(tmp_path / "spawned", seed=1, pages_per_class=FEW, height=HEIGHT)
@@ -49,9 +47,7 @@ def test_worker_processes_draw_the_same_bytes(
 
 
 def test_a_larger_set_starts_with_the_pages_of_a_smaller_one(drawn: Path, tmp_path: Path) -> None:
-    draw_data_set(
-        tmp_path / "larger", seed=1, pages_per_class={"train": 3, "val": 1, "test": 1}, height=HEIGHT
-    )
+    draw_data_set(tmp_path / "larger", seed=1, pages_per_class={"train": 3, "val": 1, "test": 1}, height=HEIGHT)
     small, large = contents(drawn), contents(tmp_path / "larger")
     assert all(large[path] == content for path, content in small.items() if path.endswith(".tif"))
     assert large["labels/train.txt"].startswith(small["labels/train.txt"])
@@ -77,9 +73,7 @@ def test_class_ids_are_rvl_cdips() -> None:
 def test_only_train_labels_are_noisy() -> None:
     def wrong(split: str) -> float:
         lines = [line.rsplit(" ", 1) for line in label_lines(split, seed=1, pages=400)]
-        return sum(CLASS_NAMES[int(label)].replace(" ", "_") not in path for path, label in lines) / len(
-            lines
-        )
+        return sum(CLASS_NAMES[int(label)].replace(" ", "_") not in path for path, label in lines) / len(lines)
 
     assert wrong("train") == pytest.approx(LABEL_NOISE, abs=0.01)
     assert wrong("val") == wrong("test") == 0
@@ -96,9 +90,7 @@ def test_a_page_is_gray_inked_and_of_the_height_asked(class_name: str) -> None:
 def test_every_class_has_a_look_of_its_own() -> None:
     # Mean darkness over an 8 x 6 grid, averaged over pages: no two classes may agree everywhere.
     def look(class_name: str) -> NDArray[np.float64]:
-        pages = [
-            draw_page(class_name, np.random.default_rng([4, number]), height=160) for number in range(12)
-        ]
+        pages = [draw_page(class_name, np.random.default_rng([4, number]), height=160) for number in range(12)]
         return np.mean([page[:160, :112].reshape(8, 20, 4, 28).mean(axis=(1, 3)) for page in pages], axis=0)
 
     looks = {name: look(name) for name in CLASS_NAMES}
@@ -128,9 +120,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     ("pages", "height", "text"),
     [({"train": 1}, 120, "val"), ({**FEW, "val": 0}, 120, "pages_per_class.val"), (FEW, 20, "height")],
 )
-def test_impossible_settings_are_refused(
-    tmp_path: Path, pages: dict[str, int], height: int, text: str
-) -> None:
+def test_impossible_settings_are_refused(tmp_path: Path, pages: dict[str, int], height: int, text: str) -> None:
     with pytest.raises(UserError, match=text):
         draw_data_set(tmp_path / "pages", seed=1, pages_per_class=pages, height=height)
     assert not list(tmp_path.iterdir())

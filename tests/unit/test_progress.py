@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from launch.progress import JobPace, PageProgress, RunProgress
+from launch.page_progress import PageProgress
+from launch.progress import JobPace, RunProgress
 
 NOW = 1000.0
 

@@ -11,7 +11,9 @@ from run_folder import START, RunSpec, build
 
 from data_tools.errors import UserError
 from launch.record import attempts_of, planned_jobs, read_run
-from launch.status import clock, duration, print_status, read_status
+from launch.status import read_status
+from launch.status_table import print_status
+from launch.wording import clock, duration
 
 HOLISTIC = ("holistic_128", "holistic_256")
 

@@ -1,6 +1,6 @@
 """Evaluate one model on made-up sets of awkward sizes in this process' world; rank 0 writes what came out.
 
-    horovodrun -np 2 python evaluate_sets.py OUT.npz
+horovodrun -np 2 python evaluate_sets.py OUT.npz
 """
 
 import sys
