@@ -44,7 +44,7 @@ from trainer.heartbeat import Heartbeat  # noqa: E402
 from trainer.job import classifier_for, open_data  # noqa: E402
 from trainer.journal import CHECKPOINTS, Journal, job_folder  # noqa: E402
 from trainer.loop import Loop  # noqa: E402
-from trainer.state import TrainingState, restore  # noqa: E402
+from trainer.state import SnapshotBuffers, TrainingState, restore  # noqa: E402
 from trainer.step import TrainStep, build_optimizer  # noqa: E402
 from trainer.world import World  # noqa: E402
 
@@ -124,7 +124,7 @@ def measure(path: Path, *, saves: int) -> dict[str, float]:
         loop.writer.wait()
         rows = [one_save(loop, step) for _ in range(saves)]
     result = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
-    snapshot = loop._buffers.take(loop.state, loop.step.read_sums().reshape(1, -1))  # type: ignore[union-attr]
+    snapshot = SnapshotBuffers(loop.step).take(loop.state, loop.step.read_sums().reshape(1, -1))
     for at in (1, 2 * STEPS_PER_EPOCH - 1):
         history = [{"epoch": number + 1} for number in range(at // STEPS_PER_EPOCH)]
         state = {**snapshot.state, "step": at, "history": history, "best": None}
@@ -144,7 +144,7 @@ def one_save(loop: Loop, step: Any) -> dict[str, float]:
     """Steps alone, a save, and steps until it is written."""
     alone = statistics.median(step() for _ in range(3))
     began = time.perf_counter()
-    loop._save()
+    loop.saver.save()
     held_up = time.perf_counter() - began
     slower = 0.0
     while loop.writer.busy():

@@ -1,6 +1,5 @@
 """One training job from its payload to its result; the same on a laptop, under horovodrun and under Ray."""
 
-import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -8,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import yaml
-
-from data_tools.config import differences, from_mapping, read_yaml, to_mapping
+from data_tools.config import from_mapping, to_mapping
 from data_tools.errors import UserError
-from data_tools.files import read_json, write_atomically, write_json
+from data_tools.files import read_json, write_json
 from data_tools.manifest import Manifest
 from data_tools.reader import ShardSet
+from trainer.attempts import keep_config, number_attempt
 from trainer.background import BackgroundWriter
 from trainer.batchnorm import set_momentum
 from trainer.checkpoint import CheckpointFolder
@@ -24,17 +21,15 @@ from trainer.device import prepare_device
 from trainer.evaluate import Evaluator
 from trainer.faults import FaultInjector
 from trainer.freezing import FreezePlan, layer_names, plan_freezing
-from trainer.heartbeat import Heartbeat, heartbeat_path
-from trainer.journal import CHECKPOINTS, CONFIG, PREDICTIONS, PROGRESS, RESULT, Journal, job_folder, log_to
+from trainer.heartbeat import Heartbeat
+from trainer.journal import CHECKPOINTS, RESULT, Journal, job_folder, log_to
 from trainer.loop import Loop
 from trainer.model import Classifier, Geometry, build_classifier
-from trainer.predictions import Predictions, write_predictions
-from trainer.scores import accuracy, negative_log_likelihood
+from trainer.outcome import load_best, predict_splits, result_of
 from trainer.start import begin, read_ahead
 from trainer.step import TrainStep, build_optimizer
 from trainer.stop import StopSignal
-from trainer.weights import is_seed, transfer, weights_digest
-from trainer.world import World, horovod_version
+from trainer.world import World
 
 logger = logging.getLogger(__name__)
 
@@ -114,41 +109,6 @@ def _run(job: JobPayload, folder: Path, world: World, heartbeat: Heartbeat) -> d
     return result
 
 
-def number_attempt(folder: Path, world: World) -> int:
-    """How often this job has been started, this time included; counted in its folder, whoever starts it."""
-    before = attempts_before(folder) if world.rank == 0 else 0
-    return int(world.sum(np.array([before], np.int64), name="attempt")[0]) + 1
-
-
-def attempts_before(folder: Path) -> int:
-    """Attempts that left a trace in the job's folder; a sign of life is not synced, and may have been lost."""
-    found = [0]
-    for path in (folder / PROGRESS, heartbeat_path(folder, 0)):
-        with contextlib.suppress(UserError, TypeError, ValueError, AttributeError):
-            found.append(int(read_json(path).get("attempt", 0)))
-    return max(found)
-
-
-def keep_config(folder: Path, config: JobConfig) -> None:
-    """Write the job's configuration, or compare it with the one that the job was begun with.
-
-    Raises:
-        UserError: they differ in a field that changes the result; the text names the fields.
-    """
-    path, ours = folder / CONFIG, to_mapping(config)
-    theirs = read_yaml(path) if path.exists() else CheckpointFolder(folder / CHECKPOINTS, keep=1).config()
-    if theirs:
-        changed = differences(_deciding(theirs), _deciding(ours))
-        if changed:
-            raise UserError(f"{folder}: the job was begun with another configuration: {'; '.join(changed)}")
-    write_atomically(path, yaml.safe_dump(ours, sort_keys=False))
-
-
-def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a job's configuration that decides its result (how often it is saved does not)."""
-    return {key: value for key, value in config.items() if key not in ("checkpoint", "shards")}
-
-
 def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartbeat: Heartbeat) -> dict[str, Any]:
     config = job.config
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, keep=config.checkpoint.keep, config=to_mapping(config))
@@ -191,8 +151,8 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
             steps_per_epoch=loop.steps_per_epoch,
         )
         best = load_best(loop, checkpoints)
-        figures = predict_splits(folder, data, loop)
-    return _result(loop, best, figures)
+        figures = predict_splits(folder, {"val": data.val, "test": data.test}, loop)
+    return result_of(loop, best, figures)
 
 
 def _step(config: JobConfig, manifest: Manifest, world: World) -> tuple[TrainStep, FreezePlan]:
@@ -212,27 +172,6 @@ def _step(config: JobConfig, manifest: Manifest, world: World) -> tuple[TrainSte
     return step, freezing
 
 
-def _result(loop: Loop, best: Mapping[str, Any], figures: Mapping[str, float]) -> dict[str, Any]:
-    """What `result.json` says of the training; when and in which attempt it ran is added by the caller."""
-    config = loop.config
-    return {
-        "job": config.name,
-        "region": config.region,
-        "stage": config.stage_name,
-        "world_size": loop.world.size,
-        "epochs": config.stage.epochs,
-        "best_epoch": best["epoch"],
-        "best_checkpoint": best["path"],
-        **figures,
-        "parameters": int(sum(np.prod(v.shape) for v in loop.step.classifier.model.trainable_variables)),
-        "weights_digest": best["digest"],
-        "start": loop.state.start,
-        "train_seconds": loop.state.seconds,
-        "selection_share": config.selection_share,
-        "versions": versions(),
-    }
-
-
 def check_batch(global_batch: int, workers: int, micro_batches: int = 1) -> None:
     """The global batch must split evenly over the workers, and each worker's share into its micro-batches.
 
@@ -247,53 +186,3 @@ def check_batch(global_batch: int, workers: int, micro_batches: int = 1) -> None
         raise UserError(
             f"global_batch: {global_batch} cannot be divided among {workers} workers{each}; nearest: {nearest}"
         )
-
-
-def load_best(loop: Loop, checkpoints: CheckpointFolder) -> dict[str, Any]:
-    """Load the best epoch's weights on rank 0 and hand them to all; where they stand and their digest."""
-    best = loop.state.best
-    if best is None:
-        raise UserError(f"{loop.config.name}: no epoch was finished, so there are no weights to evaluate")
-    model = loop.step.classifier.model
-    if loop.world.rank == 0:
-        problem = checkpoints.problem(best.step)
-        if problem:
-            raise UserError(
-                f"{checkpoints.path(best.step)}: the best checkpoint is damaged ({problem}); delete "
-                "the job's folder to train it again"
-            )
-        transfer(model.variables, checkpoints.read(best.step).weights, source=str(checkpoints.path(best.step)))
-    variables = [v for v in model.variables if not is_seed(v)]
-    loop.world.broadcast(variables)
-    path = f"{CHECKPOINTS}/{checkpoints.path(best.step).name}"
-    return {"epoch": best.epoch, "path": path, "digest": weights_digest(variables)}
-
-
-def predict_splits(folder: Path, data: Data, loop: Loop) -> dict[str, float]:
-    """Write the softmax outputs for val and test; loss and accuracy on both."""
-    figures: dict[str, float] = {}
-    for split, shards in (("val", data.val), ("test", data.test)):
-        softmax = loop.evaluator.softmax(shards, on_batch=loop.on_batch("predicting"))
-        figures[f"{split}_accuracy"] = float(accuracy(shards.labels, softmax))
-        figures[f"{split}_loss"] = float(negative_log_likelihood(shards.labels, softmax))
-        if loop.world.rank == 0:
-            class_ids = np.array(shards.manifest.class_ids, np.int64)
-            predictions = Predictions(shards.ids, np.asarray(shards.labels, np.int32), softmax, class_ids)
-            write_predictions(folder / PREDICTIONS / f"{split}.npz", predictions)
-    return figures
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computed a result."""
-    import platform
-
-    import keras
-    import tensorflow as tf
-
-    return {
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "horovod": horovod_version(),
-        "numpy": np.__version__,
-    }

@@ -4,12 +4,12 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
 
-from data_tools.errors import NumericError, Stopped, UserError
+from data_tools.errors import NumericError, Stopped
 from data_tools.order import steps_per_epoch
 from data_tools.reader import PREFETCH, ShardSet, TrainBatches
 from data_tools.tensors import as_tensor
@@ -22,12 +22,12 @@ from trainer.heartbeat import Heartbeat
 from trainer.journal import Journal
 from trainer.not_finite import describe_bad_step, dump_bad_step, find_bad_step
 from trainer.pace import Pace
-from trainer.schedule import PlateauState, after_epoch, learning_rate, steps_to_take
+from trainer.saver import Saver
+from trainer.schedule import PlateauState, after_epoch, stage_rate, steps_to_take
 from trainer.scores import accuracy, negative_log_likelihood
-from trainer.split import selection_mask
-from trainer.state import SnapshotBuffers, TrainingState
+from trainer.split import selected_pages
+from trainer.state import TrainingState
 from trainer.step import SUMS, TrainStep
-from trainer.weights import is_seed, weights_digest
 from trainer.world import World
 
 logger = logging.getLogger(__name__)
@@ -59,10 +59,7 @@ class Loop:
         self.steps_per_epoch = steps_per_epoch(len(self.train), self.config.stage.global_batch)
         self._selected = selected_pages(self.val, self.config)
         self._offset = self.state.step
-        self._saved_at = self._counted = time.monotonic()
-        self._saved_step = self.state.step
-        self._buffers = SnapshotBuffers(self.step) if self.world.rank == 0 else None
-        self._touched = False
+        self.saver = Saver(self.step, self.world, self.state, self.writer, self.heartbeat)
         self._pace = Pace(self.state.step)
         self._recent = (time.monotonic(), self.state.step)
         self._precise: dict[frozenset[str], PreciseStatistics] = {}
@@ -104,9 +101,7 @@ class Loop:
         """Train until `target` steps are finished, within one epoch."""
         while self.state.step < target:
             self._take_steps(self._steps_to_take(target), batches)
-            if self._buffers is not None and not self._touched:
-                self._touched = True
-                self.writer.begin(self._buffers.touch)
+            self.saver.prepare()
             if self.journal.due():
                 self._tell("training")
             if self._agreement_due() and self.state.step < target:
@@ -153,18 +148,7 @@ class Loop:
             self._precise[frozen].update(batch.images for batch in itertools.islice(batches, count))
 
     def _rate_at(self, step: int) -> float:
-        stage = self.config.stage
-        head = step < self._head_steps
-        optimizer = stage.optimizer
-        if head and stage.head_learning_rate is not None:
-            optimizer = replace(optimizer, learning_rate=stage.head_learning_rate)
-        return learning_rate(
-            optimizer,
-            self.state.plateau,
-            step=step - (0 if head else self._head_steps),
-            steps_per_epoch=self.steps_per_epoch,
-            global_batch=stage.global_batch,
-        )
+        return stage_rate(self.config.stage, self.state.plateau, step=step, steps_per_epoch=self.steps_per_epoch)
 
     def _agreement_due(self) -> bool:
         every = self.config.checkpoint.every_steps
@@ -185,13 +169,10 @@ class Loop:
         self._check_finite()
         plan = self.config.checkpoint
         by_steps = plan.every_steps is not None and self.state.step % plan.every_steps == 0
-        late = plan.every_seconds is not None and time.monotonic() - self._saved_at >= plan.every_seconds
-        # Only rank 0 writes, so its clock counts; it rather skips a turn than waits for a disk that is slower. Any
-        # rank may have been told to stop.
-        late = self.world.rank == 0 and not self.writer.busy() and late
-        stop, save = self._ask_all([self.stop_asked(), late], self._pace)
+        # Any rank may have been told to stop.
+        stop, save = self._ask_all([self.stop_asked(), self.saver.late(plan.every_seconds)], self._pace)
         if save or by_steps or stop:
-            self._save()
+            self.saver.save()
         if stop:
             self._leave(f"stopped at step {self.state.step}, saved")
 
@@ -226,45 +207,18 @@ class Loop:
             self.world.any([True], name="dumped")
             raise NumericError(describe_bad_step(self.journal.folder, bad))
 
-    def _save(self) -> str:
-        """Compare the ranks' weights, then hand a snapshot to rank 0's writer; the digest of the weights."""
-        phase = self.heartbeat.phase
-        self.heartbeat.at("saving", step=self.state.step)
-        digest = self.digest()
-        self.world.check_equal(digest, step=self.state.step)
-        self._count_seconds()
-        sums = self.world.gather(self.step.read_sums().reshape(1, -1), name="sums")
-        if self._buffers is not None:
-            self.writer.wait()  # it may still read the buffers
-            best = self.state.best.step if self.state.best else None
-            self.writer.submit(self._buffers.take(self.state, sums), best=best)
-        self._saved_at, self._saved_step = time.monotonic(), self.state.step
-        self.heartbeat.at(phase)
-        logger.info("step %d: checkpoint", self.state.step)
-        return digest
-
-    def digest(self) -> str:
-        """Digest of the weights and statistics that are evaluated, which all ranks must share."""
-        with self.step.as_evaluated():
-            return weights_digest([v for v in self.step.classifier.model.variables if not is_seed(v)])
-
-    def _count_seconds(self) -> None:
-        now = time.monotonic()
-        self.state.epoch_seconds += now - self._counted
-        self._counted = now
-
     def _finish_epoch(self) -> None:
         """Save, evaluate, record the epoch.
 
         Saved before the evaluation, which changes nothing: who stops or dies within it, evaluates again and no more.
         """
         self._check_finite()
-        if self.state.step == self._saved_step:  # resumed from here: BatchNorm's statistics are as they were saved
-            digest = self.digest()
+        if self.state.step == self.saver.saved_step:  # resumed from here: BatchNorm's statistics are as they were saved
+            digest = self.saver.digest()
         else:
             self._compute_statistics()
-            digest = self._save()
-        self._count_seconds()
+            digest = self.saver.save()
+        self.saver.count_seconds()
         training_seconds = self.state.epoch_seconds
         totals = dict(
             zip(SUMS, self.world.gather(self.step.read_sums().reshape(1, -1), name="sums").sum(axis=0), strict=True)
@@ -292,7 +246,7 @@ class Loop:
             self._leave(f"stopped after epoch {self.epoch}, saved")
 
     def _record(self, row: Mapping[str, Any]) -> None:
-        self._count_seconds()
+        self.saver.count_seconds()
         plateau = after_epoch(self.state.plateau, row["val_accuracy"], self.config.stage.plateau)
         self.state.after_epoch(row, plateau, metric=self.config.training.best_metric)
         self.step.write_sums(np.zeros(len(SUMS)))
@@ -319,20 +273,3 @@ class Loop:
             accuracy=float(sums["correct"] / pages),
             pages_per_s=rate,
         )
-
-
-def selected_pages(val: ShardSet, config: JobConfig) -> np.ndarray:
-    """bool [validation pages]: which of them pick the best epoch.
-
-    Raises:
-        UserError: none do.
-    """
-    if config.selection_share is None:
-        return np.ones(len(val), np.bool_)
-    mask = selection_mask(val.ids, share=config.selection_share, seed=config.seed)
-    if not mask.any() or mask.all():
-        raise UserError(
-            f"stack.selection_share: {config.selection_share} of {len(val)} validation pages leaves none for picking "
-            "the best epoch or none for the stack; set stack.leak_free: false or give more validation pages"
-        )
-    return mask

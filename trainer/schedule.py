@@ -1,8 +1,8 @@
 """Learning rate (linear scaling, warm-up, the plateau rule) and steps between two looks; all pure functions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from trainer.config import OptimizerConfig, PlateauConfig
+from trainer.config import OptimizerConfig, PlateauConfig, StageConfig
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,20 @@ def learning_rate(
     if step < warmup_steps:
         rate *= (step + 1) / warmup_steps
     return rate
+
+
+def stage_rate(stage: StageConfig, state: PlateauState, *, step: int, steps_per_epoch: int) -> float:
+    """Learning rate of the step that follows `step` finished ones of a stage, which may train its head alone first.
+
+    Warm-up counts anew from the first step that trains all layers.
+    """
+    head_steps = stage.head_epochs * steps_per_epoch
+    optimizer, begun = stage.optimizer, 0 if step < head_steps else head_steps
+    if step < head_steps and stage.head_learning_rate is not None:
+        optimizer = replace(optimizer, learning_rate=stage.head_learning_rate)
+    return learning_rate(
+        optimizer, state, step=step - begun, steps_per_epoch=steps_per_epoch, global_batch=stage.global_batch
+    )
 
 
 def steps_to_take(step: int, target: int, *, most: int, agreement: int, every: int | None) -> int:

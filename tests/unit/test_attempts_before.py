@@ -7,9 +7,9 @@ import pytest
 
 from data_tools.config import to_mapping
 from data_tools.errors import UserError
+from trainer.attempts import attempts_before, keep_config
 from trainer.checkpoint import CheckpointFolder, Snapshot
 from trainer.config import CheckpointConfig, JobConfig, ModelConfig, StageConfig, TrainingConfig
-from trainer.job import attempts_before, keep_config
 
 CONFIG = JobConfig(
     name="job", stage_name="job", region="holistic", shards="shards", seed=1, stage=StageConfig(), model=ModelConfig(),
