@@ -1,13 +1,12 @@
 """One attempt of a job: reserve its slots, start its Horovod world, call the target, tell how it ended."""
 
 import logging
-import math
 import signal
 import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from traceback import format_exception
 from typing import Any, Protocol
@@ -19,8 +18,9 @@ from cluster.config import ClusterConfig
 from cluster.fence import Fence
 from cluster.job import Ended, Failure, JobSpec, Started, Worker
 from cluster.processes import Processes
-from cluster.ray_hosts import Node, Nodes
-from cluster.reports import LOOK_S, Failed, Gatherer, plainly
+from cluster.ray_hosts import Nodes
+from cluster.reports import Failed, Gatherer, plainly
+from cluster.reservation import Reservation
 from cluster.slots import Group
 from cluster.stacks import not_in_a_collective, take_stacks
 from cluster.watch import Hang, Watch
@@ -32,26 +32,10 @@ logger = logging.getLogger(__name__)
 LOOPBACK_INTERFACE = "lo"
 END_S = 10.0
 """How long killed workers may take to vanish."""
-LEAST_CPUS = 0.001
-TELL_FIRST_S = 5.0
-TELL_EVERY_S = 30.0
 ATTEMPT = "attempt.json"
 """In a job's folder: the token of the attempt that may write there (see `cluster.fence`)."""
 
 Tell = Callable[[Started | Ended], None]
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one rank reserves: a GPU or none, and cores (a fraction where slots share a core)."""
-
-    cpus: float
-    gpus: int
-
-    @property
-    def threads(self) -> int:
-        """Threads that use the share and no more."""
-        return max(1, int(self.cpus))
 
 
 class Executor(Protocol):
@@ -85,10 +69,8 @@ class Attempt:
     ) -> None:
         self._job, self._group, self._config = job, group, config
         self._nodes, self._make_executor = nodes, executor
-        self._by_rank: list[Node] = []
+        self._reserved = Reservation(job.name, group, nodes=nodes, config=config)
         self._executor: Executor | None = None
-        self._placement_group: Any = None
-        self._share = Share(0.0, 0)
         self._killing = threading.Lock()
         self._workers: tuple[Worker, ...] = ()
         self._processes: Processes | None = None
@@ -126,9 +108,9 @@ class Attempt:
         ended = Ended(self._job.name, failure=Failure("start", "the attempt was stopped"))
         try:
             begun = time.monotonic()
-            placed_s = self._reserve()
+            placed_s = self._reserved.hold(self._leave_if_stopped)
             self._workers = self._start_world()
-            self._processes = Processes(self._workers, self._by_rank, self._nodes)
+            self._processes = Processes(self._workers, self._reserved.by_rank, self._nodes)
             self._tell(Started(self._job.name, self._workers, placed_s, time.monotonic() - begun))
             ended = Ended(self._job.name, value=self._call())
         except Failed as failed:
@@ -151,40 +133,6 @@ class Attempt:
         if self._processes is not None and (left := self._processes.end(END_S)):
             logger.warning("%s: workers %s do not end", self._job.name, left)
 
-    def _reserve(self) -> float:
-        """Hold a placement group: one bundle a rank, on the group's hosts; the seconds that it took."""
-        begun = time.monotonic()
-        tell_at = begun + TELL_FIRST_S
-        self._by_rank = self._find_nodes()
-        self._share = share_of(self._by_rank)
-        bundle = {"CPU": self._share.cpus} | ({"GPU": 1} if self._share.gpus else {})
-        self._placement_group = ray.util.placement_group(
-            [bundle] * len(self._by_rank),
-            strategy="PACK",
-            bundle_label_selector=[{"ray.io/node-id": node.node_id} for node in self._by_rank],
-        )
-        while not self._placement_group.wait(LOOK_S):
-            self._leave_if_stopped()
-            self._find_nodes()
-            now = time.monotonic()
-            if now - begun > self._config.busy_timeout_s:
-                raise Failed(Failure("start", f"{self._demand()} were not free for {now - begun:.0f} s"))
-            if now >= tell_at:
-                tell_at = now + TELL_EVERY_S
-                logger.warning("%s waits for %s: in use by something else", self._job.name, self._demand())
-        return time.monotonic() - begun
-
-    def _find_nodes(self) -> list[Node]:
-        """The nodes of the group by rank, as long as all of them are there."""
-        alive = {node.name: node for node in self._nodes.alive()}
-        if gone := [name for name in self._group.hosts if name not in alive]:
-            raise Failed(Failure("start", f"host {', '.join(gone)} is gone"))
-        return [alive[slot.host] for slot in self._group.slots]
-
-    def _demand(self) -> str:
-        unit = "GPU" if self._share.gpus else f"x {self._share.cpus:g} core"
-        return ", ".join(f"{count} {unit} on {host}" for host, count in self._group.hosts.items())
-
     def _start_world(self) -> tuple[Worker, ...]:
         """Start the workers and import the target's module in each; what they say of themselves, by rank."""
         limit_s = self._config.start_timeout_s
@@ -198,7 +146,10 @@ class Attempt:
         timer.start()
         try:
             executor = self._make_executor(
-                self._placement_group, workers=len(self._by_rank), share=self._share, timeout_s=limit_s
+                self._reserved.placement_group,
+                workers=len(self._reserved.by_rank),
+                share=self._reserved.share,
+                timeout_s=limit_s,
             )
             self._executor = executor
             executor.start()
@@ -212,7 +163,7 @@ class Attempt:
         finally:
             timer.cancel()
         workers = []
-        for report, node in zip(reports, self._by_rank, strict=True):
+        for report, node in zip(reports, self._reserved.by_rank, strict=True):
             if report.pop("node") != node.node_id:
                 raise RuntimeError(f"rank {report['rank']} is not on {node.name}, where its slot is")
             workers.append(Worker(host=node.name, **report))
@@ -221,14 +172,14 @@ class Attempt:
 
     def _order(self) -> dict[str, Any]:
         """What every worker is told before the target's module is imported; see `worker.prepare`."""
-        threads = str(self._share.threads)
+        threads = str(self._reserved.share.threads)
         environment = {
             "TF_CPP_MIN_LOG_LEVEL": "2",
             "REGIONSTACK_THREADS": threads,
             "OMP_NUM_THREADS": threads,
         }
         environment |= self._config.horovod.environment()
-        if not self._share.gpus:
+        if not self._reserved.share.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = "-1"
         several_hosts = len(self._group.hosts) > 1
         interface = self._config.interface or (None if several_hosts else LOOPBACK_INTERFACE)
@@ -236,7 +187,7 @@ class Attempt:
             "target": self._job.target,
             "environment": environment | self._config.environment,
             "interface": interface,
-            "addresses": [node.address for node in self._by_rank],
+            "addresses": [node.address for node in self._reserved.by_rank],
             "bindings": self._bindings() if self._config.bind_cores else None,
             "logs": self._job.logs,
             "fences": [vars(fence) for fence in [*self._fences, *self._own_fence()]],
@@ -244,7 +195,7 @@ class Attempt:
 
     def _bindings(self) -> list[tuple[int, int]]:
         """By rank: its slot on the host, and how many slots the host has."""
-        slots = zip(self._group.slots, self._by_rank, strict=True)
+        slots = zip(self._group.slots, self._reserved.by_rank, strict=True)
         return [(slot.index, node.slots) for slot, node in slots]
 
     def _own_fence(self) -> list[Fence]:
@@ -256,10 +207,14 @@ class Attempt:
         return [fence]
 
     def _check_devices(self, workers: Sequence[Worker]) -> None:
-        if not self._share.gpus:
+        if not self._reserved.share.gpus:
             return
         for name, count in self._group.hosts.items():
-            seen = {worker.devices for worker, node in zip(workers, self._by_rank, strict=True) if node.name == name}
+            seen = {
+                worker.devices
+                for worker, node in zip(workers, self._reserved.by_rank, strict=True)
+                if node.name == name
+            }
             if len(seen) != 1 or len(set(next(iter(seen)).split(","))) != count:
                 raise Failed(Failure("start", f"{count} ranks on {name} were given the GPUs {sorted(seen)}"))
 
@@ -274,7 +229,9 @@ class Attempt:
         return self._gatherer().gather(self._executor.run_remote(worker.call, args=arguments))[0]["value"]
 
     def _gatherer(self) -> Gatherer:
-        return Gatherer([node.name for node in self._by_rank], self._job.logs, look=self._look, suspect=self._suspect)
+        return Gatherer(
+            [node.name for node in self._reserved.by_rank], self._job.logs, look=self._look, suspect=self._suspect
+        )
 
     def _look(self) -> None:
         self._leave_if_stopped()
@@ -317,15 +274,4 @@ class Attempt:
         with self._killing:
             if self._executor is not None:
                 self._executor.kill()
-            if self._placement_group is not None:
-                ray.util.remove_placement_group(self._placement_group)
-
-
-def share_of(nodes: Sequence[Node]) -> Share:
-    """The share of each rank of a group on `nodes`: the smallest that one of these hosts offers."""
-    cpus = min(node.cpus / node.slots for node in nodes)
-    with_gpus = any(node.gpus for node in nodes)
-    # A core feeds a GPU; to ask for more would only compete with other programs on the cluster.
-    cpus = min(cpus, 1.0) if with_gpus else cpus
-    # Ray counts in ten-thousandths; rounding up would leave the last slot without its share.
-    return Share(cpus=max(LEAST_CPUS, math.floor(cpus * 10_000) / 10_000), gpus=int(with_gpus))
+            self._reserved.release()

@@ -1,15 +1,12 @@
 """What is wrong with hosts that jobs are about to run on: facts in, findings out; nothing is asked or changed here."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Iterator
 
+from cluster.findings import LEVELS, Finding, Wanted
 from cluster.node_facts import ClusterFacts, FolderFacts, NodeFacts
 
 GIB = 2**30
-Level = Literal["error", "warning", "note"]
-LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 
 SAME_CLOCK_S = 1.0
 LEAST_OPEN_FILES = 4096
@@ -29,38 +26,6 @@ NAMES = {
     "regionstack": "regionstack",
 }
 SET_UP = "run make env there, with the same requirements.lock"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line for a person: what, where, and how to mend it."""
-
-    level: Level
-    check: str
-    where: str
-    what: str
-    mend: str
-
-    def line(self) -> str:
-        """`HOST: what; mend`."""
-        return f"{self.where}: {self.what}; {self.mend}" if self.mend else f"{self.where}: {self.what}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What the hosts are held against.
-
-    gpus: whether jobs train on GPUs where there are any. interface: the one that is configured. locked: versions
-    that the project is tested with. run_folder, shards_folder: paths, None where no configuration names them.
-    shards_complete: whether nothing is left to convert, so that the shards need not be written.
-    """
-
-    gpus: bool = True
-    interface: str | None = None
-    locked: Mapping[str, str] = field(default_factory=dict)
-    run_folder: str | None = None
-    shards_folder: str | None = None
-    shards_complete: bool = False
 
 
 def judge(facts: ClusterFacts, wanted: Wanted) -> list[Finding]:
@@ -265,11 +230,6 @@ CHECKS: dict[str, Callable[[ClusterFacts, Wanted], Iterator[Finding]]] = {
     "authentication": check_authentication,
 }
 """The checks by the name that their findings carry, in the order in which a person reads them."""
-
-
-def errors(findings: Sequence[Finding]) -> list[Finding]:
-    """Those with which no job should start."""
-    return [finding for finding in findings if finding.level == "error"]
 
 
 def _count(number: int, unit: str) -> str:

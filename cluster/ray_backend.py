@@ -12,12 +12,13 @@ import ray
 from horovod.ray.runner import RayExecutor, StaticAdapter
 from horovod.ray.strategy import PGStrategy
 
-from cluster.attempt import Attempt, Share
+from cluster.attempt import Attempt
 from cluster.config import ClusterConfig
 from cluster.fence import Fence
 from cluster.gather import BOOTSTRAP, expected_hosts, gather, requested
 from cluster.job import Ended, Failure, JobSpec, Started
 from cluster.ray_hosts import Nodes, connect
+from cluster.reservation import Share
 from cluster.slots import Group, Host
 
 logger = logging.getLogger(__name__)

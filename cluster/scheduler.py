@@ -4,45 +4,20 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
+from cluster.backend import Backend
 from cluster.job import Ended, Event, Failure, JobOutcome, JobSpec, OnEvent, Started
+from cluster.job_state import FINAL, JobState
 from cluster.plan import move, plan_jobs
 from cluster.retry import RetryPolicy, decide
-from cluster.slots import Group, Host, Placement, Slot
+from cluster.slots import Placement, Slot
 from data_tools.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 LOOK_S = 1.0
 """How often the loop looks up without news, so that signals and retries in waiting are served."""
-
-FINAL = "done", "failed", "skipped", "stopped"
-
-
-class Backend(Protocol):
-    """What starts jobs: one attempt of a job at a time, many jobs at once."""
-
-    def hosts(self) -> Sequence[Host]:
-        """The hosts that are there now."""
-        ...
-
-    def start(self, job: JobSpec, group: Group, *, attempt: int) -> None:
-        """Begin an attempt and return at once; what becomes of it comes out of `wait`."""
-        ...
-
-    def wait(self, timeout_s: float) -> Sequence[Started | Ended]:
-        """News of the attempts, oldest first; none if `timeout_s` passes without. `Ended` frees the slots."""
-        ...
-
-    def ask(self, job: str) -> bool:
-        """Ask an attempt to save and leave; its `Ended` then comes out of `wait`. False: it does not run yet."""
-        ...
-
-    def stop(self, job: str) -> None:
-        """End an attempt's processes now; nothing more comes of it."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -51,43 +26,6 @@ class StopRule:
 
     asked: Callable[[], bool] = lambda: False
     timeout_s: float = 120.0
-
-
-@dataclass(eq=False)
-class _Progress:
-    """What the scheduler knows of one job."""
-
-    job: JobSpec
-    placement: Placement
-    state: str = "waiting"  # waiting, running, or one of FINAL
-    attempts: int = 0
-    started: float | None = None
-    ended: float | None = None
-    not_before: float = 0.0
-    lost_since: float | None = None
-    """Since when the hosts that are there are too few for it, and it could start; inf: it could not in any case."""
-    value: object = None
-    error: str | None = None
-    verdict: str | None = None
-    failures: list[Failure] = field(default_factory=list)
-
-    def outcome(self) -> JobOutcome:
-        ran = self.attempts > 0
-        if self.state not in FINAL:
-            raise RuntimeError(f"job {self.job.name} is still {self.state}")
-        return JobOutcome(
-            name=self.job.name,
-            state=self.state,  # type: ignore[arg-type]  # narrowed just above
-            value=self.value,
-            error=self.error,
-            started=self.started,
-            ended=self.ended,
-            group=self.placement.group if ran else None,
-            wave=self.placement.wave if ran else None,
-            attempts=self.attempts,
-            failures=tuple(self.failures),
-            verdict=self.verdict,
-        )
 
 
 def run_jobs(
@@ -137,7 +75,7 @@ class _Run:
     ) -> None:
         self._backend, self._retries, self._on_event, self._clock = backend, retries, on_event, clock
         plan = plan_jobs(backend.hosts(), jobs)
-        self._jobs = {job.name: _Progress(job, plan[job.name]) for job in jobs}
+        self._jobs = {job.name: JobState(job, plan[job.name]) for job in jobs}
         self._kill_at: float | None = None
 
     @property
@@ -194,7 +132,7 @@ class _Run:
                 self._backend.stop(progress.job.name)
                 self._stopped(progress, f"it did not leave within {timeout_s:.0f} s")
 
-    def _stopped(self, progress: _Progress, error: str | None = None) -> None:
+    def _stopped(self, progress: JobState, error: str | None = None) -> None:
         progress.state, progress.error, progress.ended = "stopped", error, self._clock()
         if progress.attempts:
             self._tell("stopped", progress, error=progress.error)
@@ -205,14 +143,14 @@ class _Run:
             self._backend.stop(progress.job.name)
             self._stopped(progress, "the driver left")
 
-    def _start(self, progress: _Progress) -> None:
+    def _start(self, progress: JobState) -> None:
         progress.state = "running"
         progress.attempts += 1
         progress.started = progress.started or self._clock()
         self._tell("started", progress)
         self._backend.start(progress.job, progress.placement.group, attempt=progress.attempts)
 
-    def _failed(self, progress: _Progress, failure: Failure) -> None:
+    def _failed(self, progress: JobState, failure: Failure) -> None:
         if self._kill_at is not None and failure.kind != "user":
             self._stopped(progress, None if failure.kind == "stopped" else failure.line())
             return
@@ -226,7 +164,7 @@ class _Run:
             progress.verdict = "" if failure.kind == "user" else decision.reason
             self._give_up(progress, "\n".join(filter(None, [failure.text(), progress.verdict])))
 
-    def _give_up(self, progress: _Progress, error: str) -> None:
+    def _give_up(self, progress: JobState, error: str) -> None:
         progress.state, progress.error, progress.ended = "failed", error, self._clock()
         self._tell("failed", progress, error=error)
 
@@ -236,7 +174,7 @@ class _Run:
         if lost:
             self._move_off_lost_hosts(lost)
 
-    def _move_off_lost_hosts(self, jobs: Sequence[_Progress]) -> None:
+    def _move_off_lost_hosts(self, jobs: Sequence[JobState]) -> None:
         """Move those of `jobs` whose hosts are no longer all there; where too few slots are left, they wait."""
         hosts = self._backend.hosts()
         names = {host.name for host in hosts}
@@ -253,7 +191,7 @@ class _Run:
             progress.placement, progress.lost_since = Placement(progress.placement.wave, moved), None
             logger.warning("%s moves from %s to %s", progress.job.name, group.hosts, moved.hosts)
 
-    def _wait_for_hosts(self, progress: _Progress, why: str) -> None:
+    def _wait_for_hosts(self, progress: JobState, why: str) -> None:
         if not all(self._jobs[need].state == "done" for need in progress.job.needs):
             progress.lost_since = math.inf
             return
@@ -264,13 +202,13 @@ class _Run:
         if now - progress.lost_since >= limit:
             self._give_up(progress, f"{why}, and none came back within {limit:.0f} s")
 
-    def _in_state(self, state: str) -> list[_Progress]:
+    def _in_state(self, state: str) -> list[JobState]:
         return [progress for progress in self._jobs.values() if progress.state == state]
 
     def _busy(self) -> set[Slot]:
         return {slot for progress in self._in_state("running") for slot in progress.placement.group.slots}
 
-    def _tell(self, event: str, progress: _Progress, *, error: str | None = None, up: Started | None = None) -> None:
+    def _tell(self, event: str, progress: JobState, *, error: str | None = None, up: Started | None = None) -> None:
         started = progress.attempts > 0
         self._on_event(
             Event(

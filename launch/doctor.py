@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cluster.config import ClusterConfig
-from cluster.doctor import Finding, Wanted, errors, judge
+from cluster.doctor import judge
+from cluster.findings import Finding, Wanted, errors
 from cluster.node_facts import ClusterFacts
 from cluster.setup.horovod_target import HOROVOD, LOCK, pinned
 from data_tools.config import read_yaml

@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cluster.doctor import CHECKS, NAMES, Finding, errors
+from cluster.doctor import CHECKS, NAMES
+from cluster.findings import Finding, errors
 from cluster.node_facts import ClusterFacts
 
 MARKS = {"error": "[bold red]✗[/]", "warning": "[yellow]![/]", "note": "[cyan]i[/]"}

@@ -79,13 +79,13 @@ def test_what_is_only_busy_is_waited_for_and_told(run: Run, caplog: pytest.LogCa
             ray.kill(other)
 
     handler = LetGo()
-    logging.getLogger("cluster.attempt").addHandler(handler)
+    logging.getLogger("cluster.reservation").addHandler(handler)
     try:
         ran = run([JobSpec("wide", "tests.cluster.targets:place", {}, workers=2)], gpus=None)
     finally:
-        logging.getLogger("cluster.attempt").removeHandler(handler)
+        logging.getLogger("cluster.reservation").removeHandler(handler)
     assert ran.outcomes["wide"].state == "done"
     assert ran.of("wide") == ["started", "running", "done"], "waiting is no failure"
-    (said,) = [record.message for record in caplog.records if record.name == "cluster.attempt"]
+    (said,) = [record.message for record in caplog.records if record.name == "cluster.reservation"]
     host = next(iter(ran.outcomes["wide"].group.hosts))
     assert said == f"wide waits for 2 GPU on {host}: in use by something else"

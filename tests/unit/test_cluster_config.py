@@ -4,10 +4,10 @@ import socket
 
 import pytest
 
-from cluster.attempt import share_of
 from cluster.config import ClusterConfig, HorovodConfig
 from cluster.failures import RankFailure, first_failure
 from cluster.ray_hosts import Node, slots_of
+from cluster.reservation import share_of
 from cluster.worker import check_own_name, interface_of
 from data_tools.config import from_mapping
 from data_tools.errors import UserError

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 import launch.doctor
-from cluster.doctor import GIB, Wanted, errors, judge
+from cluster.doctor import GIB, judge
+from cluster.findings import Wanted, errors
 from cluster.node_facts import ClusterFacts, FolderFacts, NodeFacts, built_of_version
 from cluster.node_probe import Probe, find_interface, gpus_in, look_at_folder
 from data_tools.errors import UserError
