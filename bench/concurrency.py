@@ -5,9 +5,10 @@
 As many regions as there are cores to give each a group of its own (two at least, eight at most): one worker a group,
 one core a worker, the same share whether it runs beside the others or alone. `cluster.bind_cores` sees to that, as a
 GPU does by itself: on cores, a job alone would use those of the idle groups too. The phase is timed from the first
-job's start to the last one's end. Start-up is included and told apart: until the end of the first epoch, by when
-workers are up, TensorFlow is imported, the ranks have met and the step is compiled. Each is measured several times in
-turn, and the shortest counts, since other work on the machine only adds.
+job's start to the last one's end, in a run that trains a model of the whole page before, as every recipe does: Ray
+and its helpers are up by then. Start-up is included and told apart: until the end of the first epoch, by when workers
+are up, TensorFlow is imported, the ranks have met and the step is compiled. Each is measured several times in turn, and
+the shortest counts, since other work on the machine only adds.
 
 What the machine itself allows stands beside it: the same jobs by hand (`launch/train.py`, no Ray), each pinned to a
 core, all at once and alone. Cores that share memory or are threads of one core slow each other down whoever starts
@@ -76,12 +77,14 @@ class Turn:
 def main() -> int:
     """Print the table, then the figure as one line of JSON; 0 where the bar holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two short region jobs; within a minute")
+    parser.add_argument(
+        "--quick", action="store_true", help="two short region jobs, one turn, 80 s in all; half of that is start-up"
+    )
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     groups = 2 if options.quick else max(2, min(len(cores), MOST_GROUPS))
     with tempfile.TemporaryDirectory(prefix="regionstack-bench-") as name:
-        bench = Bench(Path(name), groups, epochs=8 if options.quick else 30)
+        bench = Bench(Path(name), groups, epochs=8 if options.quick else 120)
         turns = [bench.turn(number, cores) for number in range(1 if options.quick else 3)]
     return report(turns)
 
@@ -96,7 +99,7 @@ class Bench:
         (folder / "bench.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         self._regionstack("draw", "--out", "pages", "--train=40", "--val=4", "--test=4")
         self._regionstack("convert", "--config", "bench.yaml")
-        # The region phase alone is of interest: its start weights are trained before, for a moment.
+        # What the jobs by hand start from.
         run = ["--stage", "whole", "--config", "bench.yaml", "--set", "run.folder=before"]
         self._wait([self._begin([sys.executable, ROOT / "launch" / "train.py", *run])])
 
@@ -128,8 +131,9 @@ class Bench:
         return Turn(together, longest, alone, at_once, self._by_hand(f"hand-alone{number}", [longest], cores))
 
     def _train(self, name: str, regions: Sequence[str], *, done_in: str = "") -> dict[str, Span]:
-        """Train these regions from the common start; what else there is in the run `done_in` is done already."""
+        """Train the whole page and these regions; what else there is in the run `done_in` is done already."""
         run = self._from_start(name)
+        shutil.rmtree(run / "jobs" / "whole")
         for left_out in set(self.regions) - set(regions):
             shutil.copytree(self._folder / done_in / "jobs" / left_out, run / "jobs" / left_out)
         self._regionstack("train-all", "--config", "bench.yaml", "--set", f"run.folder={name}")
