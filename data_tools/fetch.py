@@ -4,6 +4,7 @@ Training reads shards at random through maps of local files, which object stores
 near once, by its manifest, and read at memory speed from then on.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_tools.errors import UserError
-from data_tools.files import fsync_folder, temporary_name, write_atomically
+from data_tools.files import UNFINISHED, fsync_folder, temporary_name, write_atomically
 from data_tools.manifest import INDEX, MANIFEST, check, read_manifest
 from data_tools.records import checksum, file_checksum, written_checksum
 from data_tools.staging import locked
@@ -111,6 +112,9 @@ def _missing(source: str, target: Path) -> list[_File]:
             raise UserError(f"{target}: holds another set than {source}; choose another folder, or delete this one")
         return []
     target.mkdir(parents=True, exist_ok=True)
+    # Copies of a call that was killed; nobody writes here now, the lock is ours.
+    for leftover in target.glob(f"{UNFINISHED}*"):
+        leftover.unlink()
     # Names of files come out of the manifest: it is read strictly before any is used.
     incoming = target / _INCOMING
     write_atomically(incoming, raw)
@@ -132,6 +136,9 @@ def _copy(file: _File) -> None:
             while chunk := source.read(_CHUNK):
                 crc = checksum(chunk, before=crc)
                 target.write(chunk)
+            # Before the manifest gets its name: a set that has one is whole on disk, too.
+            target.flush()
+            os.fsync(target.fileno())
         if written_checksum(crc) != file.crc32c:
             raise UserError(f"{file.source}: is not what its manifest says (checksum); verify the set at its source")
         temporary.replace(file.target)

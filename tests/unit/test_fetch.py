@@ -1,5 +1,8 @@
 """Shards from a file system that only TensorFlow opens (`ram://`): whole or absent, every byte checked."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +86,23 @@ def test_the_same_call_goes_on(local: Path, bucket: str, tmp_path: Path) -> None
     # What is here already is not read again: it is no longer there to be read.
     tf.io.gfile.remove(f"{bucket}/{SHARD}")
     fetch(bucket, tmp_path / "s")
+    assert sets(tmp_path / "s") == sets(local)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import data_tools.fetch as fetch
+fetch.checksum = lambda chunk, before: os.kill(os.getpid(), signal.SIGKILL)
+fetch.fetch(sys.argv[1], Path(sys.argv[2]))
+"""
+
+
+def test_a_killed_fetch_goes_on(local: Path, tmp_path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(local), str(tmp_path / "s")], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert list((tmp_path / "s").glob("*/*/.unfinished-*-*")), "no copy was under way"
+    fetch(str(local), tmp_path / "s")
     assert sets(tmp_path / "s") == sets(local)
 
 
