@@ -7,8 +7,9 @@ one core a worker, the same share whether it runs beside the others or alone. `c
 GPU does by itself: on cores, a job alone would use those of the idle groups too. The phase is timed from the first
 job's start to the last one's end, in a run that trains a model of the whole page before, as every recipe does: Ray
 and its helpers are up by then. Start-up is included and told apart: until the end of the first epoch, by when workers
-are up, TensorFlow is imported, the ranks have met and the step is compiled. Each is measured several times in turn, and
-the shortest counts, since other work on the machine only adds.
+are up, TensorFlow is imported, the ranks have met and the step is compiled. That takes seconds, so jobs take over a
+minute: much shorter ones would measure little else. Each is measured several times in turn, and the shortest counts,
+since other work on the machine only adds.
 
 What the machine itself allows stands beside it: the same jobs by hand (`launch/train.py`, no Ray), each pinned to a
 core, all at once and alone. Cores that share memory or are threads of one core slow each other down whoever starts

@@ -1,10 +1,8 @@
 """The run folder: opened once per command, begun or gone on with."""
 
-import contextlib
 import sys
 import time
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from data_tools import __version__
 from data_tools.config import differences, read_yaml
 from data_tools.errors import UserError
 from data_tools.files import append_line, write_atomically, write_json
+from data_tools.versions import installed
 from launch.config import Config, resolved
 from launch.stages import STACK, Recipe
 from trainer.journal import RESULT, job_folder
@@ -21,6 +20,8 @@ from trainer.journal import RESULT, job_folder
 CONFIG = "config.yaml"
 RUN = "run.json"
 EVENTS = "events.jsonl"
+DEPENDENCIES = ("tensorflow", "keras", "horovod", "ray", "numpy", "opencv-python-headless")
+"""Packages whose versions are kept with a run."""
 
 PLACES = (
     ("cluster",),
@@ -64,7 +65,8 @@ def open_run(config: Config) -> Path:
     try:
         write_atomically(path, yaml.safe_dump(mapping, sort_keys=False))
         if not (folder / RUN).exists():
-            write_json(folder / RUN, {"created": time.time(), "command": sys.argv, "versions": versions()})
+            versions = installed(*DEPENDENCIES) | {"regionstack": __version__}
+            write_json(folder / RUN, {"created": time.time(), "command": sys.argv, "versions": versions})
     except OSError as error:
         raise UserError(f"{folder}: the run folder cannot be written ({error.strerror}); set run.folder") from None
     return folder
@@ -79,12 +81,3 @@ def unfinished(folder: Path, recipe: Recipe) -> list[str]:
     """Names of the jobs (the stack among them) that have no result yet, in order."""
     names = [*(job.name for job in recipe.jobs), STACK]
     return [name for name in names if not (job_folder(folder, name) / RESULT).exists()]
-
-
-def versions() -> dict[str, str]:
-    """Versions of the project and of what a run depends on, without importing any of it."""
-    found = {"python": sys.version.split()[0], "regionstack": __version__}
-    for name in ("tensorflow", "keras", "horovod", "ray", "numpy", "opencv-python-headless"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found

@@ -23,7 +23,7 @@ from trainer.journal import Journal
 from trainer.not_finite import describe_bad_step, dump_bad_step, find_bad_step
 from trainer.pace import Pace
 from trainer.saver import Saver
-from trainer.schedule import PlateauState, after_epoch, stage_rate, steps_to_take
+from trainer.schedule import PlateauState, after_epoch, head_steps, stage_rate, steps_to_take
 from trainer.scores import accuracy, negative_log_likelihood
 from trainer.split import selected_pages
 from trainer.state import TrainingState
@@ -121,18 +121,14 @@ class Loop:
             self.heartbeat.at("training", step=self.state.step)
             self.on_progress("training", self.state.step, 0)
 
-    @property
-    def _head_steps(self) -> int:
-        """Steps of the stage that train the head alone."""
-        return self.config.stage.head_epochs * self.steps_per_epoch
-
     def _choose_layers(self) -> None:
         """At an epoch's start: freeze what it leaves alone; the first one for all layers begins as training begins.
 
         The rule looks at the step alone, so a job that is resumed there does the same again.
         """
         self.step.train_all_but(self.freezing.at(self.epoch))
-        if self._head_steps and self.state.step == self._head_steps and self.epoch == self.config.stage.head_epochs:
+        head = head_steps(self.config.stage, self.steps_per_epoch)
+        if head and self.state.step == head and self.epoch == self.config.stage.head_epochs:
             self.step.reset_optimizer()
             self.state.plateau = PlateauState(best=self.state.plateau.best)
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from data_tools.errors import UserError
 from data_tools.reader import ShardSet
+from data_tools.versions import installed
 from trainer.checkpoint import CheckpointFolder
 from trainer.journal import CHECKPOINTS, PREDICTIONS
 from trainer.loop import Loop
 from trainer.predictions import Predictions, write_predictions
 from trainer.scores import accuracy, negative_log_likelihood
 from trainer.weights import is_seed, transfer, weights_digest
-from trainer.world import horovod_version
 
 
 def load_best(loop: Loop, checkpoints: CheckpointFolder) -> dict[str, Any]:
@@ -72,21 +72,5 @@ def result_of(loop: Loop, best: Mapping[str, Any], figures: Mapping[str, float])
         "start": loop.state.start,
         "train_seconds": loop.state.seconds,
         "selection_share": config.selection_share,
-        "versions": versions(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computed a result."""
-    import platform
-
-    import keras
-    import tensorflow as tf
-
-    return {
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "horovod": horovod_version(),
-        "numpy": np.__version__,
+        "versions": installed("tensorflow", "keras", "horovod", "numpy"),
     }

@@ -46,14 +46,19 @@ def learning_rate(
     return rate
 
 
+def head_steps(stage: StageConfig, steps_per_epoch: int) -> int:
+    """Steps of a stage that train its head alone, its first ones."""
+    return stage.head_epochs * steps_per_epoch
+
+
 def stage_rate(stage: StageConfig, state: PlateauState, *, step: int, steps_per_epoch: int) -> float:
     """Learning rate of the step that follows `step` finished ones of a stage, which may train its head alone first.
 
     Warm-up counts anew from the first step that trains all layers.
     """
-    head_steps = stage.head_epochs * steps_per_epoch
-    optimizer, begun = stage.optimizer, 0 if step < head_steps else head_steps
-    if step < head_steps and stage.head_learning_rate is not None:
+    head = head_steps(stage, steps_per_epoch)
+    optimizer, begun = stage.optimizer, 0 if step < head else head
+    if step < head and stage.head_learning_rate is not None:
         optimizer = replace(optimizer, learning_rate=stage.head_learning_rate)
     return learning_rate(
         optimizer, state, step=step - begun, steps_per_epoch=steps_per_epoch, global_batch=stage.global_batch

@@ -11,6 +11,7 @@ import yaml
 from data_tools.config import from_mapping, to_mapping
 from data_tools.errors import UserError
 from data_tools.files import read_json, sha256, write_atomically, write_json
+from data_tools.versions import installed
 from trainer.heartbeat import Heartbeat
 from trainer.journal import CONFIG, PREDICTIONS, PROGRESS, RESULT, Journal, job_folder, log_to
 from trainer.predictions import Joined, Predictions, write_predictions
@@ -68,7 +69,7 @@ def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any
         "leak_free": leak_free_words(job, pages),
         **all_scores(stack, pages, seed=job.seed),
         "seconds": time.time() - began, "started": began, "ended": time.time(), "attempt": attempt,
-        "versions": _versions(),
+        "versions": installed("tensorflow", "keras", "numpy"),
     }  # fmt: skip
     write_json(folder / RESULT, result)
     journal.progress("done", **teller.place(job.config.epochs))
@@ -145,11 +146,3 @@ def _figures(stack: FittedStack, pages: Joined) -> tuple[float | None, float | N
         return None, None
     softmax = stack.probabilities(pages.softmax, method="mlp")
     return negative_log_likelihood(pages.labels, softmax), accuracy(pages.labels, softmax)
-
-
-def _versions() -> dict[str, str]:
-    import platform
-    from importlib.metadata import version
-
-    packages = {name: version(name) for name in ("tensorflow", "keras", "numpy")}
-    return {"python": platform.python_version(), **packages}

@@ -147,13 +147,6 @@ class World:
             )
 
 
-def horovod_version() -> str:
-    """Version of the installed Horovod."""
-    import horovod
-
-    return str(horovod.__version__)
-
-
 def _apart(flat: Any, tensors: Sequence[Any]) -> list[Any]:
     """The parts of a flat tensor, in the shapes of `tensors`, which it was joined from."""
     import tensorflow as tf

@@ -2,8 +2,8 @@
 
 import pytest
 
-from trainer.config import OptimizerConfig, PlateauConfig
-from trainer.schedule import PlateauState, after_epoch, learning_rate, steps_to_take
+from trainer.config import OptimizerConfig, PlateauConfig, StageConfig
+from trainer.schedule import PlateauState, after_epoch, learning_rate, stage_rate, steps_to_take
 
 RECIPE = PlateauConfig(patience=2, factor=0.9)
 
@@ -71,6 +71,27 @@ def test_rate_at_a_step(config: dict[str, float], scale: float, step: int, batch
     optimizer = OptimizerConfig(**config)  # type: ignore[arg-type]
     rate = learning_rate(optimizer, PlateauState(scale), step=step, steps_per_epoch=10, global_batch=batch)
     assert rate == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("head_epochs", "head_rate", "step", "expected"),
+    [
+        (0, None, 0, 0.1 / 5),  # no head-first schedule: warm-up from the start, 5 steps of it
+        (1, None, 0, 0.1 / 5),  # the head warms up,
+        (1, None, 9, 0.1),
+        (1, None, 10, 0.1 / 5),  # and then, anew, all layers
+        (1, 0.5, 9, 0.5),  # a rate of its own for the head
+        (1, 0.5, 10, 0.1 / 5),
+        (2, 0.5, 10, 0.5),
+        (2, 0.5, 24, 0.1),
+    ],
+)
+def test_rate_of_a_stage_that_trains_its_head_first(
+    head_epochs: int, head_rate: float | None, step: int, expected: float
+) -> None:
+    optimizer = OptimizerConfig(learning_rate=0.1, warmup_epochs=0.5)
+    stage = StageConfig(optimizer=optimizer, epochs=4, head_epochs=head_epochs, head_learning_rate=head_rate)
+    assert stage_rate(stage, PlateauState(), step=step, steps_per_epoch=10) == pytest.approx(expected)
 
 
 def test_the_warmed_up_rate_follows_from_the_global_batch_alone() -> None:

@@ -1,0 +1,15 @@
+"""Versions of installed packages, read without importing any of them."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+
+def installed(*packages: str) -> dict[str, str]:
+    """Versions of Python and of those `packages` that are installed, by name; Horovod's says what it was built for."""
+    found = {"python": platform.python_version()}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
