@@ -30,7 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from data_tools.config import to_mapping  # noqa: E402
 from data_tools.drawn import draw_data_set  # noqa: E402
 from data_tools.files import read_lines  # noqa: E402
-from data_tools.reader import TrainBatches  # noqa: E402
+from data_tools.shards.reader import TrainBatches  # noqa: E402
 from launch.config import load_config  # noqa: E402
 from launch.prepare import check_shards, ensure_shards  # noqa: E402
 from launch.stages import plan_recipe  # noqa: E402

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from data_tools.pages import read_page, single_threaded
-from data_tools.parts import PartTask, encoded
-from data_tools.plan import Work
-from data_tools.pool_worker import Handler, Items
+from data_tools.conversion.parts import PartTask, encoded
+from data_tools.conversion.shard_plan import Work
+from data_tools.documents.pixels import read_page, single_threaded
+from data_tools.workers.child import Handler, Items
 
 
 def open_worker(work: Work) -> Handler:

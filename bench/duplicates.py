@@ -26,8 +26,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from perturbed import CHANGES, filled_in  # noqa: E402
 
-from data_tools import duplicates, fingerprint, pages  # noqa: E402
-from data_tools.regions import WHOLE_PAGE  # noqa: E402
+from data_tools.documents import pixels as pages  # noqa: E402
+from data_tools.documents.regions import WHOLE_PAGE  # noqa: E402
+from data_tools.survey import duplicates, fingerprint  # noqa: E402
 
 FOUND, MISTAKEN, SEARCH_S = 0.95, 0.10, 300.0
 Pixels = NDArray[np.uint8]

@@ -33,8 +33,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from repeated_pages import repeated  # noqa: E402
 from rivals import LABELS, PAGES, RIVALS, SHARDS  # noqa: E402
 
-from data_tools.convert import ShardConfig, convert  # noqa: E402
-from data_tools.pool import available_cores  # noqa: E402
+from data_tools.conversion.convert import ShardConfig, convert  # noqa: E402
+from data_tools.workers.pool import available_cores  # noqa: E402
 
 BATCH, PX = 32, 256
 GENERATOR_BAR, LIMIT_BAR, RIVAL_BAR = 100.0, 0.6, 1.0
@@ -72,7 +72,7 @@ def rival_commands(interpreter: str | None, folder: Path) -> dict[str, list[str]
     if any(has.values()):
         import numpy as np
 
-        from data_tools.reader import ShardSet
+        from data_tools.shards.reader import ShardSet
 
         shards = ShardSet.open(folder / SHARDS)
         np.save(folder / LABELS, shards.labels)
@@ -141,8 +141,8 @@ def timed(step: Callable[[], Any], seconds: float) -> float:
 
 def regionstack(folder: Path) -> Callable[[], Any]:
     """This project's pipeline."""
-    from data_tools.reader import ShardSet, TrainBatches
-    from data_tools.tensors import as_tensor
+    from data_tools.shards.reader import ShardSet, TrainBatches
+    from data_tools.shards.tensors import as_tensor
 
     batches = TrainBatches(ShardSet.open(folder / SHARDS), global_batch=BATCH, seed=1)
 
@@ -157,7 +157,7 @@ def copying(folder: Path) -> Callable[[], Any]:
     """No pipeline at all: the shards' bytes, in order, into one aligned buffer."""
     import numpy as np
 
-    from data_tools.reader import Ring
+    from data_tools.shards.reader import Ring
 
     size = BATCH * PX * PX
     buffer = Ring((size,)).take()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data_tools.data_set import DataConfig
+from data_tools.documents.data_set import DataConfig
 
 SPLITS = ("train", "val", "test")
 

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.scaling_worker import ADDRESS, KEY  # noqa: E402
-from data_tools.convert import DataConfig, ShardConfig, convert  # noqa: E402
+from data_tools.conversion.convert import DataConfig, ShardConfig, convert  # noqa: E402
 from data_tools.drawn import draw_data_set  # noqa: E402
 
 BAR = 0.95

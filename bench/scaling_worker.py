@@ -38,8 +38,8 @@ def main() -> None:
 
 def serve(host: Connection, options: argparse.Namespace, rank: int) -> None:
     """Run what the bench asks for, until it hangs up."""
-    from data_tools.reader import TrainBatches
-    from data_tools.tensors import as_tensor
+    from data_tools.shards.reader import TrainBatches
+    from data_tools.shards.tensors import as_tensor
     from trainer.world import World
 
     world = World.start()
@@ -85,7 +85,7 @@ def make_steps(world: Any, options: argparse.Namespace) -> dict[str, Any]:
 
 def open_pages(folder: str) -> Any:
     """The training pages."""
-    from data_tools.reader import ShardSet
+    from data_tools.shards.reader import ShardSet
 
     return ShardSet.open(Path(folder) / "train" / "holistic")
 

@@ -24,11 +24,11 @@ import numpy as np  # noqa: E402
 from input import BATCH, PX, timed  # noqa: E402
 from repeated_pages import SPLITS, repeated  # noqa: E402
 
-from data_tools.convert import ShardConfig, convert  # noqa: E402
-from data_tools.data_set import DataConfig  # noqa: E402
-from data_tools.pages import decode, encode, fit, read_page, single_threaded  # noqa: E402
-from data_tools.reader import ShardSet, TrainBatches  # noqa: E402
-from data_tools.regions import WHOLE_PAGE  # noqa: E402
+from data_tools.conversion.convert import ShardConfig, convert  # noqa: E402
+from data_tools.documents.data_set import DataConfig  # noqa: E402
+from data_tools.documents.pixels import decode, encode, fit, read_page, single_threaded  # noqa: E402
+from data_tools.documents.regions import WHOLE_PAGE  # noqa: E402
+from data_tools.shards.reader import ShardSet, TrainBatches  # noqa: E402
 
 ROUNDS, PAGES = 5, 2000
 ENCODINGS = ("raw", "png", "jpeg")

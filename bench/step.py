@@ -26,9 +26,9 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from bench import scaling  # noqa: E402
-from data_tools.convert import DataConfig, ShardConfig, convert  # noqa: E402
+from data_tools.conversion.convert import DataConfig, ShardConfig, convert  # noqa: E402
 from data_tools.drawn import draw_data_set  # noqa: E402
-from data_tools.reader import ShardSet, TrainBatches  # noqa: E402
+from data_tools.shards.reader import ShardSet, TrainBatches  # noqa: E402
 from trainer.background import BackgroundWriter  # noqa: E402
 from trainer.checkpoint import CheckpointFolder  # noqa: E402
 from trainer.config import (  # noqa: E402

@@ -18,9 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from data_tools.data_set import DataConfig  # noqa: E402
-from data_tools.pool import available_cores  # noqa: E402
-from data_tools.survey import survey  # noqa: E402
+from data_tools.documents.data_set import DataConfig  # noqa: E402
+from data_tools.survey.survey import survey  # noqa: E402
+from data_tools.workers.pool import available_cores  # noqa: E402
 
 A_MINUTE_A_CORE = 5000
 

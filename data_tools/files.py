@@ -13,6 +13,9 @@ from typing import Any
 
 from data_tools.errors import UserError
 
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+"""The folder that holds the four packages; worker processes need it on their PYTHONPATH."""
+
 UNFINISHED = ".unfinished-"
 """Prefix of every temporary name; whatever carries it may be deleted when nothing writes any more."""
 

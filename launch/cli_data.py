@@ -93,7 +93,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from data_tools.fetch import fetch
+    from data_tools.shards.fetch import fetch
     from launch.page_progress import page_progress
 
     with page_progress("fetching") as progress:

@@ -7,10 +7,10 @@ from typing import Any
 
 from cluster.config import ClusterConfig
 from data_tools.config import from_mapping, merge, override, read_yaml, to_mapping
-from data_tools.data_set import DataConfig
+from data_tools.conversion.shard_plan import ShardConfig
+from data_tools.documents.data_set import DataConfig
+from data_tools.documents.regions import PRESETS, WHOLE_PAGE, Box
 from data_tools.errors import UserError
-from data_tools.plan import ShardConfig
-from data_tools.regions import PRESETS, WHOLE_PAGE, Box
 from trainer.config import CheckpointConfig, ModelConfig, StageConfig, TrainingConfig
 from trainer.stack_config import StackConfig
 

@@ -14,9 +14,9 @@ from cluster.findings import Finding, Wanted, errors
 from cluster.node_facts import ClusterFacts
 from cluster.setup.horovod_target import HOROVOD, LOCK, pinned
 from data_tools.config import read_yaml
-from data_tools.data_set import SPLITS
+from data_tools.documents.data_set import SPLITS
 from data_tools.errors import UserError
-from data_tools.manifest import MANIFEST
+from data_tools.shards.manifest import MANIFEST
 from launch.config import Config
 from launch.console import say, tables
 from launch.doctor_page import print_findings

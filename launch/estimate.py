@@ -8,7 +8,7 @@ from pathlib import Path
 from cluster.plan import plan_jobs
 from cluster.ring import Network
 from cluster.slots import Host
-from data_tools.order import steps_per_epoch
+from data_tools.shards.order import steps_per_epoch
 from launch.config import Config
 from launch.cost import JobCost, Machine, Pages, Times, stack_cost, timeline, training_cost
 from launch.stages import STACK, plan_recipe

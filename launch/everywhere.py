@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from cluster.address import address_to_join
+from data_tools.conversion.across_hosts import Spread
 from data_tools.errors import UserError
-from data_tools.spread import Spread
 from launch.config import Config
 from launch.console import say
 
-WRITE_SHARE = "data_tools.spread:write_share"
+WRITE_SHARE = "data_tools.conversion.across_hosts:write_share"
 
 
 @contextlib.contextmanager

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from cluster.ring import CORE_NETWORK, GPU_NETWORK, Network
 from cluster.slots import Host
-from data_tools.data_set import read_data_set
+from data_tools.conversion.shard_plan import ShardConfig
+from data_tools.documents.data_set import read_data_set
 from data_tools.errors import UserError
-from data_tools.manifest import MANIFEST, read_manifest
-from data_tools.plan import ShardConfig
+from data_tools.shards.manifest import MANIFEST, read_manifest
 from launch.config import HOLISTIC, Config
 from launch.cost import Machine, Pages, StepCost
 from launch.prepare import set_folder

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_tools.documents.regions import WHOLE_PAGE, Box
 from data_tools.files import write_atomically
-from data_tools.regions import WHOLE_PAGE, Box
 from launch.html import page as html_page
 from launch.pictures import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from launch.record import STACK

@@ -4,10 +4,10 @@ from contextlib import nullcontext
 from dataclasses import astuple
 from pathlib import Path
 
-from data_tools.convert import convert
-from data_tools.data_set import SPLITS
+from data_tools.conversion.convert import convert
+from data_tools.documents.data_set import SPLITS
 from data_tools.errors import UserError
-from data_tools.manifest import MANIFEST, Manifest, check, read_manifest
+from data_tools.shards.manifest import MANIFEST, Manifest, check, read_manifest
 from launch.config import HOLISTIC, Config
 from launch.console import say
 from launch.everywhere import over_all_hosts

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data_tools.documents.regions import PRESETS
 from data_tools.errors import UserError
 from data_tools.files import UNFINISHED
-from data_tools.regions import PRESETS
 from launch.run_files import parse_yaml, read_json, read_json_lines, read_text
 
 STACK = "stack"

@@ -9,10 +9,10 @@ import numpy as np
 from rich.table import Table
 
 from data_tools.config import read_yaml
-from data_tools.data_set import DataConfig, class_names
+from data_tools.documents.data_set import DataConfig, class_names
+from data_tools.documents.pixels import PageError, fit, read_page
 from data_tools.errors import UserError
 from data_tools.files import write_atomically
-from data_tools.pages import PageError, fit, read_page
 from launch.config import Config, config_from
 from launch.console import say, tables
 from launch.run import CONFIG
@@ -40,7 +40,7 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
     Raises:
         UserError: the run is not finished, or the shards do not fit its models.
     """
-    from data_tools.reader import ShardSet
+    from data_tools.shards.reader import ShardSet
     from trainer.inference import open_ensemble
     from trainer.scores import accuracy, negative_log_likelihood, wilson_interval
 

@@ -9,9 +9,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from data_tools.documents.regions import WHOLE_PAGE
 from data_tools.errors import UserError
 from data_tools.files import read_json, write_atomically
-from data_tools.regions import WHOLE_PAGE
 from launch.record import RunRecord
 
 KEPT = "pages"
@@ -97,7 +97,7 @@ def _from_shards(record: RunRecord, ids: Sequence[str]) -> dict[str, bytes]:
     folder = find_shard_set(record)
     if folder is None:
         return {}
-    from data_tools.reader import ShardSet
+    from data_tools.shards.reader import ShardSet
 
     try:
         shards = ShardSet.open(folder)
@@ -111,7 +111,7 @@ def _from_shards(record: RunRecord, ids: Sequence[str]) -> dict[str, bytes]:
 
 def png_of(image: NDArray[np.uint8], *, largest_px: int = LARGEST_PX) -> bytes:
     """A page, uint8[h, w, 1 or 3] or [h, w], as a PNG of at most `largest_px` a side."""
-    from data_tools.pages import encode, fit
+    from data_tools.documents.pixels import encode, fit
 
     height, width = image.shape[:2]
     scale = min(1.0, largest_px / max(height, width))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_tools.data_set import SPLITS
-from data_tools.measure import PageMeasure
+from data_tools.documents.data_set import SPLITS
+from data_tools.survey.measure import PageMeasure
 from launch.charts import WIDTH
 from launch.pictures import BLUE, INK, MUTED, ORANGE, PURPLE, new_figure
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data_tools.data_set import SPLITS
+from data_tools.documents.data_set import SPLITS
+from data_tools.documents.regions import Box
 from data_tools.files import write_atomically
-from data_tools.regions import Box
-from data_tools.survey import Survey, survey
-from data_tools.survey_files import readable, results, write_files
+from data_tools.survey.results import readable, results, write_files
+from data_tools.survey.survey import Survey, survey
 from launch.config import Config
 from launch.console import say
 from launch.html import page, percent

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_tools.data_set import hashed
-from data_tools.leaks import Entry, Group
-from data_tools.pages import PageError, encode, fit, read_page
-from data_tools.regions import WHOLE_PAGE, Box
-from data_tools.survey import Survey
-from data_tools.survey_files import by_interest
+from data_tools.documents.data_set import hashed
+from data_tools.documents.pixels import PageError, encode, fit, read_page
+from data_tools.documents.regions import WHOLE_PAGE, Box
+from data_tools.survey.leaks import Entry, Group
+from data_tools.survey.results import by_interest
+from data_tools.survey.survey import Survey
 from launch.pictures import SERIES
 
 HEIGHT_PX = 330

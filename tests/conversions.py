@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from data_tools.convert import ConversionSummary, DataConfig, ShardConfig, convert
-from data_tools.regions import PRESETS
+from data_tools.conversion.convert import ConversionSummary, DataConfig, ShardConfig, convert
+from data_tools.documents.regions import PRESETS
 
 REGIONS = {"top": PRESETS["halves"]["top"], "right": PRESETS["halves"]["right"]}
 SMALL = {"height": 32, "width": 24}

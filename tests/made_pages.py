@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_tools.data_set import DataConfig
+from data_tools.documents.data_set import DataConfig
 
 COUNTS = {"train": 40, "val": 12, "test": 11}
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_tools.data_set import DataConfig
+from data_tools.documents.data_set import DataConfig
 
 CLASSES = 3
 

@@ -9,7 +9,7 @@ BN": Wu and Johnson 2021, arXiv 2105.07576, section 3).
 from collections.abc import Iterable
 from typing import Any
 
-from data_tools.tensors import as_tensor
+from data_tools.shards.tensors import as_tensor
 from trainer.model import Classifier
 from trainer.world import World
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from data_tools.augment import AugmentConfig
 from data_tools.errors import UserError
+from data_tools.shards.augment import AugmentConfig
 
 START_FROM_WEIGHTS = "weights"
 """`StageConfig.start` of a stage that begins from `ModelConfig.weights` and not from another stage."""

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from data_tools.reader import EvalBatches, ShardSet
-from data_tools.tensors import as_tensor
+from data_tools.shards.reader import EvalBatches, ShardSet
+from data_tools.shards.tensors import as_tensor
 from trainer.model import Classifier
 from trainer.world import World
 

@@ -19,8 +19,8 @@ import numpy as np
 
 from data_tools.errors import UserError
 from data_tools.files import atomic_folder, write_json
-from data_tools.manifest import Manifest, read_manifest
-from data_tools.reader import ShardSet
+from data_tools.shards.manifest import Manifest, read_manifest
+from data_tools.shards.reader import ShardSet
 from trainer.exported import ExportedEnsemble, Part, save_exported
 from trainer.inference import load_member, member_config
 from trainer.journal import PREDICTIONS, job_folder

@@ -74,7 +74,7 @@ def _logits(stack: FittedStack, flat: Any) -> Any:
 def cut_region(page: Any, box: tuple[float, float, float, float], shape: tuple[int, int, int]) -> Any:
     """A box of uint8 [h, w, channels], resized by pixel area: uint8 [1, height, width, channels].
 
-    The same pixels as `data_tools.pages.fit`, but for one gray level in a million that rounds the other way.
+    The same pixels as `data_tools.documents.pixels.fit`, but for one gray level in a million that rounds the other way.
     Only a box with fewer pixels than the stored size is enlarged differently.
     """
     import tensorflow as tf
@@ -91,7 +91,7 @@ def cut_region(page: Any, box: tuple[float, float, float, float], shape: tuple[i
 
 
 def _pixels(start: float, end: float, length: Any) -> tuple[Any, Any]:
-    """`data_tools.regions.pixel_box` for one axis, in TensorFlow."""
+    """`data_tools.documents.regions.pixel_box` for one axis, in TensorFlow."""
     import tensorflow as tf
 
     def rounded(edge: float) -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 from data_tools.config import from_mapping, to_mapping
 from data_tools.errors import UserError
 from data_tools.files import read_json, write_json
-from data_tools.manifest import Manifest
-from data_tools.reader import ShardSet
+from data_tools.shards.manifest import Manifest
+from data_tools.shards.reader import ShardSet
 from trainer.attempts import keep_config, number_attempt
 from trainer.background import BackgroundWriter
 from trainer.batchnorm import set_momentum

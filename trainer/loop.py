@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from data_tools.errors import NumericError, Stopped
-from data_tools.order import steps_per_epoch
-from data_tools.reader import PREFETCH, ShardSet, TrainBatches
-from data_tools.tensors import as_tensor
+from data_tools.shards.order import steps_per_epoch
+from data_tools.shards.reader import PREFETCH, ShardSet, TrainBatches
+from data_tools.shards.tensors import as_tensor
 from trainer.background import BackgroundWriter
 from trainer.batchnorm import PreciseStatistics
 from trainer.config import JobConfig

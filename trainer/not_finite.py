@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_tools.files import write_atomically
-from data_tools.reader import ShardSet, TrainBatches
+from data_tools.shards.reader import ShardSet, TrainBatches
 from trainer.config import JobConfig
 
 IDS_SHOWN = 8

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from data_tools.errors import UserError
-from data_tools.reader import ShardSet
+from data_tools.shards.reader import ShardSet
 from data_tools.versions import installed
 from trainer.checkpoint import CheckpointFolder
 from trainer.journal import CHECKPOINTS, PREDICTIONS

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_tools.errors import UserError
-from data_tools.reader import ShardSet
+from data_tools.shards.reader import ShardSet
 from trainer.config import JobConfig
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_tools.drawn import accounts, articles, atypical, correspondence, display, forms
 from data_tools.drawn.canvas import Canvas, Gray
 from data_tools.drawn.elements import bates_number, fax_line, punch_holes
+from data_tools.drawn.layouts import accounts, articles, atypical, correspondence, display, forms
 from data_tools.drawn.page import Page
 from data_tools.drawn.scan import scanned
 

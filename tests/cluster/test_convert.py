@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import yaml
-from conversions import files
-from made_pages import made_data
 
 from data_tools.config import to_mapping
-from data_tools.convert import ShardConfig, convert
-from data_tools.regions import PRESETS
+from data_tools.conversion.convert import ShardConfig, convert
+from data_tools.documents.regions import PRESETS
+from tests.conversions import files
+from tests.made_pages import made_data
 
 ROOT = Path(__file__).parents[2]
 

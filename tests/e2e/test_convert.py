@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conversions import REGIONS, SETS, SMALL, files, real_data, rejected, run
-from made_pages import data_config, made_data, page, png_header, write_page
 
-from data_tools.convert import DataConfig, ShardConfig, Spread, convert
+from data_tools.conversion.across_hosts import write_share
+from data_tools.conversion.convert import DataConfig, ShardConfig, Spread, convert
+from data_tools.documents.pixels import fit, read_page
+from data_tools.documents.regions import WHOLE_PAGE
 from data_tools.errors import UserError
-from data_tools.manifest import check, read_manifest
-from data_tools.pages import fit, read_page
-from data_tools.reader import ShardSet
-from data_tools.regions import WHOLE_PAGE
-from data_tools.spread import write_share
+from data_tools.shards.manifest import check, read_manifest
+from data_tools.shards.reader import ShardSet
+from tests.conversions import REGIONS, SETS, SMALL, files, real_data, rejected, run
+from tests.made_pages import data_config, made_data, page, png_header, write_page
 
 
 @pytest.mark.parametrize(("encoding", "counts"), [("raw", (1, 2, 7)), ("png", (1, 7)), ("jpeg", (1, 7))])
@@ -75,7 +75,7 @@ def test_what_a_kill_at_the_very_end_left_is_removed(tmp_path: Path, monkeypatch
     """All sets are whole, but the folder in which they were made is not gone yet."""
     data = made_data(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("data_tools.convert.remove_staging", lambda _: None)
+        patch.setattr("data_tools.conversion.convert.remove_staging", lambda _: None)
         run(data, tmp_path / "s")
     left = [name for name in files(tmp_path / "s") if "unfinished" in name]
     assert left, "nothing was left to remove"

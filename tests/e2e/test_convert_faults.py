@@ -12,16 +12,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from conversions import SETS, files, real_data, rejected, run
-from made_pages import data_config, made_data
 
-from data_tools.convert import DataConfig
-from data_tools.manifest import check
-from data_tools.reader import ShardSet
+from data_tools.conversion.convert import DataConfig
+from data_tools.shards.manifest import check
+from data_tools.shards.reader import ShardSet
+from tests.conversions import SETS, files, real_data, rejected, run
+from tests.made_pages import data_config, made_data
 
 FAULTS = """
 import os, signal, time
-import data_tools.pages as pages
+import data_tools.documents.pixels as pages
 real = pages.decode
 def decode(content, *, color=False):
     text = bytes(content[:200])
@@ -83,8 +83,8 @@ def test_deadly_pages_are_set_aside(tmp_path: Path) -> None:
 
 PROGRAM = """
 import json, signal, sys
-from data_tools.convert import *
-from data_tools.regions import PRESETS
+from data_tools.conversion.convert import *
+from data_tools.documents.regions import PRESETS
 arguments = json.loads(sys.argv[1])
 shards = ShardConfig(folder=arguments["folder"], height=64, width=64, encoding="png", shard_mib=1)
 data = DataConfig(**arguments["data"])

@@ -12,13 +12,13 @@ import pytest
 import yaml
 
 from data_tools.config import to_mapping
-from data_tools.convert import DataConfig, ShardConfig, convert
+from data_tools.conversion.convert import DataConfig, ShardConfig, convert
+from data_tools.documents.pixels import read_page
+from data_tools.documents.regions import PRESETS
 from data_tools.drawn import draw_data_set
 from data_tools.errors import UserError
 from data_tools.files import write_json
-from data_tools.pages import read_page
-from data_tools.reader import ShardSet
-from data_tools.regions import PRESETS
+from data_tools.shards.reader import ShardSet
 from trainer import stack
 from trainer.config import CheckpointConfig, JobConfig, ModelConfig, StageConfig, TrainingConfig
 from trainer.export import export

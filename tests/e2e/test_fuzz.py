@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_pages import page
-from mutated_pages import write_mutated
 
-from data_tools.convert import ShardConfig, convert
-from data_tools.manifest import check
-from data_tools.pages import read_page
-from data_tools.reader import ShardSet
-from data_tools.regions import PRESETS
+from data_tools.conversion.convert import ShardConfig, convert
+from data_tools.documents.pixels import read_page
+from data_tools.documents.regions import PRESETS
+from data_tools.shards.manifest import check
+from data_tools.shards.reader import ShardSet
+from tests.made_pages import page
+from tests.mutated_pages import write_mutated
 
 PAGES = int(os.environ.get("REGIONSTACK_FUZZ_PAGES", "500"))
 """The full run is `REGIONSTACK_FUZZ_PAGES=10000 pytest tests/e2e/test_fuzz.py`."""

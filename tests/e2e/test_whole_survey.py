@@ -8,13 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from perturbed import CHANGES
 
-from data_tools.data_set import DataConfig
+from data_tools.documents.data_set import DataConfig
+from data_tools.documents.regions import HOLISTIC, PRESETS, WHOLE_PAGE
 from data_tools.drawn import draw_data_set
-from data_tools.regions import HOLISTIC, PRESETS, WHOLE_PAGE
-from data_tools.survey import Survey, survey
+from data_tools.survey.survey import Survey, survey
 from launch.survey_page import write_survey
+from tests.perturbed import CHANGES
 
 REGIONS = {HOLISTIC: WHOLE_PAGE} | PRESETS["das2018"]
 COUNTS = {"train": 3, "val": 1, "test": 2}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data_tools.files import read_json, read_lines
-from data_tools.order import epoch_order
+from data_tools.shards.order import epoch_order
 from tests.multiprocess.test_train import outcome
 from tests.worlds import ROOT, environment, horovodrun
 from trainer.stop import STOPPED

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from data_tools.files import read_json, read_lines
-from data_tools.reader import ShardSet, TrainBatches
+from data_tools.shards.reader import ShardSet, TrainBatches
 from tests.worlds import horovodrun, regionstack
 from trainer.stop import STOPPED
 from trainer.weights import load_arrays

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_tools.pages import fit
-from data_tools.regions import PRESETS, WHOLE_PAGE
+from data_tools.documents.pixels import fit
+from data_tools.documents.regions import PRESETS, WHOLE_PAGE
 from trainer.exported import cut_region, stack_answer
 from trainer.stack_config import Method, StackConfig
 from trainer.stack_fit import METHODS, FittedStack

@@ -14,10 +14,10 @@ OURS = ("data_tools", "trainer", "cluster", "launch")
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("data_tools.reader", ["cv2", "tensorflow", "keras", "ray", "horovod"]),
-        ("data_tools.tensors", ["cv2", "tensorflow"]),
-        ("data_tools.convert", ["tensorflow", "keras", "ray", "horovod"]),
-        ("data_tools.pool_worker", ["numpy", "cv2", "yaml", "multiprocessing.managers"]),
+        ("data_tools.shards.reader", ["cv2", "tensorflow", "keras", "ray", "horovod"]),
+        ("data_tools.shards.tensors", ["cv2", "tensorflow"]),
+        ("data_tools.conversion.convert", ["tensorflow", "keras", "ray", "horovod"]),
+        ("data_tools.workers.child", ["numpy", "cv2", "yaml", "multiprocessing.managers"]),
     ],
 )
 def test_modules_that_are_not_imported(module: str, unwanted: list[str]) -> None:

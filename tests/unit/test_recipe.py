@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from data_tools.documents.regions import Box
 from data_tools.errors import UserError
-from data_tools.regions import Box
 from launch.config import Config, config_from, load_config, preset_names, resolved
 from launch.stages import Recipe, plan_recipe
 from trainer.stack_mlp import starting_mlp

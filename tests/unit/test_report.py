@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
-from run_folder import NAMES, SKILL, START, RunSpec, build
 
-from data_tools.regions import WHOLE_PAGE, Box
+from data_tools.documents.regions import WHOLE_PAGE, Box
 from launch.figures import busy_seconds, most_at_once
 from launch.gantt import find_cuts, on_axis
 from launch.predictions_page import write_predictions_page
 from launch.report import print_summary, write_report
 from launch.samples import pick_samples
+from tests.unit.run_folder import NAMES, SKILL, START, RunSpec, build
 from trainer.predictions import Predictions, read_predictions
 
 pytestmark = pytest.mark.timeout(240)  # drawing takes seconds, and many of them on a busy machine

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from run_folder import START, RunSpec, build
 
-from data_tools.convert import DataConfig, ShardConfig, convert
+from data_tools.conversion.convert import DataConfig, ShardConfig, convert
 from launch.report import write_report
 from launch.shard_pages import png_of
+from tests.unit.run_folder import START, RunSpec, build
 
 NAMES = ("cats & dogs", "birds")
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from run_folder import START, RunSpec, build
 
 from data_tools.errors import UserError
 from launch.record import attempts_of, planned_jobs, read_run
 from launch.status import read_status
 from launch.status_table import print_status
 from launch.wording import clock, duration
+from tests.unit.run_folder import START, RunSpec, build
 
 HOLISTIC = ("holistic_128", "holistic_256")
 

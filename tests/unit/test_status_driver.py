@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from run_folder import START, RunSpec, build
 
 from cluster.lease import LEASE, STALE_S, hold
 from cluster.process import own_identity
 from data_tools.files import append_line, write_json
 from launch.status import read_status
 from launch.status_table import print_status
+from tests.unit.run_folder import START, RunSpec, build
 
 HOLISTIC = ("holistic_128", "holistic_256")
 ALIVE = START + 98 + 160

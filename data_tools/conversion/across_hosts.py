@@ -1,0 +1,100 @@
+"""A conversion spread over several hosts that see the same folders: shares to write anywhere, one host to finish.
+
+This package knows no cluster. Whoever calls `convert` may bring one: something that runs `write_share` on plain
+payloads, on as many hosts as it likes. What it leaves undone, the calling host does itself.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_tools.config import from_mapping, to_mapping
+from data_tools.conversion.assemble import Recipe
+from data_tools.conversion.one_pass import OnProgress, Run, plan_missing
+from data_tools.conversion.parts import part_path, receipt_path
+from data_tools.conversion.shard_plan import ShardConfig, ShardPlan, Work
+from data_tools.conversion.staging import survey
+from data_tools.documents.data_set import DataConfig, read_data_set
+from data_tools.documents.regions import Box
+from data_tools.errors import UserError
+from data_tools.workers.pool import available_cores
+
+_POLL_S = 2.0
+
+
+@dataclass(frozen=True)
+class Spread:
+    """`run` gets `shares` payloads for `write_share` and returns when all have ended, well or not."""
+
+    shares: int
+    run: Callable[[list[dict[str, Any]]], None]
+
+
+def spread_out(
+    recipe: Recipe,
+    data: DataConfig,
+    missing: Mapping[str, Sequence[str]],
+    staging: Path,
+    *,
+    spread: Spread,
+    progress: OnProgress | None,
+) -> None:
+    """Have the shards of the missing sets written in shares, and report what appears in the staging folder."""
+    common = {
+        "data": to_mapping(data) | _absolute(data),
+        "shards": to_mapping(recipe.shards),
+        "boxes": {region: list(box.edges) for region, box in recipe.boxes.items()},
+        "missing": {split: list(regions) for split, regions in missing.items()},
+        "seed": recipe.seed,
+        "staging": str(staging.absolute()),
+        "shares": spread.shares,
+    }
+    plans = plan_missing(recipe, missing)
+    total = sum(plan.pages for plan in plans)
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(spread.run, [common | {"share": share} for share in range(spread.shares)])
+        while wait([running], _POLL_S).not_done:
+            if progress is not None:
+                progress(sum(pages_written(staging, plan) for plan in plans), total, 0)
+        running.result()
+
+
+def _absolute(data: DataConfig) -> dict[str, str]:
+    """The paths of `data`, which are relative to this process's working folder, for processes elsewhere."""
+    paths = {"root": data.root, "train": data.train, "val": data.val, "test": data.test}
+    if isinstance(data.class_names, str):
+        paths["class_names"] = data.class_names
+    return {name: str(Path(path).absolute()) for name, path in paths.items()}
+
+
+def pages_written(staging: Path, plan: ShardPlan) -> int:
+    """Pages of a shard that some process has written, by the names of files alone."""
+    if receipt_path(staging, plan).exists():
+        return plan.pages
+    parts = enumerate(plan.parts)
+    return sum(len(pages) for number, pages in parts if part_path(staging, plan, number).exists())
+
+
+def write_share(payload: dict[str, Any]) -> dict[str, Any]:
+    """Write the shards of one share with all cores of this host; returns how many pages were set aside.
+
+    Runs beside other shares, under the lock of the conversion that called for it.
+
+    Raises:
+        UserError: this host does not see the pages, the label files or the shard folder.
+    """
+    staging = Path(payload["staging"])
+    if not staging.is_dir():
+        raise UserError(f"{staging.parent}: not on this host; shards.folder must lie on storage that every host sees")
+    data = from_mapping(DataConfig, payload["data"], where="data")
+    shards = from_mapping(ShardConfig, payload["shards"], where="shards")
+    boxes = {region: Box(*edges) for region, edges in payload["boxes"].items()}
+    recipe = Recipe(read_data_set(data, seed=payload["seed"]), shards, boxes, payload["seed"])
+    plans = plan_missing(recipe, payload["missing"])[payload["share"] :: payload["shares"]]
+    work = Work(data.root, payload["staging"], boxes, shards)
+    states = [survey(work, plan) for plan in plans]
+    # Only the conversion as a whole knows whether too many are set aside.
+    Run(work, states, sum(plan.pages for plan in plans), None).finish(shards.workers or available_cores())
+    return {"pages": sum(plan.pages for plan in plans), "rejected": sum(len(s.pages_rejected()) for s in states)}

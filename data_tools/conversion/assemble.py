@@ -1,0 +1,204 @@
+"""Whole shards to shard sets: index, manifest, final name; and what is reported beside them."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_tools.config import differences, to_mapping
+from data_tools.conversion.shard_plan import ShardConfig, ShardPlan
+from data_tools.conversion.staging import Progress, read_receipt
+from data_tools.documents.data_set import SPLITS, DataSet
+from data_tools.documents.pixels import decoder_version
+from data_tools.documents.regions import Box
+from data_tools.errors import UserError
+from data_tools.files import fsync_folder, read_lines, write_atomically
+from data_tools.shards.manifest import (
+    FORMAT,
+    INDEX,
+    MANIFEST,
+    Index,
+    Manifest,
+    Shard,
+    check,
+    read_index,
+    read_manifest,
+    write_index,
+    write_manifest,
+)
+from data_tools.shards.records import file_checksum
+
+REJECTED = "rejected.jsonl"
+ODDITIES = "oddities.jsonl"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides on the bytes of the shard sets."""
+
+    data: DataSet
+    shards: ShardConfig
+    boxes: dict[str, Box]
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        """Where the sets go."""
+        return Path(self.shards.folder)
+
+    def identity(self) -> dict[str, Any]:
+        """The recipe as plain data: unfinished work is continued where this is the same."""
+        return {
+            "boxes": {region: box.edges for region, box in self.boxes.items()},
+            "labels": {split: self.data.fingerprint(split) for split in SPLITS},
+        } | self.common()
+
+    def common(self) -> dict[str, Any]:
+        """What is the same for every split and region."""
+        return {
+            "version": FORMAT,
+            "seed": self.seed,
+            "settings": self.shards.written(),
+            "class_ids": list(self.data.class_ids),
+            "class_names": list(self.data.class_names),
+        }
+
+
+def missing_regions(recipe: Recipe, split: str) -> tuple[str, ...]:
+    """Regions of `split` that have no whole set yet.
+
+    Raises:
+        UserError: a set is there that other settings, labels or boxes made, or that is damaged.
+    """
+    missing = []
+    for region, box in recipe.boxes.items():
+        folder = recipe.folder / split / region
+        if (folder / MANIFEST).exists():
+            _check_same(recipe, folder, split, box)
+        elif folder.exists() and any(folder.iterdir()):
+            raise UserError(f"{folder}: holds something else than a whole shard set; delete or move it")
+        else:
+            missing.append(region)
+    return tuple(missing)
+
+
+def _check_same(recipe: Recipe, folder: Path, split: str, box: Box) -> None:
+    manifest = to_mapping(read_manifest(folder))
+    wanted = recipe.common() | {"box": list(box.edges), "labels_fingerprint": recipe.data.fingerprint(split)}
+    other = differences({key: manifest[key] for key in wanted}, wanted)
+    if other:
+        raise UserError(
+            f"{folder}: was converted differently ({'; '.join(other)}); "
+            "choose another shards.folder, or delete this one to convert again"
+        )
+    problems = check(folder)
+    if problems:
+        raise UserError(f"{problems[0]}; delete {folder} to convert it again")
+
+
+def assemble(recipe: Recipe, staging: Path, plans: list[ShardPlan], region: str) -> None:
+    """Give the whole shards of one split and region an index, a manifest and their final name.
+
+    Raises:
+        UserError: all pages of a class were set aside, or another region's set holds other pages.
+    """
+    split = plans[0].split
+    source, target = staging / split / region, recipe.folder / split / region
+    receipts = [_receipt(staging, plan) for plan in plans]
+    index = _index(receipts, region)
+    _check_siblings(recipe, split, index)
+    counts = Counter(index.label.tolist())
+    empty = [class_id for class_id in recipe.data.class_ids if not counts[class_id]]
+    if split == "train" and empty:
+        raise UserError(f"class {empty[0]}: all its training pages were set aside; see {recipe.folder / REJECTED}")
+    write_index(source, index)
+    box = recipe.boxes[region]
+    manifest = Manifest(
+        region=region,
+        split=split,
+        box=box.edges,
+        height=recipe.shards.height,
+        width=recipe.shards.width,
+        channels=recipe.shards.channels,
+        encoding=recipe.shards.encoding,
+        count=len(index.label),
+        rejected=sum(len(receipt["rejected"]) for receipt in receipts),
+        class_ids=recipe.data.class_ids,
+        class_names=recipe.data.class_names,
+        histogram={class_id: counts[class_id] for class_id in recipe.data.class_ids},
+        shards=tuple(
+            Shard(plan.name, len(receipt["kept"]), noted["bytes"], noted["crc32c"])
+            for plan, receipt in zip(plans, receipts, strict=True)
+            for noted in [receipt["regions"][region]]
+        ),
+        index_crc32c=file_checksum(source / INDEX),
+        labels_fingerprint=recipe.data.fingerprint(split),
+        settings=recipe.shards.written(),
+        seed=recipe.seed,
+        version=FORMAT,
+        decoder=f"OpenCV {decoder_version()}",
+    )
+    write_manifest(source, manifest)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.rename(target)
+    fsync_folder(target.parent)
+
+
+def _receipt(staging: Path, plan: ShardPlan) -> dict[str, Any]:
+    path_free = read_receipt(staging, ShardPlan(plan.split, plan.number, plan.of, plan.parts, (), plan.tail_bytes))
+    if path_free is None:
+        raise RuntimeError(f"{plan.split} {plan.name}: no receipt of a shard that was written")
+    return path_free
+
+
+def _index(receipts: list[dict[str, Any]], region: str) -> Index:
+    kept = [page for receipt in receipts for page in receipt["kept"]]
+    counts = [len(receipt["kept"]) for receipt in receipts]
+    parts = [receipt["regions"][region] for receipt in receipts]
+    return Index(
+        shard=np.repeat(np.arange(len(receipts), dtype=np.int32), counts),
+        offset=np.array([offset for part in parts for offset in part["offsets"]], np.int64),
+        length=np.array([length for part in parts for length in part["lengths"]], np.int64),
+        label=np.array([class_id for _, class_id in kept], np.int32),
+        id=np.array([page_id.encode() for page_id, _ in kept], np.bytes_),
+    )
+
+
+def _check_siblings(recipe: Recipe, split: str, index: Index) -> None:
+    """All regions of a split must hold the same pages: a file may have been mended or lost in between."""
+    for region in recipe.boxes:
+        folder = recipe.folder / split / region
+        if (folder / MANIFEST).exists() and not np.array_equal(read_index(folder).id, index.id):
+            raise UserError(f"{folder}: some pages changed since it was made; delete {folder.parent} to convert again")
+
+
+def write_rejected(folder: Path, states: Iterable[Progress]) -> None:
+    """List the pages set aside, those of splits that were not converted now as they were before."""
+    states = list(states)
+    fresh = {state.plan.split for state in states}
+    lines = [line for line in read_lines(folder / REJECTED) if line["split"] not in fresh]
+    for state in states:
+        lines += [
+            {
+                "split": state.plan.split,
+                "page": page["page"],
+                "label": page["label"],
+                "reason": page["reason"],
+            }
+            for page in state.pages_rejected()
+        ]
+    lines.sort(key=lambda line: SPLITS.index(line["split"]))
+    write_atomically(folder / REJECTED, _lines(lines))
+
+
+def write_oddities(recipe: Recipe) -> None:
+    """List what was odd about the labels."""
+    write_atomically(recipe.folder / ODDITIES, _lines([asdict(oddity) for oddity in recipe.data.oddities]))
+
+
+def _lines(values: list[dict[str, Any]]) -> str:
+    return "".join(f"{json.dumps(value)}\n" for value in values)

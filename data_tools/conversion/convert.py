@@ -1,0 +1,126 @@
+"""Pages to shard sets: plan, hand out to worker processes, assemble; continues what was interrupted."""
+
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_tools.conversion.across_hosts import Spread, spread_out
+from data_tools.conversion.assemble import Recipe, assemble, missing_regions, write_oddities, write_rejected
+from data_tools.conversion.one_pass import OnProgress, Run, TooManyRejected, plan_missing
+from data_tools.conversion.shard_plan import ShardConfig, Work
+from data_tools.conversion.staging import Progress, locked, open_staging, remove_staging, survey
+from data_tools.documents.data_set import SPLITS, DataConfig, Oddity, read_data_set
+from data_tools.documents.pixels import decoder_version
+from data_tools.documents.regions import HOLISTIC, WHOLE_PAGE, Box, check_name
+from data_tools.errors import UserError
+from data_tools.shards.manifest import read_manifest
+from data_tools.workers.pool import available_cores
+
+__all__ = ["ConversionSummary", "DataConfig", "ShardConfig", "Spread", "convert"]
+
+
+@dataclass(frozen=True)
+class ConversionSummary:
+    """What a conversion did; sets are named `split/region`."""
+
+    folder: Path
+    pages: int
+    rejected: int
+    written: tuple[str, ...]
+    kept: tuple[str, ...]
+    oddities: tuple[Oddity, ...]
+    seconds: float
+
+
+def convert(
+    data: DataConfig,
+    shards: ShardConfig,
+    *,
+    regions: dict[str, Box],
+    seed: int,
+    workers: int | None = None,
+    progress: OnProgress | None = None,
+    spread: Spread | None = None,
+) -> ConversionSummary:
+    """Write a shard set for each split and region, the whole page's (`holistic`) included.
+
+    The same arguments give the same bytes, whatever `workers` is (null: `shards.workers`, else all cores),
+    wherever `spread` has them written, and however often it was interrupted. Sets that are there already
+    are kept.
+
+    Raises:
+        UserError: bad labels, too many bad pages, sets of other settings in the folder, a full disk.
+    """
+    started = time.monotonic()
+    boxes = {HOLISTIC: WHOLE_PAGE} | regions
+    for region in boxes:
+        check_name(region)
+    data_set = read_data_set(data, seed=seed)
+    recipe = Recipe(data_set, shards, boxes, seed)
+    with locked(recipe.folder):
+        missing = {split: missing_regions(recipe, split) for split in SPLITS}
+        if any(missing.values()):
+            staging = open_staging(recipe.folder, recipe.identity() | {"decoder": decoder_version()})
+            if spread is not None:
+                spread_out(recipe, data, missing, staging, spread=spread, progress=progress)
+            cores = workers or shards.workers or available_cores()
+            _convert_missing(recipe, data, missing, staging, workers=cores, progress=progress)
+        # Where nothing is missing, too: a kill may have come after the last set and before this.
+        remove_staging(recipe.folder)
+        names = [(split, region) for split in SPLITS for region in boxes]
+        write_oddities(recipe)
+        return ConversionSummary(
+            folder=recipe.folder,
+            pages=sum(len(data_set.labels[split]) for split in SPLITS),
+            rejected=sum(read_manifest(recipe.folder / split / HOLISTIC).rejected for split in SPLITS),
+            written=tuple(f"{split}/{region}" for split, region in names if region in missing[split]),
+            kept=tuple(f"{split}/{region}" for split, region in names if region not in missing[split]),
+            oddities=data_set.oddities,
+            seconds=time.monotonic() - started,
+        )
+
+
+def _convert_missing(
+    recipe: Recipe,
+    data: DataConfig,
+    missing: dict[str, tuple[str, ...]],
+    staging: Path,
+    *,
+    workers: int,
+    progress: OnProgress | None,
+) -> None:
+    """Write the missing sets, all of them from one decode of each page."""
+    work = Work(data.root, str(staging), recipe.boxes, recipe.shards)
+    plans = plan_missing(recipe, missing)
+    states = [survey(work, plan) for plan in plans]
+    _refuse_small_disk(recipe, states)
+    allowed = data.rejects_allowed(sum(plan.pages for plan in plans))
+    try:
+        Run(work, states, allowed, progress).finish(workers)
+    except TooManyRejected:
+        write_rejected(recipe.folder, states)
+        raise
+    write_rejected(recipe.folder, states)
+    for split, regions in missing.items():
+        for region in regions:
+            assemble(recipe, staging, [plan for plan in plans if plan.split == split], region)
+
+
+def _refuse_small_disk(recipe: Recipe, states: Iterable[Progress]) -> None:
+    """Stop before the first page where raw shards cannot fit; encoded sizes are not known in advance."""
+    if recipe.shards.encoding != "raw":
+        return
+    needed = sum(
+        len(part) * len(state.plan.regions) * recipe.shards.raw_bytes
+        for state in states
+        if not state.whole
+        for number, part in enumerate(state.plan.parts)
+        if number in state.missing
+    )
+    free = shutil.disk_usage(recipe.folder).free
+    if needed > free:
+        raise UserError(
+            f"{recipe.folder}: {needed / 2**30:.1f} GiB of shards do not fit, {free / 2**30:.1f} GiB are free"
+        )

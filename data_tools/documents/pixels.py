@@ -1,0 +1,164 @@
+"""Pages as pixels: read a file safely, cut a box out of it, encode it. The only file that imports OpenCV."""
+
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_tools.documents.regions import Box, pixel_box
+
+MAX_PIXELS = 2**28
+"""Largest page that is decoded (16,384 x 16,384): a declared 100,000 x 100,000 would ask for 10 GB."""
+MAX_FILE_BYTES = 2**30
+"""Largest file that is read."""
+
+# OpenCV reads both when it is loaded. Its own limit is four times as high; its log is libtiff's chatter.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+import cv2  # noqa: E402
+
+Pixels = NDArray[np.uint8]
+
+_JPEG_QUALITY = 95
+_PNG_LEVEL = 6
+
+
+class PageError(Exception):
+    """A page that cannot be used; its text is the reason, without the page's name."""
+
+
+def read_page(path: Path | str, *, color: bool = False) -> Pixels:
+    """The first page of a TIFF, PNG, JPEG, BMP or WebP file; uint8 [h, w], or [h, w, 3] as RGB with `color`.
+
+    Raises:
+        PageError: missing, not a regular file, empty, too large, of another format, or not decodable.
+    """
+    return decode(read_file(path), color=color)
+
+
+def read_file(path: Path | str) -> bytes:
+    """The bytes of a page's file.
+
+    Raises:
+        PageError: missing, not a regular file, empty, larger than MAX_FILE_BYTES, or not readable.
+    """
+    try:
+        # Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", 0) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise PageError("not a file")
+            if status.st_size == 0:
+                raise PageError("empty file")
+            if status.st_size > MAX_FILE_BYTES:
+                raise PageError(f"file of {status.st_size} bytes, more than {MAX_FILE_BYTES}")
+            return file.readall()
+    except FileNotFoundError:
+        raise PageError("no such file") from None
+    except OSError as error:
+        raise PageError(f"not readable: {error.strerror}") from None
+
+
+def decode(content: bytes, *, color: bool = False) -> Pixels:
+    """The picture in a file's bytes; uint8 [h, w], or [h, w, 3] as RGB with `color`.
+
+    Raises:
+        PageError: the format is none of those known, or the decoder refuses the content.
+    """
+    kind = image_format(content)
+    if kind is None:
+        raise PageError("not a TIFF, PNG, JPEG, BMP or WebP image")
+    try:
+        raw = np.frombuffer(content, np.uint8)
+        page = cv2.imdecode(raw, cv2.IMREAD_COLOR_RGB if color else cv2.IMREAD_GRAYSCALE)
+    except (cv2.error, MemoryError) as error:
+        raise PageError(f"{kind} refused: {_reason(error)}") from None
+    if page is None or page.size == 0 or page.dtype != np.uint8:
+        raise PageError(f"{kind} cannot be decoded (truncated or damaged)")
+    return np.asarray(page, np.uint8)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if "CV_IO_MAX_IMAGE" in text:
+        return f"more than {MAX_PIXELS} pixels"
+    if isinstance(error, MemoryError) or "Insufficient memory" in text:
+        return "needs too much memory"
+    # Its own words, without its version and the path of its source.
+    return f"OpenCV: {' '.join((getattr(error, 'err', '') or text).split())[:200]}"
+
+
+def image_format(content: bytes) -> str | None:
+    """The format that the first bytes announce, or None where it is none that pages come in."""
+    if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "TIFF"
+    if content[:8] == b"\x89PNG\r\n\x1a\n":
+        return "PNG"
+    if content[:3] == b"\xff\xd8\xff":
+        return "JPEG"
+    if content[:2] == b"BM":
+        return "BMP"
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "WebP"
+    return None
+
+
+def fit(page: Pixels, box: Box, height: int, width: int) -> Pixels:
+    """`box` cut out of `page` [h, w(, 3)] and resized by pixel area; uint8 [height, width, channels].
+
+    Nearest-neighbour, the Keras generator's default, is 10 gray levels off on average on scans, linear 7.
+    """
+    y0, y1, x0, x1 = pixel_box(box, page.shape[0], page.shape[1])
+    resized = cv2.resize(page[y0:y1, x0:x1], (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, np.uint8).reshape(height, width, -1)
+
+
+def warp(image: Pixels, matrix: NDArray[np.float64], fill: int) -> Pixels:
+    """`image` [h, w, c] moved by `matrix` [2, 3], which maps new to old (x, y, 1); `fill` beyond the edge."""
+    height, width, channels = image.shape
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    moved = cv2.warpAffine(image, matrix, (width, height), flags=flags, borderValue=(fill,) * channels)
+    return np.asarray(moved, np.uint8).reshape(image.shape)
+
+
+def encode(image: Pixels, encoding: str) -> bytes:
+    """`image` uint8 [h, w, channels] (RGB) as the bytes of a record: `raw`, `png` or `jpeg` (quality 95)."""
+    if encoding == "raw":
+        return image.tobytes()
+    bgr = image if image.shape[2] == 1 else image[:, :, ::-1]
+    suffix, options = {
+        "png": (".png", [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL]),
+        "jpeg": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]),
+    }[encoding]
+    done, content = cv2.imencode(suffix, np.ascontiguousarray(bgr), options)
+    if not done:
+        raise RuntimeError(f"OpenCV could not write {encoding}")
+    return bytes(content)
+
+
+def stack_rows(rows: list[Pixels], out: Pixels) -> None:
+    """Copy `rows`, each uint8 [n], into `out` uint8 [k, n], C-contiguous.
+
+    In one call that runs without the interpreter's lock: with NumPy, which takes it back for every row, two threads
+    that copy spend a fifth of their time on waiting for each other.
+    """
+    if rows and cv2.vconcat(rows, out) is not out:
+        raise RuntimeError(f"OpenCV did not copy {len(rows)} rows into a buffer of shape {out.shape}")
+
+
+def peak_correlation(window: Pixels, tile: Pixels) -> float:
+    """The best normalised correlation, -1..1, of `tile` with any place of its size in `window`; both uint8 [h, w]."""
+    return float(cv2.matchTemplate(window, tile, cv2.TM_CCOEFF_NORMED).max())
+
+
+def single_threaded() -> None:
+    """Keep OpenCV to the calling thread; for worker processes, of which there is one a core."""
+    cv2.setNumThreads(1)
+
+
+def decoder_version() -> str:
+    """OpenCV's version, on which pixels depend to the last bit."""
+    return str(cv2.__version__)

@@ -1,0 +1,1 @@
+"""The layouts of the sixteen drawn classes, one module per family."""

@@ -1,0 +1,1 @@
+"""What training reads: records, manifests, the order of an epoch, and the batch reader."""

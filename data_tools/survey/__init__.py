@@ -1,0 +1,1 @@
+"""Inspection of a data set before conversion: sizes, duplicates, leaks between splits, unreadable pages."""

@@ -1,0 +1,145 @@
+"""What a survey's worker processes do: measure pages, one decode each, and compare pairs in detail."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data_tools.documents.pixels import PageError, Pixels, fit, read_page, single_threaded
+from data_tools.documents.regions import WHOLE_PAGE, Box
+from data_tools.survey import fingerprint
+from data_tools.workers.child import Handler, Items, limit_memory
+
+BLANK_INK = 0.0005
+"""A page with no more ink than this is blank: a page number, dust and punch holes amount to less."""
+BLACK_LEVEL = 64
+"""A page whose brightest parts are darker than this gray level is black."""
+
+_INNER = Box(0.04, 0.04, 0.96, 0.96)
+_INK_LEVEL = 0.75
+_HEADROOM_BYTES = 4 * 2**30
+_KEPT_PAGES = 64
+
+
+class PageMeasure(NamedTuple):
+    """One page: size in pixels, what is on it, and what it is recognised by; or why it cannot be read.
+
+    `ink` is the share of pixels darker than three quarters of the paper, without the outer 4 % of the page;
+    `kind` is `page`, `blank`, `black` or `unreadable`; `digest` is of the pixels, so that another compression
+    does not hide a copy.
+    """
+
+    page_id: str
+    kind: str
+    width: int = 0
+    height: int = 0
+    ink: float = 0.0
+    digest: str = ""
+    hash: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class MeasureTask:
+    """Measure these pages; the answer is a list of PageMeasure in the same order."""
+
+    page_ids: Sequence[str]
+
+
+@dataclass(frozen=True)
+class CompareTask:
+    """Compare these pairs of pages in detail; the answer is a list of their agreements, 0..1."""
+
+    pairs: Sequence[tuple[str, str]]
+
+
+def open_worker(root: str) -> Handler:
+    """The handler that a survey's worker serves."""
+    single_threaded()
+    limit_memory(_HEADROOM_BYTES)
+
+    def handle(task: MeasureTask | CompareTask, items: Items) -> list[PageMeasure] | list[float]:
+        if isinstance(task, MeasureTask):
+            return [_guarded(root, page_id, item, items) for item, page_id in enumerate(task.page_ids)]
+        return _compare(root, task.pairs, items)
+
+    return handle
+
+
+def _guarded(root: str, page_id: str, item: int, items: Items) -> PageMeasure:
+    reason = items.begin(item)
+    try:
+        if reason is not None:
+            return PageMeasure(page_id, "unreadable", reason=reason)
+        return measure(page_id, read_page(Path(root, page_id)))
+    except PageError as error:
+        return PageMeasure(page_id, "unreadable", reason=str(error))
+    finally:
+        items.end()
+
+
+def measure(page_id: str, page: Pixels) -> PageMeasure:
+    """Measure a decoded page, uint8 [h, w]."""
+    thumb = fit(page, WHOLE_PAGE, fingerprint.THUMB_PX, fingerprint.THUMB_PX)[:, :, 0]
+    paper = fingerprint.paper_level(thumb)
+    ink = ink_share(page, paper) if paper >= BLACK_LEVEL else 1.0
+    kind = "black" if paper < BLACK_LEVEL else "blank" if ink <= BLANK_INK else "page"
+    return PageMeasure(
+        page_id,
+        kind,
+        width=page.shape[1],
+        height=page.shape[0],
+        ink=ink,
+        digest=pixel_digest(page),
+        hash=fingerprint.hash_text(fingerprint.perceptual_hash(thumb)),
+    )
+
+
+def ink_share(page: Pixels, paper: int) -> float:
+    """Share of pixels of `page` [h, w], its outer 4 % left out, darker than 3/4 of the gray level `paper`."""
+    height, width = page.shape
+    inner = page[
+        int(height * _INNER.top) : max(int(height * _INNER.bottom), 1),
+        int(width * _INNER.left) : max(int(width * _INNER.right), 1),
+    ]
+    # A whole number: compared with a float, every pixel would become one first.
+    return round(np.count_nonzero(inner < math.ceil(_INK_LEVEL * paper)) / inner.size, 6)
+
+
+def pixel_digest(page: Pixels) -> str:
+    """Hex digest, 128 bits, of size and pixels."""
+    digest = hashlib.sha256(repr(page.shape).encode())
+    digest.update(np.ascontiguousarray(page).data)
+    return digest.hexdigest()[:32]
+
+
+def _compare(root: str, pairs: Sequence[tuple[str, str]], items: Items) -> list[float]:
+    """Agreements; 0 for a pair with a page that can no longer be read."""
+    kept: dict[str, Pixels] = {}
+    agreements = []
+    for item, pair in enumerate(pairs):
+        agreed = 0.0
+        try:
+            if items.begin(item) is None:
+                agreed = fingerprint.agreement(*(_in_detail(root, page_id, kept) for page_id in pair))
+        except PageError:
+            pass
+        finally:
+            items.end()
+        agreements.append(round(agreed, 4))
+    return agreements
+
+
+def _in_detail(root: str, page_id: str, kept: dict[str, Pixels]) -> Pixels:
+    """The page at the size for comparisons; the last ones are kept, since a page comes in several pairs."""
+    if page_id not in kept:
+        if len(kept) >= _KEPT_PAGES:
+            del kept[next(iter(kept))]
+        page = read_page(Path(root, page_id))
+        size = (fingerprint.DETAIL_HEIGHT, fingerprint.DETAIL_WIDTH)
+        kept[page_id] = fit(page, WHOLE_PAGE, *size)[:, :, 0]
+    return kept[page_id]

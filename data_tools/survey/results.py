@@ -1,0 +1,135 @@
+"""A survey as files: `survey.json`, a line a page in `pages.jsonl`, and `leaked.txt` for evaluation."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_tools.documents.data_set import SPLITS
+from data_tools.files import write_atomically, write_json
+from data_tools.survey import leaks
+from data_tools.survey.fingerprint import NEAR_AGREEMENT, NEAR_BITS
+from data_tools.survey.measure import BLACK_LEVEL, BLANK_INK, PageMeasure
+from data_tools.survey.survey import COMPARED_EACH, Survey
+
+KINDS = ("page", "blank", "black", "unreadable")
+GROUPS_LISTED = 1000
+"""Groups of duplicates that `survey.json` lists, those that cross splits first; the counts are of all."""
+
+_QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
+
+
+def write_files(survey: Survey, folder: Path) -> None:
+    """Write the three files into `folder`."""
+    write_json(folder / "survey.json", results(survey))
+    write_atomically(folder / "pages.jsonl", "".join(f"{line}\n" for line in _page_lines(survey)))
+    write_atomically(folder / "leaked.txt", "".join(f"{page_id}\n" for page_id in survey.leaked))
+
+
+def results(survey: Survey) -> dict[str, Any]:
+    """Everything that was found but the single pages, as plain data."""
+    data_set, entries = survey.data_set, survey.entries
+    names = dict(zip(data_set.class_ids, data_set.class_names, strict=True))
+    per_class = Counter((entry.split, entry.class_id) for entry in entries)
+    ordered = by_interest(survey.groups)
+    return {
+        "root": survey.root,
+        "entries": {split: len(data_set.labels[split]) for split in SPLITS},
+        "measured": len(survey.measures),
+        "complete": len(survey.measures) == len({entry.page_id for entry in entries}),
+        "sample": survey.sample,
+        "seed": survey.seed,
+        "kinds": {split: kinds(survey, split) for split in SPLITS},
+        "sizes": {split: _sizes(readable(survey, split)) for split in SPLITS},
+        "classes": [
+            {"id": class_id, "name": name, **{split: per_class[split, class_id] for split in SPLITS}}
+            for class_id, name in names.items()
+        ],
+        "duplicates": leaks.summary(survey.groups)
+        | {"look_alikes": survey.look_alikes, "compared": survey.compared, "leaked": len(survey.leaked)},
+        "groups": [leaks.as_data(group, names) for group in ordered[:GROUPS_LISTED]],
+        "oddities": [
+            {"kind": oddity.kind, "split": oddity.split, "page": oddity.page_id, "detail": oddity.detail}
+            for oddity in data_set.oddities
+        ],
+        "limits": {
+            "near_bits": NEAR_BITS,
+            "near_agreement": NEAR_AGREEMENT,
+            "compared_each": COMPARED_EACH,
+            "blank_ink": BLANK_INK,
+            "black_level": BLACK_LEVEL,
+        },
+        "workers": survey.workers,
+        "seconds": round(survey.seconds, 2),
+        "pages_per_s": round(len(survey.measures) / max(survey.measuring_seconds, 1e-9), 1),
+    }
+
+
+def by_interest(groups: Sequence[leaks.Group]) -> list[leaks.Group]:
+    """Groups over the most splits first, then those whose labels disagree, then the larger ones."""
+    return sorted(
+        groups,
+        key=lambda group: (
+            group.content != "page",
+            -len(group.splits),
+            not group.conflicting,
+            -len(group.entries),
+        ),
+    )
+
+
+def measured(survey: Survey, split: str) -> list[PageMeasure]:
+    """Measures of the pages of a split that were read, unreadable ones included."""
+    ids = (label.page_id for label in survey.data_set.labels[split])
+    return [survey.measures[page_id] for page_id in ids if page_id in survey.measures]
+
+
+def readable(survey: Survey, split: str) -> list[PageMeasure]:
+    """Measures of the pages of a split that could be read."""
+    return [measure for measure in measured(survey, split) if measure.kind != "unreadable"]
+
+
+def kinds(survey: Survey, split: str) -> dict[str, int]:
+    """Measured pages of a split by kind."""
+    counts = Counter(measure.kind for measure in measured(survey, split))
+    return {kind: counts[kind] for kind in KINDS}
+
+
+def _sizes(measures: Sequence[PageMeasure]) -> dict[str, Any]:
+    """Quantiles of width, height (pixels), width / height, and ink share."""
+    columns: dict[str, list[float]] = {
+        "width": [measure.width for measure in measures],
+        "height": [measure.height for measure in measures],
+        "aspect": [measure.width / measure.height for measure in measures],
+        "ink": [measure.ink for measure in measures],
+    }
+    return {name: _quantiles(values) for name, values in columns.items()} if measures else {}
+
+
+def _quantiles(values: Sequence[float]) -> dict[str, float]:
+    found = np.quantile(values, _QUANTILES, method="nearest")
+    return {f"{share:g}": round(float(value), 5) for share, value in zip(_QUANTILES, found, strict=True)}
+
+
+def _page_lines(survey: Survey) -> list[str]:
+    """One JSON object a page: its measure, and the splits and classes that it stands in."""
+    stands: dict[str, dict[str, int]] = {}
+    for split, page_id, class_id in survey.entries:
+        stands.setdefault(page_id, {})[split] = class_id
+    return [json.dumps(_line(measure, stands[page_id])) for page_id, measure in survey.measures.items()]
+
+
+def _line(measure: PageMeasure, splits: Mapping[str, int]) -> dict[str, Any]:
+    line: dict[str, Any] = {"page": measure.page_id, "splits": splits, "kind": measure.kind}
+    if measure.kind == "unreadable":
+        return line | {"reason": measure.reason}
+    return line | {
+        "width": measure.width,
+        "height": measure.height,
+        "ink": measure.ink,
+        "digest": measure.digest,
+        "hash": measure.hash,
+    }

@@ -1,0 +1,227 @@
+"""Worker processes that may crash, hang or be killed without taking the job with them.
+
+Fresh interpreters (no fork: TensorFlow's and Ray's threads do not survive one, and no re-import of the
+caller's main module) that import only what their target needs. A task is a list of items; an item that
+kills its process twice is left out, with the reason, and the rest of the task is done.
+"""
+
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from data_tools.errors import UserError
+from data_tools.files import PROJECT_ROOT
+from data_tools.workers.child import STATUS_BYTES, STATUS_WORDS
+
+_DEADLY_AFTER = 2
+"""Deaths at an item until it is left out: one alone may be the kernel's or a person's kill."""
+_GIVE_UP_AFTER = 3
+"""Deaths of a task outside of any item until the job fails."""
+_TICK_S = 0.2
+
+
+@dataclass
+class _Task:
+    payload: Any
+    blame: Counter[int] = field(default_factory=Counter)
+    deadly: dict[int, str] = field(default_factory=dict)
+    deaths: int = 0
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    slot: int
+    task: _Task | None = None
+    ready: bool = False
+
+
+class Pool:
+    """`workers` processes that run `target` ("module:function").
+
+    The function gets `setup` once and returns a handler `(payload, items) -> answer`. Use as a context: on
+    leaving it no process is left.
+    """
+
+    def __init__(self, target: str, setup: Any, *, workers: int, item_timeout_s: float) -> None:
+        """Nothing starts before the first task."""
+        self._target, self._setup, self._timeout_s = target, setup, item_timeout_s
+        self._size = workers
+        self._waiting: deque[_Task] = deque()
+        self._workers: dict[int, _Worker] = {}
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed on leaving the context)
+        self._file.truncate(workers * STATUS_BYTES)
+        self._status = memoryview(mmap.mmap(self._file.fileno(), 0)).cast("q")
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+
+    def __enter__(self) -> "Pool":
+        """The pool itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill what still runs: parts are renamed when whole, so nothing half-written is left behind."""
+        for worker in self._workers.values():
+            worker.connection.close()
+            worker.process.kill()
+        for worker in self._workers.values():
+            worker.process.wait()
+        self._workers.clear()
+        self._file.close()
+        self._errors.close()
+
+    def submit(self, payload: Any, *, first: bool = False) -> None:
+        """Queue a task, in front of all others with `first`."""
+        (self._waiting.appendleft if first else self._waiting.append)(_Task(payload))
+
+    def items_at_work(self) -> int:
+        """Items finished in tasks that are not answered yet."""
+        return sum(self._status[STATUS_WORDS * w.slot + 1] for w in self._workers.values() if w.task)
+
+    def results(self) -> Iterator[tuple[Any, Any] | None]:
+        """(payload, answer) as tasks finish, None now and then in between; ends when no task is left.
+
+        Tasks may be submitted in between.
+
+        Raises:
+            UserError: a worker says so, cannot write, cannot start, or dies again and again.
+            RuntimeError: a handler raised something else, which is a bug; the text is its traceback.
+        """
+        while True:
+            self._hand_out()
+            busy = [worker.connection for worker in self._workers.values()]
+            if not self._waiting and not any(worker.task for worker in self._workers.values()):
+                return
+            ready = wait(busy, _TICK_S)
+            if not ready:
+                yield None
+            for worker in [worker for worker in self._workers.values() if worker.connection in ready]:
+                try:
+                    kind, answer = worker.connection.recv()
+                except (EOFError, ConnectionResetError):
+                    self._bury(worker)
+                    continue
+                if kind == "ready":
+                    worker.ready = True
+                    continue
+                _raise(kind, answer)
+                task, worker.task = worker.task, None
+                if task is not None:
+                    yield task.payload, answer
+
+    def _hand_out(self) -> None:
+        for slot in range(self._size):
+            if not self._waiting:
+                return
+            worker = self._workers.get(slot) or self._start(slot)
+            if worker.task is None:
+                task = self._waiting.popleft()
+                # It waits for a task and counts nothing; what it counted of its last one is not of this one.
+                self._clear(slot)
+                try:
+                    worker.connection.send((task.payload, task.deadly))
+                except (BrokenPipeError, ConnectionResetError):
+                    # It died idle; its end of the channel will say so, and the task goes to another.
+                    self._waiting.appendleft(task)
+                    self._bury(worker)
+                    continue
+                worker.task = task
+
+    def _start(self, slot: int) -> _Worker:
+        ours, theirs = socket.socketpair()
+        paths = [str(PROJECT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        arguments = [theirs.fileno(), self._file.fileno(), slot, self._target, self._timeout_s]
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "data_tools.workers.child", *map(str, arguments)],
+                pass_fds=(theirs.fileno(), self._file.fileno()),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | _ENVIRONMENT,
+            )
+        self._clear(slot)
+        worker = self._workers[slot] = _Worker(process, Connection(ours.detach()), slot)
+        worker.connection.send(self._setup)
+        return worker
+
+    def _clear(self, slot: int) -> None:
+        self._status[STATUS_WORDS * slot] = self._status[STATUS_WORDS * slot + 1] = 0
+
+    def _bury(self, worker: _Worker) -> None:
+        """Requeue a dead worker's task, with what is now known about the item it died of."""
+        worker.connection.close()
+        del self._workers[worker.slot]
+        # The channel closes just before the process is gone; a kill then changes nothing.
+        worker.process.kill()
+        reason = _cause(worker.process.wait(), self._timeout_s)
+        task = worker.task
+        if not worker.ready and worker.process.returncode > 0:
+            raise UserError(f"a worker process cannot start: {self._last_error()}")
+        if task is None:
+            return
+        item = self._status[STATUS_WORDS * worker.slot] - 1
+        if item < 0:
+            task.deaths += 1
+            if task.deaths >= _GIVE_UP_AFTER:
+                raise UserError(f"worker processes die again and again ({reason}); is there enough memory?")
+        else:
+            task.blame[item] += 1
+            if task.blame[item] >= _DEADLY_AFTER:
+                task.deadly[item] = reason
+        self._waiting.appendleft(task)
+
+    def _last_error(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it says nothing"
+
+
+def available_cores() -> int:
+    """Cores that this process may use: its affinity, and its container's quota where one is set."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, -(-int(quota) // int(period))))
+
+
+_ENVIRONMENT = {
+    # One process a core: threads of its libraries would only get in each other's way.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    # glibc hands every large block back to the kernel at once, which clears it again for the next page: keep it.
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
+}
+
+
+def _raise(kind: str, answer: Any) -> None:
+    if kind == "user_error":
+        raise UserError(answer)
+    if kind == "os_error":
+        _, reason, name = answer
+        raise UserError(f"{name or 'writing'}: {reason}; mend it and run the same command again: it continues")
+    if kind == "bug":
+        raise RuntimeError(f"in a worker process:\n{answer}")
+
+
+def _cause(status: int, timeout_s: float) -> str:
+    """Why a process ended, in words."""
+    if status == -signal.SIGALRM:
+        return f"took longer than {timeout_s:g} s"
+    if status < 0:
+        return f"the decoder died of {signal.Signals(-status).name}"
+    return f"the decoder ended its process (status {status})"
