@@ -34,18 +34,18 @@ from data_tools.shards.reader import TrainBatches  # noqa: E402
 from launch.config import load_config  # noqa: E402
 from launch.prepare import check_shards, ensure_shards  # noqa: E402
 from launch.stages import plan_recipe  # noqa: E402
-from trainer.background import BackgroundWriter  # noqa: E402
-from trainer.checkpoint import CheckpointFolder  # noqa: E402
 from trainer.config import JobConfig  # noqa: E402
 from trainer.device import prepare_device  # noqa: E402
-from trainer.evaluate import Evaluator  # noqa: E402
-from trainer.freezing import layer_names, plan_freezing  # noqa: E402
-from trainer.heartbeat import Heartbeat  # noqa: E402
 from trainer.job import classifier_for, open_data  # noqa: E402
-from trainer.journal import CHECKPOINTS, Journal, job_folder  # noqa: E402
-from trainer.loop import Loop  # noqa: E402
-from trainer.state import SnapshotBuffers, TrainingState, restore  # noqa: E402
-from trainer.step import TrainStep, build_optimizer  # noqa: E402
+from trainer.job_folder.checkpoint import CheckpointFolder  # noqa: E402
+from trainer.job_folder.heartbeat import Heartbeat  # noqa: E402
+from trainer.job_folder.journal import CHECKPOINTS, Journal, job_folder  # noqa: E402
+from trainer.job_folder.writer import BackgroundWriter  # noqa: E402
+from trainer.network.freezing import layer_names, plan_freezing  # noqa: E402
+from trainer.scoring.evaluate import Evaluator  # noqa: E402
+from trainer.training.loop import Loop  # noqa: E402
+from trainer.training.state import SnapshotBuffers, TrainingState, restore  # noqa: E402
+from trainer.training.step import TrainStep, build_optimizer  # noqa: E402
 from trainer.world import World  # noqa: E402
 
 BAR_SHARE, BAR_S = 0.01, 2.0

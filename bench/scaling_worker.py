@@ -67,8 +67,8 @@ def make_steps(world: Any, options: argparse.Namespace) -> dict[str, Any]:
     """The step of this world and, of the same network, one that knows of no other rank."""
     from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
     from trainer.device import prepare_device
-    from trainer.model import Geometry, build_classifier
-    from trainer.step import TrainStep, build_optimizer
+    from trainer.network.classifier import Geometry, build_classifier
+    from trainer.training.step import TrainStep, build_optimizer
     from trainer.world import World
 
     training = TrainingConfig(deterministic=False, compression=options.compression)

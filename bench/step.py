@@ -29,8 +29,6 @@ from bench import scaling  # noqa: E402
 from data_tools.conversion.convert import DataConfig, ShardConfig, convert  # noqa: E402
 from data_tools.drawn import draw_data_set  # noqa: E402
 from data_tools.shards.reader import ShardSet, TrainBatches  # noqa: E402
-from trainer.background import BackgroundWriter  # noqa: E402
-from trainer.checkpoint import CheckpointFolder  # noqa: E402
 from trainer.config import (  # noqa: E402
     CheckpointConfig,
     JobConfig,
@@ -40,14 +38,16 @@ from trainer.config import (  # noqa: E402
     TrainingConfig,
 )
 from trainer.device import prepare_device  # noqa: E402
-from trainer.evaluate import Evaluator  # noqa: E402
-from trainer.freezing import layer_names, plan_freezing  # noqa: E402
-from trainer.heartbeat import Heartbeat  # noqa: E402
 from trainer.job import classifier_for  # noqa: E402
-from trainer.journal import Journal  # noqa: E402
-from trainer.loop import Loop  # noqa: E402
-from trainer.state import TrainingState  # noqa: E402
-from trainer.step import TrainStep, build_optimizer  # noqa: E402
+from trainer.job_folder.checkpoint import CheckpointFolder  # noqa: E402
+from trainer.job_folder.heartbeat import Heartbeat  # noqa: E402
+from trainer.job_folder.journal import Journal  # noqa: E402
+from trainer.job_folder.writer import BackgroundWriter  # noqa: E402
+from trainer.network.freezing import layer_names, plan_freezing  # noqa: E402
+from trainer.scoring.evaluate import Evaluator  # noqa: E402
+from trainer.training.loop import Loop  # noqa: E402
+from trainer.training.state import TrainingState  # noqa: E402
+from trainer.training.step import TrainStep, build_optimizer  # noqa: E402
 from trainer.world import World  # noqa: E402
 
 BAR = 1.03

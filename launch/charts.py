@@ -108,7 +108,7 @@ def _write_cells(axes: "Axes", matrix: Any, shares: Any) -> None:
 
 def per_class_chart(data: Figures, final: str, *, reference: str | None) -> "Figure | None":
     """Accuracy of each class (recall) by the final model, with interval, and a mark for the reference."""
-    from trainer.scores import wilson_interval
+    from trainer.scoring.metrics import wilson_interval
 
     rows = data["models"][final].get("test", {}).get("per_class", ())
     shown = [i for i, row in enumerate(rows) if row["count"]]

@@ -158,7 +158,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from trainer.export import export
+    from trainer.serving.export import export
 
     to, shards = (Path(path) if path else None for path in (options.to, options.shards))
     folder = export(Path(options.run), to, shards=shards)

@@ -12,7 +12,7 @@ from data_tools.documents.data_set import DataConfig
 from data_tools.documents.regions import PRESETS, WHOLE_PAGE, Box
 from data_tools.errors import UserError
 from trainer.config import CheckpointConfig, ModelConfig, StageConfig, TrainingConfig
-from trainer.stack_config import StackConfig
+from trainer.stack.config import StackConfig
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
 HOLISTIC = "holistic"

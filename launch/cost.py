@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from cluster.ring import Network, busy_slots, ring_seconds, sharing
 from cluster.slots import Placement
 from trainer.config import JobConfig, TrainingConfig
-from trainer.model_facts import ModelFacts
+from trainer.network.facts import ModelFacts
 
 BACKWARD = 2 / 3
 """Share of a step's compute that is the backward pass: one product forward, two backward for each kernel."""

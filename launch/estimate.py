@@ -13,7 +13,7 @@ from launch.config import Config
 from launch.cost import JobCost, Machine, Pages, Times, stack_cost, timeline, training_cost
 from launch.stages import STACK, plan_recipe
 from launch.train_all import job_specs
-from trainer.model_facts import ModelFacts
+from trainer.network.facts import ModelFacts
 
 HOUR = 3600.0
 GPUS_A_HOST = 8

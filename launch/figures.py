@@ -12,8 +12,8 @@ from launch.caveats import caveats
 from launch.record import STACK, JobRecord, RunRecord
 from launch.shard_pages import data_set
 from launch.status import read_job_status
-from trainer import scores
-from trainer.predictions import Predictions, read_predictions
+from trainer.scoring import metrics as scores
+from trainer.scoring.predictions import Predictions, read_predictions
 
 FORMAT = 1
 SPLITS = ("val", "test")

@@ -12,7 +12,7 @@ from data_tools.errors import UserError
 from data_tools.files import read_lines
 from launch.record import CLOSING
 from launch.run import EVENTS
-from trainer.journal import job_folder
+from trainer.job_folder.journal import job_folder
 
 QUIET_S = 3 * GUARD_S
 """A worker elsewhere that has written nothing for so long has seen that it was replaced, or cannot write."""

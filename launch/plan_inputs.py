@@ -18,8 +18,8 @@ from launch.cost import Machine, Pages, StepCost
 from launch.prepare import set_folder
 from launch.stages import Recipe
 from trainer.config import ModelConfig
-from trainer.model import Geometry
-from trainer.model_facts import ModelFacts, facts_of_model
+from trainer.network.classifier import Geometry
+from trainer.network.facts import ModelFacts, facts_of_model
 
 OFFICIAL = {"train": 320_000, "val": 40_000, "test": 40_000}
 """Pages of RVL-CDIP's own splits (Harley et al. 2015)."""
@@ -159,7 +159,7 @@ def measured_machine(config: Config, recipe: Recipe, *, host: Host, gpus: bool, 
     began = time.perf_counter()
     cores = 0 if gpus else os.cpu_count() or 1
     os.environ.setdefault("REGIONSTACK_THREADS", str(max(1, cores // host.slots)) if cores else "0")
-    from trainer.calibrate import Calibration
+    from trainer.measure_speed import Calibration
 
     calibration = Calibration(recipe.jobs[0])
     imported = time.perf_counter() - began

@@ -12,10 +12,10 @@ from launch.config import HOLISTIC, Config
 from launch.console import say
 from launch.everywhere import over_all_hosts
 from launch.page_progress import page_progress
-from trainer.backbones import check_size
-from trainer.freezing import layer_names, plan_freezing
-from trainer.model import Geometry, build_classifier
-from trainer.weights import import_weights, imported_from
+from trainer.network.backbones import check_size
+from trainer.network.classifier import Geometry, build_classifier
+from trainer.network.freezing import layer_names, plan_freezing
+from trainer.network.weights import import_weights, imported_from
 
 WEIGHTS_FILE = "weights/start.weights.h5"
 """Start weights, copied into the run folder, so that a run can go on without the place that they came from."""

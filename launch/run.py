@@ -15,7 +15,7 @@ from data_tools.files import append_line, write_atomically, write_json
 from data_tools.versions import installed
 from launch.config import Config, resolved
 from launch.stages import STACK, Recipe
-from trainer.journal import RESULT, job_folder
+from trainer.job_folder.journal import RESULT, job_folder
 
 CONFIG = "config.yaml"
 RUN = "run.json"

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.predictions import Predictions
-from trainer.scores import correct
+from trainer.scoring.metrics import correct
+from trainer.scoring.predictions import Predictions
 
 TOP = 3
 """Classes shown for each model."""

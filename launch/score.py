@@ -18,7 +18,7 @@ from launch.console import say, tables
 from launch.run import CONFIG
 
 if TYPE_CHECKING:
-    from trainer.inference import Ensemble
+    from trainer.serving.ensemble import Ensemble
 
 BATCH = 64
 
@@ -41,8 +41,8 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
         UserError: the run is not finished, or the shards do not fit its models.
     """
     from data_tools.shards.reader import ShardSet
-    from trainer.inference import open_ensemble
-    from trainer.scores import accuracy, negative_log_likelihood, wilson_interval
+    from trainer.scoring.metrics import accuracy, negative_log_likelihood, wilson_interval
+    from trainer.serving.ensemble import open_ensemble
 
     config = run_config(run)
     folder = Path(shards or config.shards.folder) / split
@@ -101,7 +101,7 @@ def predict(run: Path, pages: Sequence[Path], *, html: Path | None, json_file: P
     Raises:
         UserError: the run is not finished.
     """
-    from trainer.inference import open_ensemble
+    from trainer.serving.ensemble import open_ensemble
 
     config = run_config(run)
     ensemble = _open(run, config, open_ensemble)

@@ -39,7 +39,7 @@ from launch.run import open_run, record_event, unfinished
 from launch.stages import STACK, Recipe, plan_recipe
 from launch.stop import StopRequest
 from trainer.config import JobConfig, JobPayload
-from trainer.stack_config import StackConfig
+from trainer.stack.config import StackConfig
 from trainer.stop import STOPPED
 
 logger = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ def job_specs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str])
         specs.append(
             JobSpec(
                 name=STACK,
-                target="trainer.stack:run",
+                target="trainer.stack.job:run",
                 workers=1,
                 payload={
                     "run": str(folder),

@@ -157,7 +157,7 @@ class TrainingConfig:
     evaluation_batch: pages a worker evaluates at once.
     best_metric: figure on the validation pages that picks a job's best epoch, whose weights are the job's result.
     batchnorm_batches: training batches from which BatchNorm's statistics are computed before each evaluation, see
-    `trainer.batchnorm`; 0: they stay as the training steps moved them.
+    `trainer.network.batchnorm`; 0: they stay as the training steps moved them.
     """
 
     deterministic: bool = True

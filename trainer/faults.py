@@ -22,7 +22,7 @@ from typing import Literal
 
 from data_tools.config import from_mapping
 from data_tools.files import append_line, read_json
-from trainer.checkpoint import WEIGHTS, CheckpointFolder
+from trainer.job_folder.checkpoint import WEIGHTS, CheckpointFolder
 
 logger = logging.getLogger(__name__)
 

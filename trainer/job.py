@@ -12,23 +12,23 @@ from data_tools.errors import UserError
 from data_tools.files import read_json, write_json
 from data_tools.shards.manifest import Manifest
 from data_tools.shards.reader import ShardSet
-from trainer.attempts import keep_config, number_attempt
-from trainer.background import BackgroundWriter
-from trainer.batchnorm import set_momentum
-from trainer.checkpoint import CheckpointFolder
 from trainer.config import JobConfig, JobPayload
 from trainer.device import prepare_device
-from trainer.evaluate import Evaluator
 from trainer.faults import FaultInjector
-from trainer.freezing import FreezePlan, layer_names, plan_freezing
-from trainer.heartbeat import Heartbeat
-from trainer.journal import CHECKPOINTS, RESULT, Journal, job_folder, log_to
-from trainer.loop import Loop
-from trainer.model import Classifier, Geometry, build_classifier
-from trainer.outcome import load_best, predict_splits, result_of
-from trainer.start import begin, read_ahead
-from trainer.step import TrainStep, build_optimizer
+from trainer.job_folder.attempt_count import keep_config, number_attempt
+from trainer.job_folder.checkpoint import CheckpointFolder
+from trainer.job_folder.heartbeat import Heartbeat
+from trainer.job_folder.journal import CHECKPOINTS, RESULT, Journal, job_folder, log_to
+from trainer.job_folder.writer import BackgroundWriter
+from trainer.network.batchnorm import set_momentum
+from trainer.network.classifier import Classifier, Geometry, build_classifier
+from trainer.network.freezing import FreezePlan, layer_names, plan_freezing
+from trainer.scoring.evaluate import Evaluator
 from trainer.stop import StopSignal
+from trainer.training.loop import Loop
+from trainer.training.outcome import load_best, predict_splits, result_of
+from trainer.training.start import begin, read_ahead
+from trainer.training.step import TrainStep, build_optimizer
 from trainer.world import World
 
 logger = logging.getLogger(__name__)

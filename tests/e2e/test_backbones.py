@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from data_tools.errors import UserError
-from trainer.backbones import SMALL, backbone_names, build_backbone, check_size, scaling, takes_bgr
 from trainer.config import ModelConfig
-from trainer.model import Geometry, build_classifier
-from trainer.weights import load_backbone
+from trainer.network.backbones import SMALL, backbone_names, build_backbone, check_size, scaling, takes_bgr
+from trainer.network.classifier import Geometry, build_classifier
+from trainer.network.weights import load_backbone
 
 # One of each family with another way of building, and the smallest input that Keras states for it.
 SMALLEST = {

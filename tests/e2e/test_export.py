@@ -19,12 +19,12 @@ from data_tools.drawn import draw_data_set
 from data_tools.errors import UserError
 from data_tools.files import write_json
 from data_tools.shards.reader import ShardSet
-from trainer import stack
 from trainer.config import CheckpointConfig, JobConfig, ModelConfig, StageConfig, TrainingConfig
-from trainer.export import export
-from trainer.model import Geometry, build_classifier
-from trainer.predictions import Predictions, read_predictions, write_predictions
-from trainer.weights import named, save_arrays
+from trainer.network.classifier import Geometry, build_classifier
+from trainer.network.weights import named, save_arrays
+from trainer.scoring.predictions import Predictions, read_predictions, write_predictions
+from trainer.serving.export import export
+from trainer.stack import job as stack
 
 MEMBERS = {"holistic_32": "holistic", "left": "left", "top": "top"}
 MODEL = ModelConfig(backbone="SmallConvNet", weights="none", dense=(8,), dropout=0.1)

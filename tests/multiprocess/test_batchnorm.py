@@ -10,15 +10,15 @@ from data_tools.errors import UserError
 from launch.config import load_config
 from launch.stages import plan_recipe
 from launch.train_all import payload
-from trainer.batchnorm import PreciseStatistics, batchnorm_layers, set_momentum
-from trainer.checkpoint import WEIGHTS
 from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
-from trainer.freezing import freeze
 from trainer.job import run
-from trainer.model import Classifier, Geometry, build_classifier, moving_statistics
-from trainer.scores import accuracy, negative_log_likelihood
-from trainer.step import TrainStep, build_optimizer
-from trainer.weights import load_arrays
+from trainer.job_folder.checkpoint import WEIGHTS
+from trainer.network.batchnorm import PreciseStatistics, batchnorm_layers, set_momentum
+from trainer.network.classifier import Classifier, Geometry, build_classifier, moving_statistics
+from trainer.network.freezing import freeze
+from trainer.network.weights import load_arrays
+from trainer.scoring.metrics import accuracy, negative_log_likelihood
+from trainer.training.step import TrainStep, build_optimizer
 from trainer.world import World
 
 CLASSES, STEPS = 4, 25

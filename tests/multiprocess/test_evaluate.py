@@ -5,7 +5,7 @@ import pytest
 
 from tests.multiprocess.programs.evaluate_sets import CLASSES, COUNTS, MadePages
 from tests.worlds import horovodrun
-from trainer.scores import summary
+from trainer.scoring.metrics import summary
 
 PROGRAM = "tests/multiprocess/programs/evaluate_sets.py"
 

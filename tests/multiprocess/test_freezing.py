@@ -17,7 +17,7 @@ from launch.train_all import payload
 from trainer.config import CheckpointConfig
 from trainer.faults import InjectedFault
 from trainer.job import run
-from trainer.weights import load_arrays
+from trainer.network.weights import load_arrays
 
 JOB = "holistic_16"
 STEPS = 4

@@ -16,7 +16,7 @@ from launch.stages import plan_recipe
 from launch.train_all import payload
 from trainer.config import CheckpointConfig
 from trainer.job import run
-from trainer.weights import load_arrays
+from trainer.network.weights import load_arrays
 
 FIRST, SECOND = "holistic_16", "holistic_32px"
 
@@ -38,7 +38,7 @@ def start_weights(tmp_path: Path) -> Path:
     """A weight file of the backbone, as a user brings one."""
     import keras
 
-    from trainer.backbones import build_backbone
+    from trainer.network.backbones import build_backbone
 
     keras.utils.set_random_seed(3)
     path = tmp_path / "mine.weights.h5"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
-from trainer.model import Classifier, Geometry, build_classifier
-from trainer.step import TrainStep, build_optimizer
-from trainer.weights import is_seed, weights_digest
+from trainer.network.classifier import Classifier, Geometry, build_classifier
+from trainer.network.weights import is_seed, weights_digest
+from trainer.training.step import TrainStep, build_optimizer
 from trainer.world import CPU_CYCLE_MS, World
 
 CLASSES, BATCH = 4, 8
@@ -191,7 +191,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_remembered(world: Worl
 
 
 def test_dropout_differs_between_ranks_and_not_between_runs(world: World) -> None:
-    from trainer.state import seed_ranks
+    from trainer.training.state import seed_ranks
 
     states = []
     for rank in (0, 1, 0):
@@ -219,7 +219,7 @@ def test_a_stored_page_is_reduced_by_area_and_scaled_inside() -> None:
 
 
 def test_a_snapshot_stays_as_it_was_taken_and_the_next_one_takes_its_place(world: World) -> None:
-    from trainer.state import SnapshotBuffers, TrainingState
+    from trainer.training.state import SnapshotBuffers, TrainingState
 
     _, after, step = one_step(world, name="adam", learning_rate=0.01)
     buffers = SnapshotBuffers(step)

@@ -11,8 +11,8 @@ import yaml
 from data_tools.files import read_json, read_lines
 from data_tools.shards.reader import ShardSet, TrainBatches
 from tests.worlds import horovodrun, regionstack
+from trainer.network.weights import load_arrays
 from trainer.stop import STOPPED
-from trainer.weights import load_arrays
 
 TRAIN = "launch/train.py"
 TIMES = ("seconds", "time", "pages_per_s")

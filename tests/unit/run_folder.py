@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from trainer.predictions import Predictions, write_predictions
+from trainer.scoring.predictions import Predictions, write_predictions
 
 NAMES = (
     "letter",

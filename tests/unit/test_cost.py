@@ -16,8 +16,8 @@ from launch.plan_inputs import Rate, gpu_machine, pages_of, parse_rate
 from launch.plan_page import duration, sentence, size
 from launch.stages import plan_recipe
 from trainer.config import ModelConfig
-from trainer.model import Geometry
-from trainer.model_facts import ModelFacts, facts_of_model
+from trainer.network.classifier import Geometry
+from trainer.network.facts import ModelFacts, facts_of_model
 
 NETWORK = Network(inside=100, inside_latency_s=0, between=10, between_latency_s=0, cycle_s=0, buffer_bytes=1e9)
 

@@ -9,7 +9,7 @@ from data_tools.documents.regions import Box
 from data_tools.errors import UserError
 from launch.config import Config, config_from, load_config, preset_names, resolved
 from launch.stages import Recipe, plan_recipe
-from trainer.stack_mlp import starting_mlp
+from trainer.stack.mlp import starting_mlp
 
 SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.0, "nesterov": False}
 ADAM = {"name": "adam", "learning_rate": 1e-4}

@@ -19,7 +19,7 @@ from launch.predictions_page import write_predictions_page
 from launch.report import print_summary, write_report
 from launch.samples import pick_samples
 from tests.unit.run_folder import NAMES, SKILL, START, RunSpec, build
-from trainer.predictions import Predictions, read_predictions
+from trainer.scoring.predictions import Predictions, read_predictions
 
 pytestmark = pytest.mark.timeout(240)  # drawing takes seconds, and many of them on a busy machine
 

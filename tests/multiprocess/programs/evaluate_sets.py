@@ -11,8 +11,8 @@ import numpy as np
 
 from trainer.config import ModelConfig, TrainingConfig
 from trainer.device import prepare_device
-from trainer.evaluate import Evaluator
-from trainer.model import Geometry, build_classifier
+from trainer.network.classifier import Geometry, build_classifier
+from trainer.scoring.evaluate import Evaluator
 from trainer.world import World
 
 COUNTS = (1, 3, 7, 97)

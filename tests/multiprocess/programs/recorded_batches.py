@@ -7,7 +7,7 @@ from typing import Any
 
 from data_tools.files import append_line
 from launch.train import main
-from trainer.loop import Loop
+from trainer.training.loop import Loop
 
 PLACE = Path(os.environ["RECORDED_BATCHES"])
 train_to = Loop.train_to

@@ -15,9 +15,9 @@ import numpy as np
 
 from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
 from trainer.device import prepare_device
-from trainer.model import Classifier, Geometry, build_classifier
-from trainer.step import TrainStep, build_optimizer
-from trainer.weights import is_seed, weights_digest
+from trainer.network.classifier import Classifier, Geometry, build_classifier
+from trainer.network.weights import is_seed, weights_digest
+from trainer.training.step import TrainStep, build_optimizer
 from trainer.world import World
 
 PX, CLASSES, GLOBAL_BATCH, STEPS = 32, 4, 24, 5

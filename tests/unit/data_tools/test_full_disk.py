@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from data_tools.errors import UserError
 from data_tools.files import storage_problem, write_json
-from trainer.checkpoint import CheckpointFolder, Snapshot
+from trainer.job_folder.checkpoint import CheckpointFolder, Snapshot
 
 disk = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], check=True)

@@ -1,0 +1,52 @@
+"""What a job finds in its folder when it begins again."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from data_tools.config import to_mapping
+from data_tools.errors import UserError
+from trainer.config import CheckpointConfig, JobConfig, ModelConfig, StageConfig, TrainingConfig
+from trainer.job_folder.attempt_count import attempts_before, keep_config
+from trainer.job_folder.checkpoint import CheckpointFolder, Snapshot
+
+CONFIG = JobConfig(
+    name="job", stage_name="job", region="holistic", shards="shards", seed=1, stage=StageConfig(), model=ModelConfig(),
+    training=TrainingConfig(), checkpoint=CheckpointConfig(),
+)  # fmt: skip
+
+
+def test_another_configuration_is_refused_by_what_the_job_began_with(tmp_path: Path) -> None:
+    keep_config(tmp_path, CONFIG)
+    keep_config(tmp_path, replace(CONFIG, checkpoint=CheckpointConfig(keep=9)))  # decides nothing
+    with pytest.raises(UserError, match=r"begun with another configuration.*seed: 1 -> 2"):
+        keep_config(tmp_path, replace(CONFIG, seed=2))
+
+
+def test_a_deleted_configuration_is_known_from_the_checkpoint(tmp_path: Path) -> None:
+    checkpoints = CheckpointFolder(tmp_path / "checkpoints", keep=2, config=to_mapping(CONFIG))
+    checkpoints.write(Snapshot(3, {}, {}, {}), best=None)
+    with pytest.raises(UserError, match="seed: 1 -> 2"):
+        keep_config(tmp_path, replace(CONFIG, seed=2))
+    keep_config(tmp_path, CONFIG)
+    assert (tmp_path / "config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("progress", "heartbeat", "before"),
+    [
+        (None, None, 0),
+        ('{"attempt": 3}', None, 3),
+        ("", '{"attempt": 2}', 2),  # not synced, and torn when its host went down
+        ('{"attempt": "x"}', "[]", 0),
+        (None, '{"attempt": 4}', 4),  # deleted
+    ],
+)
+def test_attempts_are_counted_from_whatever_is_left(
+    tmp_path: Path, progress: str | None, heartbeat: str | None, before: int
+) -> None:
+    for name, text in (("progress.json", progress), ("heartbeat-rank-0.json", heartbeat)):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    assert attempts_before(tmp_path) == before

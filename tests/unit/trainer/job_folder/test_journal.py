@@ -1,0 +1,76 @@
+"""What a job tells while it runs, also where there is no room to tell it."""
+
+import contextlib
+import logging
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from data_tools.errors import UserError
+from data_tools.files import read_json, read_lines
+from trainer.job_folder.journal import METRICS, PROGRESS, Journal, log_to
+
+logger = logging.getLogger("trainer.test")
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """Within it no write of this process makes a file longer; that is pytest's output, too."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_the_log_goes_to_the_job_and_holds_how_it_ended(tmp_path: Path) -> None:
+    handlers = list(logging.getLogger().handlers)
+    with pytest.raises(UserError, match="mend this"), log_to(tmp_path / "job", rank=1):
+        logger.info("at work")
+        raise UserError("mend this")
+    text = (tmp_path / "job" / "log-rank-001.txt").read_text()
+    assert "rank 1 INFO at work" in text
+    assert "rank 1 ERROR mend this" in text
+    assert logging.getLogger().handlers == handlers
+
+
+def test_a_full_disk_within_a_job_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no space left on device.*make room"), log_to(tmp_path, rank=0):
+        raise OSError(28, "No space left on device", "/run/file")
+    with pytest.raises(ConnectionError), log_to(tmp_path, rank=0):
+        raise ConnectionError("is not about a file")
+
+
+def test_a_log_without_room_is_told_once_and_stops_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with full_disk(), log_to(tmp_path, rank=0):
+        logger.info("one")
+        logger.info("two")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert f"{tmp_path}/log.txt: the log cannot be written" in lines[0]
+
+
+def test_progress_without_room_is_told_once_and_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(tmp_path, rank=0, fixed={})
+    with full_disk():
+        journal.progress("training", step=1)
+        journal.progress("training", step=2)
+    assert len(caplog.messages) == 1
+    assert "progress cannot be written" in caplog.messages[0]
+
+
+def test_rank_0_alone_tells_and_metrics_are_whole(tmp_path: Path) -> None:
+    rows = [{"epoch": 1}, {"epoch": 2}]
+    Journal(tmp_path, rank=1, fixed={}).epoch(rows[0])
+    assert list(tmp_path.iterdir()) == []
+    journal = Journal(tmp_path, rank=0, fixed={"job": "top"})
+    journal.rewrite(rows[:1])
+    journal.epoch(rows[1])
+    assert read_lines(tmp_path / METRICS) == rows
+    journal.progress("training", step=3)
+    assert {k: read_json(tmp_path / PROGRESS)[k] for k in ("job", "phase", "step")} == {
+        "job": "top", "phase": "training", "step": 3
+    }  # fmt: skip

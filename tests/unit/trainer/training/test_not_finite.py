@@ -1,0 +1,39 @@
+"""What is told of a step that is not finite."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainer.training.not_finite import BadStep, describe_bad_step, dump_bad_step
+
+
+def bad(losses: list[float]) -> BadStep:
+    count = len(losses)
+    ids = np.array([f"é/{number}.tif" for number in range(count)], np.str_)
+    images = np.arange(count * 4, dtype=np.uint8).reshape(count, 2, 2, 1)
+    return BadStep(7, ids, np.arange(count, dtype=np.int32), images, np.array(losses))
+
+
+@pytest.mark.parametrize(
+    ("losses", "words"),
+    [
+        ([1.0, float("nan"), float("inf")], "step 7: the loss is not finite on 2 of 3 pages (é/1.tif, é/2.tif); "),
+        ([1.0, 2.0], "step 7: the gradients are not finite (é/0.tif, é/1.tif); "),
+        ([float("nan")] * 9, "(é/0.tif, é/1.tif, é/2.tif, é/3.tif, é/4.tif, é/5.tif, é/6.tif, é/7.tif and 1 more); "),
+    ],
+)
+def test_the_line_names_the_pages_that_matter(losses: list[float], words: str) -> None:
+    line = describe_bad_step(Path("job"), bad(losses))
+    assert words in line
+    assert "the whole batch lies in job/not-finite-step-00000007.npz" in line
+    assert "\n" not in line
+
+
+def test_the_file_holds_the_batch_without_pickle(tmp_path: Path) -> None:
+    step = bad([1.0, float("inf")])
+    with np.load(dump_bad_step(tmp_path, step), allow_pickle=False) as file:
+        assert file["step"] == 7
+        assert [page.decode() for page in file["ids"]] == step.ids.tolist()
+        for name in ("labels", "images", "losses"):
+            np.testing.assert_array_equal(file[name], getattr(step, name))

@@ -1,0 +1,124 @@
+"""Learning rates as tables."""
+
+import pytest
+
+from trainer.config import OptimizerConfig, PlateauConfig, StageConfig
+from trainer.training.schedule import PlateauState, after_epoch, learning_rate, stage_rate, steps_to_take
+
+RECIPE = PlateauConfig(patience=2, factor=0.9)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "scales"),
+    [
+        ([0.1, 0.2, 0.3, 0.4], [1, 1, 1, 1]),
+        ([0.5, 0.5, 0.5, 0.5, 0.5], [1, 1, 0.9, 0.9, 0.81]),  # equal is no improvement; patience starts anew
+        ([0.5, 0.4, 0.6, 0.5, 0.5], [1, 1, 1, 1, 0.9]),  # an improvement forgives the epochs before it
+        ([0.5, 0.4, 0.4, 0.6, 0.5, 0.5], [1, 1, 0.9, 0.9, 0.9, 0.81]),
+    ],
+)
+def test_plateau(accuracies: list[float], scales: list[float]) -> None:
+    state = PlateauState()
+    seen = []
+    for accuracy in accuracies:
+        state = after_epoch(state, accuracy, RECIPE)
+        seen.append(state.scale)
+    assert seen == pytest.approx(scales)
+
+
+def test_plateau_agrees_with_keras() -> None:
+    """The same rule as the callback that the recipe's source used, on a long made-up history."""
+    values = [0.1, 0.3, 0.3, 0.2, 0.31, 0.31, 0.31, 0.31, 0.4, 0.39, 0.2, 0.1, 0.41, 0.4, 0.4, 0.4]
+
+    # keras.callbacks.ReduceLROnPlateau(monitor=val_accuracy, mode=max, patience=2, factor=0.9, min_delta=0), in words:
+    rate, best, wait, expected = 1.0, float("-inf"), 0, []
+    for value in values:
+        if value > best:
+            best, wait = value, 0
+        else:
+            wait += 1
+            if wait >= 2:
+                rate, wait = rate * 0.9, 0
+        expected.append(rate)
+    state, seen = PlateauState(), []
+    for value in values:
+        state = after_epoch(state, value, RECIPE)
+        seen.append(state.scale)
+    assert seen == pytest.approx(expected)
+
+
+def test_without_a_plateau_rule_the_rate_stays() -> None:
+    state = PlateauState()
+    for accuracy in (0.5, 0.4, 0.3, 0.2):
+        state = after_epoch(state, accuracy, None)
+    assert state.scale == 1.0
+    assert state.best == 0.5
+
+
+@pytest.mark.parametrize(
+    ("config", "scale", "step", "batch", "expected"),
+    [
+        ({"learning_rate": 0.1}, 1.0, 0, 128, 0.1),
+        ({"learning_rate": 0.1}, 0.81, 500, 128, 0.081),
+        ({"learning_rate": 0.1, "reference_batch": 128}, 1.0, 0, 1024, 0.8),  # linear scaling
+        ({"learning_rate": 0.1, "warmup_epochs": 0.5}, 1.0, 0, 128, 0.1 / 5),  # 10 steps an epoch: 5 steps of warm-up
+        ({"learning_rate": 0.1, "warmup_epochs": 0.5}, 1.0, 3, 128, 0.1 * 4 / 5),
+        ({"learning_rate": 0.1, "warmup_epochs": 0.5}, 1.0, 4, 128, 0.1),
+        ({"learning_rate": 0.1, "warmup_epochs": 0.5}, 1.0, 5, 128, 0.1),
+    ],
+)
+def test_rate_at_a_step(config: dict[str, float], scale: float, step: int, batch: int, expected: float) -> None:
+    optimizer = OptimizerConfig(**config)  # type: ignore[arg-type]
+    rate = learning_rate(optimizer, PlateauState(scale), step=step, steps_per_epoch=10, global_batch=batch)
+    assert rate == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("head_epochs", "head_rate", "step", "expected"),
+    [
+        (0, None, 0, 0.1 / 5),  # no head-first schedule: warm-up from the start, 5 steps of it
+        (1, None, 0, 0.1 / 5),  # the head warms up,
+        (1, None, 9, 0.1),
+        (1, None, 10, 0.1 / 5),  # and then, anew, all layers
+        (1, 0.5, 9, 0.5),  # a rate of its own for the head
+        (1, 0.5, 10, 0.1 / 5),
+        (2, 0.5, 10, 0.5),
+        (2, 0.5, 24, 0.1),
+    ],
+)
+def test_rate_of_a_stage_that_trains_its_head_first(
+    head_epochs: int, head_rate: float | None, step: int, expected: float
+) -> None:
+    optimizer = OptimizerConfig(learning_rate=0.1, warmup_epochs=0.5)
+    stage = StageConfig(optimizer=optimizer, epochs=4, head_epochs=head_epochs, head_learning_rate=head_rate)
+    assert stage_rate(stage, PlateauState(), step=step, steps_per_epoch=10) == pytest.approx(expected)
+
+
+def test_the_warmed_up_rate_follows_from_the_global_batch_alone() -> None:
+    """Twice the batch: half the steps of warm-up, twice the rate at its end; workers take no part."""
+    optimizer = OptimizerConfig(learning_rate=0.1, reference_batch=128, warmup_epochs=2)
+    for batch, steps_per_epoch in ((128, 8), (256, 4), (512, 2)):
+        options = {"steps_per_epoch": steps_per_epoch, "global_batch": batch}
+        rates = [learning_rate(optimizer, PlateauState(), step=step, **options) for step in range(3 * steps_per_epoch)]
+        full = 0.1 * batch / 128
+        warmup = [full * (step + 1) / (2 * steps_per_epoch) for step in range(2 * steps_per_epoch)]
+        assert rates == pytest.approx([*warmup, *[full] * steps_per_epoch])
+
+
+@pytest.mark.parametrize(
+    ("step", "target", "most", "agreement", "every", "expected"),
+    [
+        (0, 100, 1, 10, None, 1),
+        (0, 100, 8, 1, None, 1),  # a job's first step is followed by an agreement
+        (1, 100, 8, 11, None, 8),
+        (9, 100, 8, 11, None, 2),  # up to the agreement, and not past it
+        (11, 100, 8, 11, None, 1),  # one that is overdue
+        (0, 100, 50, 10, 7, 7),  # the nearer of two
+        (7, 100, 50, 10, 7, 3),
+        (95, 97, 8, 200, None, 2),  # an epoch's end
+    ],
+)
+def test_steps_until_somebody_looks(
+    step: int, target: int, most: int, agreement: int, every: int | None, expected: int
+) -> None:
+    assert steps_to_take(step, target, most=most, agreement=agreement, every=every) == expected

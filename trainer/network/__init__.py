@@ -1,0 +1,1 @@
+"""The classifier: backbones, start weights, freezing, BatchNorm."""

@@ -1,0 +1,91 @@
+"""The page classifier: uint8 pages in, class probabilities out; scaling and widening happen inside."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from data_tools.errors import UserError
+from trainer.config import ModelConfig
+from trainer.network.backbones import build_backbone, scaling, takes_bgr
+from trainer.network.weights import is_seed
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Stored pages (height, width, channels) and the height that the model works at, px."""
+
+    height: int
+    width: int
+    channels: int
+    image_px: int
+
+    @property
+    def reduction(self) -> int:
+        """Whole factor by which the model reduces the stored page.
+
+        Raises:
+            UserError: `image_px` does not divide the stored height, or the factor not the width.
+        """
+        factor, rest = divmod(self.height, self.image_px)
+        if rest or self.width % max(factor, 1) or factor < 1:
+            possible = [self.height // f for f in range(1, self.height) if not (self.height % f or self.width % f)]
+            raise UserError(
+                f"image_px: {self.image_px} does not divide the stored pages of {self.height}x{self.width} px; "
+                f"possible: {', '.join(map(str, possible[:6]))}, or convert the pages again at another size"
+            )
+        return factor
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """One network seen twice: `model` ends in probabilities, `logits` just before the softmax; shared weights.
+
+    Both take uint8 [batch, height, width, channels] and give float32 [batch, classes].
+    """
+
+    model: Any
+    logits: Any
+    backbone: Any
+
+
+def build_classifier(config: ModelConfig, geometry: Geometry, *, classes: int) -> Classifier:
+    """Build the network; variables keep the same names however often it is built in a process.
+
+    Raises:
+        UserError: an unknown backbone, or a geometry that it cannot work at.
+    """
+    import keras
+
+    # Keras numbers unnamed layers (conv2d_203) through the life of a process; weights are transferred by name.
+    # Starting the numbers anew also forgets the precision that was chosen.
+    policy = keras.mixed_precision.dtype_policy()
+    keras.utils.clear_session(free_memory=False)
+    keras.mixed_precision.set_dtype_policy(policy)
+    layers = keras.layers
+    factor = geometry.reduction
+    small = (geometry.height // factor, geometry.width // factor, 3)
+    backbone = build_backbone(config.backbone, small)
+    scale, offset = scaling(config.backbone, config.scaling)
+    inputs = keras.Input((geometry.height, geometry.width, geometry.channels), dtype="uint8", name="pages")
+    # Rescaling casts to its own compute dtype; float32 keeps gray levels exact under mixed precision.
+    x = layers.Rescaling(1.0, dtype="float32", name="to_float")(inputs)
+    if factor > 1:
+        x = layers.AveragePooling2D(factor, dtype="float32", name="reduce")(x)
+    if geometry.channels == 1:
+        x = layers.Concatenate(dtype="float32", name="widen")([x, x, x])
+    elif takes_bgr(config.backbone) and config.scaling == "backbone":
+        x = x[..., ::-1]
+    x = layers.Rescaling(list(scale), list(offset), dtype="float32", name="scale")(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(backbone(x))
+    for number, width in enumerate(config.dense, start=1):
+        x = layers.Dense(width, activation="relu", name=f"dense_{number}")(x)
+        x = layers.Dropout(config.dropout, name=f"dropout_{number}")(x)
+    logits = layers.Dense(classes, dtype="float32", name="logits")(x)
+    probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
+    model = keras.Model(inputs, probabilities, name="page_classifier")
+    return Classifier(model, keras.Model(inputs, logits, name="page_logits"), backbone)
+
+
+def moving_statistics(classifier: Classifier) -> list[Any]:
+    """Variables that training moves without a gradient: BatchNorm's statistics in layers that are not frozen."""
+    layers = [*classifier.backbone.layers, *(x for x in classifier.model.layers if x is not classifier.backbone)]
+    return [v for layer in layers if layer.trainable for v in layer.non_trainable_variables if not is_seed(v)]

@@ -1,0 +1,224 @@
+"""Weights as named arrays: saved without pickle, transferred strictly."""
+
+import fnmatch
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_tools.errors import UserError
+from data_tools.files import read_json, sha256, write_json
+
+SEED_STATE = "seed_generator_state"
+"""Last part of the path of a Keras random seed; such variables differ between ranks on purpose."""
+
+READERS = 4
+"""Threads that copy and hash variables: both are bound by one core's speed and free the interpreter meanwhile."""
+
+NOTE = "start.json"
+"""Beside imported start weights: what they were made from."""
+
+NAMES_SHOWN = 8
+IMPORT_SHAPE = (224, 224, 3)
+"""Any shape that all backbones take: weights do not depend on it."""
+
+
+def is_seed(variable: Any) -> bool:
+    """Whether a Keras variable is the state of a random generator."""
+    return str(variable.path).endswith(SEED_STATE)
+
+
+def named(variables: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
+    """Keras variables by their path, or by the names that they are given.
+
+    Raises:
+        ValueError: two variables share a path; they could not be told apart in a file.
+    """
+    if isinstance(variables, Mapping):
+        return dict(variables)
+    result = {variable.path: variable for variable in variables}
+    if len(result) != len(variables):
+        raise ValueError("two variables share a name; weights cannot be saved by name")
+    return result
+
+
+def view(variable: Any) -> np.ndarray:
+    """A Keras variable's value; not a copy where it lies in host memory, so read it before training goes on."""
+    import tensorflow as tf
+
+    return np.asarray(memoryview(tf.convert_to_tensor(variable.value)))
+
+
+def copy_values(variables: Mapping[str, Any], into: Mapping[str, np.ndarray]) -> None:
+    """Copy variables into the arrays of the same names, which have their shapes and dtypes."""
+
+    def copy(name: str) -> None:
+        np.copyto(into[name], view(variables[name]), casting="no")
+
+    with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
+        list(pool.map(copy, variables))
+
+
+def weights_digest(variables: Sequence[Any]) -> str:
+    """Hex SHA-256 over the SHA-256 of each variable (its name, dtype, shape and bytes), in their order.
+
+    Hashed one by one, so that several cores share what would hold up the training.
+    """
+
+    def digest(variable: Any) -> bytes:
+        value = view(variable)
+        hashed = hashlib.sha256(f"{variable.path}:{value.dtype}:{value.shape};".encode())
+        hashed.update(value.reshape(-1).data)
+        return hashed.digest()
+
+    with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
+        return hashlib.sha256(b"".join(pool.map(digest, variables))).hexdigest()
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name in the safetensors format; the same arrays give the same bytes.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    try:
+        save_file({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}, path)
+    except SafetensorError as error:  # its way to tell of a full disk
+        raise OSError(str(error)) from None
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Arrays by name from a safetensors file.
+
+    Raises:
+        UserError: the file is absent or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(path))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file of weights") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not readable as weights ({error})") from None
+
+
+def transfer(
+    variables: Sequence[Any] | Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    *,
+    fresh: Sequence[str] = (),
+    source: str = "",
+) -> list[str]:
+    """Assign `arrays` to the Keras variables of the same name; returns the names left as they were.
+
+    Seeds of random generators take no part: a warm start draws its own. Variables that match a pattern of
+    `fresh` stay as initialised; everything else must be on both sides with the same shape.
+
+    Raises:
+        UserError: a name on one side only, or another shape, that `fresh` does not announce.
+    """
+    ours = {name: variable for name, variable in named(variables).items() if not is_seed(variable)}
+    theirs = {name: array for name, array in arrays.items() if not name.endswith(SEED_STATE)}
+    skipped = [name for name in ours if any(fnmatch.fnmatch(name, pattern) for pattern in fresh)]
+    wanted = [name for name in ours if name not in skipped]
+    missing = [name for name in wanted if name not in theirs]
+    unused = [name for name in theirs if name not in ours]
+    unused = [name for name in unused if not any(fnmatch.fnmatch(name, pattern) for pattern in fresh)]
+    shapes = [
+        f"{name} {tuple(theirs[name].shape)} -> {tuple(ours[name].shape)}"
+        for name in wanted
+        if name in theirs and tuple(theirs[name].shape) != tuple(ours[name].shape)
+    ]
+    if missing or unused or shapes:
+        raise UserError(
+            f"{source or 'weights'}: do not fit this model; missing in the file: {_shown(missing)}; only in the file: "
+            f"{_shown(unused)}; other shape: {_shown(shapes)}; announce intended differences in the stage's `fresh`"
+        )
+    for name in wanted:
+        ours[name].assign(theirs[name])
+    return skipped
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return (", ".join(names[:NAMES_SHOWN]) + more) if names else "none"
+
+
+def load_backbone(backbone: Any, path: Path) -> str:
+    """Load a Keras weight file of the backbone (`.weights.h5`, or the `.h5` of `keras.applications`); its SHA-256.
+
+    Raises:
+        UserError: the file is absent, is not a weight file, or belongs to another network.
+    """
+    if not path.is_file():
+        raise UserError(f"model.weights: {path}: no such file")
+    if not path.name.endswith(".h5"):
+        raise UserError(f"model.weights: {path}: a Keras weight file is expected (.weights.h5 or .h5)")
+    try:
+        backbone.load_weights(path)
+    except (ValueError, KeyError, OSError, TypeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"model.weights: {path} does not fit {backbone.name}: {reason}") from None
+    return sha256(path)
+
+
+def import_weights(backbone: str, source: Path | None, path: Path) -> str:
+    """Bring start weights to `path` (`.weights.h5`): from a file, or Keras' ImageNet download where that is None.
+
+    Beside it, `start.json` says what it was made from. Returns the SHA-256 of the file, or of what was written for
+    the download.
+
+    Raises:
+        UserError: the download is not reachable (the text says how to give a file instead), or the file does not
+            fit the backbone.
+    """
+    import tensorflow as tf
+
+    from trainer.network.backbones import SMALL, build_backbone
+
+    # The driver only reads weights; the GPUs are the workers'.
+    tf.config.set_visible_devices([], "GPU")
+    if source is None and backbone == SMALL:
+        raise UserError(f"model.weights: there are no ImageNet weights for {SMALL}; set model.weights: none")
+    model = _downloaded(backbone) if source is None else build_backbone(backbone, IMPORT_SHAPE)
+    digest = None if source is None else load_backbone(model, source)
+    temporary = path.with_name(f".unfinished-{path.name}")
+    model.save_weights(temporary)
+    temporary.replace(path)
+    digest = digest or sha256(path)
+    note = {"source": "imagenet" if source is None else str(source), "backbone": backbone, "sha256": digest}
+    write_json(path.with_name(NOTE), note)
+    return digest
+
+
+def imported_from(path: Path) -> dict[str, str]:
+    """What start weights were made from, as `import_weights` noted beside them; empty where there is no note."""
+    note = path.with_name(NOTE)
+    if not note.exists():
+        return {}
+    found = read_json(note)
+    return {"source": str(found["source"]), "source_sha256": str(found["sha256"])}
+
+
+def _downloaded(backbone: str) -> Any:
+    from trainer.network.backbones import build_backbone
+
+    try:
+        return build_backbone(backbone, IMPORT_SHAPE, weights="imagenet")
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001 - Keras wraps whatever stopped its download in a bare Exception
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"model.weights: imagenet: Keras' download for {backbone} cannot be reached ({reason}); fetch the 'notop' "
+            "weight file elsewhere and set model.weights: PATH, or set model.weights: none to train from scratch"
+        ) from None

@@ -1,0 +1,1 @@
+"""Predictions on disk and the figures computed from them."""

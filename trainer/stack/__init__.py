@@ -1,0 +1,1 @@
+"""The stacked classifier over the members' outputs."""

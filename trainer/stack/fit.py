@@ -1,0 +1,126 @@
+"""The stacked classifier, fitted: every method on the same members' outputs, kept in one weights file."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from data_tools.files import read_json, write_atomically, write_json
+from trainer.scoring.predictions import Joined
+from trainer.stack import blend
+from trainer.stack.config import Method, StackConfig
+from trainer.stack.mlp import Mlp, starting_mlp, train_mlp
+
+METHODS: tuple[Method, ...] = get_args(Method)
+
+WEIGHTS = "weights.safetensors"
+DESCRIPTION = "stack.json"
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedStack:
+    """The weights of every method for members in the order of `members`.
+
+    member_weights float64[members]; kernel float64[members · C, C] and bias float64[C] of the regression.
+    """
+
+    members: tuple[str, ...]
+    class_ids: npt.NDArray[np.integer[Any]]
+    method: Method
+    member_weights: npt.NDArray[np.float64]
+    kernel: npt.NDArray[np.float64]
+    bias: npt.NDArray[np.float64]
+    mlp: Mlp
+
+    def probabilities(self, outputs: Floats, *, method: Method | None = None) -> npt.NDArray[np.float32]:
+        """The stack's answer to the members' softmax outputs: float[n, members, C] -> float32[n, C]."""
+        method = method or self.method
+        flat = concatenated(outputs)
+        answers: dict[Method, Callable[[], npt.NDArray[np.float64]]] = {
+            "mlp": lambda: self.mlp.probabilities(flat),
+            "logistic": lambda: blend.logistic(flat, self.kernel, self.bias),
+            "weighted": lambda: blend.weighted(outputs, self.member_weights),
+            "average": lambda: blend.average(outputs),
+        }
+        return answers[method]().astype(np.float32)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All weights by name, as the weights file holds them."""
+        return {
+            "weighted/members": self.member_weights,
+            "logistic/kernel": self.kernel,
+            "logistic/bias": self.bias,
+            **{f"mlp/{name}": array for name, array in vars(self.mlp).items()},
+        }
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the stack's method has learnt."""
+        return sum(array.size for name, array in self.arrays().items() if name.startswith(f"{self.method}/"))
+
+
+def concatenated(outputs: Floats) -> npt.NDArray[np.float32]:
+    """float[n, members, C] -> float32[n, members · C]: all classes of the first member, then of the next."""
+    return outputs.reshape(len(outputs), -1).astype(np.float32)
+
+
+def fit_stack(
+    pages: Joined, config: StackConfig, *, seed: int, on_epoch: Callable[[int, FittedStack], None]
+) -> FittedStack:
+    """Fit every method on `pages`; `on_epoch` is told the number of each epoch of the MLP and the stack then.
+
+    Same pages (in any order before the join), configuration and seed: same weights.
+    """
+    classes = len(pages.class_ids)
+    weights = blend.fit_member_weights(pages.softmax, pages.labels)
+    flat = concatenated(pages.softmax)
+    kernel, bias = blend.fit_logistic(
+        flat, pages.labels, start=blend.as_kernel(weights, classes), l2=config.logistic_l2
+    )
+    mlp = starting_mlp(weights, classes, config=config, seed=seed)
+
+    def stack_of(network: Mlp) -> FittedStack:
+        return FittedStack(pages.names, pages.class_ids, config.method, weights, kernel, bias, network)
+
+    labels = pages.labels.astype(np.int32)
+    for epoch, trained in enumerate(train_mlp(flat, labels, start=mlp, config=config, seed=seed), start=1):
+        mlp = trained
+        on_epoch(epoch, stack_of(mlp))
+    return stack_of(mlp)
+
+
+def save_stack(folder: Path, stack: FittedStack) -> None:
+    """Write `weights.safetensors` and, last, `stack.json` (members, classes, method), both atomically."""
+    from safetensors.numpy import save
+
+    arrays = stack.arrays()
+    content = save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)})
+    write_atomically(folder / WEIGHTS, content)
+    description = {"members": stack.members, "class_ids": stack.class_ids.tolist(), "method": stack.method}
+    write_json(folder / DESCRIPTION, description)
+
+
+def load_stack(folder: Path) -> FittedStack:
+    """The stack that `save_stack` wrote.
+
+    Raises:
+        UserError: a file of it is absent or damaged.
+    """
+    from trainer.network.weights import load_arrays
+
+    description: Mapping[str, Any] = read_json(folder / DESCRIPTION)
+    arrays = load_arrays(folder / WEIGHTS)
+    return FittedStack(
+        members=tuple(description["members"]),
+        class_ids=np.array(description["class_ids"], np.int64),
+        method=description["method"],
+        member_weights=arrays["weighted/members"],
+        kernel=arrays["logistic/kernel"],
+        bias=arrays["logistic/bias"],
+        mlp=Mlp(**{name.removeprefix("mlp/"): arrays[name] for name in arrays if name.startswith("mlp/")}),
+    )

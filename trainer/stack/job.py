@@ -1,0 +1,148 @@
+"""The stack's job: join the members' outputs by page id, fit on the validation set, score on the test set."""
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data_tools.config import from_mapping, to_mapping
+from data_tools.errors import UserError
+from data_tools.files import read_json, sha256, write_atomically, write_json
+from data_tools.versions import installed
+from trainer.job_folder.heartbeat import Heartbeat
+from trainer.job_folder.journal import CONFIG, PREDICTIONS, PROGRESS, RESULT, Journal, job_folder, log_to
+from trainer.scoring.metrics import accuracy, negative_log_likelihood
+from trainer.scoring.predictions import Joined, Predictions, write_predictions
+from trainer.stack.config import StackConfig
+from trainer.stack.fit import WEIGHTS, FittedStack, fit_stack, save_stack
+from trainer.stack.pages import Pages, StackPayload, read_pages
+from trainer.stack.scores import all_scores
+
+STACK = "stack"
+"""Name of the stack's job and of its folder."""
+
+logger = logging.getLogger(__name__)
+
+
+def run(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Fit and score the stack; returns the content of `result.json`. A stack that has a result returns it.
+
+    payload: `StackPayload` as plain data. A test page is never looked at before everything is fitted.
+
+    Raises:
+        UserError: a member's outputs are missing or do not fit those of the others.
+    """
+    job = from_mapping(StackPayload, payload, where="payload")
+    folder = job_folder(Path(job.run), STACK)
+    if (folder / RESULT).exists():
+        return dict(read_json(folder / RESULT))
+    with log_to(folder, rank=0), Heartbeat(folder, rank=0) as heartbeat:
+        result = _run(job, folder, heartbeat)
+        heartbeat.at("done")
+        return result
+
+
+def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any]:
+    began = time.time()
+    attempt = heartbeat.attempt = _attempts(folder) + 1
+    journal = Journal(folder, rank=0, fixed={"job": STACK, "world_size": 1, "attempt": attempt})
+    journal.progress("starting")
+    journal.rewrite([])
+    write_atomically(folder / CONFIG, yaml.safe_dump(to_mapping(job), sort_keys=False))
+    pages = read_pages(job)
+    logger.info("stack of %s: %d pages to fit, %d test pages", ", ".join(job.members),
+                pages.fitted_on.sum(), len(pages.test.ids))  # fmt: skip
+    teller = _Teller(job.config, pages, journal, heartbeat)
+    stack = fit_stack(pages.val.rows(pages.fitted_on), job.config, seed=job.seed, on_epoch=teller.tell)
+    save_stack(folder, stack)
+    figures = _predict(folder, stack, pages)
+    result = {
+        "job": STACK, "region": STACK, "stage": STACK, "world_size": 1, "epochs": job.config.epochs,
+        "best_epoch": job.config.epochs, "best_checkpoint": WEIGHTS, **figures,
+        "parameters": stack.parameters, "weights_digest": sha256(folder / WEIGHTS),
+        "start": {"kind": "fresh", "from": None, "digest": None},
+        "members": list(job.members), "method": job.config.method,
+        "member_weights": dict(zip(job.members, stack.member_weights.tolist(), strict=True)),
+        "leak_free": leak_free_words(job, pages),
+        **all_scores(stack, pages, seed=job.seed),
+        "seconds": time.time() - began, "started": began, "ended": time.time(), "attempt": attempt,
+        "versions": installed("tensorflow", "keras", "numpy"),
+    }  # fmt: skip
+    write_json(folder / RESULT, result)
+    journal.progress("done", **teller.place(job.config.epochs))
+    return result
+
+
+def _attempts(folder: Path) -> int:
+    """How often the stack was started before; none where its sign of life is absent or torn by a crash."""
+    try:
+        return int(read_json(folder / PROGRESS).get("attempt", 0))
+    except UserError:
+        return 0
+
+
+def leak_free_words(job: StackPayload, pages: Pages) -> dict[str, Any]:
+    """Which validation pages served which purpose, for the result and the report."""
+    fitted, count = int(pages.fitted_on.sum()), len(pages.val.ids)
+    return {
+        "on": job.config.leak_free,
+        "selection_share": job.config.selection_share if job.config.leak_free else None,
+        "validation_pages": count,
+        "selected_on": count - fitted if job.config.leak_free else count,
+        "fitted_on": fitted,
+    }
+
+
+def _predict(folder: Path, stack: FittedStack, pages: Pages) -> dict[str, float]:
+    """Write the stack's own outputs for val and test; loss and accuracy on both."""
+    figures: dict[str, float] = {}
+    for split, joined in (("val", pages.val), ("test", pages.test)):
+        softmax = stack.probabilities(joined.softmax)
+        figures[f"{split}_accuracy"] = accuracy(joined.labels, softmax)
+        figures[f"{split}_loss"] = negative_log_likelihood(joined.labels, softmax)
+        predictions = Predictions(joined.ids, joined.labels, softmax, joined.class_ids)
+        write_predictions(folder / PREDICTIONS / f"{split}.npz", predictions)
+    return figures
+
+
+class _Teller:
+    """Tells the journal of each epoch of the MLP; val_ figures are of pages it was not fitted on, or None."""
+
+    def __init__(self, config: StackConfig, pages: Pages, journal: Journal, heartbeat: Heartbeat) -> None:
+        self._config = config
+        self._journal = journal
+        self._heartbeat = heartbeat
+        self._fitted = pages.val.rows(pages.fitted_on)
+        self._held_out = pages.val.rows(~pages.fitted_on)
+        self._last = time.time()
+
+    def place(self, epoch: int) -> dict[str, int]:
+        each = -(-len(self._fitted.ids) // self._config.batch)
+        epochs = self._config.epochs
+        return {"epoch": epoch, "epochs": epochs, "step": epoch * each, "steps": epochs * each,
+                "steps_per_epoch": each}  # fmt: skip
+
+    def tell(self, epoch: int, stack: FittedStack) -> None:
+        now = time.time()
+        seconds, self._last = max(now - self._last, 1e-9), now
+        place = self.place(epoch)
+        self._heartbeat.at("training", step=place["step"])
+        train, val = (_figures(stack, pages) for pages in (self._fitted, self._held_out))
+        self._journal.epoch({
+            "epoch": epoch, "step": place["step"], "train_loss": train[0], "train_accuracy": train[1],
+            "val_loss": val[0], "val_accuracy": val[1], "learning_rate": self._config.learning_rate,
+            "seconds": seconds, "pages_per_s": len(self._fitted.ids) / seconds, "time": now,
+        })  # fmt: skip
+        if self._journal.due():
+            self._journal.progress("training", **place, loss=train[0], accuracy=train[1])
+
+
+def _figures(stack: FittedStack, pages: Joined) -> tuple[float | None, float | None]:
+    """Loss and accuracy of the MLP; None without a page."""
+    if not len(pages.ids):
+        return None, None
+    softmax = stack.probabilities(pages.softmax, method="mlp")
+    return negative_log_likelihood(pages.labels, softmax), accuracy(pages.labels, softmax)

@@ -1,0 +1,129 @@
+"""The recipe's stack: two Dense layers on the concatenated softmax outputs of all members."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data_tools.errors import UserError
+from trainer.scoring.temperature import softmax
+from trainer.stack.blend import as_kernel
+from trainer.stack.config import StackConfig
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Mlp:
+    """Weights: hidden kernel [members · C, hidden] and bias, output kernel [hidden, C] and bias, float32."""
+
+    hidden_kernel: Array
+    hidden_bias: Array
+    output_kernel: Array
+    output_bias: Array
+
+    def arrays(self) -> list[Array]:
+        """The four arrays in the order in which Keras keeps them."""
+        return [self.hidden_kernel, self.hidden_bias, self.output_kernel, self.output_bias]
+
+    def probabilities(self, inputs: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+        """float[n, members · C] -> [n, C]."""
+        hidden = np.maximum(inputs.astype(np.float64) @ self.hidden_kernel + self.hidden_bias, 0)
+        return softmax(hidden @ self.output_kernel + self.output_bias)
+
+
+def starting_mlp(member_weights: npt.NDArray[np.float64], classes: int, *, config: StackConfig, seed: int) -> Mlp:
+    """The MLP before training; with `start: weighted` its answers are those of the weighted average.
+
+    There, hidden unit c is the weighted sum of the members' probabilities of class c and alone feeds output c
+    (a sum below zero, where a member's weight is negative, counts as zero); the units left over feed nothing
+    yet, so all that they add is what the validation pages taught.
+
+    Raises:
+        UserError: fewer hidden units than classes, with `start: weighted`.
+    """
+    features, hidden = len(member_weights) * classes, config.hidden or 4 * classes
+    generator = np.random.default_rng(seed)
+    first, second = _glorot(generator, features, hidden), _glorot(generator, hidden, classes)
+    if config.start == "weighted":
+        if hidden < classes:
+            raise UserError(
+                f"stack.hidden: {hidden} units cannot start as the average of {classes} classes; "
+                f"give {classes} or more, or set stack.start to random"
+            )
+        scale = max(float(np.abs(member_weights).sum()), 1.0)
+        first[:, :classes] = as_kernel(member_weights / scale, classes)
+        second = np.concatenate([scale * np.eye(classes), np.zeros((hidden - classes, classes))])
+    zeros = np.zeros(hidden, np.float32), np.zeros(classes, np.float32)
+    return Mlp(first.astype(np.float32), zeros[0], second.astype(np.float32), zeros[1])
+
+
+def _glorot(generator: np.random.Generator, fan_in: int, fan_out: int) -> npt.NDArray[np.float64]:
+    """Glorot and Bengio 2010: uniform within ± sqrt(6 / (fan in + fan out)); the default of Keras' Dense."""
+    limit = (6 / (fan_in + fan_out)) ** 0.5
+    return generator.uniform(-limit, limit, (fan_in, fan_out))
+
+
+def train_mlp(
+    inputs: Array, labels: npt.NDArray[np.int32], *, start: Mlp, config: StackConfig, seed: int
+) -> Iterator[Mlp]:
+    """Train on float32[n, features] and int32[n] (class index); yields the weights after each epoch.
+
+    The start, the order of the pages and nothing else are drawn, both from the seed: same input, same bits.
+    """
+    import keras
+
+    # So small a network is fastest where its inputs are, and leaves the GPUs to whoever needs them.
+    with keras.device("cpu:0"):
+        model = keras_model(start, config)
+        train_epoch = _epoch_function(model, config)
+        generator = np.random.default_rng([seed, 1])
+        for _ in range(config.epochs):
+            train_epoch(inputs, labels, generator.permutation(len(labels)))
+            yield Mlp(*model.get_weights())
+
+
+def _epoch_function(model: Any, config: StackConfig) -> Callable[[Any, Any, Any], None]:
+    """A whole epoch (inputs, labels, order) as one TensorFlow function: its steps are short for Python."""
+    import keras
+    import tensorflow as tf
+
+    optimizer = keras.optimizers.Adam(config.learning_rate)
+    optimizer.build(model.trainable_variables)
+    cross_entropy = keras.losses.SparseCategoricalCrossentropy()
+
+    @tf.function
+    def train_epoch(inputs: Any, labels: Any, order: Any) -> None:
+        for first in tf.range(0, tf.shape(order)[0], config.batch):
+            rows = order[first : first + config.batch]
+            with tf.GradientTape() as tape:
+                answers = model(tf.gather(inputs, rows), training=True)
+                loss = cross_entropy(tf.gather(labels, rows), answers) + tf.add_n(model.losses)
+            optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+
+    return lambda *arrays: train_epoch(*map(tf.constant, arrays))
+
+
+def keras_model(start: Mlp, config: StackConfig) -> Any:
+    """The MLP as a Keras model with the weights of `start`."""
+    import keras
+
+    def pull(to: Array) -> Any:
+        """Half of l2 times the squared distance from where the layer began, or from zero."""
+        origin = to if config.start == "weighted" else np.zeros_like(to)
+        return lambda kernel: config.l2 / 2 * keras.ops.sum(keras.ops.square(kernel - origin))
+
+    features, hidden = start.hidden_kernel.shape
+    classes = start.output_kernel.shape[1]
+    dense = keras.layers.Dense
+    model = keras.Sequential(
+        [
+            keras.Input((features,)),
+            dense(hidden, activation="relu", kernel_regularizer=pull(start.hidden_kernel)),
+            dense(classes, activation="softmax", kernel_regularizer=pull(start.output_kernel)),
+        ]
+    )
+    model.set_weights(start.arrays())
+    return model

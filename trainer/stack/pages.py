@@ -1,0 +1,121 @@
+"""What the stack works on: its payload, and the members' outputs joined by page id."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data_tools.errors import UserError
+from data_tools.files import read_json
+from trainer.job_folder.journal import PREDICTIONS, RESULT, job_folder
+from trainer.scoring.predictions import Joined, join, read_predictions
+from trainer.stack.config import StackConfig
+from trainer.training.split import selection_mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackPayload:
+    """What the stack's worker is handed.
+
+    members: names of the jobs whose outputs are stacked, in order.
+    """
+
+    run: str
+    members: tuple[str, ...]
+    config: StackConfig = field(default_factory=StackConfig)
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The members' outputs on both splits.
+
+    fitted_on: bool[val pages], those that the stack is fitted on.
+    without: bool[test pages], those that have a duplicate among the training pages; None: nobody looked.
+    against: the member that the stack is tested against.
+    """
+
+    val: Joined
+    fitted_on: npt.NDArray[np.bool_]
+    test: Joined
+    without: npt.NDArray[np.bool_] | None
+    against: str
+
+
+def read_pages(job: StackPayload) -> Pages:
+    """The members' outputs, joined by page id.
+
+    Raises:
+        UserError: they do not fit together, or a set leaves nothing to fit on or to score.
+    """
+    run_folder = Path(job.run)
+
+    def joined(split: str) -> Joined:
+        files = ((name, job_folder(run_folder, name) / PREDICTIONS / f"{split}.npz") for name in job.members)
+        return join([(name, read_predictions(path)) for name, path in files])
+
+    val, test = joined("val"), joined("test")
+    if not np.array_equal(val.class_ids, test.class_ids):
+        raise UserError(f"{job.run}: the members' classes differ between val and test; predict both again")
+    fitted_on = np.ones(len(val.ids), np.bool_)
+    if job.config.leak_free:
+        check_selection(job)
+        fitted_on = ~selection_mask(val.ids.tolist(), share=job.config.selection_share, seed=job.seed)
+    if not fitted_on.any():
+        raise UserError(
+            f"stack: none of the {len(val.ids)} validation pages is left to fit the stack on; add pages, "
+            "lower stack.selection_share or set stack.leak_free to false"
+        )
+    if not len(test.ids):
+        raise UserError("stack: the test set holds no page to score the stack on")
+    return Pages(val, fitted_on, test, read_without(job, test), holistic_of(job))
+
+
+def check_selection(job: StackPayload) -> None:
+    """Make sure that every member picked its best epoch on the pages which the stack leaves alone.
+
+    Raises:
+        UserError: a member's result does not say so.
+    """
+    for name in job.members:
+        if _member_result(job, name).get("selection_share") != job.config.selection_share:
+            raise UserError(
+                f"stack.leak_free: {name} did not pick its best epoch on the selection share of the "
+                "validation set, so the stack would not be free of the leak; train it again with this setting"
+            )
+
+
+def holistic_of(job: StackPayload) -> str:
+    """The member that the stack is tested against: the last holistic one, or else the first member."""
+
+    def region(name: str) -> str:
+        return str(_member_result(job, name).get("region", name.split("_", 1)[0]))
+
+    holistic = [name for name in job.members if region(name) == "holistic"]
+    return holistic[-1] if holistic else job.members[0]
+
+
+def _member_result(job: StackPayload, name: str) -> dict[str, Any]:
+    path = job_folder(Path(job.run), name) / RESULT
+    return dict(read_json(path)) if path.exists() else {}
+
+
+def read_without(job: StackPayload, test: Joined) -> npt.NDArray[np.bool_] | None:
+    """bool[n]: the test pages that the file of duplicates names; None where there is no such file.
+
+    Raises:
+        UserError: the file cannot be read, or names only pages that are not in the test set.
+    """
+    path = job.config.without_ids
+    if path is None:
+        return None
+    try:
+        listed = {line for line in Path(path).read_text().split("\n") if line}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: the list of duplicates cannot be read ({error})") from None
+    mask = np.array([page_id in listed for page_id in test.ids.tolist()], np.bool_)
+    if listed and not mask.any():
+        raise UserError(f"{path}: no page of it is in the test set; is it of other data?")
+    return mask

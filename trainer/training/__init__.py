@@ -1,0 +1,1 @@
+"""The training loop: start state, step, schedule, saving, outcome."""

@@ -1,0 +1,121 @@
+"""What training is, between two steps: how far it has come and what it remembers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from trainer.job_folder.checkpoint import Snapshot
+from trainer.network.weights import copy_values, is_seed, named, transfer
+from trainer.training.schedule import PlateauState
+from trainer.training.step import TrainStep
+from trainer.world import World
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best epoch so far by one metric of the validation pages (the first of equals) and the step it ended at."""
+
+    epoch: int
+    step: int
+    metric: str
+    value: float
+
+    def beaten_by(self, value: float) -> bool:
+        """Whether `value` of the same metric is better; anything is better than a value that is not finite."""
+        if not math.isfinite(self.value):
+            return math.isfinite(value)
+        return value < self.value if self.metric == "val_loss" else value > self.value
+
+
+@dataclass
+class TrainingState:
+    """How far a job has come.
+
+    step: finished steps since the job's start; history: one row per finished epoch; start: where the weights
+    came from; seconds: spent on finished epochs, epoch_seconds: on the one that is not, both over all attempts.
+    """
+
+    step: int = 0
+    plateau: PlateauState = field(default_factory=PlateauState)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: Best | None = None
+    start: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    epoch_seconds: float = 0.0
+
+    def after_epoch(self, row: Mapping[str, Any], plateau: PlateauState, *, metric: str) -> None:
+        """Record a finished epoch; `metric` names the figure in `row` that picks the best one."""
+        value = float(row[metric])
+        self.history.append(dict(row))
+        self.plateau = plateau
+        self.seconds, self.epoch_seconds = self.seconds + self.epoch_seconds, 0.0
+        if self.best is None or self.best.beaten_by(value):
+            self.best = Best(int(row["epoch"]), self.step, metric, value)
+
+
+def saved_variables(step: TrainStep) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The Keras variables that a checkpoint's two files hold (weights, optimiser), by their names there."""
+    weights, optimizer = named(step.classifier.model.variables), named(step.optimizer.variables)
+    return step.averages.files(weights, optimizer) if step.averages is not None else (weights, optimizer)
+
+
+class SnapshotBuffers:
+    """Arrays that snapshots are copied into, the same ones every time: fresh memory costs far more than the copy."""
+
+    def __init__(self, step: TrainStep) -> None:
+        self._variables = saved_variables(step)
+        self._weights, self._optimizer = (
+            {name: np.empty(variable.shape, variable.dtype) for name, variable in file.items()}
+            for file in self._variables
+        )
+
+    def touch(self) -> None:
+        """Have the system provide the memory now, beside the training, and not at the first snapshot."""
+        for array in (*self._weights.values(), *self._optimizer.values()):
+            array.fill(0)
+
+    def take(self, state: TrainingState, sums: np.ndarray) -> Snapshot:
+        """Copy everything off the device; training may go on while the copy is written.
+
+        sums: float64 [ranks, 3], each rank's running sums of this epoch.
+        """
+        copy_values(self._variables[0], self._weights)
+        copy_values(self._variables[1], self._optimizer)
+        plain = {**asdict(state), "sums": sums.tolist(), "ranks": len(sums)}
+        return Snapshot(state.step, self._weights, self._optimizer, plain)
+
+
+def restore(snapshot: Snapshot, step: TrainStep, world: World) -> TrainingState:
+    """Put a snapshot back: variables, this rank's random seeds, this rank's running sums."""
+    model = step.classifier.model
+    for variables, arrays in zip(saved_variables(step), (snapshot.weights, snapshot.optimizer), strict=True):
+        transfer(variables, arrays, source=f"checkpoint of step {snapshot.step}")
+    for variable in model.variables:
+        if is_seed(variable):
+            set_seed(variable, world, counter=int(snapshot.weights[variable.path][1]))
+    values = dict(snapshot.state)
+    sums, ranks = np.array(values.pop("sums"), np.float64), values.pop("ranks")
+    if ranks == world.size:
+        step.write_sums(sums[world.rank])
+    else:
+        # Another number of workers: the totals are kept, by rank 0; only their last bits may differ.
+        step.write_sums(sums.sum(axis=0) if world.rank == 0 else np.zeros(sums.shape[1]))
+    best = Best(**values.pop("best")) if values["best"] else values.pop("best")
+    plateau = PlateauState(**values.pop("plateau"))
+    return replace(TrainingState(**values), best=best, plateau=plateau)
+
+
+def seed_ranks(variables: Sequence[Any], world: World) -> None:
+    """Give each rank random generators of its own, so that dropout differs between ranks, at counter 0."""
+    for variable in variables:
+        if is_seed(variable):
+            set_seed(variable, world, counter=0)
+
+
+def set_seed(variable: Any, world: World, *, counter: int) -> None:
+    """Set a Keras seed state, uint32 [2] = (key, counter): the key is of this rank and this generator."""
+    own = sum((place + 1) * ord(letter) for place, letter in enumerate(variable.path)) % 65521
+    variable.assign(np.array([own + 65521 * world.rank, counter], dtype="uint32"))
