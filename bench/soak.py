@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from cluster import process  # noqa: E402
+from cluster.liveness import process  # noqa: E402
 from data_tools.files import read_lines  # noqa: E402
 from launch.former import open_workers  # noqa: E402
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from cluster.retry import RetryPolicy
-from cluster.watch import Limits
+from cluster.liveness.watch import Limits
+from cluster.schedule.retry import RetryPolicy
 from data_tools.errors import UserError
 
 LEAST_OBJECT_STORE_MIB = 80

@@ -15,8 +15,8 @@ that of the validation pages and of the training batches from which BatchNorm's 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cluster.ring import Network, busy_slots, ring_seconds, sharing
-from cluster.slots import Placement
+from cluster.schedule.slots import Placement
+from launch.planning.ring import Network, busy_slots, ring_seconds, sharing
 from trainer.config import JobConfig, TrainingConfig
 from trainer.network.facts import ModelFacts
 

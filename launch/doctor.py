@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cluster.config import ClusterConfig
-from cluster.doctor import judge
-from cluster.findings import Finding, Wanted, errors
-from cluster.node_facts import ClusterFacts
+from cluster.doctor.checks import judge
+from cluster.doctor.facts import ClusterFacts
+from cluster.doctor.findings import Finding, Wanted, errors
 from cluster.setup.horovod_target import HOROVOD, LOCK, pinned
 from data_tools.config import read_yaml
 from data_tools.documents.data_set import SPLITS
@@ -40,7 +40,7 @@ def doctor(
     Raises:
         UserError: `launcher` is no cluster file.
     """
-    from cluster.examination import examine_cluster, examine_here, joined_cluster
+    from cluster.doctor.examination import examine_cluster, examine_here, joined_cluster
 
     settings = config.cluster if config else ClusterConfig()
     examination, wanted = _examination(config, settings, load=not quick), _wanted(config, settings)
@@ -71,7 +71,7 @@ def check_hosts(config: Config, *, joined: bool) -> None:
     Raises:
         UserError: a job would fail or hang on one of them; one line for each reason.
     """
-    from cluster.examination import examine_cluster
+    from cluster.doctor.examination import examine_cluster
 
     facts = examine_cluster(_examination(config, config.cluster, load=False), joined=joined)
     findings = judge(facts, _wanted(config, config.cluster))
@@ -85,7 +85,7 @@ def check_hosts(config: Config, *, joined: bool) -> None:
 
 
 def _examination(config: Config | None, settings: ClusterConfig, *, load: bool) -> Any:
-    from cluster.examination import Examination
+    from cluster.doctor.examination import Examination
 
     folders: dict[str, Sequence[str]] = {}
     if config is not None:

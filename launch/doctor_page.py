@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cluster.doctor import CHECKS, NAMES
-from cluster.findings import Finding, errors
-from cluster.node_facts import ClusterFacts
+from cluster.doctor.checks import CHECKS, NAMES
+from cluster.doctor.facts import ClusterFacts
+from cluster.doctor.findings import Finding, errors
 
 MARKS = {"error": "[bold red]✗[/]", "warning": "[yellow]![/]", "note": "[cyan]i[/]"}
 GOOD = "[green]✓[/]"

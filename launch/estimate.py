@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from cluster.plan import plan_jobs
-from cluster.ring import Network
-from cluster.slots import Host
+from cluster.schedule.placement import plan_jobs
+from cluster.schedule.slots import Host
 from data_tools.shards.order import steps_per_epoch
 from launch.config import Config
 from launch.cost import JobCost, Machine, Pages, Times, stack_cost, timeline, training_cost
+from launch.planning.ring import Network
 from launch.stages import STACK, plan_recipe
 from launch.train_all import job_specs
 from trainer.network.facts import ModelFacts

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from cluster.address import address_to_join
+from cluster.on_ray.address import address_to_join
 from data_tools.conversion.across_hosts import Spread
 from data_tools.errors import UserError
 from launch.config import Config
@@ -34,7 +34,7 @@ def over_all_hosts(config: Config) -> Iterator[Spread | None]:
 
 
 def _joined(config: Config, stack: contextlib.ExitStack, news: list[str]) -> Spread | None:
-    from cluster.everywhere import every_host  # Here, since Ray takes seconds to import.
+    from cluster.on_ray.each_host import every_host  # Here, since Ray takes seconds to import.
 
     try:
         hosts = stack.enter_context(every_host(config.cluster))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cluster.job import Failure, JobOutcome
+from cluster.schedule.job import Failure, JobOutcome
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cluster import process
-from cluster.fence import GUARD_S
-from cluster.watch import heartbeat_path, read_beat
+from cluster.liveness import process
+from cluster.liveness.fence import GUARD_S
+from cluster.liveness.watch import heartbeat_path, read_beat
 from data_tools.errors import UserError
 from data_tools.files import read_lines
 from launch.record import CLOSING

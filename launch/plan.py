@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cluster.slots import Host
+from cluster.schedule.slots import Host
 from data_tools.errors import UserError
 from data_tools.files import write_atomically
 from launch.config import Config
@@ -101,14 +101,14 @@ def _check(options: PlanOptions) -> None:
 def _hosts(config: Config, options: PlanOptions) -> tuple[list[Host], bool]:
     """The hosts to plan for, and whether their slots are GPUs."""
     if options.cluster:
-        from cluster.examination import cluster_hosts
+        from cluster.doctor.examination import cluster_hosts
 
         return cluster_hosts(config.cluster)
     if options.gpus:
         return even_hosts(options.gpus, options.hosts), True
     if options.scaling:
         return even_hosts(options.scaling), True
-    from cluster.node_probe import list_gpus
+    from cluster.doctor.probe import list_gpus
 
     gpus = 0 if config.cluster.gpus == 0 else len(list_gpus())
     slots = min(gpus, config.cluster.slots or gpus) if gpus else config.cluster.slots or os.cpu_count() or 1

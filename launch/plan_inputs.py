@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cluster.ring import CORE_NETWORK, GPU_NETWORK, Network
-from cluster.slots import Host
+from cluster.schedule.slots import Host
 from data_tools.conversion.shard_plan import ShardConfig
 from data_tools.documents.data_set import read_data_set
 from data_tools.errors import UserError
 from data_tools.shards.manifest import MANIFEST, read_manifest
 from launch.config import HOLISTIC, Config
 from launch.cost import Machine, Pages, StepCost
+from launch.planning.ring import CORE_NETWORK, GPU_NETWORK, Network
 from launch.prepare import set_folder
 from launch.stages import Recipe
 from trainer.config import ModelConfig

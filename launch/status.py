@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cluster.lease import STALE_S, read_holder, renewed_at
-from cluster.process import is_alive, is_stopped, machine
+from cluster.liveness.lease import STALE_S, read_holder, renewed_at
+from cluster.liveness.process import is_alive, is_stopped, machine
 from launch.record import JobRecord, RunRecord, read_run
 from launch.wording import duration
 

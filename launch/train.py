@@ -21,7 +21,7 @@ if __name__ == "__main__":
     _root = Path(__file__).resolve().parent.parent
     sys.path[:1] = [str(_root)] if (_root / "launch").is_dir() else []
 
-from cluster.lease import check_free
+from cluster.liveness.lease import check_free
 from data_tools.errors import Stopped
 from launch.config import Config, load_config
 from launch.console import add_config_options, guarded, say

@@ -21,10 +21,10 @@ if __name__ == "__main__":
     _root = Path(__file__).resolve().parent.parent
     sys.path[:1] = [str(_root)] if (_root / "launch").is_dir() else []
 
-from cluster.job import Event, JobOutcome, JobSpec
-from cluster.lease import Lease, hold
-from cluster.plan import plan_jobs
-from cluster.scheduler import StopRule, run_jobs
+from cluster.liveness.lease import Lease, hold
+from cluster.schedule.job import Event, JobOutcome, JobSpec
+from cluster.schedule.placement import plan_jobs
+from cluster.schedule.scheduler import StopRule, run_jobs
 from data_tools.config import to_mapping
 from data_tools.errors import UserError
 from launch.config import Config, load_config
@@ -172,7 +172,7 @@ def payload(job: JobConfig, folder: Path) -> dict[str, Any]:
 
 def _run_jobs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str], lease: Lease) -> int:
     # Ray takes seconds to import; a run that is done already does not wait for it.
-    from cluster.ray_backend import RayBackend
+    from cluster.on_ray.ray_backend import RayBackend
 
     everything = [*(job.name for job in recipe.jobs), STACK]
     progress = RunProgress(folder)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from cluster.config import ClusterConfig
-from cluster.job import Event, JobOutcome, JobSpec
-from cluster.ray_backend import RayBackend
-from cluster.scheduler import run_jobs
+from cluster.on_ray.ray_backend import RayBackend
+from cluster.schedule.job import Event, JobOutcome, JobSpec
+from cluster.schedule.scheduler import run_jobs
 
 GPUS = 4
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from cluster.config import ClusterConfig
-from cluster.job import JobOutcome, JobSpec
-from cluster.ray_backend import RayBackend
-from cluster.scheduler import run_jobs
+from cluster.on_ray.ray_backend import RayBackend
+from cluster.schedule.job import JobOutcome, JobSpec
+from cluster.schedule.scheduler import run_jobs
 
 REGIONS = ("top", "bottom", "left", "right")
 RAY = [str(Path(sys.executable).with_name("ray"))]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from cluster.gather import expected_hosts
+from cluster.on_ray.wait_for_hosts import expected_hosts
 from tests.conftest import ROOT
 
 LAUNCHER_FILES = ("cluster.yaml", "cluster/aws.yaml", "cluster/gcp.yaml")

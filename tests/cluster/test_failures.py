@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.job import JobSpec
+from cluster.schedule.job import JobSpec
 from tests.cluster.conftest import Run
 
 TARGETS = "tests.cluster.targets"

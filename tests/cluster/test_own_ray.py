@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from bench.soak import raylet_of, send
-from cluster.ray_hosts import STARTS
+from cluster.on_ray.hosts import STARTS
 from tests.e2e.test_train_all import wait_until
 from tests.worlds import ROOT, environment
 
 PROGRAM = """
 import sys
 from cluster.config import ClusterConfig
-from cluster.ray_hosts import connect
+from cluster.on_ray.hosts import connect
 from data_tools.errors import UserError
 try:
     connect(ClusterConfig(address="local"))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cluster.config import HorovodConfig
-from cluster.job import JobSpec
-from cluster.slots import cores_of
+from cluster.schedule.job import JobSpec
+from cluster.schedule.slots import cores_of
 from data_tools.errors import UserError
 from tests.cluster.conftest import GPUS, Run
 
@@ -79,13 +79,13 @@ def test_what_is_only_busy_is_waited_for_and_told(run: Run, caplog: pytest.LogCa
             ray.kill(other)
 
     handler = LetGo()
-    logging.getLogger("cluster.reservation").addHandler(handler)
+    logging.getLogger("cluster.on_ray.reservation").addHandler(handler)
     try:
         ran = run([JobSpec("wide", "tests.cluster.targets:place", {}, workers=2)], gpus=None)
     finally:
-        logging.getLogger("cluster.reservation").removeHandler(handler)
+        logging.getLogger("cluster.on_ray.reservation").removeHandler(handler)
     assert ran.outcomes["wide"].state == "done"
     assert ran.of("wide") == ["started", "running", "done"], "waiting is no failure"
-    (said,) = [record.message for record in caplog.records if record.name == "cluster.reservation"]
+    (said,) = [record.message for record in caplog.records if record.name == "cluster.on_ray.reservation"]
     host = next(iter(ran.outcomes["wide"].group.hosts))
     assert said == f"wide waits for 2 GPU on {host}: in use by something else"

@@ -8,9 +8,9 @@ from typing import Any
 from ray.cluster_utils import Cluster
 
 from cluster.config import ClusterConfig
-from cluster.job import Event, JobSpec
-from cluster.ray_backend import RayBackend
-from cluster.scheduler import run_jobs
+from cluster.on_ray.ray_backend import RayBackend
+from cluster.schedule.job import Event, JobSpec
+from cluster.schedule.scheduler import run_jobs
 
 PLACE = "tests.cluster.targets:place"
 LONG = "tests.cluster.targets:long_at_first"

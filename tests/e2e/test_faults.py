@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from bench.soak import live_workers, raylet_of
-from cluster.process import is_stopped
+from cluster.liveness.process import is_stopped
 from data_tools.files import read_json, read_lines
 from tests.e2e.test_train_all import JOBS, wait_until
 from tests.worlds import LONGEST_S, ROOT, environment, regionstack

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from cluster.ring import Network, busy_slots, ring_seconds, sharing
-from cluster.slots import Group, Host, Placement, Slot
+from cluster.schedule.slots import Group, Host, Placement, Slot
 from data_tools.errors import UserError
 from launch.cli import main
 from launch.config import Config, load_config
@@ -14,6 +13,7 @@ from launch.cost import Machine, Pages, StepCost, stack_cost, timeline, training
 from launch.estimate import Known, estimate, even_hosts, scaling, stops_at
 from launch.plan_inputs import Rate, gpu_machine, pages_of, parse_rate
 from launch.plan_page import duration, sentence, size
+from launch.planning.ring import Network, busy_slots, ring_seconds, sharing
 from launch.stages import plan_recipe
 from trainer.config import ModelConfig
 from trainer.network.classifier import Geometry

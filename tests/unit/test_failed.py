@@ -1,6 +1,6 @@
 """How failed jobs are told: each error once, with stage, region, rank, host and log; workers of a dead driver."""
 
-from cluster.job import Failure, JobOutcome
+from cluster.schedule.job import Failure, JobOutcome
 from launch.failed import describe_failures
 from launch.former import open_workers
 

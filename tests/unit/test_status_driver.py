@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cluster.lease import LEASE, STALE_S, hold
-from cluster.process import own_identity
+from cluster.liveness.lease import LEASE, STALE_S, hold
+from cluster.liveness.process import own_identity
 from data_tools.files import append_line, write_json
 from launch.status import read_status
 from launch.status_table import print_status

@@ -1,0 +1,1 @@
+"""Facts collected from every host, and the findings drawn from them before a job starts."""

@@ -1,0 +1,237 @@
+"""Collects the facts of all hosts: by actors of Ray, one a host, or of this host alone without Ray."""
+
+import contextlib
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from cluster.config import ClusterConfig
+from cluster.doctor import probe as node_probe
+from cluster.doctor.facts import ClusterFacts, NodeFacts, facts_of
+from cluster.on_ray.hosts import LOOPBACK, Node, Nodes, connect
+from cluster.schedule.slots import Host
+
+GLOO_INTERFACE = "HOROVOD_GLOO_IFACE"
+ANSWER_S = 60.0
+"""At most so long a host may take to answer; loading TensorFlow comes on top."""
+NEIGHBOURS = 16
+"""To how many other hosts each one connects: all of them on small clusters, the next ones in a ring on large."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """What to look at. folders: shared ones by absolute path, each with the files whose contents must agree.
+
+    load: whether to load Horovod and TensorFlow on every host, which takes seconds.
+    """
+
+    config: ClusterConfig
+    folders: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    load: bool = False
+
+    @property
+    def answer_s(self) -> float:
+        """How long a host may take to start a process, and again to look around."""
+        return min(ANSWER_S, self.config.start_timeout_s)
+
+
+@dataclass(frozen=True)
+class _Host:
+    name: str
+    node_id: str | None
+    address: str
+    hostname: str
+    port: int
+    gpus: int
+    own: bool
+
+
+@contextlib.contextmanager
+def joined_cluster(config: ClusterConfig) -> Iterator[str | None]:
+    """Join the cluster that `config` names, or the one that runs on this host; leave it at the end.
+
+    Raises:
+        UserError: there is none, it does not answer, or Ray refuses us.
+    """
+    address = connect(replace(config, address=config.address or "auto"))
+    try:
+        yield address
+    finally:
+        ray.shutdown()
+
+
+def cluster_hosts(config: ClusterConfig) -> tuple[list[Host], bool]:
+    """The hosts of the cluster with their slots, and whether these are GPUs.
+
+    Raises:
+        UserError: it cannot be joined; see `joined_cluster`.
+    """
+    with joined_cluster(config):
+        nodes = Nodes(config).alive()
+        return [node.host for node in nodes], any(node.gpus for node in nodes)
+
+
+def examine_here(examination: Examination) -> ClusterFacts:
+    """The facts of this host alone, without Ray."""
+    name = socket.gethostname()
+    host = _Host(name, None, node_probe.address_of(name) or LOOPBACK, name, 0, 0, own=True)
+    return _examine(examination, [host], joined=False)
+
+
+def examine_cluster(examination: Examination, *, joined: bool) -> ClusterFacts:
+    """The facts of all live hosts of the Ray that this process is connected to."""
+    return _examine(examination, _hosts(Nodes(examination.config).alive()), joined=joined)
+
+
+def _hosts(nodes: Sequence[Node]) -> list[_Host]:
+    entries = {entry["NodeID"]: entry for entry in ray.nodes()}
+    return [
+        _Host(
+            node.name,
+            node.node_id,
+            node.address,
+            entries[node.node_id]["NodeManagerHostname"],
+            entries[node.node_id]["NodeManagerPort"],
+            node.gpus,
+            node.own,
+        )
+        for node in nodes
+    ]
+
+
+def _examine(examination: Examination, hosts: Sequence[_Host], *, joined: bool) -> ClusterFacts:
+    mark = secrets.token_hex(8)
+    with _exchanges(examination.folders, mark) as exchanges:
+        order = {
+            "interface": examination.config.interface or examination.config.environment.get(GLOO_INTERFACE),
+            "mark": mark,
+            "load": examination.load,
+            "folders": [
+                {"path": path, "exchange": exchanges[path], "contents": list(contents)}
+                for path, contents in examination.folders.items()
+            ],
+        }
+        orders = {host.name: order | _order_of(host, hosts) for host in hosts}
+        own = next(host for host in hosts if host.own)
+        others = [host for host in hosts if not host.own]
+        actors = {host.name: _start(host) for host in others}
+        greeted = {name: actor.clock.remote() for name, actor in actors.items()}
+        first = [_facts(own, node_probe.Probe().look(orders[own.name]))]
+        found, silent = _ask_all(actors, greeted, orders, examination)
+        facts = first + [_facts(host, found[host.name]) for host in others if host.name in found]
+        facts = [_read_back(node, exchanges, orders[node.host]["tag"], mark) for node in facts]
+    return ClusterFacts(nodes=tuple(facts), silent=silent, joined=joined)
+
+
+def _order_of(host: _Host, hosts: Sequence[_Host]) -> dict[str, Any]:
+    place = hosts.index(host)
+    ring = [*hosts[place + 1 :], *hosts[:place]][:NEIGHBOURS]
+    peers = [[peer.hostname, peer.address, peer.port] for peer in ring if peer.hostname != host.hostname]
+    return {"address": host.address, "peers": peers, "tag": f"host-{place}"}
+
+
+def _facts(host: _Host, found: Mapping[str, Any]) -> NodeFacts:
+    known = {"host": host.name, "address": host.address, "own": host.own, "ray_gpus": host.gpus}
+    clock = {"clock_off_s": found.get("clock_off_s", 0.0), "clock_error_s": found.get("clock_error_s", 0.0)}
+    return facts_of(found, **known, **clock)
+
+
+def _start(host: _Host) -> Any:
+    """An actor on `host` that holds nothing; its module travels by value, whatever project is installed there."""
+    ray.cloudpickle.register_pickle_by_value(node_probe)
+    there = NodeAffinitySchedulingStrategy(node_id=host.node_id, soft=False)
+    probe = ray.remote(node_probe.Probe).options(num_cpus=0, scheduling_strategy=there, max_restarts=0)
+    return probe.remote()
+
+
+def _ask_all(
+    actors: Mapping[str, Any], greeted: Mapping[str, Any], orders: Mapping[str, Any], examination: Examination
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """What each host found, and why others did not answer. Who does not even greet in time is asked nothing more."""
+    _, silent = _answers(greeted, examination.answer_s)
+    asked = {name: actor.look.remote(orders[name]) for name, actor in actors.items() if name not in silent}
+    found, lost = _answers(asked, examination.answer_s + (node_probe.LOADING_S if examination.load else 0))
+    found = {name: look | _clock_of(actors[name]) for name, look in found.items()}
+    for actor in actors.values():
+        ray.kill(actor, no_restart=True)
+    return found, silent | lost
+
+
+def _answers(asked: Mapping[str, Any], limit_s: float) -> tuple[dict[str, Any], dict[str, str]]:
+    """The answers by host, and the reasons of those that gave none; all of them share the time."""
+    until = time.monotonic() + limit_s
+    answers: dict[str, Any] = {}
+    silent: dict[str, str] = {}
+    for name, ref in asked.items():
+        try:
+            answers[name] = ray.get(ref, timeout=max(0.1, until - time.monotonic()))
+        except ray.exceptions.GetTimeoutError:
+            silent[name] = f"no answer in {limit_s:.0f} s"
+        except ray.exceptions.RayError as error:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            silent[name] = lines[-1] if lines else type(error).__name__
+    return answers, silent
+
+
+def _clock_of(actor: Any) -> dict[str, float]:
+    """How far a host's clock is off, to within half of the time that the question took."""
+    before = time.time()
+    there = ray.get(actor.clock.remote(), timeout=ANSWER_S)
+    after = time.time()
+    return {"clock_off_s": there - (before + after) / 2, "clock_error_s": (after - before) / 2}
+
+
+@contextlib.contextmanager
+def _exchanges(folders: Mapping[str, Sequence[str]], mark: str) -> Iterator[dict[str, str | None]]:
+    """For each folder the name of one in it that holds the driver's mark, null where it cannot be made.
+
+    At the end these are taken away, and what had to be made on the way to them, too.
+    """
+    made: list[Path] = []
+    exchanges: dict[str, str | None] = {}
+    try:
+        for path in folders:
+            name = f".doctor-{mark}"
+            try:
+                _make(Path(path) / name, made)
+                node_probe.write_mark(Path(path) / name, node_probe.MARK, mark, keep=True)
+                exchanges[path] = name
+            except OSError:
+                exchanges[path] = None
+        yield exchanges
+    finally:
+        for folder in reversed(made):
+            if folder.name.startswith(".doctor-"):
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+
+
+def _make(folder: Path, made: list[Path]) -> None:
+    if not folder.parent.exists():
+        _make(folder.parent, made)
+    folder.mkdir()
+    made.append(folder)
+
+
+def _read_back(node: NodeFacts, exchanges: Mapping[str, str | None], tag: str, mark: str) -> NodeFacts:
+    """The same facts, with what the driver finds of what the host wrote."""
+    folders = []
+    for folder in node.folders:
+        exchange, back = exchanges[folder.path], None
+        if exchange is not None and folder.written:
+            try:
+                back = (Path(folder.path) / exchange / tag).read_text() == mark
+            except OSError:
+                back = False
+        folders.append(replace(folder, read_back=back))
+    return replace(node, folders=tuple(folders))

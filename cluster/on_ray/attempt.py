@@ -1,0 +1,277 @@
+"""One attempt of a job: reserve its slots, start its Horovod world, call the target, tell how it ended."""
+
+import logging
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from traceback import format_exception
+from typing import Any, Protocol
+
+import ray
+
+from cluster.config import ClusterConfig
+from cluster.liveness import worker
+from cluster.liveness.fence import Fence
+from cluster.liveness.stack_traces import not_in_a_collective, take_stacks
+from cluster.liveness.watch import Hang, Watch
+from cluster.on_ray.hosts import Nodes
+from cluster.on_ray.processes import Processes
+from cluster.on_ray.reports import Failed, Gatherer, plainly
+from cluster.on_ray.reservation import Reservation
+from cluster.schedule.job import Ended, Failure, JobSpec, Started, Worker
+from cluster.schedule.slots import Group
+from data_tools.errors import UserError
+from data_tools.files import write_json
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK_INTERFACE = "lo"
+END_S = 10.0
+"""How long killed workers may take to vanish."""
+ATTEMPT = "attempt.json"
+"""In a job's folder: the token of the attempt that may write there (see `cluster.liveness.fence`)."""
+
+Tell = Callable[[Started | Ended], None]
+
+
+class Executor(Protocol):
+    """The part of Horovod's RayExecutor that an attempt needs."""
+
+    def start(self) -> None:
+        """Start the workers and tell each its place in the world."""
+        ...
+
+    def run_remote(self, fn: Callable[..., Any], args: list[Any]) -> list[Any]:
+        """Call `fn(*args)` on all workers; references to what they return, by rank."""
+        ...
+
+    def kill(self) -> None:
+        """End the workers and give back what they held."""
+        ...
+
+
+class Attempt:
+    """A thread of the driver that sees one world through from its placement to its end."""
+
+    def __init__(
+        self,
+        job: JobSpec,
+        group: Group,
+        *,
+        nodes: Nodes,
+        config: ClusterConfig,
+        executor: Callable[..., Executor],
+        fences: Sequence[Fence] = (),
+    ) -> None:
+        self._job, self._group, self._config = job, group, config
+        self._nodes, self._make_executor = nodes, executor
+        self._reserved = Reservation(job.name, group, nodes=nodes, config=config)
+        self._executor: Executor | None = None
+        self._killing = threading.Lock()
+        self._workers: tuple[Worker, ...] = ()
+        self._processes: Processes | None = None
+        self._watch: Watch | None = None
+        self._fences = list(fences)
+        self._thread = threading.Thread(target=self._run, name=f"attempt-{job.name}", daemon=True)
+        self._tell: Tell = lambda news: None
+        self.stopped = False
+        self.over = False
+        """Whether its end has been told."""
+
+    def begin(self, tell: Tell) -> None:
+        """Start the thread; `tell` hears `Started` once at most and `Ended` once, from that thread."""
+        self._tell = tell
+        self._thread.start()
+
+    def ask(self) -> bool:
+        """Ask the target to save and leave, if it runs already; its `Ended` then comes by itself."""
+        if self._processes is None:
+            return False
+        self._processes.send(signal.SIGTERM)
+        return True
+
+    def stop(self) -> None:
+        """Kill the workers; the thread then ends by itself (see `join`)."""
+        self.stopped = True
+        self._kill()
+
+    def join(self) -> bool:
+        """Wait until all is given back; whether it is."""
+        self._thread.join(timeout=END_S)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        ended = Ended(self._job.name, failure=Failure("start", "the attempt was stopped"))
+        try:
+            begun = time.monotonic()
+            placed_s = self._reserved.hold(self._leave_if_stopped)
+            self._workers = self._start_world()
+            self._processes = Processes(self._workers, self._reserved.by_rank, self._nodes)
+            self._tell(Started(self._job.name, self._workers, placed_s, time.monotonic() - begun))
+            ended = Ended(self._job.name, value=self._call())
+        except Failed as failed:
+            ended = Ended(self._job.name, failure=failed.failure)
+        except UserError as error:
+            ended = Ended(self._job.name, failure=Failure("user", str(error)))
+        # The boundary of the thread: without an `Ended` the driver would wait for ever.
+        except Exception as error:  # noqa: BLE001
+            message = f"{type(error).__name__}: {error}"
+            ended = Ended(self._job.name, failure=Failure("raised", message, "".join(format_exception(error))))
+        finally:
+            self._kill()
+            if ended.failure is not None:
+                self.end_processes()
+            self.over = True
+            self._tell(ended)
+
+    def end_processes(self) -> None:
+        """See to it that no worker of a failed attempt still runs, and writes, when the next one starts."""
+        if self._processes is not None and (left := self._processes.end(END_S)):
+            logger.warning("%s: workers %s do not end", self._job.name, left)
+
+    def _start_world(self) -> tuple[Worker, ...]:
+        """Start the workers and import the target's module in each; what they say of themselves, by rank."""
+        limit_s = self._config.start_timeout_s
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            self._kill()
+
+        timer = threading.Timer(limit_s, give_up)
+        timer.start()
+        try:
+            executor = self._make_executor(
+                self._reserved.placement_group,
+                workers=len(self._reserved.by_rank),
+                share=self._reserved.share,
+                timeout_s=limit_s,
+            )
+            self._executor = executor
+            executor.start()
+            reports = self._gatherer().gather(executor.run_remote(worker.prepare, args=[self._order()]))
+        except Failed as failed:
+            failure = Failure("start", f"not up after {limit_s} s") if late.is_set() else failed.failure
+            raise Failed(replace(failure, kind="user" if failure.kind == "user" else "start")) from None
+        except (ray.exceptions.RayError, TimeoutError, OSError) as error:
+            message = f"not up after {limit_s} s" if late.is_set() else plainly(error)
+            raise Failed(Failure("start", message)) from None
+        finally:
+            timer.cancel()
+        workers = []
+        for report, node in zip(reports, self._reserved.by_rank, strict=True):
+            if report.pop("node") != node.node_id:
+                raise RuntimeError(f"rank {report['rank']} is not on {node.name}, where its slot is")
+            workers.append(Worker(host=node.name, **report))
+        self._check_devices(workers)
+        return tuple(workers)
+
+    def _order(self) -> dict[str, Any]:
+        """What every worker is told before the target's module is imported; see `worker.prepare`."""
+        threads = str(self._reserved.share.threads)
+        environment = {
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "REGIONSTACK_THREADS": threads,
+            "OMP_NUM_THREADS": threads,
+        }
+        environment |= self._config.horovod.environment()
+        if not self._reserved.share.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = "-1"
+        several_hosts = len(self._group.hosts) > 1
+        interface = self._config.interface or (None if several_hosts else LOOPBACK_INTERFACE)
+        return {
+            "target": self._job.target,
+            "environment": environment | self._config.environment,
+            "interface": interface,
+            "addresses": [node.address for node in self._reserved.by_rank],
+            "bindings": self._bindings() if self._config.bind_cores else None,
+            "logs": self._job.logs,
+            "fences": [vars(fence) for fence in [*self._fences, *self._own_fence()]],
+        }
+
+    def _bindings(self) -> list[tuple[int, int]]:
+        """By rank: its slot on the host, and how many slots the host has."""
+        slots = zip(self._group.slots, self._reserved.by_rank, strict=True)
+        return [(slot.index, node.slots) for slot, node in slots]
+
+    def _own_fence(self) -> list[Fence]:
+        """Make this attempt the one that may write in the job's folder."""
+        if self._job.logs is None:
+            return []
+        fence = Fence(str(Path(self._job.logs) / ATTEMPT), uuid.uuid4().hex)
+        write_json(Path(fence.path), {"token": fence.token})
+        return [fence]
+
+    def _check_devices(self, workers: Sequence[Worker]) -> None:
+        if not self._reserved.share.gpus:
+            return
+        for name, count in self._group.hosts.items():
+            seen = {
+                worker.devices
+                for worker, node in zip(workers, self._reserved.by_rank, strict=True)
+                if node.name == name
+            }
+            if len(seen) != 1 or len(set(next(iter(seen)).split(","))) != count:
+                raise Failed(Failure("start", f"{count} ranks on {name} were given the GPUs {sorted(seen)}"))
+
+    def _call(self) -> Any:
+        """Call the target on all ranks; what rank 0 returned."""
+        if self._executor is None:
+            raise RuntimeError("the world is not started")
+        if self._job.heartbeats is not None:
+            pids = [worker.pid for worker in self._workers]
+            self._watch = Watch(Path(self._job.heartbeats), pids, self._config.limits, now=time.monotonic())
+        arguments = [self._job.target, self._job.payload]
+        return self._gatherer().gather(self._executor.run_remote(worker.call, args=arguments))[0]["value"]
+
+    def _gatherer(self) -> Gatherer:
+        return Gatherer(
+            [node.name for node in self._reserved.by_rank], self._job.logs, look=self._look, suspect=self._suspect
+        )
+
+    def _look(self) -> None:
+        self._leave_if_stopped()
+        if self._watch is not None and (hang := self._watch.look(time.monotonic())):
+            raise Failed(self._hung(hang))
+
+    def _suspect(self, ranks: Sequence[int]) -> Hang | None:
+        return self._watch.suspect(ranks, time.monotonic()) if self._watch is not None else None
+
+    def _hung(self, hang: Hang) -> Failure:
+        """The failure that a hang is, with the stack of the rank that is the cause where it can give one."""
+        gatherer, stacks = self._gatherer(), self._stacks()
+        odd = not_in_a_collective(stacks)
+        if self._watch is not None and odd is not None and hang.rank in stacks:
+            hang = self._watch.about(odd, time.monotonic())
+        stack = stacks.get(hang.rank)
+        return Failure(
+            "hung",
+            hang.message,
+            traceback=f"its stack, innermost call first:\n{stack}" if stack else None,
+            rank=hang.rank,
+            host=gatherer.hosts[hang.rank],
+            log=gatherer.log(hang.rank),
+            also=hang.also,
+        )
+
+    def _stacks(self) -> dict[int, str]:
+        if self._processes is None or self._job.logs is None:
+            return {}
+        processes = self._processes
+        logs = [Path(self._job.logs) / f"rank-{rank}.txt" for rank in range(len(self._workers))]
+        return take_stacks(logs, lambda: processes.send(worker.DUMP_SIGNAL))
+
+    def _leave_if_stopped(self) -> None:
+        if self.stopped:
+            raise Failed(Failure("start", "the attempt was stopped"))
+
+    def _kill(self) -> None:
+        """End the workers and give back their slots; safe from any thread, and to repeat."""
+        with self._killing:
+            if self._executor is not None:
+                self._executor.kill()
+            self._reserved.release()

@@ -1,0 +1,109 @@
+"""Calls on all hosts of a joined Ray cluster at once, for work that wants cores and no Horovod world."""
+
+import contextlib
+import importlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from cluster.config import ClusterConfig
+from cluster.on_ray.hosts import Node, Nodes, connect
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Called:
+    """What became of one call: its result, or why there is none."""
+
+    host: str
+    result: Any = None
+    error: str | None = None
+
+
+class Everywhere:
+    """The hosts that are ready to be called; see `every_host`."""
+
+    def __init__(self, address: str, ready: Sequence[tuple[Node, Any]]) -> None:
+        self.address = address
+        """Ray's address."""
+        self._ready = ready
+
+    @property
+    def hosts(self) -> list[str]:
+        """Their names, the driver's own host first."""
+        return [node.name for node, _ in self._ready]
+
+    def call(self, target: str, payloads: Sequence[Any]) -> list[Called]:
+        """`target` ("module:function") on each host with the payload of its place; waits for all of them.
+
+        A host that is lost, or a call that raises, is a `Called` with an error; the others do not notice.
+        """
+        pairs = zip(self._ready, payloads, strict=True)
+        calls = [(node.name, actor.call.remote(target, payload)) for (node, actor), payload in pairs]
+        return [_outcome(host, call) for host, call in calls]
+
+
+@contextlib.contextmanager
+def every_host(config: ClusterConfig) -> Iterator[Everywhere | None]:
+    """The hosts of the cluster that `config` names or that runs here; None where it has one host only.
+
+    A host that has no CPU to spare within `start_timeout_s` is left out.
+
+    Raises:
+        UserError: the address does not answer, or Ray refuses us.
+    """
+    address = connect(config)
+    try:
+        nodes = [node for node in Nodes(config).alive() if node.cpus >= 1]
+        # With one host there is nothing to gain, and it may be busy for long.
+        ready = _ready(nodes, config) if len(nodes) > 1 else []
+        yield Everywhere(str(address), ready) if len(ready) > 1 else None
+    finally:
+        ray.shutdown()  # Ends the actors, and whatever they have started dies with them.
+
+
+def _ready(nodes: Sequence[Node], config: ClusterConfig) -> list[tuple[Node, Any]]:
+    actors = [_on(node, config) for node in nodes]
+    answers = [actor.ready.remote() for actor in actors]
+    _, late = ray.wait(answers, num_returns=len(answers), timeout=config.start_timeout_s)
+    found = []
+    for node, actor, answer in zip(nodes, actors, answers, strict=True):
+        if answer in late or _outcome(node.name, answer).error:
+            logger.warning("%s: no CPU to spare, or gone; it is left out", node.name)
+            ray.kill(actor)
+        else:
+            found.append((node, actor))
+    return found
+
+
+def _on(node: Node, config: ClusterConfig) -> Any:
+    strategy = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
+    environment = {"env_vars": dict(config.environment)} if config.environment else {}
+    return (
+        ray.remote(_Host)
+        .options(num_cpus=1, scheduling_strategy=strategy, runtime_env=environment, max_restarts=0, max_task_retries=0)
+        .remote()
+    )
+
+
+def _outcome(host: str, call: Any) -> Called:
+    try:
+        return Called(host, ray.get(call))
+    except ray.exceptions.RayTaskError as error:
+        return Called(host, error=str(error.cause))
+    except ray.exceptions.RayError as error:
+        return Called(host, error=str(error).strip().splitlines()[0])
+
+
+class _Host:
+    def ready(self) -> bool:
+        return True
+
+    def call(self, target: str, payload: Any) -> Any:
+        module, _, function = target.partition(":")
+        return getattr(importlib.import_module(module), function)(payload)

@@ -1,0 +1,58 @@
+"""The worker processes of one attempt, reached on whatever hosts they run: signalled, ended."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from cluster.liveness import process
+from cluster.on_ray.hosts import Node, Nodes
+from cluster.schedule.job import Worker
+
+ANSWER_S = 30.0
+"""How long a task on another host may take, the start of a Ray worker for it included."""
+
+
+class Processes:
+    """The processes of `workers`, which run on the nodes `by_rank`."""
+
+    def __init__(self, workers: Sequence[Worker], by_rank: Sequence[Node], nodes: Nodes) -> None:
+        self._nodes = nodes
+        self._on: dict[str, list[tuple[int, int]]] = {}
+        self._own: set[str] = set()
+        for one, node in zip(workers, by_rank, strict=False):
+            self._on.setdefault(node.node_id, []).append((one.pid, one.ticks))
+            self._own |= {node.node_id} if node.own else set()
+
+    def send(self, number: int) -> None:
+        """Send signal `number` to all that can be reached."""
+        self._each(process.send, number)
+
+    def end(self, timeout_s: float) -> list[int]:
+        """Kill all that can be reached, and wait; the numbers of those that do not end.
+
+        A host that Ray has lost cannot be reached. Its workers see by themselves that they have been replaced (see
+        `cluster.liveness.fence`).
+        """
+        left = self._each(process.end, timeout_s)
+        return [pid for pids in left for pid in pids or ()]
+
+    def _each(self, act: Callable[..., list[int] | None], argument: float) -> list[list[int] | None]:
+        # Our own host is reached without Ray, also when its raylet hangs or is gone.
+        done = [act(found, argument) for node, found in self._on.items() if node in self._own]
+        elsewhere = [node for node in self._on if node not in self._own]
+        if not elsewhere:
+            return done
+        alive = {node.node_id for node in self._nodes.alive()}
+        asked = [_task(act, node).remote(self._on[node], argument) for node in elsewhere if node in alive]
+        ready, _ = ray.wait(asked, num_returns=len(asked), timeout=ANSWER_S) if asked else ([], [])
+        for ref in ready:
+            with contextlib.suppress(ray.exceptions.RayError):
+                done.append(ray.get(ref))
+        return done
+
+
+def _task(act: Callable[..., list[int] | None], node_id: str) -> ray.remote_function.RemoteFunction:
+    there = NodeAffinitySchedulingStrategy(node_id=node_id, soft=False)
+    return ray.remote(act).options(num_cpus=0, scheduling_strategy=there, max_retries=0)

@@ -1,0 +1,192 @@
+"""Jobs on Ray: each a Horovod world on a placement group of its own, many at once in one driver."""
+
+import contextlib
+import logging
+import queue
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import ray
+from horovod.ray.runner import RayExecutor, StaticAdapter
+from horovod.ray.strategy import PGStrategy
+
+from cluster.config import ClusterConfig
+from cluster.liveness.fence import Fence
+from cluster.on_ray.attempt import Attempt
+from cluster.on_ray.hosts import Nodes, connect
+from cluster.on_ray.reservation import Share
+from cluster.on_ray.wait_for_hosts import BOOTSTRAP, expected_hosts, gather, requested
+from cluster.schedule.job import Ended, Failure, JobSpec, Started
+from cluster.schedule.slots import Group, Host
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK_INTERFACE = "lo"
+
+
+class RayBackend:
+    """The `Backend` of `run_jobs` on a Ray cluster; see `connect`."""
+
+    def __init__(self, config: ClusterConfig, *, joined: str | None, fences: Sequence[Fence] = ()) -> None:
+        self.joined = joined
+        """Address of the cluster that was joined; null with a Ray of our own."""
+        self._config = config
+        self._nodes = Nodes(config)
+        self._fences = fences
+        self._attempts: dict[str, Attempt] = {}
+        self._news: queue.SimpleQueue[tuple[Attempt | None, Started | Ended]] = queue.SimpleQueue()
+
+    @staticmethod
+    @contextlib.contextmanager
+    def connect(config: ClusterConfig, *, fences: Sequence[Fence] = ()) -> "Iterator[RayBackend]":
+        """Join the cluster that `config` names or that runs here, else start our own; leave it at the end.
+
+        A cluster that was joined is waited for until all its hosts are there (`.wait_for_hosts`). `fences`
+        are those of the driver; all its workers keep inside them.
+
+        Raises:
+            UserError: the address does not answer, Ray refuses us, or slots that were asked for did not come.
+        """
+        with _own_signals():
+            joined = connect(config)
+        backend = RayBackend(config, joined=joined, fences=fences)
+        try:
+            with requested(config) if joined else contextlib.nullcontext():
+                if joined:
+                    gather(backend.hosts, config, expected=expected_hosts(BOOTSTRAP))
+                yield backend
+        finally:
+            backend.stop_all()
+            ray.shutdown()
+
+    def hosts(self) -> list[Host]:
+        """The live hosts with the slots that the configuration gives them, the driver's own first.
+
+        A Ray of our own that has died is replaced by another; what ran on it has failed.
+        """
+        if self.joined is None and not self._nodes.alive():
+            self._start_again()
+        return [node.host for node in self._nodes.alive()]
+
+    def start(self, job: JobSpec, group: Group, *, attempt: int) -> None:
+        """Begin an attempt of `job` on `group` and return; what becomes of it comes out of `wait`."""
+        logger.debug("%s: attempt %d on %s", job.name, attempt, group.hosts)
+        begun = Attempt(job, group, nodes=self._nodes, config=self._config, executor=WorldExecutor, fences=self._fences)
+        self._attempts[job.name] = begun
+        begun.begin(lambda news: self._news.put((begun, news)))
+
+    def wait(self, timeout_s: float) -> Sequence[Started | Ended]:
+        """The news since the last call; waits up to `timeout_s` seconds for the first."""
+        found = []
+        with contextlib.suppress(queue.Empty):
+            found.append(self._news.get(timeout=timeout_s))
+            while True:
+                found.append(self._news.get_nowait())
+        # An attempt that was stopped may have had a last word in the queue.
+        return [news for attempt, news in found if attempt is None or not attempt.stopped]
+
+    def ask(self, job: str) -> bool:
+        """Ask the workers of `job` to save and leave; False where they are not up yet."""
+        return job in self._attempts and self._attempts[job].ask()
+
+    def stop(self, job: str) -> None:
+        """Kill the workers of `job` and wait until they are gone."""
+        if job in self._attempts:
+            self._attempts[job].stop()
+            self._attempts[job].join()
+
+    def stop_all(self) -> None:
+        """Kill the workers of all jobs and wait until they are gone."""
+        for attempt in self._attempts.values():
+            attempt.stop()
+        for attempt in self._attempts.values():
+            attempt.join()
+
+    def _start_again(self) -> None:
+        """A new Ray of our own in the place of one whose raylet is gone or hangs."""
+        logger.warning("Ray on this host has died; starting another one")
+        for job, attempt in self._attempts.items():
+            if not attempt.over:
+                attempt.stop()
+                attempt.join()
+                self._news.put((None, Ended(job, failure=Failure("died", "Ray on this host died"))))
+        with _own_signals():
+            _kill_raylet()
+            ray.shutdown()
+            # A raylet that hung may have left workers behind.
+            for attempt in self._attempts.values():
+                attempt.end_processes()
+            connect(self._config)
+        self._attempts.clear()
+        self._nodes = Nodes(self._config)
+
+
+def _kill_raylet() -> None:
+    """Kill the raylet of a Ray of our own; Ray's own shutdown would wait for ever for one that is stopped."""
+    node = ray._private.worker._global_node
+    for info in node.all_processes.get("raylet", []) if node is not None else []:
+        with contextlib.suppress(ProcessLookupError):
+            info.process.kill()
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep our own handler of SIGTERM while the block runs: Ray sets one of its own when it starts."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+class WorldExecutor(RayExecutor):
+    """A RayExecutor whose rank r runs on bundle r of a given placement group."""
+
+    def __init__(self, placement_group: Any, *, workers: int, share: Share, timeout_s: int) -> None:
+        # The loopback interface keeps Horovod from probing the network: every worker sets its own afterwards.
+        settings = RayExecutor.create_settings(timeout_s=timeout_s, nics={LOOPBACK_INTERFACE})
+        settings.verbose = 0
+        super().__init__(settings, num_workers=workers, use_current_placement_group=False)
+        self._strategy = _GivenGroup(settings, placement_group, workers=workers, share=share)
+        self.adapter = _Adapter(settings, self._strategy)
+
+    def _initialize_adapter(self) -> None:
+        self._is_remote = False
+
+    def kill(self) -> None:
+        """End the workers, remove the placement group, stop the rendezvous server; may be repeated."""
+        for actor in list(self._strategy.workers or []):
+            ray.kill(actor, no_restart=True)
+        coordinator, self.adapter.coordinator = self.adapter.coordinator, None
+        if coordinator is not None and coordinator.rendezvous is not None:
+            # Horovod's own shutdown leaves the server's thread and socket behind.
+            coordinator.rendezvous.stop()
+            coordinator.rendezvous._httpd.server_close()
+        self.adapter.shutdown()
+
+
+class _Adapter(StaticAdapter):
+    def __init__(self, settings: Any, strategy: "_GivenGroup") -> None:
+        super().__init__(settings, num_workers=strategy.num_workers)
+        self.strategy = strategy
+        self.coordinator = None
+
+    def _create_strategy(self) -> "_GivenGroup":
+        return self.strategy
+
+
+class _GivenGroup(PGStrategy):
+    def __init__(self, settings: Any, placement_group: Any, *, workers: int, share: Share) -> None:
+        super().__init__(
+            settings=settings,
+            num_workers=workers,
+            use_gpu=share.gpus > 0,
+            cpus_per_worker=share.cpus,
+            gpus_per_worker=1,
+            placement_group=placement_group,
+        )
+        # As if it had made the group itself: worker r goes to bundle r, and the group is removed at the end.
+        self._created_placement_group = True

@@ -1,0 +1,109 @@
+"""The slots of one attempt, held on Ray: a placement group with one bundle a rank."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from cluster.config import ClusterConfig
+from cluster.on_ray.hosts import Node, Nodes
+from cluster.on_ray.reports import LOOK_S, Failed
+from cluster.schedule.job import Failure
+from cluster.schedule.slots import Group
+
+logger = logging.getLogger(__name__)
+
+
+LEAST_CPUS = 0.001
+
+
+TELL_FIRST_S = 5.0
+
+
+TELL_EVERY_S = 30.0
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one rank reserves: a GPU or none, and cores (a fraction where slots share a core)."""
+
+    cpus: float
+    gpus: int
+
+    @property
+    def threads(self) -> int:
+        """Threads that use the share and no more."""
+        return max(1, int(self.cpus))
+
+
+class Reservation:
+    """The slots of `group` for the job `name`: nothing is held before `hold`, nor after `release`.
+
+    by_rank: the node of each rank. share: what each rank has of its node.
+    """
+
+    def __init__(self, name: str, group: Group, *, nodes: Nodes, config: ClusterConfig) -> None:
+        """Nothing is asked of Ray yet."""
+        self._name, self._group, self._nodes, self._config = name, group, nodes, config
+        self.by_rank: list[Node] = []
+        self.share = Share(0.0, 0)
+        self.placement_group: Any = None
+
+    def hold(self, look: Callable[[], None]) -> float:
+        """Reserve one bundle a rank, on the group's hosts; the seconds that it took.
+
+        look: called every now and then while the slots are in use by something else; what it raises ends the wait.
+
+        Raises:
+            Failed: a host is gone, or the slots did not become free in time.
+        """
+        begun = time.monotonic()
+        tell_at = begun + TELL_FIRST_S
+        self.by_rank = self._find_nodes()
+        self.share = share_of(self.by_rank)
+        bundle = {"CPU": self.share.cpus} | ({"GPU": 1} if self.share.gpus else {})
+        self.placement_group = ray.util.placement_group(
+            [bundle] * len(self.by_rank),
+            strategy="PACK",
+            bundle_label_selector=[{"ray.io/node-id": node.node_id} for node in self.by_rank],
+        )
+        while not self.placement_group.wait(LOOK_S):
+            look()
+            self._find_nodes()
+            now = time.monotonic()
+            if now - begun > self._config.busy_timeout_s:
+                raise Failed(Failure("start", f"{self._demand()} were not free for {now - begun:.0f} s"))
+            if now >= tell_at:
+                tell_at = now + TELL_EVERY_S
+                logger.warning("%s waits for %s: in use by something else", self._name, self._demand())
+        return time.monotonic() - begun
+
+    def release(self) -> None:
+        """Give the slots back; may be repeated."""
+        if self.placement_group is not None:
+            ray.util.remove_placement_group(self.placement_group)
+
+    def _find_nodes(self) -> list[Node]:
+        """The nodes of the group by rank, as long as all of them are there."""
+        alive = {node.name: node for node in self._nodes.alive()}
+        if gone := [name for name in self._group.hosts if name not in alive]:
+            raise Failed(Failure("start", f"host {', '.join(gone)} is gone"))
+        return [alive[slot.host] for slot in self._group.slots]
+
+    def _demand(self) -> str:
+        unit = "GPU" if self.share.gpus else f"x {self.share.cpus:g} core"
+        return ", ".join(f"{count} {unit} on {host}" for host, count in self._group.hosts.items())
+
+
+def share_of(nodes: Sequence[Node]) -> Share:
+    """The share of each rank of a group on `nodes`: the smallest that one of these hosts offers."""
+    cpus = min(node.cpus / node.slots for node in nodes)
+    with_gpus = any(node.gpus for node in nodes)
+    # A core feeds a GPU; to ask for more would only compete with other programs on the cluster.
+    cpus = min(cpus, 1.0) if with_gpus else cpus
+    # Ray counts in ten-thousandths; rounding up would leave the last slot without its share.
+    return Share(cpus=max(LEAST_CPUS, math.floor(cpus * 10_000) / 10_000), gpus=int(with_gpus))

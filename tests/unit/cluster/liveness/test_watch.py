@@ -1,0 +1,142 @@
+"""When a rank hangs: the decision as a table, and the files that it is taken from."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from cluster.liveness.watch import AFTER_PAUSE_S, PAUSE_S, Beat, Hang, Limits, Sight, Watch, heartbeat_path, judge, see
+
+LIMITS = Limits(silence_s=300, step_s=900, phase_s=3600)
+NOW = 10_000.0
+
+
+def sight(
+    silent_s: float,
+    phase: str = "training",
+    step: int = 7,
+    *,
+    still_s: float = 0.0,
+    batch: int = 0,
+    waiting: bool = False,
+) -> Sight:
+    return Sight(NOW - silent_s, Beat(1.0, phase, step, batch, still_s, waiting))
+
+
+NONE_YET = Sight(NOW - 3599)
+# sights by rank -> the rank that is the cause, or None
+TABLE = [
+    ([sight(1), sight(2)], None),
+    ([sight(299, still_s=500), sight(1, still_s=899 - 1)], None),  # slow, and alive
+    ([sight(1), sight(301)], 1),  # SIGSTOP, or a host that is gone
+    ([sight(400), sight(301)], 0),  # silent longest
+    ([sight(1, still_s=900), sight(1, still_s=10)], 0),  # lives, and trains no step
+    ([sight(1, step=8, still_s=950), sight(1, step=7, still_s=950)], 1),  # furthest behind
+    ([sight(1, still_s=901), sight(1, still_s=950)], 1),  # of equals, the one that was there first
+    ([sight(1, still_s=950, waiting=True), sight(1, still_s=901)], 1),  # unless it waits for the other
+    ([sight(1, still_s=3000), sight(301, still_s=5)], 1),  # silence first: the others wait for it
+    ([sight(1, "starting", 0, still_s=3590)], None),  # tracing, compiling
+    ([sight(1, "starting", 0, still_s=3600)], 0),
+    ([sight(1, "evaluating", still_s=3590), sight(1, "saving", still_s=1000)], None),
+    ([sight(1, "evaluating", batch=4, still_s=3700), sight(1, "evaluating", batch=3, still_s=3600)], 1),
+    ([NONE_YET, sight(1)], None),  # imports, joins the world
+    ([Sight(NOW - 3601), sight(1)], 0),
+    ([sight(4000, "done"), sight(1)], None),  # returns; writes no more
+]
+
+
+@pytest.mark.parametrize(("sights", "cause"), TABLE)
+def test_judge(sights: list[Sight], cause: int | None) -> None:
+    hang = judge(sights, LIMITS, now=NOW)
+    assert (hang.rank if hang else None) == cause
+
+
+def test_what_is_told() -> None:
+    hang = judge([sight(1, step=8, still_s=20), sight(301, still_s=2)], LIMITS, now=NOW)
+    told = "rank 0: in training, step 8 for 21 s, silent for 1 s"
+    assert hang == Hang(1, "it hangs: in training, step 7 for 303 s, silent for 301 s", (told,))
+    absent = judge([Sight(NOW - 4000)], LIMITS, now=NOW)
+    assert absent is not None
+    assert absent.message == "it hangs: no sign of life since it was started 4000 s ago"
+
+
+def test_0_is_for_ever() -> None:
+    for_ever = Limits(0, 0, 0)
+    sights = [sight(1e6), sight(1, still_s=1e6), sight(1, "starting", still_s=1e6), Sight(NOW - 1e6)]
+    assert judge(sights, for_ever, now=NOW) is None
+
+
+def test_a_new_time_is_a_sign_of_life_whatever_the_clock_says() -> None:
+    first = see(Sight(0.0), Beat(5000.0, "training", 7), now=1.0)
+    assert first.since == 1.0
+    assert see(first, Beat(5000.0, "training", 7), now=9.0) is first, "the same file again"
+    assert see(first, Beat(4000.0, "training", 7), now=9.0).since == 9.0, "a clock that was put back"
+    assert see(first, None, now=9.0) is first, "a file that cannot be read just now"
+
+
+def write(folder: Path, rank: int, **values: object) -> None:
+    beat = {"pid": 100 + rank, "time": 1.0, "phase": "training", "step": 3, "batch": 0, "still_s": 0.5}
+    heartbeat_path(folder, rank).write_text(json.dumps(beat | values))
+
+
+def test_the_files_of_a_world(tmp_path: Path) -> None:
+    watch = Watch(tmp_path, [100, 101], LIMITS, now=0.0)
+    write(tmp_path, 0)
+    write(tmp_path, 1, pid=99)  # an earlier attempt's
+    clock, written = 0.0, 1.0
+    hang = None
+    while hang is None and clock < 5000.0:
+        clock, written = clock + 1.0, written + 1.0
+        if clock < 100.0:
+            write(tmp_path, 0, time=written)
+        hang = watch.look(clock)
+    assert hang is not None
+    assert (hang.rank, clock) == (0, 400.0)
+    assert hang.also == ("rank 1: no sign of life since it was started 400 s ago",)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": 100}', '{"pid": 100, "time": "x", "phase": "p"}'])
+def test_a_damaged_file_says_nothing(tmp_path: Path, content: str) -> None:
+    watch = Watch(tmp_path, [100], LIMITS, now=0.0)
+    heartbeat_path(tmp_path, 0).write_text(content)
+    assert watch.look(1.0) is None
+
+
+def test_a_reader_that_was_stopped_itself_holds_nothing_against_anybody_for_a_while(tmp_path: Path) -> None:
+    watch = Watch(tmp_path, [100], LIMITS, now=0.0)
+    write(tmp_path, 0)
+    assert watch.look(1.0) is None
+    late = 1.0 + PAUSE_S + 5000.0
+    write(tmp_path, 0, time=2.0, still_s=5000.0)
+    assert watch.look(late) is None, "the whole machine slept"
+    moment = late
+    while moment < late + AFTER_PAUSE_S - 1.0:
+        moment += 1.0
+        assert watch.look(moment) is None
+    assert watch.look(late + AFTER_PAUSE_S) is not None, "and still does not go on"
+
+
+def test_the_rank_that_the_others_gave_up_waiting_for(tmp_path: Path) -> None:
+    watch = Watch(tmp_path, [100, 101, 102], LIMITS, now=0.0)
+    for rank in range(3):
+        write(tmp_path, rank)
+    for moment in range(1, 61):
+        for rank in (0, 2):
+            write(tmp_path, rank, time=float(moment), still_s=float(moment))
+        watch.look(float(moment))
+    suspect = watch.suspect([1, 2], 60.0)
+    assert suspect is not None
+    assert suspect.rank == 1, "silent"
+    assert suspect.message == "it hangs: in training, step 3 for 60 s, silent for 59 s"
+    write(tmp_path, 2, time=99.0)
+    watch.look(61.0)
+    assert watch.suspect([2], 61.0) is None, "it went on just now"
+
+
+def test_silence_is_below_the_other_limits_by_default() -> None:
+    from cluster.config import ClusterConfig
+
+    limits, horovod = ClusterConfig().limits, ClusterConfig().horovod
+    assert 0 < limits.silence_s < limits.step_s < limits.phase_s < math.inf
+    assert 0 < horovod.stall_shutdown_s < limits.step_s, "Horovod tells first which tensor was missed"
