@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from launch.config import load_config  # noqa: E402
-from launch.stages import plan_recipe  # noqa: E402
+from launch.recipe.stages import plan_recipe  # noqa: E402
 
 SEEDS = (1, 2, 3)
 QUICK = ("stages.holistic_32.epochs=1", "stages.holistic_64.epochs=2", "stages.regions.epochs=1")

@@ -33,7 +33,7 @@ import numpy as np  # noqa: E402
 
 from cluster.liveness import process  # noqa: E402
 from data_tools.files import read_lines  # noqa: E402
-from launch.former import open_workers  # noqa: E402
+from launch.run.orphans import open_workers  # noqa: E402
 
 KINDS = ("worker", "worker", "worker", "hang", "driver", "driver", "raylet", "all")
 """What may be hit; workers most often, as in life."""

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.cli_cluster import cluster_commands
-from launch.cli_data import data_commands
+from launch.commands.cluster import cluster_commands
+from launch.commands.data import data_commands
 from launch.console import Commands, Handler, HelpFormatter, add_config_options, command, guarded, say, tables
 
 ABOUT = """Train document-image classifiers on many GPUs: a model of the whole page, one model per region of
@@ -130,28 +130,28 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from launch.status import read_status
-    from launch.status_table import print_status
+    from launch.run.status import read_status
+    from launch.run.status_table import print_status
 
     print_status(read_status(Path(options.run)), tables())
     return 0
 
 
 def _report(options: argparse.Namespace) -> int:
-    from launch.report import write_report
+    from launch.report.report import write_report
 
     say(f"report: {write_report(Path(options.run))}")
     return 0
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from launch.score import evaluate
+    from launch.commands.score import evaluate
 
     return evaluate(Path(options.run), split=options.split, shards=options.shards)
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from launch.score import predict
+    from launch.commands.score import predict
 
     html, json_file = (Path(path) if path else None for path in (options.html, options.json))
     return predict(Path(options.run), [Path(page) for page in options.pages], html=html, json_file=json_file)

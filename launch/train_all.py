@@ -30,14 +30,14 @@ from data_tools.errors import UserError
 from launch.config import Config, load_config
 from launch.console import add_config_options, guarded, say, tables, tell
 from launch.doctor import check_hosts
-from launch.failed import describe_failures
-from launch.former import end_former_workers
-from launch.prepare import check_freezing, ensure_shards, ensure_weights
-from launch.progress import RunProgress
-from launch.report import print_summary, write_report
-from launch.run import open_run, record_event, unfinished
-from launch.stages import STACK, Recipe, plan_recipe
-from launch.stop import StopRequest
+from launch.recipe.prepare import check_freezing, ensure_shards, ensure_weights
+from launch.recipe.stages import STACK, Recipe, plan_recipe
+from launch.report.report import print_summary, write_report
+from launch.run.failed import describe_failures
+from launch.run.folder import open_run, record_event, unfinished
+from launch.run.orphans import end_former_workers
+from launch.run.progress import RunProgress
+from launch.run.stop import StopRequest
 from trainer.config import JobConfig, JobPayload
 from trainer.stack.config import StackConfig
 from trainer.stop import STOPPED

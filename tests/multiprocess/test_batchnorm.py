@@ -8,7 +8,7 @@ import pytest
 
 from data_tools.errors import UserError
 from launch.config import load_config
-from launch.stages import plan_recipe
+from launch.recipe.stages import plan_recipe
 from launch.train_all import payload
 from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
 from trainer.job import run

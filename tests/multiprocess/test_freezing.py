@@ -12,7 +12,7 @@ import pytest
 from data_tools.errors import UserError
 from data_tools.files import read_json, read_lines
 from launch.config import load_config
-from launch.stages import plan_recipe
+from launch.recipe.stages import plan_recipe
 from launch.train_all import payload
 from trainer.config import CheckpointConfig
 from trainer.faults import InjectedFault

@@ -11,8 +11,8 @@ import pytest
 from data_tools.errors import UserError
 from data_tools.files import read_json
 from launch.config import load_config
-from launch.prepare import ensure_weights
-from launch.stages import plan_recipe
+from launch.recipe.prepare import ensure_weights
+from launch.recipe.stages import plan_recipe
 from launch.train_all import payload
 from trainer.config import CheckpointConfig
 from trainer.job import run

@@ -10,7 +10,7 @@ from cluster.liveness.watch import Hang
 from cluster.on_ray.reports import Gatherer
 from cluster.schedule.failures import first_failure
 from data_tools.errors import NumericError, Stopped, UserError
-from launch.stop import StopRequest
+from launch.run.stop import StopRequest
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

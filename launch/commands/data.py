@@ -1,0 +1,109 @@
+"""The commands of `regionstack` that are about data: draw, convert, verify, fetch, survey."""
+
+import argparse
+from pathlib import Path
+
+from launch.console import Commands, add_config_options, command, say
+
+
+def data_commands(commands: Commands) -> None:
+    """Add the commands to the parser."""
+    draw = command(
+        commands,
+        "draw",
+        _draw,
+        about="draw a demo data set of 16 classes",
+        examples="  regionstack draw --out demo/pages\n  regionstack draw --out small --train 20 --val 5 --test 5",
+    )
+    draw.add_argument("--out", default="demo/pages", metavar="DIR", help="folder to make (default: demo/pages)")
+    draw.add_argument("--seed", type=int, default=1, help="same seed, same bytes (default: 1)")
+    for split, count in (("train", 200), ("val", 50), ("test", 60)):
+        draw.add_argument(
+            f"--{split}", type=int, default=count, metavar="N", help=f"pages a class in {split} (default: {count})"
+        )
+    convert = command(
+        commands,
+        "convert",
+        _convert,
+        about="convert pages to sharded TFRecords, one set per region",
+        examples="  regionstack convert --config my.yaml\n"
+        "  regionstack convert --config rvl_cdip --set data.root=/data/rvl-cdip/images\n"
+        "on all hosts of a Ray cluster:\n"
+        "  regionstack convert --config my.yaml --set cluster.address=HEAD:6379",
+    )
+    add_config_options(convert)
+    verify = command(
+        commands,
+        "verify",
+        _verify,
+        about="check shards against their manifests, every byte",
+        examples="  regionstack verify --config my.yaml\n  regionstack verify --config my.yaml --quick",
+    )
+    add_config_options(verify)
+    verify.add_argument("--quick", action="store_true", help="sizes and counts only, no checksums")
+    fetch = command(
+        commands,
+        "fetch",
+        _fetch,
+        about="copy shards from a bucket to local disk, every byte checked",
+        examples="  regionstack fetch gs://bucket/shards /local/shards\n"
+        "then on every host: --set shards.folder=/local/shards",
+    )
+    fetch.add_argument("url", metavar="URL", help="folder of shard sets; whatever tf.io.gfile opens")
+    fetch.add_argument("folder", metavar="DIR", help="local folder to write; the same command again goes on")
+    survey = command(
+        commands,
+        "survey",
+        _survey,
+        about="look at a data set: sizes, balance, duplicates, bad pages",
+        examples="  regionstack survey --config my.yaml --out survey\n"
+        "  regionstack survey --config my.yaml --sample 20000",
+    )
+    add_config_options(survey)
+    survey.add_argument("--out", default="survey", metavar="DIR", help="folder to write (default: survey)")
+    survey.add_argument("--sample", type=int, metavar="N", help="decode at most N pages")
+
+
+def _draw(options: argparse.Namespace) -> int:
+    from data_tools.drawn import draw_data_set
+    from launch.page_progress import page_progress
+
+    counts = {split: getattr(options, split) for split in ("train", "val", "test")}
+    with page_progress("drawing") as progress:
+        draw_data_set(Path(options.out), seed=options.seed, pages_per_class=counts, progress=progress)
+    say(f"{options.out}: {16 * sum(counts.values())} pages of 16 classes")
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from launch.config import load_config
+    from launch.recipe.prepare import ensure_shards
+
+    config = load_config(options.config, options.set)
+    ensure_shards(config)
+    say(f"{config.shards.folder}: complete, and as the configuration says")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from launch.config import load_config
+    from launch.recipe.prepare import verify_shards
+
+    return verify_shards(load_config(options.config, options.set), deep=not options.quick)
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from data_tools.shards.fetch import fetch
+    from launch.page_progress import page_progress
+
+    with page_progress("fetching") as progress:
+        names = fetch(options.url, Path(options.folder), progress=progress)
+    say(f"{options.folder}: {len(names)} shard sets, complete and checked")
+    return 0
+
+
+def _survey(options: argparse.Namespace) -> int:
+    from launch.config import load_config
+    from launch.report.survey_page import survey_command
+
+    return survey_command(load_config(options.config, options.set), Path(options.out), sample=options.sample)

@@ -1,0 +1,1 @@
+"""The report and the other HTML pages, from figures to charts."""

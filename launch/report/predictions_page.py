@@ -1,0 +1,54 @@
+"""Predictions for single pages as HTML: each page, its regions, and what every model takes it for."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_tools.documents.regions import WHOLE_PAGE, Box
+from data_tools.files import write_atomically
+from launch.report.html import page as html_page
+from launch.report.pictures import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from launch.report.samples import top_classes
+from launch.report.shard_pages import png_of
+from launch.run.record import STACK
+
+BOX_COLOURS = (VERMILION, GREEN, PURPLE, ORANGE, SKY, BLUE)
+
+PAGE_PX = 512
+"""Longer side of a page's picture."""
+
+
+def write_predictions_page(
+    path: Path,
+    *,
+    images: Mapping[str, NDArray[np.uint8]],
+    outputs: Mapping[str, NDArray[np.floating[Any]]],
+    class_names: Sequence[str],
+    boxes: Mapping[str, Box],
+) -> Path:
+    """Write one self-contained HTML file with a card for every page.
+
+    images: uint8[h, w] or [h, w, 1 or 3] by page; outputs: softmax float[n, C] by model, in that order.
+    """
+    models = sorted(outputs, key=lambda name: name == STACK)
+    pages = [
+        {
+            "name": name,
+            "png": base64.b64encode(png_of(image, largest_px=PAGE_PX)).decode(),
+            "aspect": image.shape[1] / image.shape[0],
+            "models": {model: top_classes(outputs[model][place]) for model in models},
+        }
+        for place, (name, image) in enumerate(images.items())
+    ]
+    shown = [(name, box) for name, box in boxes.items() if box != WHOLE_PAGE]
+    regions = [
+        {"name": name, "box": box, "colour": BOX_COLOURS[place % len(BOX_COLOURS)]}
+        for place, (name, box) in enumerate(shown)
+    ]
+    html = html_page("predictions.html.j2", pages=pages, regions=regions, names=list(class_names))
+    write_atomically(path, html)
+    return path

@@ -1,0 +1,132 @@
+"""A run's report, made from its folder alone: `metrics.json`, `pictures/`, `report.html`, a table."""
+
+import base64
+import functools
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from data_tools.files import write_atomically, write_json
+from launch.report import charts, gantt
+from launch.report.figures import all_predictions, figures, final_job
+from launch.report.html import page
+from launch.report.pictures import save
+from launch.report.samples import pick_samples
+from launch.report.shard_pages import class_names, page_pictures
+from launch.run.record import STACK, RunRecord, read_run
+from launch.run.status import status_of
+from launch.wording import duration
+
+MOST_CONFUSED = 8
+
+
+def write_report(run: Path, *, now: float | None = None) -> Path:
+    """Make the report of a run as it stands, and return the path of `report.html`.
+
+    Raises:
+        UserError: `run` is not a run folder, or cannot be written to.
+    """
+    now = time.time() if now is None else now
+    record = read_run(run)
+    data = figures(record, class_names=class_names(record), now=now)
+    write_json(run / "metrics.json", data)
+    tables = {name: rows for (name, split), rows in all_predictions(record)[0].items() if split == "test"}
+    final = final_job(tables, record)
+    reference = final_job((name for name in tables if name != STACK), record) if final == STACK else None
+    samples = pick_samples(tables, final=final, reference=reference) if final else []
+    pages = page_pictures(record, [sample["id"] for sample in samples])
+    html = page(
+        "report.html.j2",
+        data=data,
+        state=status_of(record, now=now).state,
+        final=final,
+        reference=reference,
+        pictures=draw_pictures(data, run / "pictures", final=final, reference=reference),
+        confused=most_confused(data, final) if final else [],
+        samples=samples,
+        pages={page_id: base64.b64encode(png).decode() for page_id, png in pages.items()},
+        config_text=record.config_text,
+    )
+    path = run / "report.html"
+    write_atomically(path, html)
+    return path
+
+
+def draw_pictures(data: Mapping[str, Any], folder: Path, *, final: str | None, reference: str | None) -> dict[str, str]:
+    """Write every picture that the figures allow as PNG, and return them as inline SVG by name."""
+    drawn = {
+        "accuracy": save(lambda: charts.accuracy_chart(data), folder, "accuracy"),
+        "curves": save(lambda: charts.curves_chart(data), folder, "curves"),
+        "timeline": save(lambda: gantt.timeline_chart(data["timeline"], list(data["models"])), folder, "timeline"),
+    }
+    if final is not None:
+        drawn["classes"] = save(lambda: charts.per_class_chart(data, final, reference=reference), folder, "classes")
+    for name in dict.fromkeys(name for name in (final, reference) if name is not None):
+        draw = functools.partial(charts.confusion_chart, data, name)
+        drawn[f"confusion-{name}"] = save(draw, folder, f"confusion-{name}")
+    return {name: svg for name, svg in drawn.items() if svg is not None}
+
+
+def most_confused(data: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The pairs (true class, predicted class) that hold most of a model's wrong test pages."""
+    test = data["models"][name].get("test", {})
+    matrix = test.get("confusion", [])
+    pairs = [
+        {"true": row, "predicted": column, "count": count, "share": count / sum(cells)}
+        for row, cells in enumerate(matrix)
+        for column, count in enumerate(cells)
+        if row != column and count
+    ]
+    return sorted(pairs, key=lambda pair: (-pair["count"], -pair["share"]))[:MOST_CONFUSED]
+
+
+def print_summary(run: Path, console: Console | None = None) -> None:
+    """Accuracy of every model and of the stack, as a table on a terminal, from the run folder alone."""
+    console = console or Console()
+    record: RunRecord = read_run(run)
+    data = figures(record, class_names={}, now=time.time())
+    table = Table(title=f"[bold]{escape(str(run))}[/]", title_justify="left", header_style="bold")
+    table.add_column("model")
+    for heading in ("validation", "test", "95% interval", "test pages", "epochs", "time"):
+        table.add_column(heading, justify="right")
+    for name, model in data["models"].items():
+        if name == STACK:
+            table.add_section()
+        table.add_row(*_summary_row(name, model), style="bold" if name == STACK else None)
+    console.print(table)
+    comparison = data["comparison"]
+    if comparison:
+        console.print(comparison_text(comparison), highlight=False)
+    for line in data["warnings"]:
+        console.print(f"[yellow]note:[/] {escape(line)}", highlight=False)
+
+
+def comparison_text(comparison: Mapping[str, Any]) -> str:
+    """The stack against the holistic model in one sentence."""
+    low, high = (100 * bound for bound in comparison["difference_interval"])
+    return (
+        f"{comparison['first']} − {comparison['second']} on {comparison['pages']} test pages: "
+        f"{100 * comparison['difference']:+.1f} points (95% interval {low:+.1f} to {high:+.1f}, "
+        f"McNemar mid-p {comparison['p_mid']:.2g})"
+    )
+
+
+def _summary_row(name: str, model: Mapping[str, Any]) -> list[str]:
+    val, test, result = model.get("val", {}), model.get("test", {}), model["result"]
+    if "accuracy" not in test and "accuracy" not in val:
+        return [escape(name), model["state"], "–", "–", "–", "–", "–"]
+    low, high = test.get("accuracy_interval", (None, None))
+    return [
+        escape(name),
+        f"{val['accuracy']:.1%}" if "accuracy" in val else "–",
+        f"{test['accuracy']:.1%}" if "accuracy" in test else "–",
+        f"{low:.1%} – {high:.1%}" if low is not None else "–",
+        str(test.get("count", "–")),
+        str(result.get("epochs", "–")),
+        duration(result["seconds"]) if "seconds" in result else "–",
+    ]

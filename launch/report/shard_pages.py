@@ -1,0 +1,122 @@
+"""What a report takes from the shards, when they are at hand: class names and pictures of test pages."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from data_tools.documents.regions import WHOLE_PAGE
+from data_tools.errors import UserError
+from data_tools.files import read_json, write_atomically
+from launch.run.record import RunRecord
+
+KEPT = "pages"
+"""Folder under the run's pictures in which pictures of pages stay for reports made without the shard set."""
+
+LARGEST_PX = 256
+
+
+def find_shard_set(record: RunRecord, split: str = "test") -> Path | None:
+    """The whole pages' shard set of `split`, where it can be read from here; None otherwise."""
+    for folder in _shard_folders(record):
+        found = folder / split / "holistic"
+        if (found / "manifest.json").is_file():
+            return found
+    return None
+
+
+def _shard_folders(record: RunRecord) -> Iterator[Path]:
+    """Places where the run's shards may lie: as configured, from here and from the folders above the run."""
+    settings = record.config.get("shards")
+    named = [settings.get("folder")] if isinstance(settings, dict) else []
+    for job in record.jobs.values():
+        try:
+            named.append((yaml.safe_load((job.folder / "config.yaml").read_text()) or {}).get("shards"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError):
+            continue
+    for name in dict.fromkeys(name for name in named if isinstance(name, str)):
+        yield Path(name)
+        for parent in record.folder.resolve().parents[:4]:
+            yield parent / name
+
+
+def data_set(record: RunRecord) -> dict[str, dict[str, int]]:
+    """Pages and pages set aside, by split, from the shard sets that can be read from here."""
+    found = {}
+    for split in ("train", "val", "test"):
+        folder = find_shard_set(record, split)
+        try:
+            manifest = read_json(folder / "manifest.json") if folder else {}
+        except UserError:
+            continue
+        if isinstance(manifest.get("count"), int):
+            found[split] = {"pages": manifest["count"], "rejected": int(manifest.get("rejected", 0))}
+    return found
+
+
+def class_names(record: RunRecord) -> dict[int, str]:
+    """Class id -> name: from the run's record, the shards or the last report; empty if none tells."""
+    sources: list[Any] = [record.run.get("classes")]
+    for path in (
+        found / "manifest.json" if (found := find_shard_set(record)) else None,
+        record.folder / "metrics.json",
+    ):
+        try:
+            value = read_json(path) if path else {}
+        except UserError:
+            continue
+        ids, names = value.get("class_ids"), value.get("class_names")
+        if isinstance(ids, list) and isinstance(names, list):
+            value = {"classes": [{"id": i, "name": name} for i, name in zip(ids, names, strict=False)]}
+        sources.append(value.get("classes"))
+    for entries in sources:
+        named = {int(e["id"]): str(e["name"]) for e in entries or () if isinstance(e, dict) and e.get("name")}
+        if named:
+            return named
+    return {}
+
+
+def page_pictures(record: RunRecord, ids: Sequence[str]) -> dict[str, bytes]:
+    """PNG by page id for those of `ids` that the test shard set, or an earlier report, can show."""
+    kept = record.folder / "pictures" / KEPT
+    found = _from_shards(record, ids)
+    for page_id, png in found.items():
+        write_atomically(kept / _file_name(page_id), png)
+    for page_id in ids:
+        path = kept / _file_name(page_id)
+        if page_id not in found and path.is_file():
+            found[page_id] = path.read_bytes()
+    return found
+
+
+def _from_shards(record: RunRecord, ids: Sequence[str]) -> dict[str, bytes]:
+    folder = find_shard_set(record)
+    if folder is None:
+        return {}
+    from data_tools.shards.reader import ShardSet
+
+    try:
+        shards = ShardSet.open(folder)
+        places = {page_id: place for place, page_id in enumerate(shards.ids.tolist())}
+        wanted = [page_id for page_id in ids if page_id in places]
+        images = shards.gather(np.array([places[page_id] for page_id in wanted], dtype=np.int64)) if wanted else ()
+    except (UserError, OSError):
+        return {}
+    return {page_id: png_of(image) for page_id, image in zip(wanted, images, strict=True)}
+
+
+def png_of(image: NDArray[np.uint8], *, largest_px: int = LARGEST_PX) -> bytes:
+    """A page, uint8[h, w, 1 or 3] or [h, w], as a PNG of at most `largest_px` a side."""
+    from data_tools.documents.pixels import encode, fit
+
+    height, width = image.shape[:2]
+    scale = min(1.0, largest_px / max(height, width))
+    return encode(fit(image, WHOLE_PAGE, max(1, round(height * scale)), max(1, round(width * scale))), "png")
+
+
+def _file_name(page_id: str) -> str:
+    return hashlib.sha256(page_id.encode()).hexdigest()[:16] + ".png"

@@ -1,0 +1,149 @@
+"""The pages that a survey shows: samples of every class, and duplicates side by side."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data_tools.documents.data_set import hashed
+from data_tools.documents.pixels import PageError, encode, fit, read_page
+from data_tools.documents.regions import WHOLE_PAGE, Box
+from data_tools.survey.leaks import Entry, Group
+from data_tools.survey.results import by_interest
+from data_tools.survey.survey import Survey
+from launch.report.pictures import SERIES
+
+HEIGHT_PX = 330
+WIDEST = 2.0
+"""Width over height up to which a page keeps its shape in a picture."""
+SAMPLES_EACH = 4
+MOST_SAMPLES = 64
+EXAMPLES_EACH = 6
+
+
+class Picture(NamedTuple):
+    """A page as a picture: data of a PNG in base64, size in pixels, and what to say of it."""
+
+    entry: Entry
+    class_name: str
+    png: str
+    width: int
+    height: int
+
+
+class Example(NamedTuple):
+    """A group of duplicates: two pages of it, and how near they are (None for exact copies)."""
+
+    group: Group
+    first: Picture
+    second: Picture
+    bits: int | None
+    agreement: float | None
+
+
+class Frame(NamedTuple):
+    """A region's box for the page's style: edges in percent, and a colour."""
+
+    name: str
+    box: Box
+    colour: str
+    inset_px: int
+
+
+def frames(regions: Mapping[str, Box]) -> list[Frame]:
+    """A frame for each region but the whole page, each a little further inside, so that shared edges show."""
+    cut = [(name, box) for name, box in regions.items() if box != WHOLE_PAGE]
+    return [Frame(name, box, SERIES[place % len(SERIES)], 2 * place) for place, (name, box) in enumerate(cut)]
+
+
+def class_samples(survey: Survey) -> list[tuple[str, list[Picture]]]:
+    """Pages of each class (name, pictures), the same for the same seed; training pages before others."""
+    data_set = survey.data_set
+    each = max(1, min(SAMPLES_EACH, MOST_SAMPLES // len(data_set.class_ids)))
+    by_class: dict[int, list[Entry]] = {class_id: [] for class_id in data_set.class_ids}
+    for entry in survey.entries:
+        measure = survey.measures.get(entry.page_id)
+        if measure is not None and measure.kind == "page":
+            by_class[entry.class_id].append(entry)
+    shown = []
+    for class_id, name in list(zip(data_set.class_ids, data_set.class_names, strict=True))[:MOST_SAMPLES]:
+        entries = sorted(by_class[class_id], key=lambda entry: hashed(entry.page_id, survey.seed, "samples"))
+        entries.sort(key=lambda entry: entry.split != "train")
+        shown.append((name, _pictures(survey, entries[:each])))
+    return shown
+
+
+def duplicate_examples(survey: Survey) -> dict[str, list[Example]]:
+    """Some groups of near duplicates and of exact copies, those that cross splits first."""
+    examples: dict[str, list[Example]] = {"near": [], "exact": []}
+    for group in by_interest(survey.groups):
+        found = examples[group.kind]
+        if len(found) < EXAMPLES_EACH and (example := _example(survey, group)):
+            found.append(example)
+    return examples
+
+
+def _example(survey: Survey, group: Group) -> Example | None:
+    entries = {entry.page_id: entry for entry in group.entries}
+    if not group.links:
+        pair = _most_different(group.entries)
+        pictures = _pictures(survey, pair)
+        return Example(group, pictures[0], pictures[1], None, None) if len(pictures) == 2 else None
+    # Links name the first copy of each page; that entry may be any of the group's.
+    link = max(group.links, key=lambda link: (_apart(entries[link.first], entries[link.second]), link.bits))
+    pictures = _pictures(survey, [entries[link.first], entries[link.second]])
+    if len(pictures) < 2:
+        return None
+    return Example(group, pictures[0], pictures[1], link.bits, link.agreement)
+
+
+def _most_different(entries: Sequence[Entry]) -> tuple[Entry, Entry]:
+    first = entries[0]
+    return first, max(entries[1:], key=lambda entry: _apart(first, entry))
+
+
+def _apart(first: Entry, second: Entry) -> tuple[bool, bool]:
+    return first.split != second.split, first.class_id != second.class_id
+
+
+def _pictures(survey: Survey, entries: Sequence[Entry]) -> list[Picture]:
+    """Pictures of `entries`; one that cannot be read any more is left out."""
+    names = dict(zip(survey.data_set.class_ids, survey.data_set.class_names, strict=True))
+    pictures = []
+    for entry in entries:
+        try:
+            page = read_page(Path(survey.root, entry.page_id))
+        except PageError:
+            continue
+        width = round(HEIGHT_PX * min(page.shape[1] / page.shape[0], WIDEST))
+        small = fit(page, WHOLE_PAGE, HEIGHT_PX, max(width, 1))
+        # 32 gray levels look the same at this size and take half the bytes.
+        png = encode(np.uint8(0xF8) & small | small >> np.uint8(5), "png")
+        picture = Picture(entry, names[entry.class_id], base64.b64encode(png).decode(), width, HEIGHT_PX)
+        pictures.append(picture)
+    return pictures
+
+
+def bad_pages(survey: Survey) -> list[dict[str, Any]]:
+    """Unreadable, black and blank pages, in this order, with splits and classes."""
+    stands: dict[str, list[Entry]] = {}
+    for entry in survey.entries:
+        stands.setdefault(entry.page_id, []).append(entry)
+    names = dict(zip(survey.data_set.class_ids, survey.data_set.class_names, strict=True))
+    order = ("unreadable", "black", "blank")
+    found = sorted(
+        (measure for measure in survey.measures.values() if measure.kind in order),
+        key=lambda measure: (order.index(measure.kind), measure.page_id),
+    )
+    return [
+        {
+            "page": measure.page_id,
+            "kind": measure.kind,
+            "splits": sorted({entry.split for entry in stands[measure.page_id]}),
+            "class": names[stands[measure.page_id][0].class_id],
+            "detail": measure.reason or f"{measure.width}\u2009×\u2009{measure.height}, {measure.ink:.2%} ink",
+        }
+        for measure in found
+    ]

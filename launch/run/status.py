@@ -1,0 +1,196 @@
+"""The state of a run and its jobs, from the run folder alone: while it runs, after it died, or copied."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cluster.liveness.lease import STALE_S, read_holder, renewed_at
+from cluster.liveness.process import is_alive, is_stopped, machine
+from launch.run.record import JobRecord, RunRecord, read_run
+from launch.wording import duration
+
+State = Literal["done", "running", "waiting", "failed", "stopped", "skipped"]
+
+SILENT_AFTER_S = 60.0
+"""A training job rewrites its progress about once a second; a minute without is no ordinary delay."""
+
+SILENT_BETWEEN_S = 300.0
+"""A job that starts (imports, meets its peers, traces its graph) or evaluates writes nothing for longer."""
+
+ORPHANED_AFTER_S = 10.0
+"""Workers whose driver has died leave within seconds."""
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """One job at one moment; `silent_s` is the age of its last sign of life (None: it has given none).
+
+    accuracy: on the test pages where they were scored, else the last epoch's on the validation pages, else that of
+    training so far; accuracy_on says which ("test", "val", "train").
+    """
+
+    name: str
+    state: State
+    group: Mapping[str, int]
+    phase: str | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    step: int | None = None
+    steps: int | None = None
+    accuracy: float | None = None
+    accuracy_on: str | None = None
+    last_checkpoint: str | None = None
+    attempts: int = 0
+    retries: int = 0
+    last_sign_of_life: float | None = None
+    silent_s: float | None = None
+    silent: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class DriverStatus:
+    """The process that drives the run, by its lease. gone: it died, and gave nothing back."""
+
+    text: str
+    gone: bool
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """The run at one moment: its state, its jobs in the order of the recipe, its driver if there is one."""
+
+    run: Path
+    state: State
+    jobs: tuple[JobStatus, ...]
+    now: float
+    problems: tuple[str, ...] = ()
+    driver: DriverStatus | None = None
+
+
+def read_status(run: Path, *, now: float | None = None) -> RunStatus:
+    """The state of the run in folder `run` at `now` (unix seconds; None: the clock's time).
+
+    Raises:
+        UserError: `run` is not a run folder.
+    """
+    return status_of(read_run(run), now=time.time() if now is None else now)
+
+
+def status_of(record: RunRecord, *, now: float) -> RunStatus:
+    """The state of a run that was read already."""
+    driver = read_driver(record.folder, now=now)
+    gone = driver is not None and driver.gone
+    jobs = tuple(read_job_status(job, now=now, driver_gone=gone) for job in record.jobs.values())
+    state = _run_state(jobs)
+    if gone and state in ("running", "waiting"):
+        state = "stopped"
+    return RunStatus(record.folder, state, jobs, now, record.problems, driver)
+
+
+def read_driver(run: Path, *, now: float) -> DriverStatus | None:
+    """Who drives the run. On its own machine the process itself is looked for, elsewhere its lease has to be fresh."""
+    holder, renewed = read_holder(run), renewed_at(run)
+    if holder is None or renewed is None:
+        return None
+    who, age = holder.owner.text(), max(0.0, now - renewed)
+    if holder.owner.machine != machine():
+        gone = age > 2 * STALE_S
+        return DriverStatus(f"{who}, {'last heard of' if gone else 'heard of'} {duration(age)} ago", gone)
+    if not is_alive(holder.owner.pid, holder.owner.ticks):
+        return DriverStatus(f"{who} has died; run the same command again to go on", gone=True)
+    return DriverStatus(f"{who}{', stopped by a signal' if is_stopped(holder.owner.pid) else ''}", gone=False)
+
+
+def read_job_status(job: JobRecord, *, now: float, driver_gone: bool = False) -> JobStatus:
+    """The state of one job. A result outweighs the driver's last event, and that the job's own files."""
+    state = _job_state(job, now)
+    if driver_gone and state == "running" and not _alive(job, now, within_s=ORPHANED_AFTER_S):
+        state = "stopped"
+    alive, progress, result = job.last_sign_of_life, job.progress, job.result
+    silent_s = max(0.0, now - alive) if alive is not None else None
+    limit = SILENT_AFTER_S if progress.get("phase") == "training" else SILENT_BETWEEN_S
+    split, accuracy = _accuracy(job)
+    return JobStatus(
+        name=job.name,
+        state=state,
+        group=job.attempts[-1].group if job.attempts else {},
+        phase=str(progress["phase"]) if "phase" in progress else None,
+        epoch=_whole(result.get("epochs", progress.get("epoch"))),
+        epochs=_whole(progress.get("epochs", result.get("epochs"))),
+        step=_whole(progress.get("step", job.epochs[-1].get("step") if job.epochs else None)),
+        steps=_whole(progress.get("steps")),
+        accuracy=accuracy,
+        accuracy_on=split,
+        last_checkpoint=job.last_checkpoint(),
+        attempts=len(job.attempts) or _whole(progress.get("attempt")) or 0,
+        retries=job.retries,
+        last_sign_of_life=alive,
+        silent_s=silent_s,
+        silent=state == "running" and (silent_s is None or silent_s > limit),
+        error=_error(job, state),
+    )
+
+
+def _accuracy(job: JobRecord) -> tuple[str | None, float | None]:
+    training = job.progress.get("accuracy") if job.progress.get("phase") == "training" else None
+    last = job.epochs[-1] if job.epochs else {}
+    found = {
+        "test": job.result.get("test_accuracy"),
+        "val": job.result.get("val_accuracy", last.get("val_accuracy")),
+        "train": training,
+    }
+    return next(((split, float(a)) for split, a in found.items() if isinstance(a, int | float)), (None, None))
+
+
+def _job_state(job: JobRecord, now: float) -> State:
+    if job.result:
+        return "done"
+    if job.last_event == "skipped":
+        return "skipped"
+    if job.last_event == "retried" or (job.last_event is None and job.attempts):
+        return "waiting"
+    if job.attempts:
+        ended: dict[str, State] = {"failed": "failed", "running": "running"}
+        return ended.get(job.attempts[-1].outcome, "stopped")
+    if not job.progress and not job.epochs:
+        return "waiting"
+    # No driver wrote events: a stage started by hand. Its own files tell whether it still goes on.
+    return "running" if _alive(job, now, within_s=SILENT_BETWEEN_S) else "stopped"
+
+
+def _alive(job: JobRecord, now: float, *, within_s: float) -> bool:
+    alive = job.last_sign_of_life
+    return alive is not None and now - alive <= within_s
+
+
+def _run_state(jobs: tuple[JobStatus, ...]) -> State:
+    states = [job.state for job in jobs]
+    if "running" in states:
+        return "running"
+    if "failed" in states or "skipped" in states:
+        return "failed"
+    if states and all(state == "done" for state in states):
+        return "done"
+    if "stopped" in states:
+        return "stopped"
+    youngest = min((job.silent_s for job in jobs if job.silent_s is not None), default=None)
+    if "done" not in states:
+        return "waiting"
+    # Between two jobs nothing runs for a moment; for longer, the driver must be gone.
+    return "running" if youngest is not None and youngest <= SILENT_AFTER_S else "stopped"
+
+
+def _error(job: JobRecord, state: State) -> str | None:
+    """The line that says what went wrong: the first of a failure's text, the last of a bare traceback."""
+    # An error that ended an earlier call is past when the job runs again; why it was retried is not.
+    if state == "done" or not job.error or (state == "running" and job.error_event != "retried"):
+        return None
+    lines = [line.strip() for line in job.error.splitlines() if line.strip()]
+    return (lines[-1] if lines[0].startswith("Traceback ") else lines[0]) if lines else None
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if isinstance(value, int | float) else None

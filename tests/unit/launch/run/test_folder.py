@@ -1,0 +1,83 @@
+"""The run folder: begun once, gone on with by the same configuration, driven by one process."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from data_tools.errors import UserError
+from launch.config import Config, load_config
+from launch.recipe.stages import plan_recipe
+from launch.run.folder import open_run, unfinished
+from launch.train_all import job_specs
+
+
+def config(folder: Path, *assignments: str) -> Config:
+    return load_config("demo", [f"run.folder={folder}", *assignments])
+
+
+def test_begun_and_gone_on_with(tmp_path: Path) -> None:
+    folder = open_run(config(tmp_path / "run"))
+    created = json.loads((folder / "run.json").read_text())
+    assert created["versions"]["python"].startswith("3.")
+    open_run(config(tmp_path / "run"))
+    assert json.loads((folder / "run.json").read_text()) == created, "a run is begun once"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "field"),
+    [
+        ("stages.regions.epochs=99", "stages.regions.epochs: 4 -> 99"),
+        ("seed=2", "seed: 1 -> 2"),
+        ("regions=das2018", "regions: 'halves' -> 'das2018'"),
+        ("shards.height=128", "shards.height: 64 -> 128"),
+        ("model.dropout=0.5", "model.dropout"),
+    ],
+)
+def test_another_configuration_is_refused_by_its_fields(tmp_path: Path, assignment: str, field: str) -> None:
+    folder = tmp_path / "run"
+    open_run(config(folder))
+    before = (folder / "config.yaml").read_text()
+    with pytest.raises(UserError) as caught:
+        open_run(config(folder, assignment))
+    assert field in str(caught.value)
+    assert (folder / "config.yaml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    "assignment", ["cluster.slots=8", "checkpoint.every_seconds=5", "data.root=elsewhere", "shards.workers=1"]
+)
+def test_places_and_safety_may_change(tmp_path: Path, assignment: str) -> None:
+    open_run(config(tmp_path / "run"))
+    open_run(config(tmp_path / "run", assignment))
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"set run\.folder"):
+        open_run(config(tmp_path / "file" / "run"))
+
+
+def test_what_is_left_depends_on_results_alone(tmp_path: Path) -> None:
+    recipe = plan_recipe(config(tmp_path))
+    everything = ["holistic_32", "holistic_64", "top", "bottom", "left", "right", "stack"]
+    assert unfinished(tmp_path, recipe) == everything
+    for name in ("holistic_32", "top"):
+        (tmp_path / "jobs" / name).mkdir(parents=True)
+        (tmp_path / "jobs" / name / "result.json").write_text("{}")
+    assert unfinished(tmp_path, recipe) == ["holistic_64", "bottom", "left", "right", "stack"]
+
+
+def test_jobs_need_only_what_is_left(tmp_path: Path) -> None:
+    settings = config(tmp_path, "cluster.workers_per_region=2")
+    recipe = plan_recipe(settings)
+    specs = {spec.name: spec for spec in job_specs(settings, tmp_path, recipe, unfinished(tmp_path, recipe))}
+    assert specs["holistic_64"].needs == ("holistic_32",)
+    assert specs["top"].needs == ("holistic_64",)
+    assert specs["stack"].needs == recipe.members
+    assert (specs["holistic_32"].workers, specs["top"].workers, specs["stack"].workers) == (None, 2, 1)
+    assert specs["holistic_32"].divides == 64
+    later = {spec.name: spec for spec in job_specs(settings, tmp_path, recipe, ["right", "stack"])}
+    assert later["right"].needs == ()
+    assert later["stack"].needs == ("right",)
+    json.dumps([spec.payload for spec in specs.values()])  # plain data, whatever carries it to the workers

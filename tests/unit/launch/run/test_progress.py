@@ -1,0 +1,155 @@
+"""What a run tells while it goes on."""
+
+import io
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from launch.page_progress import PageProgress
+from launch.run.progress import JobPace, RunProgress
+
+NOW = 1000.0
+
+
+def record(time: float, *, epoch: int, step: int) -> dict[str, object]:
+    """A job's progress record."""
+    return {
+        "phase": "training", "epoch": epoch, "epochs": 6, "step": step, "steps": 180, "loss": 0.5,
+        "accuracy": 0.875, "pages_per_s": 1210.4, "time": time,
+    }  # fmt: skip
+
+
+class Clock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """The time that was set."""
+        return self.now
+
+
+def plain() -> tuple[Console, io.StringIO]:
+    """A console that is no terminal, and what was written to it."""
+    out = io.StringIO()
+    return Console(file=out, force_terminal=False, width=200, highlight=False), out
+
+
+def test_a_line_comes_at_an_epochs_end_but_not_too_often() -> None:
+    pace = JobPace("top", NOW)
+    told = []
+    for second in range(1, 40):
+        pace.take(record(NOW + second, epoch=1 + second // 4, step=second))
+        if pace.line(NOW + second):
+            told.append(second)
+    assert told == [10, 20, 30]
+
+
+def test_a_long_epoch_gets_a_line_a_minute() -> None:
+    pace = JobPace("top", NOW)
+    told = [s for s in range(1, 200) if pace.take(record(NOW + s, epoch=1, step=s)) and pace.line(NOW + s)]
+    assert told == [10, 70, 130, 190]
+
+
+def test_a_line_says_where_the_job_is() -> None:
+    pace = JobPace("top", NOW)
+    pace.take(record(NOW + 10, epoch=1, step=30))
+    pace.take(record(NOW + 20, epoch=2, step=60))
+    assert pace.line(NOW + 20) == (
+        "top: training, epoch 2/6, step 60/180, loss 0.500, accuracy 87.5%, 1,210 pages/s, 40 s left"
+    )
+
+
+def test_records_of_an_earlier_attempt_and_repeated_ones_are_passed_over() -> None:
+    pace = JobPace("top", NOW, stale=record(NOW - 1, epoch=5, step=150))
+    assert not pace.take(record(NOW - 1, epoch=5, step=150))
+    assert pace.line(NOW + 100) is None
+    assert pace.take(record(NOW + 1, epoch=1, step=1))
+    assert not pace.take(record(NOW + 1, epoch=1, step=1))
+    assert not pace.take({})
+
+
+def test_time_left_of_a_resumed_job_counts_its_own_steps_alone() -> None:
+    pace = JobPace("top", NOW)
+    pace.take(record(NOW + 5, epoch=4, step=100))
+    assert pace.seconds_left() is None
+    pace.take(record(NOW + 15, epoch=4, step=120))
+    assert pace.seconds_left() == 30
+
+
+def test_events_and_epochs_of_a_run_as_plain_lines(tmp_path: Path) -> None:
+    console, out = plain()
+    clock = Clock(NOW)
+    job = tmp_path / "jobs" / "top"
+    job.mkdir(parents=True)
+    progress = RunProgress(tmp_path, console=console, clock=clock)
+    progress.event({"time": NOW, "event": "started", "job": "top", "group": {"n[1]": 2}, "attempt": 1})
+    progress.poll()
+    clock.now = NOW + 11
+    (job / "progress.json").write_text(json.dumps(record(NOW + 11, epoch=1, step=30)))
+    progress.poll()
+    progress.event({"time": NOW + 12, "event": "retried", "job": "top", "attempt": 1, "error": "rank 1 died\nmore"})
+    progress.event({"time": NOW + 13, "event": "started", "job": "top", "group": {"n[1]": 2}, "attempt": 2})
+    (job / "result.json").write_text(json.dumps({"val_accuracy": 0.9, "test_accuracy": 0.85}))
+    progress.event({"time": NOW + 99, "event": "done", "job": "top"})
+    progress.event({"time": NOW + 99, "event": "skipped", "job": "stack", "error": "left failed"})
+    assert out.getvalue().splitlines() == [
+        "top: started on n[1] ×2",
+        "top: training, epoch 1/6, step 30/180, loss 0.500, accuracy 87.5%, 1,210 pages/s",
+        "top: attempt 1 failed in 12 s (rank 1 died); it is tried again",
+        "top: started on n[1] ×2, attempt 2",
+        "top: done in 1 min 26 s (validation 90.0%, test 85.0%)",
+        "stack: skipped: left failed",
+    ]
+
+
+def test_bars_on_a_terminal(tmp_path: Path) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=140, color_system=None)
+    job = tmp_path / "jobs" / "top"
+    job.mkdir(parents=True)
+    with RunProgress(tmp_path, console=console) as progress:
+        progress.event({"time": NOW, "event": "started", "job": "top", "group": {"a": 1}})
+        (job / "progress.json").write_text(json.dumps(record(NOW + 1, epoch=3, step=77)))
+        progress.poll()
+        progress.poll()
+    assert "epoch 3/6  step 77/180  loss 0.500  accuracy 87.5%  1,210 pages/s" in out.getvalue()
+
+
+def test_the_thread_ends_with_the_context(tmp_path: Path) -> None:
+    progress = RunProgress(tmp_path, console=plain()[0])
+    with progress:
+        assert progress._thread.is_alive()
+    assert not progress._thread.is_alive()
+
+
+def test_pages_as_plain_lines() -> None:
+    console, out = plain()
+    clock = Clock(0.0)
+    with PageProgress("converting", console=console, clock=clock) as progress:
+        for second in range(1, 26):
+            clock.now = float(second)
+            progress(second * 100, 2500, rejected=second // 20)
+    assert out.getvalue().splitlines() == [
+        "converting: 1,000/2,500 pages, 100 pages/s, 15 s left",
+        "converting: 2,000/2,500 pages, 100 pages/s, 5 s left, 1 set aside",
+        "converting: 2,500 pages in 25 s (100 pages/s), 1 set aside",
+    ]
+
+
+def test_pages_as_a_bar() -> None:
+    out = io.StringIO()
+    with PageProgress("drawing", console=Console(file=out, force_terminal=True, width=120, color_system=None)) as pages:
+        pages.update(50, 200)
+        pages.update(200, 200)
+    assert "drawing" in out.getvalue()
+    assert "200/200 pages" in out.getvalue()
+
+
+def test_nothing_to_do_is_not_told() -> None:
+    console, out = plain()
+    with PageProgress("converting", console=console):
+        pass
+    assert out.getvalue() == ""
