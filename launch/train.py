@@ -25,10 +25,10 @@ from cluster.liveness.lease import check_free
 from data_tools.errors import Stopped
 from launch.config import Config, load_config
 from launch.console import add_config_options, guarded, say
+from launch.recipe.jobs import payload
 from launch.recipe.prepare import WEIGHTS_FILE, check_shards, ensure_weights
 from launch.recipe.stages import plan_recipe
 from launch.run.folder import open_run
-from launch.train_all import payload
 from trainer.stop import STOPPED
 from trainer.world import LOST_PEER
 

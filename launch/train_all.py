@@ -13,7 +13,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 if __name__ == "__main__":
     # Run as a file, this folder stands first on the path and hides modules of the standard library (html). What
@@ -22,14 +21,14 @@ if __name__ == "__main__":
     sys.path[:1] = [str(_root)] if (_root / "launch").is_dir() else []
 
 from cluster.liveness.lease import Lease, hold
-from cluster.schedule.job import Event, JobOutcome, JobSpec
+from cluster.schedule.job import Event, JobOutcome
 from cluster.schedule.placement import plan_jobs
 from cluster.schedule.scheduler import StopRule, run_jobs
-from data_tools.config import to_mapping
 from data_tools.errors import UserError
 from launch.config import Config, load_config
 from launch.console import add_config_options, guarded, say, tables, tell
 from launch.doctor import check_hosts
+from launch.recipe.jobs import job_specs
 from launch.recipe.prepare import check_freezing, ensure_shards, ensure_weights
 from launch.recipe.stages import STACK, Recipe, plan_recipe
 from launch.report.report import print_summary, write_report
@@ -38,8 +37,6 @@ from launch.run.folder import open_run, record_event, unfinished
 from launch.run.orphans import end_former_workers
 from launch.run.progress import RunProgress
 from launch.run.stop import StopRequest
-from trainer.config import JobConfig, JobPayload
-from trainer.stack.config import StackConfig
 from trainer.stop import STOPPED
 
 logger = logging.getLogger(__name__)
@@ -107,67 +104,6 @@ def train_all(config: Config) -> int:
     print_summary(folder, tables())
     say(f"report: {report}")
     return 0
-
-
-def job_specs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str]) -> list[JobSpec]:
-    """The jobs that are left, as the scheduler takes them; what is done already is no longer needed by any."""
-    shards = str(Path(config.shards.folder).absolute())
-    specs = []
-    for job in recipe.jobs:
-        if job.name in left:
-            specs.append(
-                JobSpec(
-                    name=job.name,
-                    target="trainer.job:run",
-                    payload=payload(replace(job, shards=shards), folder),
-                    workers=config.cluster.workers_per_region if _runs_beside_others(job, recipe) else None,
-                    needs=(job.start_job,) if job.start_job is not None and job.start_job in left else (),
-                    divides=job.stage.global_batch,
-                    logs=str(folder / "jobs" / job.name),
-                    heartbeats=str(folder / "jobs" / job.name),
-                )
-            )
-    if STACK in left:
-        specs.append(
-            JobSpec(
-                name=STACK,
-                target="trainer.stack.job:run",
-                workers=1,
-                payload={
-                    "run": str(folder),
-                    "members": list(recipe.members),
-                    "config": to_mapping(_with_absolute_path(config.stack)),
-                    "seed": config.seed,
-                },
-                needs=tuple(name for name in recipe.members if name in left),
-                logs=str(folder / "jobs" / STACK),
-                heartbeats=str(folder / "jobs" / STACK),
-            )
-        )
-    return specs
-
-
-def _with_absolute_path(stack: StackConfig) -> StackConfig:
-    """The list of duplicates by its absolute path, since workers run in folders of their own.
-
-    Raises:
-        UserError: it is not there; better said before days of training than after.
-    """
-    if stack.without_ids is None:
-        return stack
-    path = Path(stack.without_ids).absolute()
-    if not path.is_file():
-        raise UserError(f"stack.without_ids: {path}: no such file; regionstack survey writes it as leaked.txt")
-    return replace(stack, without_ids=str(path))
-
-
-def _runs_beside_others(job: JobConfig, recipe: Recipe) -> bool:
-    return sum(other.stage_name == job.stage_name for other in recipe.jobs) > 1
-
-
-def payload(job: JobConfig, folder: Path) -> dict[str, Any]:
-    """What the workers of a training job are handed, as plain data."""
-    return dict(to_mapping(JobPayload(config=job, run=str(folder))))
 
 
 def _run_jobs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str], lease: Lease) -> int:

@@ -10,11 +10,12 @@ from data_tools.conversion.across_hosts import Spread, spread_out
 from data_tools.conversion.assemble import Recipe, assemble, missing_regions, write_oddities, write_rejected
 from data_tools.conversion.one_pass import OnProgress, Run, TooManyRejected, plan_missing
 from data_tools.conversion.shard_plan import ShardConfig, Work
-from data_tools.conversion.staging import Progress, locked, open_staging, remove_staging, survey
+from data_tools.conversion.staging import Progress, open_staging, remove_staging, survey
 from data_tools.documents.data_set import SPLITS, DataConfig, Oddity, read_data_set
 from data_tools.documents.pixels import decoder_version
 from data_tools.documents.regions import HOLISTIC, WHOLE_PAGE, Box, check_name
 from data_tools.errors import UserError
+from data_tools.shards.lock import locked
 from data_tools.shards.manifest import read_manifest
 from data_tools.workers.pool import available_cores
 

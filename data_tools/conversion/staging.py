@@ -1,45 +1,17 @@
 """The folder in which unfinished shards wait, and what an interrupted conversion has left in it."""
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from data_tools.conversion.parts import part_path, read_footer, receipt_path, shard_path, stamp
 from data_tools.conversion.shard_plan import ShardPlan, Work
-from data_tools.errors import UserError
 from data_tools.files import UNFINISHED, read_json
 
 _PREFIX = f"{UNFINISHED}conversion-"
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the shard folder against other conversions.
-
-    Raises:
-        UserError: another conversion holds it, or it cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("a")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{folder}: another conversion is writing there; wait for it or stop it") from None
-        # What a killed conversion was about to rename; nobody writes here now but us.
-        for leftover in folder.glob(f"{UNFINISHED}*"):
-            if leftover.is_file():
-                leftover.unlink()
-        yield
 
 
 def open_staging(folder: Path, identity: Any) -> Path:

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_tools.conversion.staging import locked
 from data_tools.errors import UserError
 from data_tools.files import UNFINISHED, fsync_folder, temporary_name, write_atomically
+from data_tools.shards.lock import locked
 from data_tools.shards.manifest import INDEX, MANIFEST, check, read_manifest
 from data_tools.shards.records import checksum, file_checksum, written_checksum
 

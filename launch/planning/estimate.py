@@ -11,8 +11,8 @@ from data_tools.shards.order import steps_per_epoch
 from launch.config import Config
 from launch.planning.cost import JobCost, Machine, Pages, Times, stack_cost, timeline, training_cost
 from launch.planning.ring import Network
+from launch.recipe.jobs import job_specs
 from launch.recipe.stages import STACK, plan_recipe
-from launch.train_all import job_specs
 from trainer.network.facts import ModelFacts
 
 HOUR = 3600.0

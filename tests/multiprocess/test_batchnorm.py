@@ -8,8 +8,8 @@ import pytest
 
 from data_tools.errors import UserError
 from launch.config import load_config
+from launch.recipe.jobs import payload
 from launch.recipe.stages import plan_recipe
-from launch.train_all import payload
 from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
 from trainer.job import run
 from trainer.job_folder.checkpoint import WEIGHTS

@@ -8,8 +8,8 @@ import pytest
 
 from data_tools.files import read_lines
 from launch.config import load_config
+from launch.recipe.jobs import payload
 from launch.recipe.stages import plan_recipe
-from launch.train_all import payload
 from trainer.config import CheckpointConfig
 from trainer.faults import InjectedFault
 from trainer.job import run

@@ -11,9 +11,9 @@ import pytest
 from data_tools.errors import UserError
 from data_tools.files import read_json
 from launch.config import load_config
+from launch.recipe.jobs import payload
 from launch.recipe.prepare import ensure_weights
 from launch.recipe.stages import plan_recipe
-from launch.train_all import payload
 from trainer.config import CheckpointConfig
 from trainer.job import run
 from trainer.network.weights import load_arrays

@@ -7,9 +7,9 @@ import pytest
 
 from data_tools.errors import UserError
 from launch.config import Config, load_config
+from launch.recipe.jobs import job_specs
 from launch.recipe.stages import plan_recipe
 from launch.run.folder import open_run, unfinished
-from launch.train_all import job_specs
 
 
 def config(folder: Path, *assignments: str) -> Config:
