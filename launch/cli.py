@@ -7,7 +7,7 @@ from pathlib import Path
 
 from launch.commands.cluster import cluster_commands
 from launch.commands.data import data_commands
-from launch.console import Commands, Handler, HelpFormatter, add_config_options, command, guarded, say, tables
+from launch.console import Commands, Handler, HelpFormatter, add_config_options, command, guarded, print_out, tables
 
 ABOUT = """Train document-image classifiers on many GPUs: a model of the whole page, one model per region of
 the page, all regions at once, and a small classifier stacked on their outputs."""
@@ -140,7 +140,7 @@ def _status(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from launch.report.report import write_report
 
-    say(f"report: {write_report(Path(options.run))}")
+    print_out(f"report: {write_report(Path(options.run))}")
     return 0
 
 
@@ -162,7 +162,7 @@ def _export(options: argparse.Namespace) -> int:
 
     to, shards = (Path(path) if path else None for path in (options.to, options.shards))
     folder = export(Path(options.run), to, shards=shards)
-    say(f"{folder}: checked against the run's test predictions; export.json says how to load it")
+    print_out(f"{folder}: checked against the run's test predictions; export.json says how to load it")
     return 0
 
 

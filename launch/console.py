@@ -77,13 +77,13 @@ def tables() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
 
 
-def say(line: str) -> None:
+def print_out(line: str) -> None:
     """One line to the person at the terminal."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
-def tell(line: str) -> None:
+def print_err(line: str) -> None:
     """One line beside the output proper, on stderr."""
     sys.stderr.write(line + "\n")
     sys.stderr.flush()

@@ -18,7 +18,7 @@ from data_tools.documents.data_set import SPLITS
 from data_tools.errors import UserError
 from data_tools.shards.manifest import MANIFEST
 from launch.config import Config
-from launch.console import say, tables
+from launch.console import print_out, tables
 from launch.doctor_page import print_findings
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def doctor(
         findings = judge(facts, wanted)
     if as_json:
         hosts = [asdict(node) for node in facts.nodes] if facts else []
-        say(json.dumps({"findings": [asdict(finding) for finding in findings], "hosts": hosts}, indent=2))
+        print_out(json.dumps({"findings": [asdict(finding) for finding in findings], "hosts": hosts}, indent=2))
     else:
         print_findings(facts, findings, tables())
     return UNFIT if errors(findings) else 0

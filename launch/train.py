@@ -24,7 +24,7 @@ if __name__ == "__main__":
 from cluster.liveness.lease import check_free
 from data_tools.errors import Stopped
 from launch.config import Config, load_config
-from launch.console import add_config_options, guarded, say
+from launch.console import add_config_options, guarded, print_out
 from launch.recipe.jobs import payload
 from launch.recipe.prepare import WEIGHTS_FILE, check_shards, ensure_weights
 from launch.recipe.stages import plan_recipe
@@ -88,7 +88,7 @@ def train(config: Config, stage: str, region: str | None) -> int:
         sys.stderr.write(f"rank {rank}: another rank ended; its own error tells why; run the same command to go on\n")
         return LOST
     if rank == 0:
-        say(
+        print_out(
             f"{job.name}: validation accuracy {result['val_accuracy']:.4f}, test accuracy {result['test_accuracy']:.4f}"
         )
     return 0

@@ -26,7 +26,7 @@ from cluster.schedule.placement import plan_jobs
 from cluster.schedule.scheduler import StopRule, run_jobs
 from data_tools.errors import UserError
 from launch.config import Config, load_config
-from launch.console import add_config_options, guarded, say, tables, tell
+from launch.console import add_config_options, guarded, print_err, print_out, tables
 from launch.doctor import check_hosts
 from launch.recipe.jobs import job_specs
 from launch.recipe.prepare import check_freezing, ensure_shards, ensure_weights
@@ -75,7 +75,7 @@ def go_to_shared(config: str) -> str:
         os.chdir(shared)
     except OSError as error:
         raise UserError(f"{shared} ({SHARED}): the shared folder cannot be entered ({error.strerror})") from None
-    say(f"relative paths lie in {shared}, the cluster's shared folder")
+    print_out(f"relative paths lie in {shared}, the cluster's shared folder")
     return str(here) if here.is_file() else config
 
 
@@ -89,7 +89,7 @@ def train_all(config: Config) -> int:
     folder = open_run(config).absolute()
     with hold(folder) as lease:
         for one in end_former_workers(folder):
-            tell(f"{folder}: {one} of an earlier driver was still running, and was ended")
+            print_err(f"{folder}: {one} of an earlier driver was still running, and was ended")
         recipe = plan_recipe(config, weights_file=ensure_weights(config, folder))
         left = unfinished(folder, recipe)
         if left:
@@ -99,10 +99,10 @@ def train_all(config: Config) -> int:
             if status:
                 return status
         else:
-            say(f"{folder}: all jobs are done; nothing to train")
+            print_out(f"{folder}: all jobs are done; nothing to train")
         report = write_report(folder)
     print_summary(folder, tables())
-    say(f"report: {report}")
+    print_out(f"report: {report}")
     return 0
 
 
@@ -128,7 +128,7 @@ def _run_jobs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str],
             return request.asked()
 
         if backend.joined is not None:
-            say(f"joined the Ray cluster at {backend.joined}; its dashboard: ray dashboard CLUSTER.yaml")
+            print_out(f"joined the Ray cluster at {backend.joined}; its dashboard: ray dashboard CLUSTER.yaml")
         check_hosts(config, joined=backend.joined is not None)
         # A job that is left over gets the workers that it would have had beside the others: with more of them its
         # figures would be those of another run.
@@ -153,8 +153,8 @@ def _stopped(outcomes: Mapping[str, JobOutcome]) -> int:
     """Tell how a run that was asked to stop was left; the exit status."""
     lost = [f"{name} ({outcome.error})" for name, outcome in outcomes.items() if outcome.error]
     if lost:
-        tell(f"stopped; not saved at the end, so they go on from their last checkpoints: {', '.join(lost)}")
-    tell(f"{'stopped' if lost else 'stopped and saved'}; run the same command again to go on")
+        print_err(f"stopped; not saved at the end, so they go on from their last checkpoints: {', '.join(lost)}")
+    print_err(f"{'stopped' if lost else 'stopped and saved'}; run the same command again to go on")
     return STOPPED
 
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from launch.console import Commands, add_config_options, command, say
+from launch.console import Commands, add_config_options, command, print_out
 
 
 def data_commands(commands: Commands) -> None:
@@ -71,7 +71,7 @@ def _draw(options: argparse.Namespace) -> int:
     counts = {split: getattr(options, split) for split in ("train", "val", "test")}
     with page_progress("drawing") as progress:
         draw_data_set(Path(options.out), seed=options.seed, pages_per_class=counts, progress=progress)
-    say(f"{options.out}: {16 * sum(counts.values())} pages of 16 classes")
+    print_out(f"{options.out}: {16 * sum(counts.values())} pages of 16 classes")
     return 0
 
 
@@ -81,7 +81,7 @@ def _convert(options: argparse.Namespace) -> int:
 
     config = load_config(options.config, options.set)
     ensure_shards(config)
-    say(f"{config.shards.folder}: complete, and as the configuration says")
+    print_out(f"{config.shards.folder}: complete, and as the configuration says")
     return 0
 
 
@@ -98,7 +98,7 @@ def _fetch(options: argparse.Namespace) -> int:
 
     with page_progress("fetching") as progress:
         names = fetch(options.url, Path(options.folder), progress=progress)
-    say(f"{options.folder}: {len(names)} shard sets, complete and checked")
+    print_out(f"{options.folder}: {len(names)} shard sets, complete and checked")
     return 0
 
 

@@ -14,7 +14,7 @@ from data_tools.documents.pixels import PageError, fit, read_page
 from data_tools.errors import UserError
 from data_tools.files import write_atomically
 from launch.config import Config, config_from
-from launch.console import say, tables
+from launch.console import print_out, tables
 from launch.run.folder import CONFIG
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def predict(run: Path, pages: Sequence[Path], *, html: Path | None, json_file: P
         try:
             images[str(path)] = read_page(path, color=config.shards.color)
         except PageError as error:
-            say(f"{path}: left out, {error}")
+            print_out(f"{path}: left out, {error}")
     if not images:
         return 1
     regions = {
@@ -126,7 +126,7 @@ def predict(run: Path, pages: Sequence[Path], *, html: Path | None, json_file: P
         from launch.report.predictions_page import write_predictions_page
 
         write_predictions_page(html, images=images, outputs=outputs, class_names=names, boxes=config.boxes)
-        say(f"pictures: {html}")
+        print_out(f"pictures: {html}")
     return 0
 
 
@@ -164,4 +164,4 @@ def _write_json(
     ]
     content = {"classes": [{"id": i, "name": n} for i, n in zip(class_ids, names, strict=True)], "pages": rows}
     write_atomically(path, json.dumps(content, indent=2) + "\n")
-    say(f"probabilities: {path}")
+    print_out(f"probabilities: {path}")

@@ -10,7 +10,7 @@ from cluster.schedule.slots import Host
 from data_tools.errors import UserError
 from data_tools.files import write_atomically
 from launch.config import Config
-from launch.console import say, tables
+from launch.console import print_out, tables
 from launch.planning.estimate import Estimate, Known, estimate, even_hosts, scaling
 from launch.planning.inputs import (
     gpu_machine,
@@ -121,7 +121,7 @@ def _tell(
     if options.as_json:
         value = as_data(found, known, notes)
         value["scaling"] = [as_data(one, known, notes)["total"] for one in steps]
-        say(json.dumps(value, indent=2))
+        print_out(json.dumps(value, indent=2))
         return
     console = tables()
     print_estimate(found, known, notes, console)
@@ -135,4 +135,4 @@ def _draw(config: Config, steps: Sequence[Estimate], known: Known, words: str, p
     hidden = replace(known, machine=replace(known.machine, overlap=1.0))
     best = scaling(config, hidden, most=steps[-1].slots)
     write_atomically(path, draw(steps, best, words, kind=path.suffix.lstrip(".") or "svg"))
-    say(f"figure: {path}")
+    print_out(f"figure: {path}")

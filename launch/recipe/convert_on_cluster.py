@@ -8,7 +8,7 @@ from cluster.on_ray.address import address_to_join
 from data_tools.conversion.across_hosts import Spread
 from data_tools.errors import UserError
 from launch.config import Config
-from launch.console import say
+from launch.console import print_out
 
 WRITE_SHARE = "data_tools.conversion.across_hosts:write_share"
 
@@ -30,7 +30,7 @@ def over_all_hosts(config: Config) -> Iterator[Spread | None]:
         yield _joined(config, stack, news)
     # Only now: until here, a progress bar has had the terminal.
     for line in news:
-        say(line)
+        print_out(line)
 
 
 def _joined(config: Config, stack: contextlib.ExitStack, news: list[str]) -> Spread | None:
@@ -41,11 +41,11 @@ def _joined(config: Config, stack: contextlib.ExitStack, news: list[str]) -> Spr
     except UserError as error:
         if config.cluster.address is not None:
             raise
-        say(f"note: converting on this host alone: {error}")
+        print_out(f"note: converting on this host alone: {error}")
         return None
     if hosts is None:
         return None
-    say(f"converting on {len(hosts.hosts)} hosts of the Ray cluster at {hosts.address}: {', '.join(hosts.hosts)}")
+    print_out(f"converting on {len(hosts.hosts)} hosts of the Ray cluster at {hosts.address}: {', '.join(hosts.hosts)}")
 
     def run(payloads: list[dict[str, Any]]) -> None:
         for called in hosts.call(WRITE_SHARE, payloads):

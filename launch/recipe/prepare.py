@@ -9,7 +9,7 @@ from data_tools.documents.data_set import SPLITS
 from data_tools.errors import UserError
 from data_tools.shards.manifest import MANIFEST, Manifest, check, read_manifest
 from launch.config import HOLISTIC, Config
-from launch.console import say
+from launch.console import print_out
 from launch.page_progress import page_progress
 from launch.recipe.convert_on_cluster import over_all_hosts
 from trainer.network.backbones import check_size
@@ -41,15 +41,15 @@ def ensure_shards(config: Config) -> None:
                 config.data, config.shards, regions=config.boxes, seed=config.seed, progress=progress, spread=spread
             )
         if summary.written:
-            say(
+            print_out(
                 f"{summary.folder}: {summary.pages} pages to {len(summary.written)} shard sets "
                 f"in {summary.seconds:.0f} s, "
                 f"{summary.rejected} pages set aside"
             )
         for oddity in summary.oddities[:ODDITIES_SHOWN]:
-            say(f"note: {oddity.split}: {oddity.page_id or ''} {oddity.detail}".replace("  ", " "))
+            print_out(f"note: {oddity.split}: {oddity.page_id or ''} {oddity.detail}".replace("  ", " "))
         if len(summary.oddities) > ODDITIES_SHOWN:
-            say(f"note: and {len(summary.oddities) - ODDITIES_SHOWN} more oddities of the labels")
+            print_out(f"note: and {len(summary.oddities) - ODDITIES_SHOWN} more oddities of the labels")
     check_shards(config)
 
 
@@ -67,8 +67,8 @@ def verify_shards(config: Config, *, deep: bool) -> int:
             found = check(folder, deep=deep)
             problems += len(found)
             for problem in found:
-                say(problem)
-    say(f"{config.shards.folder}: {problems or 'no'} problem{'' if problems == 1 else 's'}")
+                print_out(problem)
+    print_out(f"{config.shards.folder}: {problems or 'no'} problem{'' if problems == 1 else 's'}")
     return 1 if problems else 0
 
 
@@ -148,7 +148,7 @@ def ensure_weights(config: Config, folder: Path) -> str | None:
     path = folder / WEIGHTS_FILE
     if path.exists() and imported_from(path).get("source") == source:
         return str(path)
-    say(f"start weights: {source}")
+    print_out(f"start weights: {source}")
     path.parent.mkdir(parents=True, exist_ok=True)
     import_weights(config.model.backbone, None if source == IMAGENET else Path(source), path)
     return str(path)

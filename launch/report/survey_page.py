@@ -10,7 +10,7 @@ from data_tools.files import write_atomically
 from data_tools.survey.results import readable, results, write_files
 from data_tools.survey.survey import Survey, survey
 from launch.config import Config
-from launch.console import say
+from launch.console import print_out
 from launch.page_progress import page_progress
 from launch.report.html import page, percent
 from launch.report.pictures import save
@@ -27,8 +27,10 @@ def survey_command(config: Config, folder: Path, *, sample: int | None) -> int:
     found = survey(config.data, seed=config.seed, sample=sample, workers=config.shards.workers, progress=page_progress)
     path = write_survey(found, folder, regions=config.boxes)
     for line in notes(results(found)):
-        say(f"note: {line}")
-    say(f"{path}: {_number(len(found.measures), 'page')}, {_number(len(found.leaked), 'test page')} in leaked.txt")
+        print_out(f"note: {line}")
+    print_out(
+        f"{path}: {_number(len(found.measures), 'page')}, {_number(len(found.leaked), 'test page')} in leaked.txt"
+    )
     return 0
 
 

@@ -4,7 +4,7 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
-from launch.console import tell
+from launch.console import print_err
 
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
@@ -30,7 +30,7 @@ class StopRequest:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        tell(
+        print_err(
             f"{signal.Signals(number).name}: running jobs save and leave, within {self._timeout_s:.0f} s; once more to "
             "leave at once"
         )
