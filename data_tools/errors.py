@@ -15,3 +15,16 @@ class NumericError(UserError):
 
 class Stopped(Exception):
     """Somebody asked a job to stop; it is saved, and goes on from there when it is started again."""
+
+
+LOST_PEER = "HorovodInternalError", "Horovod has been shut down", "Connection closed by peer"
+"""Parts of an exception's name or text that show that another rank is gone. The last one is Gloo's, which TensorFlow
+passes on as an `UnknownError`."""
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether `error` only reports that another rank of the world is gone, so that the cause lies with that rank."""
+    if isinstance(error, UserError):
+        return False
+    text = f"{type(error).__name__}: {error}"
+    return any(sign in text for sign in LOST_PEER)

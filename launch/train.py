@@ -22,7 +22,7 @@ if __name__ == "__main__":
     sys.path[:1] = [str(_root)] if (_root / "launch").is_dir() else []
 
 from cluster.liveness.lease import check_free
-from data_tools.errors import Stopped
+from data_tools.errors import Stopped, is_lost_peer
 from launch.config import Config, load_config
 from launch.console import add_config_options, guarded, print_out
 from launch.recipe.jobs import payload
@@ -30,7 +30,6 @@ from launch.recipe.prepare import WEIGHTS_FILE, check_shards, ensure_weights
 from launch.recipe.stages import plan_recipe
 from launch.run.folder import open_run
 from trainer.stop import STOPPED
-from trainer.world import LOST_PEER
 
 LOST = 76
 """Exit status of a rank that ended because another one did (EX_PROTOCOL of sysexits.h)."""
@@ -83,7 +82,7 @@ def train(config: Config, stage: str, region: str | None) -> int:
             sys.stderr.write(f"{job.name}: {stopped}; run the same command again to go on\n")
         return leave_at_once(STOPPED)
     except Exception as error:
-        if not any(sign in f"{type(error).__name__}: {error}" for sign in LOST_PEER):
+        if not is_lost_peer(error):
             raise
         sys.stderr.write(f"rank {rank}: another rank ended; its own error tells why; run the same command to go on\n")
         return LOST

@@ -14,8 +14,6 @@ CPU_CYCLE_MS = "5"
 """Horovod's cycle time, ms, where it was built for CPUs and nobody chose another. In every cycle all ranks exchange a
 few bytes, whether there is anything to reduce or not; every millisecond, Horovod's own default, that took 7 % of a core
 from the training (two idle ranks, each pinned to a core), every five 3 %."""
-LOST_PEER = ("HorovodInternalError", "Horovod has been shut down", "Connection closed by peer")
-"""Signs, in an exception's name or text, that it only tells of another rank that is gone."""
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,12 @@ from typing import Any
 from cluster.liveness import process
 from cluster.liveness.fence import Fence, keep_inside
 from cluster.schedule.slots import cores_of
-from data_tools.errors import NumericError, Stopped, UserError
+from data_tools.errors import NumericError, Stopped, UserError, is_lost_peer
 from data_tools.files import PROJECT_ROOT
 
 SIOCGIFADDR = 0x8915
 DUMP_SIGNAL = signal.SIGUSR1
 """On this signal a worker writes its Python stack to its output, and goes on."""
-LOST_PEER = "HorovodInternalError", "Horovod has been shut down"
-"""Signs of an exception that only says that another rank is gone."""
 
 
 def prepare(order: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +164,7 @@ def _failure(error: BaseException, *, kind: str) -> dict[str, Any]:
         # A number that is not finite may come from a broken chip: that is found out by a second try.
         kind = "raised" if isinstance(error, NumericError) else "user"
     message = text if user or kind == "stopped" else f"{type(error).__name__}: {text}"
-    lost_peer = not user and any(sign in message for sign in LOST_PEER)
+    lost_peer = kind != "stopped" and is_lost_peer(error)
     return {
         "failure": {
             "kind": kind,
