@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers")]
 
-from perturbed import CHANGES, filled_in  # noqa: E402
+from perturbed_pages import CHANGES, filled_in  # noqa: E402
 
 from data_tools.documents import pixels as pages  # noqa: E402
 from data_tools.documents.regions import WHOLE_PAGE  # noqa: E402

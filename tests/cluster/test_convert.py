@@ -11,8 +11,8 @@ import yaml
 from data_tools.config import to_mapping
 from data_tools.conversion.convert import ShardConfig, convert
 from data_tools.documents.regions import PRESETS
-from tests.conversions import files
-from tests.made_pages import made_data
+from tests.helpers.conversions import files
+from tests.helpers.synthetic_pages import made_data
 
 ROOT = Path(__file__).parents[2]
 

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.conftest import wait_until
-from tests.worlds import make_tiny_data
+from tests.helpers.tiny import make_tiny_data
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

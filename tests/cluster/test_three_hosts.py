@@ -16,7 +16,7 @@ import yaml
 
 from data_tools.files import read_json, read_lines
 from tests.cluster.rack import SHARED, VENV, Rack, copy_project, install_tools, wait_until
-from tests.worlds import TINY
+from tests.helpers.tiny import TINY
 
 DESK, HEAD, ONE, TWO = "desk", "head", "one", "two"
 HOSTS = (HEAD, ONE, TWO)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.worlds import make_tiny_data, regionstack
+from tests.helpers.commands import regionstack
+from tests.helpers.tiny import make_tiny_data
 
 
 @pytest.fixture(scope="session")

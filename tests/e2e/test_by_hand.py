@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from data_tools.files import read_json, read_lines
-from tests.worlds import horovodrun, regionstack
+from tests.helpers.commands import horovodrun, regionstack
 
 STAGE = "holistic_16"
 ALONE = ("cluster.slots=2", "stages.holistic_32px=null", "stages.regions=null")

@@ -15,8 +15,8 @@ from data_tools.documents.regions import WHOLE_PAGE
 from data_tools.errors import UserError
 from data_tools.shards.manifest import check, read_manifest
 from data_tools.shards.reader import ShardSet
-from tests.conversions import REGIONS, SETS, SMALL, files, real_data, rejected, run
-from tests.made_pages import data_config, made_data, page, png_header, write_page
+from tests.helpers.conversions import REGIONS, SETS, SMALL, files, real_data, rejected, run
+from tests.helpers.synthetic_pages import data_config, made_data, page, png_header, write_page
 
 
 @pytest.mark.parametrize(("encoding", "counts"), [("raw", (1, 2, 7)), ("png", (1, 7)), ("jpeg", (1, 7))])

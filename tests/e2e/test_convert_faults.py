@@ -16,8 +16,8 @@ import pytest
 from data_tools.conversion.convert import DataConfig
 from data_tools.shards.manifest import check
 from data_tools.shards.reader import ShardSet
-from tests.conversions import SETS, files, real_data, rejected, run
-from tests.made_pages import data_config, made_data
+from tests.helpers.conversions import SETS, files, real_data, rejected, run
+from tests.helpers.synthetic_pages import data_config, made_data
 
 FAULTS = """
 import os, signal, time

@@ -18,7 +18,7 @@ from bench.soak import live_workers, raylet_of
 from cluster.liveness.process import is_stopped
 from data_tools.files import read_json, read_lines
 from tests.e2e.test_train_all import JOBS, wait_until
-from tests.worlds import LONGEST_S, ROOT, environment, regionstack
+from tests.helpers.commands import LONGEST_S, ROOT, environment, regionstack
 
 pytestmark = pytest.mark.timeout(1500)
 """Against a hang alone: the first test makes the unharmed run, too, and the machine may be busy."""

@@ -13,8 +13,8 @@ from data_tools.documents.pixels import read_page
 from data_tools.documents.regions import PRESETS
 from data_tools.shards.manifest import check
 from data_tools.shards.reader import ShardSet
-from tests.made_pages import page
-from tests.mutated_pages import write_mutated
+from tests.helpers.mutated_pages import write_mutated
+from tests.helpers.synthetic_pages import page
 
 PAGES = int(os.environ.get("REGIONSTACK_FUZZ_PAGES", "500"))
 """The full run is `REGIONSTACK_FUZZ_PAGES=10000 pytest tests/e2e/test_fuzz.py`."""

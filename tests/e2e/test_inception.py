@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from data_tools.files import read_json, read_lines
-from tests.worlds import horovodrun, regionstack
+from tests.helpers.commands import horovodrun, regionstack
 
 PARAMETERS = 54_336_736
 """InceptionResNetV2 without its top, all variables (Keras' own count)."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from data_tools.files import read_json, read_lines
-from tests.worlds import ROOT, environment, run
+from tests.helpers.commands import ROOT, environment, run
 
 
 @pytest.fixture

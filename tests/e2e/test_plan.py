@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from data_tools.files import read_lines
-from tests.worlds import regionstack
+from tests.helpers.commands import regionstack
 
 
 def test_a_plan_names_the_groups_waves_and_steps_of_the_run(tiny: Path, finished: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from data_tools.files import read_json, read_lines
-from tests.worlds import regionstack
+from tests.helpers.commands import regionstack
 
 CLASSES = [0, 2, 4, 6, 9]
 NAMES = {0: "letter", 2: "email", 4: "advertisement", 6: "scientific publication", 9: "news article"}

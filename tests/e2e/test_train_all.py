@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from data_tools.files import read_json, read_lines
-from tests.worlds import ROOT, environment, regionstack, run
+from tests.helpers.commands import ROOT, environment, regionstack, run
 from trainer.stop import STOPPED
 
 REGIONS = ("top", "bottom", "left", "right")

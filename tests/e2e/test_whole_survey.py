@@ -14,7 +14,7 @@ from data_tools.documents.regions import HOLISTIC, PRESETS, WHOLE_PAGE
 from data_tools.drawn import draw_data_set
 from data_tools.survey.survey import Survey, survey
 from launch.report.survey_page import write_survey
-from tests.perturbed import CHANGES
+from tests.helpers.perturbed_pages import CHANGES
 
 REGIONS = {HOLISTIC: WHOLE_PAGE} | PRESETS["das2018"]
 COUNTS = {"train": 3, "val": 1, "test": 2}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.worlds import make_tiny_data
+from tests.helpers.tiny import make_tiny_data
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from tests.helpers.commands import horovodrun
 from tests.multiprocess.programs.evaluate_sets import CLASSES, COUNTS, MadePages
-from tests.worlds import horovodrun
 from trainer.scoring.metrics import summary
 
 PROGRAM = "tests/multiprocess/programs/evaluate_sets.py"

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.helpers.commands import horovodrun
 from tests.multiprocess.programs.steps import CASES
-from tests.worlds import horovodrun
 
 PROGRAM = "tests/multiprocess/programs/steps.py"
 WORLDS = (1, 2, 4)

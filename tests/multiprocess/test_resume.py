@@ -12,8 +12,8 @@ import pytest
 
 from data_tools.files import read_json, read_lines
 from data_tools.shards.order import epoch_order
+from tests.helpers.commands import ROOT, environment, horovodrun
 from tests.multiprocess.test_train import outcome
-from tests.worlds import ROOT, environment, horovodrun
 from trainer.stop import STOPPED
 
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for some fifty short trainings

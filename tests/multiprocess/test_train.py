@@ -10,7 +10,7 @@ import yaml
 
 from data_tools.files import read_json, read_lines
 from data_tools.shards.reader import ShardSet, TrainBatches
-from tests.worlds import horovodrun, regionstack
+from tests.helpers.commands import horovodrun, regionstack
 from trainer.network.weights import load_arrays
 from trainer.stop import STOPPED
 

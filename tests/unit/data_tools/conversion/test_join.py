@@ -14,7 +14,7 @@ from data_tools.documents.regions import HOLISTIC, WHOLE_PAGE, Box
 from data_tools.errors import UserError
 from data_tools.files import UNFINISHED
 from data_tools.workers.child import STATUS_WORDS, Items
-from tests.made_pages import made_data
+from tests.helpers.synthetic_pages import made_data
 
 BOXES = {HOLISTIC: WHOLE_PAGE, "top": Box(0.0, 0.0, 1.0, 0.5)}
 

@@ -9,7 +9,7 @@ from data_tools.documents.data_set import DataConfig, capped, read_data_set
 from data_tools.documents.labels import Label
 from data_tools.errors import UserError
 from data_tools.shards.records import tail_size
-from tests.made_pages import data_config, made_data
+from tests.helpers.synthetic_pages import data_config, made_data
 
 LABELS = [Label(f"p{number:03d}", number % 4) for number in range(100)]
 

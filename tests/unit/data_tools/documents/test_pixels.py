@@ -12,7 +12,7 @@ from PIL import Image
 
 from data_tools.documents.pixels import PageError, decode, encode, fit, image_format, read_page
 from data_tools.documents.regions import PRESETS, WHOLE_PAGE, Box
-from tests.made_pages import page, png_header, tiff_header, write_page
+from tests.helpers.synthetic_pages import page, png_header, tiff_header, write_page
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -10,7 +10,7 @@ from data_tools.errors import UserError
 from data_tools.shards.augment import PAPER, AugmentConfig, augment, noise_bank, transform
 from data_tools.shards.order import uniform
 from data_tools.shards.reader import ShardSet, TrainBatches
-from tests.made_pages import made_data
+from tests.helpers.synthetic_pages import made_data
 
 ALL = AugmentConfig(0.05, 0.1, 3.0, 2.0, 0.1, 0.2, 0.02, 0.2)
 POSITIONS = np.array([5, 0, 17])

@@ -14,8 +14,8 @@ from data_tools.errors import UserError
 from data_tools.shards.fetch import fetch
 from data_tools.shards.manifest import INDEX, MANIFEST, check
 from data_tools.shards.reader import ShardSet
-from tests.conversions import files
-from tests.made_pages import made_data
+from tests.helpers.conversions import files
+from tests.helpers.synthetic_pages import made_data
 
 SHARD = "train/holistic/shard-00000-of-00001.tfrecord"
 

@@ -15,7 +15,7 @@ from data_tools.shards.manifest import FORMAT, INDEX, MANIFEST, check, read_mani
 from data_tools.shards.order import epoch_order
 from data_tools.shards.prefetch import THREAD_NAME, Prefetch
 from data_tools.shards.reader import COPYING_THREADS, Batch, EvalBatches, Ring, ShardSet, TrainBatches
-from tests.made_pages import made_data
+from tests.helpers.synthetic_pages import made_data
 
 COUNT = 40
 

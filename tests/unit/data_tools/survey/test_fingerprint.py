@@ -22,7 +22,7 @@ from data_tools.survey.fingerprint import (
     paper_level,
     perceptual_hash,
 )
-from tests.perturbed import CHANGES, filled_in
+from tests.helpers.perturbed_pages import CHANGES, filled_in
 
 Pixels = NDArray[np.uint8]
 HEIGHT = 700

@@ -16,7 +16,7 @@ from data_tools.survey.measure import (
     pixel_digest,
 )
 from data_tools.workers.child import STATUS_WORDS, Items
-from tests.made_pages import write_page
+from tests.helpers.synthetic_pages import write_page
 
 Pixels = NDArray[np.uint8]
 

@@ -1,0 +1,55 @@
+"""Run the project's commands from tests: the command line, Horovod programs, any program in the project's root."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+LONGEST_S = 900.0
+"""Time limit of one command: a complete tiny run takes a minute or two on two cores."""
+
+
+def regionstack(*arguments: str, env: Mapping[str, str] | None = None, status: int = 0) -> str:
+    """Run the command line; its output, after checking the exit status."""
+    return run([sys.executable, "-m", "launch.cli", *arguments], env=env, status=status)
+
+
+def horovodrun(
+    workers: int,
+    *command: str,
+    env: Mapping[str, str] | None = None,
+    status: int | None = 0,
+    timeout_s: float = LONGEST_S,
+) -> str:
+    """Run a Python program as a real Horovod world; its output. status None: any but 0."""
+    launcher = str(Path(sys.executable).parent / "horovodrun")
+    world = [launcher, "-np", str(workers), sys.executable, *command]
+    return run(world, env=env, status=status, timeout_s=timeout_s)
+
+
+def run(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    status: int | None = 0,
+    timeout_s: float = LONGEST_S,
+) -> str:
+    """Run a command in the project's root; output and errors together."""
+    ended = subprocess.run(
+        command, cwd=ROOT, text=True, check=False, timeout=timeout_s, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL, env={**environment(), **(env or {})},
+    )  # fmt: skip
+    as_expected = ended.returncode == status if status is not None else ended.returncode != 0
+    if not as_expected:
+        raise AssertionError(f"{' '.join(command)}: exit status {ended.returncode}\n{ended.stdout[-6000:]}")
+    return ended.stdout
+
+
+def environment() -> dict[str, str]:
+    """This process' environment, quiet TensorFlow, one thread a worker, the project importable."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    bin_folder = str(Path(sys.executable).parent)
+    return {**os.environ, "PYTHONPATH": path, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
+            "TF_CPP_MIN_LOG_LEVEL": "3", "REGIONSTACK_THREADS": "1"}  # fmt: skip
