@@ -88,7 +88,7 @@ def estimate(config: Config, hosts: Sequence[Host], known: Known) -> Estimate:
         UserError: a recipe that cannot be planned, a batch larger than the training pages, too few slots.
     """
     # Where the list of duplicates lies does not matter to a plan, nor whether it is there yet.
-    config = replace(config, stack=replace(config.stack, without_ids=None))
+    config = replace(config, stack=replace(config.stack, exclude_ids_file=None))
     recipe = plan_recipe(config)
     names = [*(job.name for job in recipe.jobs), STACK]
     specs = job_specs(config, Path(config.run.folder), recipe, names)

@@ -58,12 +58,12 @@ def _with_absolute_path(stack: StackConfig) -> StackConfig:
     Raises:
         UserError: it is not there; better said before days of training than after.
     """
-    if stack.without_ids is None:
+    if stack.exclude_ids_file is None:
         return stack
-    path = Path(stack.without_ids).absolute()
+    path = Path(stack.exclude_ids_file).absolute()
     if not path.is_file():
-        raise UserError(f"stack.without_ids: {path}: no such file; regionstack survey writes it as leaked.txt")
-    return replace(stack, without_ids=str(path))
+        raise UserError(f"stack.exclude_ids_file: {path}: no such file; regionstack survey writes it as leaked.txt")
+    return replace(stack, exclude_ids_file=str(path))
 
 
 def _runs_beside_others(job: JobConfig, recipe: Recipe) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.scoring.schema import SplitFigures
+
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
 
@@ -164,10 +166,10 @@ def mcnemar(only_first: int, only_second: int) -> tuple[float, float]:
     return 2 * (below + term) / space, (2 * below + term) / space
 
 
-def summary(labels: Ints, probabilities: Floats, *, class_ids: Sequence[int]) -> dict[str, Any]:
-    """All figures of one model on one split, as plain data for a result file.
+def summary(labels: Ints, probabilities: Floats, *, class_ids: Sequence[int]) -> SplitFigures:
+    """All figures of one model on one split, as plain data: labels int[n] and probabilities float[n, C].
 
-    An empty split has a count of 0 and no other figure.
+    class_ids: the C class ids in the order of the columns. An empty split has a count of 0 and no other figure.
     """
     count = len(labels)
     if count == 0:
@@ -182,7 +184,13 @@ def summary(labels: Ints, probabilities: Floats, *, class_ids: Sequence[int]) ->
         "loss": negative_log_likelihood(labels, probabilities),
         "calibration_error": expected_calibration_error(labels, probabilities),
         "per_class": [
-            {"class_id": int(class_id), **vars(figures)}
+            {
+                "class_id": int(class_id),
+                "precision": figures.precision,
+                "recall": figures.recall,
+                "f1": figures.f1,
+                "count": figures.count,
+            }
             for class_id, figures in zip(class_ids, per_class(matrix), strict=True)
         ],
         "confusion": matrix.tolist(),

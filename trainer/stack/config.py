@@ -1,4 +1,4 @@
-"""What the stacked classifier can be told."""
+"""Settings of the stacked classifier."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,22 +6,25 @@ from typing import Literal
 from data_tools.errors import UserError
 
 Method = Literal["mlp", "logistic", "weighted", "average"]
-"""The recipe's two layers, multinomial regression, one number a member, or nothing fitted at all."""
+"""Two Dense layers (the recipe's), multinomial logistic regression, one weight a member, or the plain mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StackConfig:
     """The classifier over the softmax outputs of all members.
 
-    method: the one whose figures are the stack's; all four are scored side by side.
-    epochs, batch, learning_rate, hidden, l2: of the MLP (Adam). hidden: None is four units a class.
-    start: `weighted`: the MLP begins as the weighted average of its members, and `l2` pulls it back there;
-    `random`: Glorot weights, pulled to zero. Few validation pages cannot train 80 x 64 weights from nothing.
-    logistic_l2: strength of the same pull in the logistic regression, relative to the sum of the loss.
-    leak_free: the members pick their best epoch on `selection_share` of the validation pages, the stack is
-    trained on the others. Otherwise both use all of them, as the recipe's source does.
-    without_ids: file of test pages that have a duplicate among the training pages (`leaked.txt` of a survey),
-    one page id a line; the figures are also given without them.
+    method: the stack's answer; all four methods are scored side by side.
+    epochs, batch, learning_rate, hidden, l2: settings of the MLP (Adam). hidden: units; None: four a class.
+    start: `weighted`: the MLP starts as the weighted average of its members and `l2` pulls it back to that;
+    `random`: Glorot weights, pulled to zero. A few validation pages cannot train 80 x 64 weights from scratch.
+    logistic_l2: strength of the same pull in the logistic regression, relative to the summed loss.
+    leak_free: select the members' best epochs on `selection_share` of the validation pages and fit the stack on
+    the rest. Otherwise both use all validation pages, as the recipe's source does.
+    exclude_ids_file: file of test pages that duplicate a training page (`leaked.txt` of a survey), one page id a
+    line; the figures are also given without these pages.
+
+    Raises:
+        UserError: a value is out of range.
     """
 
     method: Method = "mlp"
@@ -34,7 +37,7 @@ class StackConfig:
     logistic_l2: float = 3.0
     leak_free: bool = False
     selection_share: float = 0.5
-    without_ids: str | None = None
+    exclude_ids_file: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "learning_rate", "hidden"):

@@ -16,9 +16,10 @@ from trainer.job_folder.heartbeat import Heartbeat
 from trainer.job_folder.journal import CONFIG, PREDICTIONS, PROGRESS, RESULT, Journal, job_folder, log_to
 from trainer.scoring.metrics import accuracy, negative_log_likelihood
 from trainer.scoring.predictions import Joined, Predictions, write_predictions
+from trainer.scoring.schema import EpochRow, ValidationUse
 from trainer.stack.config import StackConfig
 from trainer.stack.fit import WEIGHTS, FittedStack, fit_stack, save_stack
-from trainer.stack.pages import Pages, StackPayload, read_pages
+from trainer.stack.pages import MemberOutputs, StackPayload, read_pages
 from trainer.stack.scores import all_scores
 
 STACK = "stack"
@@ -28,12 +29,12 @@ logger = logging.getLogger(__name__)
 
 
 def run(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Fit and score the stack; returns the content of `result.json`. A stack that has a result returns it.
+    """Fit and score the stack, or read the result if it is finished; returns `StackResult`, as in `result.json`.
 
-    payload: `StackPayload` as plain data. A test page is never looked at before everything is fitted.
+    payload: `StackPayload` as plain data. Test pages are not used before everything is fitted.
 
     Raises:
-        UserError: a member's outputs are missing or do not fit those of the others.
+        UserError: a member's outputs are missing or do not fit the other members'.
     """
     job = from_mapping(StackPayload, payload, where="payload")
     folder = job_folder(Path(job.run), STACK)
@@ -55,8 +56,8 @@ def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any
     pages = read_pages(job)
     logger.info("stack of %s: %d pages to fit, %d test pages", ", ".join(job.members),
                 pages.fitted_on.sum(), len(pages.test.ids))  # fmt: skip
-    teller = _Teller(job.config, pages, journal, heartbeat)
-    stack = fit_stack(pages.val.rows(pages.fitted_on), job.config, seed=job.seed, on_epoch=teller.tell)
+    reporter = EpochReporter(job.config, pages, journal, heartbeat)
+    stack = fit_stack(pages.val.rows(pages.fitted_on), job.config, seed=job.seed, on_epoch=reporter.report)
     save_stack(folder, stack)
     figures = _predict(folder, stack, pages)
     result = {
@@ -66,26 +67,26 @@ def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any
         "start": {"kind": "fresh", "from": None, "digest": None},
         "members": list(job.members), "method": job.config.method,
         "member_weights": dict(zip(job.members, stack.member_weights.tolist(), strict=True)),
-        "leak_free": leak_free_words(job, pages),
+        "leak_free": validation_use(job, pages),
         **all_scores(stack, pages, seed=job.seed),
         "seconds": time.time() - began, "started": began, "ended": time.time(), "attempt": attempt,
         "versions": installed("tensorflow", "keras", "numpy"),
     }  # fmt: skip
     write_json(folder / RESULT, result)
-    journal.progress("done", **teller.place(job.config.epochs))
+    journal.progress("done", **reporter.position(job.config.epochs))
     return result
 
 
 def _attempts(folder: Path) -> int:
-    """How often the stack was started before; none where its sign of life is absent or torn by a crash."""
+    """Number of earlier starts of the stack; 0 if progress.json is absent or truncated by a crash."""
     try:
         return int(read_json(folder / PROGRESS).get("attempt", 0))
     except UserError:
         return 0
 
 
-def leak_free_words(job: StackPayload, pages: Pages) -> dict[str, Any]:
-    """Which validation pages served which purpose, for the result and the report."""
+def validation_use(job: StackPayload, pages: MemberOutputs) -> ValidationUse:
+    """How many validation pages served which purpose, for the result and the report."""
     fitted, count = int(pages.fitted_on.sum()), len(pages.val.ids)
     return {
         "on": job.config.leak_free,
@@ -96,8 +97,8 @@ def leak_free_words(job: StackPayload, pages: Pages) -> dict[str, Any]:
     }
 
 
-def _predict(folder: Path, stack: FittedStack, pages: Pages) -> dict[str, float]:
-    """Write the stack's own outputs for val and test; loss and accuracy on both."""
+def _predict(folder: Path, stack: FittedStack, pages: MemberOutputs) -> dict[str, float]:
+    """Write the stack's outputs for val and test; loss and accuracy on both."""
     figures: dict[str, float] = {}
     for split, joined in (("val", pages.val), ("test", pages.test)):
         softmax = stack.probabilities(joined.softmax)
@@ -108,10 +109,14 @@ def _predict(folder: Path, stack: FittedStack, pages: Pages) -> dict[str, float]
     return figures
 
 
-class _Teller:
-    """Tells the journal of each epoch of the MLP; val_ figures are of pages it was not fitted on, or None."""
+class EpochReporter:
+    """Writes each epoch of the MLP to the journal.
 
-    def __init__(self, config: StackConfig, pages: Pages, journal: Journal, heartbeat: Heartbeat) -> None:
+    `train_` figures are of the pages that the MLP is fitted on, `val_` figures of the other validation pages, None if
+    there are none.
+    """
+
+    def __init__(self, config: StackConfig, pages: MemberOutputs, journal: Journal, heartbeat: Heartbeat) -> None:
         self._config = config
         self._journal = journal
         self._heartbeat = heartbeat
@@ -119,29 +124,32 @@ class _Teller:
         self._held_out = pages.val.rows(~pages.fitted_on)
         self._last = time.time()
 
-    def place(self, epoch: int) -> dict[str, int]:
+    def position(self, epoch: int) -> dict[str, int]:
+        """Epoch and step counts after `epoch` epochs, as progress.json holds them."""
         each = -(-len(self._fitted.ids) // self._config.batch)
         epochs = self._config.epochs
         return {"epoch": epoch, "epochs": epochs, "step": epoch * each, "steps": epochs * each,
                 "steps_per_epoch": each}  # fmt: skip
 
-    def tell(self, epoch: int, stack: FittedStack) -> None:
+    def report(self, epoch: int, stack: FittedStack) -> None:
+        """Record epoch number `epoch` (from 1); stack: its weights after that epoch."""
         now = time.time()
         seconds, self._last = max(now - self._last, 1e-9), now
-        place = self.place(epoch)
-        self._heartbeat.at("training", step=place["step"])
+        position = self.position(epoch)
+        self._heartbeat.at("training", step=position["step"])
         train, val = (_figures(stack, pages) for pages in (self._fitted, self._held_out))
-        self._journal.epoch({
-            "epoch": epoch, "step": place["step"], "train_loss": train[0], "train_accuracy": train[1],
+        row: EpochRow = {
+            "epoch": epoch, "step": position["step"], "train_loss": train[0], "train_accuracy": train[1],
             "val_loss": val[0], "val_accuracy": val[1], "learning_rate": self._config.learning_rate,
             "seconds": seconds, "pages_per_s": len(self._fitted.ids) / seconds, "time": now,
-        })  # fmt: skip
+        }  # fmt: skip
+        self._journal.epoch(row)
         if self._journal.due():
-            self._journal.progress("training", **place, loss=train[0], accuracy=train[1])
+            self._journal.progress("training", **position, loss=train[0], accuracy=train[1])
 
 
 def _figures(stack: FittedStack, pages: Joined) -> tuple[float | None, float | None]:
-    """Loss and accuracy of the MLP; None without a page."""
+    """Loss and accuracy of the MLP on `pages`; None without a page."""
     if not len(pages.ids):
         return None, None
     softmax = stack.probabilities(pages.softmax, method="mlp")

@@ -1,4 +1,4 @@
-"""What the stack works on: its payload, and the members' outputs joined by page id."""
+"""Input of the stack: its payload, and the members' outputs joined by page id."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +17,9 @@ from trainer.training.split import selection_mask
 
 @dataclass(frozen=True, kw_only=True)
 class StackPayload:
-    """What the stack's worker is handed.
+    """Payload of the stack's worker.
 
-    members: names of the jobs whose outputs are stacked, in order.
+    run: path of the run folder. members: names of the jobs whose outputs are stacked, in order.
     """
 
     run: str
@@ -29,26 +29,26 @@ class StackPayload:
 
 
 @dataclass(frozen=True)
-class Pages:
+class MemberOutputs:
     """The members' outputs on both splits.
 
-    fitted_on: bool[val pages], those that the stack is fitted on.
-    without: bool[test pages], those that have a duplicate among the training pages; None: nobody looked.
-    against: the member that the stack is tested against.
+    fitted_on: bool[val pages], the pages that the stack is fitted on.
+    duplicates_of_train: bool[test pages], the pages that duplicate a training page; None if that is unknown.
+    baseline: name of the member that the stack is tested against.
     """
 
     val: Joined
     fitted_on: npt.NDArray[np.bool_]
     test: Joined
-    without: npt.NDArray[np.bool_] | None
-    against: str
+    duplicates_of_train: npt.NDArray[np.bool_] | None
+    baseline: str
 
 
-def read_pages(job: StackPayload) -> Pages:
+def read_pages(job: StackPayload) -> MemberOutputs:
     """The members' outputs, joined by page id.
 
     Raises:
-        UserError: they do not fit together, or a set leaves nothing to fit on or to score.
+        UserError: the outputs do not fit together, or no page is left to fit on or to score.
     """
     run_folder = Path(job.run)
 
@@ -69,26 +69,26 @@ def read_pages(job: StackPayload) -> Pages:
             "lower stack.selection_share or set stack.leak_free to false"
         )
     if not len(test.ids):
-        raise UserError("stack: the test set holds no page to score the stack on")
-    return Pages(val, fitted_on, test, read_without(job, test), holistic_of(job))
+        raise UserError("stack: the test set has no page to score the stack on; add pages to it")
+    return MemberOutputs(val, fitted_on, test, read_duplicates(job, test), baseline_of(job))
 
 
 def check_selection(job: StackPayload) -> None:
-    """Make sure that every member picked its best epoch on the pages which the stack leaves alone.
+    """Check that every member selected its best epoch on pages that the stack is not fitted on.
 
     Raises:
-        UserError: a member's result does not say so.
+        UserError: a member's result records another selection share, or none.
     """
     for name in job.members:
         if _member_result(job, name).get("selection_share") != job.config.selection_share:
             raise UserError(
-                f"stack.leak_free: {name} did not pick its best epoch on the selection share of the "
-                "validation set, so the stack would not be free of the leak; train it again with this setting"
+                f"stack.leak_free: {name} did not select its best epoch on the selection share of the "
+                "validation set, so the stack would not be leak-free; train it again with this setting"
             )
 
 
-def holistic_of(job: StackPayload) -> str:
-    """The member that the stack is tested against: the last holistic one, or else the first member."""
+def baseline_of(job: StackPayload) -> str:
+    """The member that the stack is tested against: the last holistic one, or the first member if there is none."""
 
     def region(name: str) -> str:
         return str(_member_result(job, name).get("region", name.split("_", 1)[0]))
@@ -102,13 +102,13 @@ def _member_result(job: StackPayload, name: str) -> dict[str, Any]:
     return dict(read_json(path)) if path.exists() else {}
 
 
-def read_without(job: StackPayload, test: Joined) -> npt.NDArray[np.bool_] | None:
-    """bool[n]: the test pages that the file of duplicates names; None where there is no such file.
+def read_duplicates(job: StackPayload, test: Joined) -> npt.NDArray[np.bool_] | None:
+    """bool[n]: the test pages that `exclude_ids_file` lists; None if it is not set.
 
     Raises:
-        UserError: the file cannot be read, or names only pages that are not in the test set.
+        UserError: the file cannot be read, or lists no page of the test set.
     """
-    path = job.config.without_ids
+    path = job.config.exclude_ids_file
     if path is None:
         return None
     try:
@@ -117,5 +117,5 @@ def read_without(job: StackPayload, test: Joined) -> npt.NDArray[np.bool_] | Non
         raise UserError(f"{path}: the list of duplicates cannot be read ({error})") from None
     mask = np.array([page_id in listed for page_id in test.ids.tolist()], np.bool_)
     if listed and not mask.any():
-        raise UserError(f"{path}: no page of it is in the test set; is it of other data?")
+        raise UserError(f"{path}: no page of it is in the test set; give the list of this data set")
     return mask

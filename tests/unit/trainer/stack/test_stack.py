@@ -182,7 +182,7 @@ def test_a_leak_is_not_called_leak_free(tmp_path: Path) -> None:
     for name in MEMBERS:
         share = 0.4 if name != "bottom" else None
         write_json(folder / "jobs" / name / "result.json", {"selection_share": share})
-    with pytest.raises(UserError, match=r"stack\.leak_free: bottom did not pick its best epoch"):
+    with pytest.raises(UserError, match=r"stack\.leak_free: bottom did not select its best epoch"):
         stack(folder, config={"leak_free": True, "selection_share": 0.4})
     assert not (folder / "jobs" / "stack" / "result.json").exists()
 
@@ -194,7 +194,7 @@ def test_figures_without_duplicates(tmp_path: Path) -> None:
     leaked = rows.ids[:50]
     (tmp_path / "leaked.txt").write_text("\n".join(["not/of/this/set.tif", *leaked.tolist()]) + "\n")
     (folder / "jobs" / "stack" / "result.json").unlink()
-    result = stack(folder, config={"without_ids": str(tmp_path / "leaked.txt")})
+    result = stack(folder, config={"exclude_ids_file": str(tmp_path / "leaked.txt")})
     rest = result["without_duplicates"]
     assert (rest["left_out"], rest["pages"]) == (50, 350)
     assert rest["scores"]["accuracy"] == accuracy(rows.labels[50:], rows.softmax[50:])
@@ -205,7 +205,7 @@ def test_figures_without_duplicates(tmp_path: Path) -> None:
 def test_all_test_pages_being_duplicates_is_said(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", test=20)
     (tmp_path / "leaked.txt").write_text("\n".join(f"test/{number:04d}.tif" for number in range(20)))
-    result = stack(folder, config={"without_ids": str(tmp_path / "leaked.txt")})
+    result = stack(folder, config={"exclude_ids_file": str(tmp_path / "leaked.txt")})
     assert result["without_duplicates"] == {"left_out": 20, "pages": 0}
 
 
@@ -216,7 +216,7 @@ def test_a_wrong_list_of_duplicates_is_refused(tmp_path: Path, content: str | No
     if content is not None:
         (tmp_path / "leaked.txt").write_text(content)
     with pytest.raises(UserError, match=rf"leaked\.txt: .*{problem}"):
-        stack(make_run(tmp_path / "run"), config={"without_ids": str(tmp_path / "leaked.txt")})
+        stack(make_run(tmp_path / "run"), config={"exclude_ids_file": str(tmp_path / "leaked.txt")})
 
 
 @pytest.mark.parametrize(
