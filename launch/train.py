@@ -21,8 +21,12 @@ if __name__ == "__main__":
     _root = Path(__file__).resolve().parent.parent
     sys.path[:1] = [str(_root)] if (_root / "launch").is_dir() else []
 
+from cluster.config import ClusterConfig
+from cluster.environment import set_unset, worker_environment
 from cluster.liveness.lease import check_free
 from data_tools.errors import Stopped, is_lost_peer
+from data_tools.threads import threads_per_worker
+from data_tools.workers.pool import available_cores
 from launch.config import Config, load_config
 from launch.console import add_config_options, guarded, print_out
 from launch.recipe.jobs import payload
@@ -59,9 +63,7 @@ def train(config: Config, stage: str, region: str | None) -> int:
     from trainer.job import run
 
     plan_recipe(config).of_stage(stage, region)
-    # Before Horovod starts. What stands in the environment, as from horovodrun's own options, counts for more.
-    for name, value in {**config.cluster.environment, **config.cluster.horovod.environment()}.items():
-        os.environ.setdefault(name, value)
+    prepare_environment(config.cluster)
     rank = int(os.environ.get("HOROVOD_RANK", "0"))
     folder = Path(config.run.folder).absolute()
     if rank == 0:
@@ -91,6 +93,16 @@ def train(config: Config, stage: str, region: str | None) -> int:
             f"{job.name}: validation accuracy {result['val_accuracy']:.4f}, test accuracy {result['test_accuracy']:.4f}"
         )
     return 0
+
+
+def prepare_environment(config: ClusterConfig) -> None:
+    """Set what Ray would set for a worker; before TensorFlow and Horovod are imported.
+
+    horovodrun gives the number of workers on this host (HOROVOD_LOCAL_SIZE); a lone process has all its cores.
+    """
+    workers = int(os.environ.get("HOROVOD_LOCAL_SIZE", "1"))
+    threads = threads_per_worker(available_cores(), workers)
+    set_unset(worker_environment(config, threads=threads, gpu=config.gpus != 0))
 
 
 def leave_at_once(status: int) -> NoReturn:

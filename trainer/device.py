@@ -4,11 +4,9 @@ import os
 from typing import Any
 
 from data_tools.errors import UserError
+from data_tools.threads import THREADS
 from trainer.config import TrainingConfig
 from trainer.world import World
-
-THREADS = "REGIONSTACK_THREADS"
-"""Environment variable: threads of one worker, where several share a host's cores."""
 
 
 def prepare_device(world: World, training: TrainingConfig, *, seed: int) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import ray
 
 from cluster.config import ClusterConfig
+from cluster.environment import worker_environment
 from cluster.liveness import worker
 from cluster.liveness.fence import Fence
 from cluster.liveness.stack_traces import not_in_a_collective, take_stacks
@@ -21,7 +22,7 @@ from cluster.liveness.watch import Hang, Watch
 from cluster.on_ray.hosts import Nodes
 from cluster.on_ray.processes import Processes
 from cluster.on_ray.reports import Failed, Gatherer, plainly
-from cluster.on_ray.reservation import Reservation
+from cluster.on_ray.reservation import Reservation, check_devices
 from cluster.schedule.job import Ended, Failure, JobSpec, Started, Worker
 from cluster.schedule.slots import Group
 from data_tools.errors import UserError
@@ -69,7 +70,7 @@ class Attempt:
     ) -> None:
         self._job, self._group, self._config = job, group, config
         self._nodes, self._make_executor = nodes, executor
-        self._reserved = Reservation(job.name, group, nodes=nodes, config=config)
+        self._reserved = Reservation(job.name, group, nodes=nodes, config=config, gpu=job.gpu)
         self._executor: Executor | None = None
         self._killing = threading.Lock()
         self._workers: tuple[Worker, ...] = ()
@@ -102,7 +103,12 @@ class Attempt:
     def join(self) -> bool:
         """Wait until all is given back; whether it is."""
         self._thread.join(timeout=END_S)
-        return not self._thread.is_alive()
+        ended = not self._thread.is_alive()
+        if not ended:
+            logger.warning(
+                "%s: the stopped attempt has not ended after %g s; it may hold its slots", self._job.name, END_S
+            )
+        return ended
 
     def _run(self) -> None:
         ended = Ended(self._job.name, failure=Failure("start", "the attempt was stopped"))
@@ -152,6 +158,10 @@ class Attempt:
                 timeout_s=limit_s,
             )
             self._executor = executor
+            # A stop, or the timer, that came before the line above had no executor to kill.
+            self._leave_if_stopped()
+            if late.is_set():
+                raise TimeoutError
             executor.start()
             reports = self._gatherer().gather(executor.run_remote(worker.prepare, args=[self._order()]))
         except Failed as failed:
@@ -167,25 +177,18 @@ class Attempt:
             if report.pop("node") != node.node_id:
                 raise RuntimeError(f"rank {report['rank']} is not on {node.name}, where its slot is")
             workers.append(Worker(host=node.name, **report))
-        self._check_devices(workers)
+        if self._reserved.share.gpus:
+            check_devices(workers)
         return tuple(workers)
 
     def _order(self) -> dict[str, Any]:
         """What every worker is told before the target's module is imported; see `worker.prepare`."""
-        threads = str(self._reserved.share.threads)
-        environment = {
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-            "REGIONSTACK_THREADS": threads,
-            "OMP_NUM_THREADS": threads,
-        }
-        environment |= self._config.horovod.environment()
-        if not self._reserved.share.gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = "-1"
+        share = self._reserved.share
         several_hosts = len(self._group.hosts) > 1
         interface = self._config.interface or (None if several_hosts else LOOPBACK_INTERFACE)
         return {
             "target": self._job.target,
-            "environment": environment | self._config.environment,
+            "environment": worker_environment(self._config, threads=share.threads, gpu=share.gpus > 0),
             "interface": interface,
             "addresses": [node.address for node in self._reserved.by_rank],
             "bindings": self._bindings() if self._config.bind_cores else None,
@@ -205,18 +208,6 @@ class Attempt:
         fence = Fence(str(Path(self._job.logs) / ATTEMPT), uuid.uuid4().hex)
         write_json(Path(fence.path), {"token": fence.token})
         return [fence]
-
-    def _check_devices(self, workers: Sequence[Worker]) -> None:
-        if not self._reserved.share.gpus:
-            return
-        for name, count in self._group.hosts.items():
-            seen = {
-                worker.devices
-                for worker, node in zip(workers, self._reserved.by_rank, strict=True)
-                if node.name == name
-            }
-            if len(seen) != 1 or len(set(next(iter(seen)).split(","))) != count:
-                raise Failed(Failure("start", f"{count} ranks on {name} were given the GPUs {sorted(seen)}"))
 
     def _call(self) -> Any:
         """Call the target on all ranks; what rank 0 returned."""

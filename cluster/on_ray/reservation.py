@@ -12,8 +12,9 @@ import ray
 from cluster.config import ClusterConfig
 from cluster.on_ray.hosts import Node, Nodes
 from cluster.on_ray.reports import LOOK_S, Failed
-from cluster.schedule.job import Failure
+from cluster.schedule.job import Failure, Worker
 from cluster.schedule.slots import Group
+from data_tools.threads import threads_per_worker
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +30,15 @@ TELL_EVERY_S = 30.0
 
 @dataclass(frozen=True)
 class Share:
-    """What one rank reserves: a GPU or none, and cores (a fraction where slots share a core)."""
+    """What one rank gets of its host.
+
+    cpus: cores reserved on Ray, a fraction where slots share a core. gpus: GPUs reserved, 0 or 1. threads: how many
+    threads the rank may use, which no reservation limits.
+    """
 
     cpus: float
     gpus: int
-
-    @property
-    def threads(self) -> int:
-        """Threads that use the share and no more."""
-        return max(1, int(self.cpus))
+    threads: int = 1
 
 
 class Reservation:
@@ -46,9 +47,9 @@ class Reservation:
     by_rank: the node of each rank. share: what each rank has of its node.
     """
 
-    def __init__(self, name: str, group: Group, *, nodes: Nodes, config: ClusterConfig) -> None:
-        """Nothing is asked of Ray yet."""
-        self._name, self._group, self._nodes, self._config = name, group, nodes, config
+    def __init__(self, name: str, group: Group, *, nodes: Nodes, config: ClusterConfig, gpu: bool) -> None:
+        """Requests nothing from Ray yet. gpu: whether the job uses the GPUs of its slots."""
+        self._name, self._group, self._nodes, self._config, self._gpu = name, group, nodes, config, gpu
         self.by_rank: list[Node] = []
         self.share = Share(0.0, 0)
         self.placement_group: Any = None
@@ -64,7 +65,7 @@ class Reservation:
         begun = time.monotonic()
         tell_at = begun + TELL_FIRST_S
         self.by_rank = self._find_nodes()
-        self.share = share_of(self.by_rank)
+        self.share = share_of(self.by_rank, gpu=self._gpu)
         bundle = {"CPU": self.share.cpus} | ({"GPU": 1} if self.share.gpus else {})
         self.placement_group = ray.util.placement_group(
             [bundle] * len(self.by_rank),
@@ -99,11 +100,35 @@ class Reservation:
         return ", ".join(f"{count} {unit} on {host}" for host, count in self._group.hosts.items())
 
 
-def share_of(nodes: Sequence[Node]) -> Share:
-    """The share of each rank of a group on `nodes`: the smallest that one of these hosts offers."""
-    cpus = min(node.cpus / node.slots for node in nodes)
+def share_of(nodes: Sequence[Node], *, gpu: bool = True) -> Share:
+    """The share of each rank of a group on `nodes`: the smallest that one of these hosts offers.
+
+    gpu: whether the job uses GPUs where the nodes have some.
+    """
+    cores = min(node.cpus / node.slots for node in nodes)
     with_gpus = any(node.gpus for node in nodes)
-    # A core feeds a GPU; to ask for more would only compete with other programs on the cluster.
-    cpus = min(cpus, 1.0) if with_gpus else cpus
-    # Ray counts in ten-thousandths; rounding up would leave the last slot without its share.
-    return Share(cpus=max(LEAST_CPUS, math.floor(cpus * 10_000) / 10_000), gpus=int(with_gpus))
+    # On a GPU host a rank reserves one core at most: a larger reservation would only block other programs there.
+    cpus = min(cores, 1.0) if with_gpus else cores
+    return Share(
+        # Ray counts in ten-thousandths; rounding up would leave the last slot without its share.
+        cpus=max(LEAST_CPUS, math.floor(cpus * 10_000) / 10_000),
+        gpus=int(with_gpus and gpu),
+        threads=min(threads_per_worker(node.cpus, node.slots) for node in nodes),
+    )
+
+
+def check_devices(workers: Sequence[Worker]) -> None:
+    """Check that the ranks on each host see the same list of GPUs, one for each of them.
+
+    Local rank r uses the r-th GPU of the list, so ranks that see only their own would share or miss one.
+
+    Raises:
+        Failed: the ranks of a host see other GPUs.
+    """
+    by_host: dict[str, list[str]] = {}
+    for worker in workers:
+        by_host.setdefault(worker.host, []).append(worker.devices)
+    for host, devices in by_host.items():
+        seen = set(devices)
+        if len(seen) != 1 or len(set(devices[0].split(","))) != len(devices):
+            raise Failed(Failure("start", f"{len(devices)} ranks on {host} were given the GPUs {sorted(seen)}"))

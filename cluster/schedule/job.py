@@ -30,6 +30,8 @@ class JobSpec:
     most: int | None = None
     logs: str | None = None
     heartbeats: str | None = None
+    gpu: bool = True
+    """Whether its workers use the GPUs of their slots; without, they reserve none and see none."""
 
 
 @dataclass(frozen=True)

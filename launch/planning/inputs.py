@@ -1,17 +1,20 @@
 """What a plan is made from: pages, networks, and machines, as counted, measured or published."""
 
-import os
 import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cluster.config import ClusterConfig
+from cluster.environment import set_unset, worker_environment
 from cluster.schedule.slots import Host
 from data_tools.conversion.shard_plan import ShardConfig
 from data_tools.documents.data_set import read_data_set
 from data_tools.errors import UserError
 from data_tools.shards.manifest import MANIFEST, read_manifest
+from data_tools.threads import threads_per_worker
+from data_tools.workers.pool import available_cores
 from launch.config import HOLISTIC, Config
 from launch.planning.cost import Machine, Pages, StepCost
 from launch.planning.ring import CORE_NETWORK, GPU_NETWORK, Network
@@ -157,8 +160,8 @@ def gpu_machine(rate: Rate, models: Mapping[int, ModelFacts], *, read: float, st
 def measured_machine(config: Config, recipe: Recipe, *, host: Host, gpus: bool, read: float) -> tuple[Machine, str]:
     """This machine, by a few steps of each stage's network with the batch that a worker of it has."""
     began = time.perf_counter()
-    cores = 0 if gpus else os.cpu_count() or 1
-    os.environ.setdefault("REGIONSTACK_THREADS", str(max(1, cores // host.slots)) if cores else "0")
+    cores = 0 if gpus else available_cores()
+    prepare_environment(config.cluster, host, gpus=gpus)
     from trainer.measure_speed import Calibration
 
     calibration = Calibration(recipe.jobs[0])
@@ -174,6 +177,12 @@ def measured_machine(config: Config, recipe: Recipe, *, host: Host, gpus: bool, 
     words = f"measured here on {calibration.device}"
     machine = Machine(name=words, steps=steps, cores=cores, read=read, start_s=imported + max(firsts))
     return machine, words
+
+
+def prepare_environment(config: ClusterConfig, host: Host, *, gpus: bool) -> None:
+    """Give this process the environment of one of the workers that fill `host`; before TensorFlow is imported."""
+    threads = threads_per_worker(available_cores(), host.slots)
+    set_unset(worker_environment(config, threads=threads, gpu=gpus))
 
 
 def network_of(*, gpus: bool, inside: float | None, between: float | None, config: Config) -> Network:

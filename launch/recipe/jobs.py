@@ -38,6 +38,7 @@ def job_specs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str])
                 name=STACK,
                 target="trainer.stack.job:run",
                 workers=1,
+                gpu=False,  # it fits a small model on stored outputs, on the CPU
                 payload={
                     "run": str(folder),
                     "members": list(recipe.members),

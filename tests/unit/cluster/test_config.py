@@ -40,7 +40,7 @@ SHARES = [
     ([node(2, 0, 8)], 0.25, 0, 1),
     ([node(2, 0, 3)], 0.6666, 0, 1),  # rounded down, so that three fit into two
     ([node(64, 0, 2), node(16, 0, 2)], 8.0, 0, 8),
-    ([node(64, 8, 8)], 1.0, 1, 1),
+    ([node(64, 8, 8)], 1.0, 1, 8),  # Ray reserves one core; the threads are those of the slot
     ([node(2, 4, 4)], 0.5, 1, 1),
 ]
 

@@ -1,0 +1,28 @@
+"""The environment of a worker process: the same whether Ray, horovodrun or a calibration starts it."""
+
+import os
+from collections.abc import Mapping
+
+from cluster.config import ClusterConfig
+from data_tools.threads import THREADS
+
+NO_GPU = "-1"
+"""CUDA_VISIBLE_DEVICES of a worker that must not see a GPU."""
+
+
+def worker_environment(config: ClusterConfig, *, threads: int, gpu: bool) -> dict[str, str]:
+    """Variables to set before TensorFlow and Horovod are imported.
+
+    threads: what `data_tools.threads.threads_per_worker` gives for the worker's host. gpu: whether the worker may use a
+    GPU. The configuration's own `cluster.environment` overrides all others.
+    """
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", THREADS: str(threads), "OMP_NUM_THREADS": str(threads)}
+    if not gpu:
+        environment["CUDA_VISIBLE_DEVICES"] = NO_GPU
+    return environment | config.horovod.environment() | config.environment
+
+
+def set_unset(environment: Mapping[str, str]) -> None:
+    """Set the variables that this process does not have yet; what a person or horovodrun has set has precedence."""
+    for name, value in environment.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,199 @@
+"""One attempt with a fake executor and a fake reservation: a stop on the way, devices, reported ends."""
+
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pytest
+
+from cluster.config import ClusterConfig
+from cluster.on_ray import attempt as module
+from cluster.on_ray.attempt import Attempt, check_devices
+from cluster.on_ray.hosts import Node
+from cluster.on_ray.reports import Failed
+from cluster.on_ray.reservation import Share, share_of
+from cluster.schedule.job import Ended, JobSpec, Started, Worker
+from cluster.schedule.slots import Group, Slot
+
+GROUP = Group((Slot("a", 0), Slot("a", 1)))
+
+
+def node(*, cpus: float = 8.0, gpus: int = 0, slots: int = 2) -> Node:
+    return Node(name="a", node_id="0", address="10.0.0.1", cpus=cpus, gpus=gpus, own=True, slots=slots)
+
+
+class FakeReservation:
+    """Holds the slots of one host at once."""
+
+    nodes: ClassVar = [node(), node()]
+
+    def __init__(self, name: str, group: Group, *, gpu: bool, **_: Any) -> None:
+        self.by_rank = self.nodes
+        self.share = share_of(self.nodes, gpu=gpu)
+        self.placement_group = object()
+
+    def hold(self, look: Callable[[], None]) -> float:
+        return 0.0
+
+    def release(self) -> None:
+        self.placement_group = None
+
+
+class FakeExecutor:
+    """Takes what an attempt asks of its workers, and gives nothing."""
+
+    def __init__(self) -> None:
+        self.started = self.killed = False
+        self.orders: list[Any] = []
+
+    def start(self) -> None:
+        self.started = True
+
+    def run_remote(self, fn: Callable[..., Any], args: list[Any]) -> list[Any]:
+        self.orders += args
+        raise OSError("no worker here")
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[..., FakeExecutor],
+    *,
+    job: JobSpec | None = None,
+    config: ClusterConfig | None = None,
+    reservation: type = FakeReservation,
+) -> tuple[Attempt, Ended]:
+    """The attempt and its end; `make` is called for its executor."""
+    monkeypatch.setattr(module, "Reservation", reservation)
+    news: list[Started | Ended] = []
+    ended = threading.Event()
+    attempt = Attempt(
+        job or JobSpec("top", "m:f", {}), GROUP, nodes=None, config=config or ClusterConfig(), executor=make
+    )
+    attempt.begin(lambda one: (news.append(one), ended.set() if isinstance(one, Ended) else None)[0])
+    assert ended.wait(20)
+    assert attempt.join()
+    (end,) = news
+    assert isinstance(end, Ended)
+    return attempt, end
+
+
+def test_an_attempt_that_is_stopped_while_its_executor_is_made_starts_no_world(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    executor = FakeExecutor()
+
+    def make(*_: object, **__: object) -> FakeExecutor:
+        attempt.stop()  # the scheduler's thread, between the reservation and the executor
+        return executor
+
+    monkeypatch.setattr(module, "Reservation", FakeReservation)
+    news: list[Started | Ended] = []
+    attempt = Attempt(JobSpec("top", "m:f", {}), GROUP, nodes=None, config=ClusterConfig(), executor=make)
+    attempt.begin(news.append)
+    assert attempt.join()
+    assert not executor.started, "its placement group is gone already"
+    assert executor.killed
+    (end,) = news
+    assert isinstance(end, Ended)
+    assert end.failure is not None
+    assert end.failure.kind == "start"
+
+
+def test_an_executor_that_is_made_too_late_starts_no_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = FakeExecutor()
+    late = threading.Event()
+
+    class Timer:
+        def __init__(self, limit_s: float, act: Callable[[], None]) -> None:
+            self.start, self.cancel = act, lambda: late.set()
+
+    monkeypatch.setattr(module.threading, "Timer", Timer)
+    _, end = run(monkeypatch, lambda *_, **__: executor)
+    assert (executor.started, executor.killed, late.is_set()) == (False, True, True)
+    assert end.failure is not None
+    assert end.failure.message == "not up after 300 s"
+
+
+def test_a_thread_that_does_not_end_is_reported(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    released = threading.Event()
+
+    def make(*_: object, **__: object) -> FakeExecutor:
+        released.wait(60)
+        return FakeExecutor()
+
+    monkeypatch.setattr(module, "Reservation", FakeReservation)
+    monkeypatch.setattr(module, "END_S", 0.01)
+    attempt = Attempt(JobSpec("top", "m:f", {}), GROUP, nodes=None, config=ClusterConfig(), executor=make)
+    attempt.begin(lambda _: None)
+    try:
+        attempt.stop()
+        assert not attempt.join()
+        assert any("top" in message for message in caplog.messages)
+    finally:
+        released.set()
+        monkeypatch.setattr(module, "END_S", 20.0)
+        assert attempt.join()
+
+
+def worker(rank: int, host: str, devices: str) -> Worker:
+    return Worker(rank, host, 100 + rank, devices, 0.1)
+
+
+# CUDA_VISIBLE_DEVICES by rank, with the rank's host -> whether the ranks were given a GPU each
+DEVICES = [
+    ([("a", "0,1"), ("a", "0,1")], True),
+    ([("a", "0"), ("b", "0")], True),  # the same number on two hosts
+    ([("a", "2,3"), ("a", "2,3"), ("b", "7")], True),
+    ([("a", "0"), ("a", "1")], False),  # each sees its own GPU only: local rank 1 would find none
+    ([("a", "0,0"), ("a", "0,0")], False),  # one GPU twice
+    ([("a", "0"), ("a", "0")], False),
+    ([("a", "0,1,2"), ("a", "0,1,2")], False),  # a GPU of another job
+    ([("a", ""), ("b", "0")], True),  # one entry of any name: Ray names GPUs by UUID too
+    ([("a", "-1"), ("a", "-1")], False),
+]
+
+
+@pytest.mark.parametrize(("devices", "right"), DEVICES)
+def test_devices(devices: list[tuple[str, str]], right: bool) -> None:
+    workers = [worker(rank, host, seen) for rank, (host, seen) in enumerate(devices)]
+    if right:
+        check_devices(workers)
+    else:
+        with pytest.raises(Failed, match="GPU"):
+            check_devices(workers)
+
+
+# host, whether the job trains on a GPU -> what a rank reserves, and the threads that it may use
+SHARES = [
+    (node(cpus=48, gpus=4, slots=4), True, Share(cpus=1.0, gpus=1, threads=12)),
+    (node(cpus=48, gpus=4, slots=4), False, Share(cpus=1.0, gpus=0, threads=12)),  # the stack
+    (node(cpus=2, gpus=4, slots=4), True, Share(cpus=0.5, gpus=1, threads=1)),
+    (node(cpus=8, slots=2), True, Share(cpus=4.0, gpus=0, threads=4)),
+    (node(cpus=8, slots=2), False, Share(cpus=4.0, gpus=0, threads=4)),
+]
+
+
+@pytest.mark.parametrize(("host", "gpu", "share"), SHARES)
+def test_share(host: Node, gpu: bool, share: Share) -> None:
+    assert share_of([host], gpu=gpu) == share
+
+
+def test_a_job_without_gpu_reserves_none_and_sees_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnGpus(FakeReservation):
+        nodes: ClassVar = [node(gpus=2), node(gpus=2)]
+
+    for gpu, visible in ((True, None), (False, "-1")):
+        executor = FakeExecutor()
+        run(
+            monkeypatch,
+            lambda *_, made=executor, **__: made,
+            job=JobSpec("stack", "m:f", {}, gpu=gpu),
+            reservation=OnGpus,
+        )
+        (order,) = executor.orders
+        assert order["environment"].get("CUDA_VISIBLE_DEVICES") == visible
