@@ -1,6 +1,10 @@
-"""The set-up of a cluster's host, run for real with this environment and a home of its own."""
+"""The set-up of a cluster's host: the real host.sh in a checkout whose environment.sh makes nothing.
+
+The real environment.sh remakes the environment that the tests run in whenever setup.cfg or a lock file changes.
+"""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,14 +13,25 @@ import pytest
 
 from tests.conftest import ROOT
 
-SCRIPT = ROOT / "cluster" / "setup" / "host.sh"
+
+def checkout_of(home: Path) -> Path:
+    """The checkout beside `home` that holds host.sh and a stand-in for environment.sh, which records its calls."""
+    root = home.parent / "checkout"
+    setup = root / "cluster" / "setup"
+    if not setup.exists():
+        setup.mkdir(parents=True)
+        shutil.copy(ROOT / "cluster" / "setup" / "host.sh", setup)
+        (setup / "environment.sh").write_text(f'#!/bin/sh\necho "$VENV $REGIONSTACK_CACHE" >>{root}/calls\n')
+        (setup / "environment.sh").chmod(0o755)
+    return root
 
 
 def host(home: Path, *arguments: str, status: int = 0, **more: str) -> str:
     env = {**os.environ, "HOME": str(home), "VENV": sys.prefix, **more}
     env.pop("REGIONSTACK_CACHE", None)
+    script = checkout_of(home) / "cluster" / "setup" / "host.sh"
     ended = subprocess.run(
-        ["bash", SCRIPT, *arguments], env=env, text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ["bash", script, *arguments], env=env, text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     assert ended.returncode == status, ended.stdout
     return ended.stdout
@@ -47,8 +62,9 @@ def test_the_login_shell_finds_environment_project_and_shared_folder(home: Path,
     for _ in range(2):
         host(home, "--shared", f"{shared}/", "--bucket", "s3://pages")
     assert login(home, "$REGIONSTACK_SHARED $RAY_AUTH_MODE $PYTHONPATH $REGIONSTACK_BUCKET") == (
-        f"{shared} token {ROOT} s3://pages"
+        f"{shared} token {checkout_of(home)} s3://pages"
     )
+    assert (checkout_of(home) / "calls").read_text() == 2 * f"{sys.prefix} {shared}/cache\n"
     assert login(home, "$(command -v python)") == f"{sys.prefix}/bin/python"
     assert (home / ".bashrc").read_text().count("regionstack") == 1, "repeated set-up adds nothing"
     assert list(shared.iterdir()) == [], "the probe is gone"
