@@ -44,7 +44,14 @@ from trainer.job_folder.writer import BackgroundWriter  # noqa: E402
 from trainer.network.freezing import layer_names, plan_freezing  # noqa: E402
 from trainer.scoring.evaluate import Evaluator  # noqa: E402
 from trainer.training.loop import Loop  # noqa: E402
-from trainer.training.state import SnapshotBuffers, TrainingState, restore  # noqa: E402
+from trainer.training.state import (  # noqa: E402
+    SnapshotBuffers,
+    TrainingState,
+    load_variables,
+    restore_state,
+    seed_counters,
+    seed_generators,
+)
 from trainer.training.step import TrainStep, build_optimizer  # noqa: E402
 from trainer.world import World  # noqa: E402
 
@@ -134,7 +141,10 @@ def measure(path: Path, *, saves: int) -> dict[str, float]:
     result["load"] = time.perf_counter() - began
     if found is None:
         raise RuntimeError("the checkpoint is gone")
-    restore(found, loop.step, world)
+    load_variables(found, loop.step)
+    counters = seed_counters(found.weights)
+    seed_generators(loop.step.classifier.model.variables, config, rank=world.rank, counters=counters)
+    restore_state(found.state, loop.step, world)
     result["restore"] = time.perf_counter() - began - result["load"]
     result["mib"] = sum(file.stat().st_size for file in folder.path(1).iterdir()) / 2**20
     return result

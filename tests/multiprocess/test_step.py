@@ -190,18 +190,6 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_remembered(world: Worl
     assert int(step.averages.variables[-1].numpy()) == 1, "and no average took it in"
 
 
-def test_dropout_differs_between_ranks_and_not_between_runs(world: World) -> None:
-    from trainer.training.state import seed_ranks
-
-    states = []
-    for rank in (0, 1, 0):
-        classifier = network(dropout=0.5)
-        seed_ranks(classifier.model.variables, World(rank, 2, rank))
-        states.append([v.numpy().tolist() for v in classifier.model.variables if is_seed(v)])
-    assert states[0] == states[2]
-    assert states[0] != states[1]
-
-
 def test_building_twice_gives_the_same_names() -> None:
     first, second = (network(dropout=0.5).model for _ in range(2))
     assert [v.path for v in first.variables] == [v.path for v in second.variables]

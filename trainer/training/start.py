@@ -11,8 +11,8 @@ from data_tools.files import read_json, sha256
 from trainer.config import JobPayload
 from trainer.job_folder.checkpoint import MANIFEST, WEIGHTS, CheckpointFolder, Snapshot
 from trainer.job_folder.journal import RESULT, job_folder
-from trainer.network.weights import SEED_STATE, imported_from, is_seed, load_arrays, load_backbone, transfer
-from trainer.training.state import TrainingState, restore, saved_variables, seed_ranks
+from trainer.network.weights import imported_from, is_seed, load_arrays, load_backbone, transfer
+from trainer.training.state import TrainingState, load_variables, restore_state, seed_counters, seed_generators
 from trainer.training.step import TrainStep
 from trainer.world import World
 
@@ -40,19 +40,16 @@ def begin(job: JobPayload, step: TrainStep, world: World, newest: Future[Snapsho
     snapshot = newest.result() if newest is not None else None
     found = json.loads(world.broadcast_bytes(_header(snapshot), name="start"))
     if found is None:
-        seed_ranks(model.variables, world)
+        seed_generators(model.variables, job.config, rank=world.rank)
         start = _fresh_or_warm(job, step) if world.rank == 0 else {}
         start = json.loads(world.broadcast_bytes(json.dumps(start).encode(), name="origin"))
         world.broadcast([v for v in model.variables if not is_seed(v)])
         logger.info("start: %s", start)
         return TrainingState(start=start)
-    if snapshot is None:
-        # The values follow by broadcast below; here only the shape of the state is needed.
-        weights, optimizer = ({name: v.numpy() for name, v in file.items()} for file in saved_variables(step))
-        snapshot = Snapshot(found["step"], weights, optimizer, found["state"])
-    for variable in (v for v in model.variables if is_seed(v)):
-        snapshot.weights[variable.path][1] = found["counters"][variable.path]
-    state = restore(snapshot, step, world)
+    if snapshot is not None:
+        load_variables(snapshot, step)
+    seed_generators(model.variables, job.config, rank=world.rank, counters=found["counters"])
+    state = restore_state(found["state"], step, world)
     world.broadcast([v for v in model.variables if not is_seed(v)])
     world.broadcast(step.optimizer.variables)
     world.broadcast(step.averages.variables if step.averages is not None else [])
@@ -64,9 +61,7 @@ def _header(snapshot: Snapshot | None) -> bytes:
     """What every rank must know of a checkpoint besides the weights."""
     if snapshot is None:
         return b"null"
-    seeds = {name: array for name, array in snapshot.weights.items() if name.endswith(SEED_STATE)}
-    counters = {name: int(array[1]) for name, array in seeds.items()}
-    return json.dumps({"step": snapshot.step, "state": snapshot.state, "counters": counters}).encode()
+    return json.dumps({"state": snapshot.state, "counters": seed_counters(snapshot.weights)}).encode()
 
 
 def _fresh_or_warm(job: JobPayload, step: TrainStep) -> dict[str, Any]:

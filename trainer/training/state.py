@@ -1,5 +1,7 @@
 """What training is, between two steps: how far it has come and what it remembers."""
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -7,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from trainer.config import JobConfig
 from trainer.job_folder.checkpoint import Snapshot
-from trainer.network.weights import copy_values, is_seed, named, transfer
+from trainer.network.weights import SEED_STATE, copy_values, is_seed, named, transfer
 from trainer.training.schedule import PlateauState
 from trainer.training.step import TrainStep
 from trainer.world import World
@@ -88,34 +91,53 @@ class SnapshotBuffers:
         return Snapshot(state.step, self._weights, self._optimizer, plain)
 
 
-def restore(snapshot: Snapshot, step: TrainStep, world: World) -> TrainingState:
-    """Put a snapshot back: variables, this rank's random seeds, this rank's running sums."""
-    model = step.classifier.model
+def load_variables(snapshot: Snapshot, step: TrainStep) -> None:
+    """Assign a snapshot's weights and optimizer variables; random generators keep their state.
+
+    Raises:
+        UserError: the snapshot is of another network or optimizer.
+    """
     for variables, arrays in zip(saved_variables(step), (snapshot.weights, snapshot.optimizer), strict=True):
         transfer(variables, arrays, source=f"checkpoint of step {snapshot.step}")
-    for variable in model.variables:
-        if is_seed(variable):
-            set_seed(variable, world, counter=int(snapshot.weights[variable.path][1]))
-    values = dict(snapshot.state)
+
+
+def restore_state(plain: Mapping[str, Any], step: TrainStep, world: World) -> TrainingState:
+    """The state that `SnapshotBuffers.take` stored; gives `step` this rank's running sums.
+
+    With another number of workers rank 0 keeps the totals; then only the last bits of an epoch's mean may differ.
+    """
+    values = dict(plain)
     sums, ranks = np.array(values.pop("sums"), np.float64), values.pop("ranks")
     if ranks == world.size:
         step.write_sums(sums[world.rank])
     else:
-        # Another number of workers: the totals are kept, by rank 0; only their last bits may differ.
         step.write_sums(sums.sum(axis=0) if world.rank == 0 else np.zeros(sums.shape[1]))
     best = Best(**values.pop("best")) if values["best"] else values.pop("best")
     plateau = PlateauState(**values.pop("plateau"))
     return replace(TrainingState(**values), best=best, plateau=plateau)
 
 
-def seed_ranks(variables: Sequence[Any], world: World) -> None:
-    """Give each rank random generators of its own, so that dropout differs between ranks, at counter 0."""
-    for variable in variables:
-        if is_seed(variable):
-            set_seed(variable, world, counter=0)
+def seed_counters(weights: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """By path of each random generator in a snapshot's weights: how often it was used. The same on every rank."""
+    return {path: int(array[1]) for path, array in weights.items() if path.endswith(SEED_STATE)}
 
 
-def set_seed(variable: Any, world: World, *, counter: int) -> None:
-    """Set a Keras seed state, uint32 [2] = (key, counter): the key is of this rank and this generator."""
-    own = sum((place + 1) * ord(letter) for place, letter in enumerate(variable.path)) % 65521
-    variable.assign(np.array([own + 65521 * world.rank, counter], dtype="uint32"))
+def seed_generators(
+    variables: Sequence[Any], config: JobConfig, *, rank: int, counters: Mapping[str, int] | None = None
+) -> None:
+    """Set the Keras random generators (dropout) among `variables`, integers [2] = (key, counter).
+
+    The key depends on the configuration's seed, the job, the rank and the generator's path, so that no two of them
+    draw the same masks. counters: `seed_counters` of the snapshot that a job resumes from; None: a new job.
+    """
+    for variable in (v for v in variables if is_seed(v)):
+        key = _generator_key(config.seed, config.name, variable.path, rank)
+        counter = counters[variable.path] if counters is not None else 0
+        variable.assign(np.array([key, counter], variable.dtype))
+
+
+def _generator_key(seed: int, job: str, path: str, rank: int) -> int:
+    """An integer in [0, 2**31), the range of a seed of TensorFlow's stateless operations."""
+    source = json.dumps([seed, job, path, rank]).encode()
+    digest = hashlib.blake2b(source, digest_size=4, person=b"dropout").digest()
+    return int.from_bytes(digest, "big") >> 1
