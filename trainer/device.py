@@ -13,12 +13,18 @@ def prepare_device(world: World, training: TrainingConfig, *, seed: int) -> str:
     """Choose this rank's GPU (or the CPU), seed everything; before TensorFlow touches a device. Its name.
 
     Raises:
-        UserError: the host shows fewer GPUs than it runs workers.
+        UserError: the host shows fewer GPUs than it runs workers, or TensorFlow finds none of those it shows.
     """
     import keras
     import tensorflow as tf
 
     gpus: list[Any] = tf.config.list_physical_devices("GPU")
+    promised = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if not gpus and promised not in ("", "-1"):
+        raise UserError(
+            f"rank {world.rank}: CUDA_VISIBLE_DEVICES={promised} promises GPUs, but TensorFlow finds none; check the "
+            "driver and the CUDA libraries (regionstack doctor), or set CUDA_VISIBLE_DEVICES=-1 to train on the CPU"
+        )
     if gpus:
         if world.local_rank >= len(gpus):
             raise UserError(
