@@ -57,7 +57,7 @@ class OptimizerConfig:
     global batch (Goyal et al. 2017, arXiv 1706.02677). None: the rate is taken as it stands.
     warmup_epochs: the rate climbs linearly from 0 over so many epochs.
     clip_norm: the gradients of the global batch are scaled down to this norm of all of them together.
-    weight_decay: decoupled, per step, times the rate.
+    weight_decay: decoupled, per step, times the learning rate; of kernels alone, not of biases and BatchNorm.
     ema_decay: keep an exponential moving average of the weights; it is what is evaluated and handed on.
     """
 
@@ -152,7 +152,6 @@ class TrainingConfig:
     precision: `float32`, or mixed precision with float32 weights.
     compression: `fp16` halves the bytes of the gradient all-reduce.
     jit_compile: let XLA compile the forward and backward pass; averaging over ranks and the update stay outside.
-    steps_per_call: steps that run without coming back to Python; saving and stopping keep to their steps.
     synchronized_batch_norm: BatchNorm normalises by the moments of the global batch, not of each worker's share.
     evaluation_batch: pages a worker evaluates at once.
     best_metric: figure on the validation pages that picks a job's best epoch, whose weights are the job's result.
@@ -165,7 +164,6 @@ class TrainingConfig:
     label_smoothing: float = 0.0
     compression: Literal["none", "fp16"] = "none"
     jit_compile: bool = False
-    steps_per_call: int = 1
     synchronized_batch_norm: bool = False
     evaluation_batch: int = 64
     best_metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
@@ -176,7 +174,11 @@ class TrainingConfig:
             raise UserError(f"batchnorm_batches: must not be negative, found {self.batchnorm_batches}")
         _share("label_smoothing", self.label_smoothing)
         _positive("evaluation_batch", self.evaluation_batch)
-        _positive("steps_per_call", self.steps_per_call)
+        if self.jit_compile and self.deterministic and not self.synchronized_batch_norm:
+            raise UserError(
+                "jit_compile: XLA supports not all operations of deterministic mode, and deterministic is true; set "
+                "deterministic: false as well, or leave jit_compile out"
+            )
         if self.jit_compile and self.synchronized_batch_norm:
             raise UserError(
                 "jit_compile: XLA compiles no collectives of Horovod, and synchronized_batch_norm needs some within "

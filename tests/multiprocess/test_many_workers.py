@@ -57,10 +57,8 @@ def same_bits(one: Arrays, other: Arrays) -> bool:
         ("smoothed", 1e-5, 1e-6),
         ("micro", 1e-5, 1e-6),
         ("averaged", 1e-5, 1e-6),
-        ("calls", 1e-5, 1e-6),
         ("compiled", 1e-5, 1e-6),
         ("synchronized", 1e-5, 1e-6),
-        ("synchronized_calls", 1e-5, 1e-6),
         ("compressed", 3e-3, 1e-5),
         ("float16", 1e-2, 1e-5),
         ("bfloat16", 2e-2, 1e-4),
@@ -88,12 +86,6 @@ def test_the_settings_did_something(runs: Runs, workers: int) -> None:
 @pytest.mark.parametrize("workers", WORLDS)
 def test_micro_batches_are_the_whole_batch(runs: Runs, workers: int) -> None:
     assert distance(runs[workers]["micro"], runs[workers]["plain"]) < 1e-5
-
-
-@pytest.mark.parametrize("workers", WORLDS)
-def test_several_steps_in_one_call_give_the_same_bits(runs: Runs, workers: int) -> None:
-    assert same_bits(runs[workers]["calls"], runs[workers]["plain"])
-    assert same_bits(runs[workers]["synchronized_calls"], runs[workers]["synchronized"])
 
 
 @pytest.mark.parametrize("workers", WORLDS)

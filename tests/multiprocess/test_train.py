@@ -163,7 +163,7 @@ def test_one_line_and_no_result(tiny: Path, tmp_path: Path, settings: list[str],
 def test_a_loss_that_is_not_finite_ends_the_job_with_its_batch(tiny: Path, tmp_path: Path) -> None:
     """All ranks agree on it; the line and the file tell of the step and its pages, and no checkpoint holds it."""
     settings = [
-        "stages.holistic_16.optimizer={name: sgd, learning_rate: 1.0e+30}", "training.steps_per_call=4",
+        "stages.holistic_16.optimizer={name: sgd, learning_rate: 1.0e+30}",
         "checkpoint.agree_steps=4", "checkpoint.every_steps=null",
     ]  # fmt: skip
     folder = tmp_path / "run"
@@ -186,7 +186,7 @@ def test_a_loss_that_is_not_finite_ends_the_job_with_its_batch(tiny: Path, tmp_p
 
 
 def test_with_every_option_a_killed_job_goes_on_to_the_bit(tiny: Path, tmp_path: Path) -> None:
-    """Averages, micro-batches, clipping, warm-up; one step at a time, never killed == three a call, killed."""
+    """With averaged weights, micro-batches, clipping and warm-up, killed and resumed == never killed."""
     settings = [
         "stages.holistic_16.micro_batches=2", "stages.holistic_16.optimizer.ema_decay=0.9",
         "stages.holistic_16.optimizer.clip_norm=0.5", "stages.holistic_16.optimizer.warmup_epochs=2",
@@ -198,11 +198,10 @@ def test_with_every_option_a_killed_job_goes_on_to_the_bit(tiny: Path, tmp_path:
     train(tiny, whole, "holistic_16", *more)
     plan = tmp_path / "faults.json"
     plan.write_text(json.dumps([{"job": "holistic_16", "step": 8, "rank": 1, "action": "kill"}]))
-    options = [*more, "--set", "training.steps_per_call=3"]
-    train(tiny, killed, "holistic_16", *options, env={"REGIONSTACK_FAULTS": str(plan)}, status=None)
+    train(tiny, killed, "holistic_16", *more, env={"REGIONSTACK_FAULTS": str(plan)}, status=None)
     job = killed / "jobs" / "holistic_16"
     assert [fault["step"] for fault in read_lines(job / "faults.jsonl")] == [8]
-    train(tiny, killed, "holistic_16", *options, env={"REGIONSTACK_FAULTS": str(plan)})
+    train(tiny, killed, "holistic_16", *more, env={"REGIONSTACK_FAULTS": str(plan)})
     assert "start: own checkpoint of step" in (job / "log.txt").read_text()
     assert outcome(killed, "holistic_16") == outcome(whole, "holistic_16")
     found = outcome(whole, "holistic_16")

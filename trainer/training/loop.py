@@ -11,7 +11,7 @@ import numpy as np
 
 from data_tools.errors import NumericError, Stopped
 from data_tools.shards.order import steps_per_epoch
-from data_tools.shards.reader import PREFETCH, ShardSet, TrainBatches
+from data_tools.shards.reader import ShardSet, TrainBatches
 from data_tools.shards.tensors import as_tensor
 from trainer.config import JobConfig
 from trainer.job_folder.heartbeat import Heartbeat
@@ -24,7 +24,7 @@ from trainer.scoring.metrics import accuracy, negative_log_likelihood
 from trainer.training.not_finite import describe_bad_step, dump_bad_step, find_bad_step
 from trainer.training.pace import Pace
 from trainer.training.saver import Saver
-from trainer.training.schedule import PlateauState, after_epoch, head_steps, stage_rate, steps_to_take
+from trainer.training.schedule import PlateauState, after_epoch, head_steps, stage_rate
 from trainer.training.split import selected_pages
 from trainer.training.state import TrainingState
 from trainer.training.step import SUMS, TrainStep
@@ -94,32 +94,26 @@ class Loop:
             size=self.world.size,
             start_step=start_step,
             augment=stage.augment,
-            prefetch=max(PREFETCH, 2 * self.config.training.steps_per_call),
         )
 
     def train_to(self, target: int, batches: TrainBatches) -> None:
         """Train until `target` steps are finished, within one epoch."""
         while self.state.step < target:
-            self._take_steps(self._steps_to_take(target), batches)
+            self._take_step(batches)
             self.saver.prepare()
             if self.journal.due():
                 self._tell("training")
             if self._agreement_due() and self.state.step < target:
                 self._agree()
 
-    def _steps_to_take(self, target: int) -> int:
-        most, every = self.config.training.steps_per_call, self.config.checkpoint.every_steps
-        return steps_to_take(self.state.step, target, most=most, agreement=self._pace.next, every=every)
-
-    def _take_steps(self, count: int, batches: TrainBatches) -> None:
-        taken = [next(batches) for _ in range(count)]
-        rates = [self._rate_at(self.state.step + number) for number in range(count)]
+    def _take_step(self, batches: TrainBatches) -> None:
+        batch = next(batches)
+        self.step.set_learning_rate(self._rate_at(self.state.step))
         self.heartbeat.waiting = True
-        self.step.run([(as_tensor(batch.images), as_tensor(batch.labels)) for batch in taken], rates)
-        for _ in range(count):
-            self.state.step += 1
-            self.heartbeat.at("training", step=self.state.step)
-            self.on_progress("training", self.state.step, 0)
+        self.step(as_tensor(batch.images), as_tensor(batch.labels))
+        self.state.step += 1
+        self.heartbeat.at("training", step=self.state.step)
+        self.on_progress("training", self.state.step, 0)
 
     def _choose_layers(self) -> None:
         """At an epoch's start: freeze what it leaves alone; the first one for all layers begins as training begins.
@@ -196,7 +190,16 @@ class Loop:
         first = int(self.step.first_bad.numpy())
         if first:
             losses = self.world.gather(np.asarray(self.step.bad_losses.numpy()), name="bad_losses")
-            bad = find_bad_step(self.train, self.config, step=self._offset + first, losses=losses)
+            finite = self.world.sum(
+                np.array([self.step.compression_overflow.numpy()], np.int64), name="compression_overflow"
+            )
+            bad = find_bad_step(
+                self.train,
+                self.config,
+                step=self._offset + first,
+                losses=losses,
+                compression_overflow=int(finite[0]) == self.world.size,
+            )
             if self.world.rank == 0:
                 dump_bad_step(self.journal.folder, bad)
             # Nobody ends before the file is there: the first rank that does takes the others with it.

@@ -17,19 +17,26 @@ IDS_SHOWN = 8
 
 @dataclass(frozen=True, eq=False)
 class BadStep:
-    """The global batch of a step: ids str [b], labels int32 [b], images uint8 [b, h, w, c], losses float32 [b]."""
+    """The global batch of a step whose loss or gradients are not finite.
+
+    ids: str [b]; labels: int32 [b]; images: uint8 [b, h, w, c]; losses: float32 [b]. compression_overflow: loss and
+    gradients were finite on every rank, and only their float16 copies for the all-reduce overflowed.
+    """
 
     step: int
     ids: NDArray[np.str_]
     labels: NDArray[np.int32]
     images: NDArray[np.uint8]
     losses: NDArray[np.floating[Any]]
+    compression_overflow: bool = False
 
 
-def find_bad_step(shards: ShardSet, config: JobConfig, *, step: int, losses: NDArray[Any]) -> BadStep:
-    """Read the global batch of step number `step` (from 1) again: it is a function of seed and step alone.
+def find_bad_step(
+    shards: ShardSet, config: JobConfig, *, step: int, losses: NDArray[Any], compression_overflow: bool
+) -> BadStep:
+    """Read the global batch of step number `step` (from 1) again: it depends on the seed and the step alone.
 
-    losses: float32 [b], all ranks', rank 0's first, which is the order of the batch.
+    losses: float32 [b], of all ranks, rank 0's first, which is the order of the batch.
     """
     stage = config.stage
     with TrainBatches(
@@ -41,7 +48,8 @@ def find_bad_step(shards: ShardSet, config: JobConfig, *, step: int, losses: NDA
         prefetch=1,
     ) as batches:
         batch = next(batches)
-    return BadStep(step, shards.ids[batch.positions], batch.labels.copy(), batch.images.copy(), losses)
+    ids, labels, images = shards.ids[batch.positions], batch.labels.copy(), batch.images.copy()
+    return BadStep(step, ids, labels, images, losses, compression_overflow)
 
 
 def bad_step_path(folder: Path, step: int) -> Path:
@@ -67,15 +75,19 @@ def dump_bad_step(folder: Path, bad: BadStep) -> Path:
 
 
 def describe_bad_step(folder: Path, bad: BadStep) -> str:
-    """One line: the step, what is not finite, the pages (those first whose own loss is not), the file, what to do."""
+    """One line: the step, what is not finite, the pages (those with a bad loss only), the file, what to do."""
     wrong = ~np.isfinite(bad.losses)
-    if wrong.any():
+    advice = "lower the stage's learning_rate or set optimizer.clip_norm"
+    if bad.compression_overflow:
+        what, ids = "gradients are finite, but overflow in the all-reduce as float16 (above 65,504)", bad.ids.tolist()
+        # Clipping comes after the all-reduce, so that it cannot help here.
+        advice = "set training.compression: none; if the loss was growing, lower the stage's learning_rate as well"
+    elif wrong.any():
         what, ids = f"the loss is not finite on {wrong.sum()} of {len(wrong)} pages", bad.ids[wrong].tolist()
     else:
         what, ids = "the gradients are not finite", bad.ids.tolist()
     more = f" and {len(ids) - IDS_SHOWN} more" if len(ids) > IDS_SHOWN else ""
     return (
-        f"step {bad.step}: {what} ({', '.join(ids[:IDS_SHOWN])}{more}); the whole batch lies in "
-        f"{bad_step_path(folder, bad.step)}; lower the stage's learning_rate or set optimizer.clip_norm; the last "
-        "checkpoint holds no such weights"
+        f"step {bad.step}: {what} ({', '.join(ids[:IDS_SHOWN])}{more}); the batch is in "
+        f"{bad_step_path(folder, bad.step)}; {advice}; the last checkpoint holds no such weights"
     )

@@ -1,4 +1,4 @@
-"""Learning rate (linear scaling, warm-up, the plateau rule) and steps between two looks; all pure functions."""
+"""The learning rate of a step: linear scaling, warm-up, the plateau rule; pure functions."""
 
 from dataclasses import dataclass, replace
 
@@ -63,12 +63,3 @@ def stage_rate(stage: StageConfig, state: PlateauState, *, step: int, steps_per_
     return learning_rate(
         optimizer, state, step=step - begun, steps_per_epoch=steps_per_epoch, global_batch=stage.global_batch
     )
-
-
-def steps_to_take(step: int, target: int, *, most: int, agreement: int, every: int | None) -> int:
-    """How many steps may follow `step` finished ones in one call: at most `most`, and none past `target`.
-
-    agreement: the step after which all ranks agree; every: a checkpoint is due at its multiples, None: at none.
-    """
-    ends = [target, max(agreement, step + 1)] + ([step - step % every + every] if every else [])
-    return min(most, min(ends) - step)

@@ -41,6 +41,12 @@ def build_optimizer(config: OptimizerConfig, *, precision: str = "float32") -> A
     return keras.optimizers.LossScaleOptimizer(optimizer) if precision == HALF else optimizer
 
 
+def _exclude_from_weight_decay(optimizer: Any, variables: Sequence[Any]) -> None:
+    """Exempt biases and BatchNorm's gamma and beta, as Goyal et al. 2017 (arXiv 1706.02677) do; before `build`."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) <= 1])
+
+
 @dataclass
 class TrainStep:
     """The compiled step of one job on one rank.
@@ -72,6 +78,7 @@ class TrainStep:
 
         freeze(self.classifier, self.frozen)
         model = self.classifier.model
+        _exclude_from_weight_decay(self.optimizer, model.trainable_variables)
         self.optimizer.build(model.trainable_variables)
         if self.training.synchronized_batch_norm:
             synchronize(self.classifier, self.world)
@@ -80,6 +87,7 @@ class TrainStep:
         self.calls = tf.Variable(0, dtype=tf.int64, trainable=False, name="calls")
         self.first_bad = tf.Variable(0, dtype=tf.int64, trainable=False, name="first_bad")
         self.bad_losses = tf.Variable(tf.zeros([0]), shape=[None], trainable=False, name="bad_losses")
+        self.compression_overflow = tf.Variable(False, trainable=False, name="compression_overflow")
         self._rate = float("nan")
         self._compile()
 
@@ -90,7 +98,6 @@ class TrainStep:
         self.statistics = moving_statistics(self.classifier)
         self._local = LocalGradients(self.classifier, self.optimizer, self.training, micro_batches=self.micro_batches)
         self._compiled = tf.function(self._step, autograph=False)
-        self._compiled_many = tf.function(self._many, autograph=False)
 
     def train_all_but(self, frozen: frozenset[str]) -> None:
         """Freeze the layers of these names, those of the construction among them, and no others, from now on."""
@@ -101,33 +108,6 @@ class TrainStep:
 
     def __call__(self, images: Any, labels: Any) -> None:
         self._compiled(images, labels)
-
-    def run(self, batches: Sequence[tuple[Any, Any]], rates: Sequence[float]) -> None:
-        """One step for each (images, labels) of `batches`, at most `steps_per_call`, each at its learning rate."""
-        most = self.training.steps_per_call
-        if most == 1:
-            for (images, labels), rate in zip(batches, rates, strict=True):
-                self.set_learning_rate(rate)
-                self._compiled(images, labels)
-            return
-        # Always as many inputs, so that a remainder needs no graph of its own; what is repeated is not computed.
-        missing = most - len(batches)
-        images, labels = (list(column) for column in zip(*batches, *[batches[-1]] * missing, strict=True))
-        padded = np.array([*rates, *[0.0] * missing], np.float32)
-        self._compiled_many(images, labels, padded, np.int32(len(batches)))
-        self._rate = rates[-1]
-
-    def _many(self, images: list[Any], labels: list[Any], rates: Any, count: Any) -> None:
-        import tensorflow as tf
-
-        staged, targets, rates = tf.stack(images), tf.stack(labels), tf.convert_to_tensor(rates)
-
-        def one(number: Any) -> Any:
-            self._learning_rate().assign(rates[number])
-            self._step(staged[number], targets[number])
-            return number + 1
-
-        tf.while_loop(lambda number: number < count, one, [tf.constant(0)], parallel_iterations=1)
 
     def _step(self, images: Any, labels: Any) -> None:
         import tensorflow as tf
@@ -165,6 +145,9 @@ class TrainStep:
         def remember() -> None:
             self.first_bad.assign(self.calls)
             self.bad_losses.assign(local.losses)
+            if self.training.compression == "fp16":
+                own = [tf.reduce_all(tf.math.is_finite(gradient)) for gradient in local.gradients]
+                self.compression_overflow.assign(tf.reduce_all([*own, tf.math.is_finite(loss)]))
 
         tf.cond(wrong, _nothing_after(remember), _nothing)
         going_on = unharmed & ~wrong

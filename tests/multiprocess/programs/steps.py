@@ -1,7 +1,7 @@
 """A few training steps with each of many settings, as one rank of a world: steps.py FOLDER [CASE...].
 
 Rank 0 writes FOLDER/CASE.npz: the weights that are evaluated after the last step, by name, how far all of them together
-have moved, and the mean loss after each call. The global batches are the same for every number of workers. Ranks that
+have moved, and the mean loss after each step. The global batches are the same for every number of workers. Ranks that
 hold other weights end the program.
 """
 
@@ -26,13 +26,12 @@ MOMENTUM = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9}
 
 @dataclass(frozen=True)
 class Case:
-    """Settings of one run. batch_norm: whether the network has it; calls: how many steps each call takes."""
+    """Settings of one run; batch_norm: whether the network has BatchNorm."""
 
     optimizer: dict[str, Any] = field(default_factory=lambda: dict(MOMENTUM))
     training: dict[str, Any] = field(default_factory=dict)
     micro_batches: int = 1
     batch_norm: bool = False
-    calls: Sequence[int] = (1,) * STEPS
 
 
 CASES: dict[str, Case] = {
@@ -43,22 +42,17 @@ CASES: dict[str, Case] = {
     "smoothed": Case(training={"label_smoothing": 0.1}, optimizer={**MOMENTUM, "weight_decay": 0.1}),
     "micro": Case(micro_batches=3),
     "averaged": Case(optimizer={**MOMENTUM, "ema_decay": 0.9}),
-    "calls": Case(training={"steps_per_call": 3}, calls=(3, 2)),
-    "compiled": Case(training={"jit_compile": True}),
+    "compiled": Case(training={"jit_compile": True, "deterministic": False}),
     "compressed": Case(training={"compression": "fp16"}),
     "bfloat16": Case(training={"precision": "mixed_bfloat16"}),
     "float16": Case(training={"precision": "mixed_float16"}, optimizer={**MOMENTUM, "clip_norm": 0.05}),
     "statistics": Case(batch_norm=True),
     "synchronized": Case(batch_norm=True, training={"synchronized_batch_norm": True}),
-    "synchronized_calls": Case(
-        batch_norm=True, training={"synchronized_batch_norm": True, "steps_per_call": 5}, calls=(5,)
-    ),
     "everything": Case(
         batch_norm=True,
         micro_batches=2,
         optimizer={**MOMENTUM, "clip_norm": 1.0, "weight_decay": 0.01, "ema_decay": 0.9},
-        training={"label_smoothing": 0.1, "compression": "fp16", "steps_per_call": 2},
-        calls=(2, 2, 1),
+        training={"label_smoothing": 0.1, "compression": "fp16"},
     ),
 }
 
@@ -99,7 +93,7 @@ def batches(world: World) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def run(case: Case, world: World) -> dict[str, np.ndarray]:
-    """Train; the weights that count, `moved`, the norm of their change, and `losses`, the mean loss after each call."""
+    """Train; the weights that count, `moved`, the norm of their change, and `losses`, the mean loss after each step."""
     import keras
     import tensorflow as tf
 
@@ -118,11 +112,9 @@ def run(case: Case, world: World) -> dict[str, np.ndarray]:
     variables = [v for v in classifier.model.variables if not is_seed(v)]
     start = [v.numpy().copy() for v in variables]
     pages, losses = batches(world), []
-    for number, count in enumerate(case.calls):
-        first = sum(case.calls[:number])
-        taken = [(tf.constant(images), tf.constant(labels)) for images, labels in pages[first : first + count]]
-        # Each step at a rate of its own, as in warm-up.
-        step.run(taken, [optimizer.learning_rate * (first + place + 1) / STEPS for place in range(count)])
+    for number, (images, labels) in enumerate(pages, start=1):
+        step.set_learning_rate(optimizer.learning_rate * number / STEPS)  # a rate for each step, as in warm-up
+        step(tf.constant(images), tf.constant(labels))
         loss, _, seen = world.gather(step.read_sums().reshape(1, -1), name="sums").sum(axis=0)
         losses.append(loss / seen)
     if int(step.first_bad.numpy()):

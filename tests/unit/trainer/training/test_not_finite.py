@@ -1,5 +1,6 @@
-"""What is told of a step that is not finite."""
+"""What is reported about a step that is not finite."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,14 @@ def bad(losses: list[float]) -> BadStep:
 def test_the_line_names_the_pages_that_matter(losses: list[float], words: str) -> None:
     line = describe_bad_step(Path("job"), bad(losses))
     assert words in line
-    assert "the whole batch lies in job/not-finite-step-00000007.npz" in line
+    assert "job/not-finite-step-00000007.npz" in line
     assert "\n" not in line
+
+
+def test_an_overflow_of_the_compression_blames_the_compression() -> None:
+    line = describe_bad_step(Path("job"), replace(bad([1.0, 2.0]), compression_overflow=True))
+    assert "training.compression: none" in line
+    assert "clip_norm" not in line, "clipping comes after the all-reduce"
 
 
 def test_the_file_holds_the_batch_without_pickle(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from trainer.config import OptimizerConfig, PlateauConfig, StageConfig
-from trainer.training.schedule import PlateauState, after_epoch, learning_rate, stage_rate, steps_to_take
+from trainer.training.schedule import PlateauState, after_epoch, learning_rate, stage_rate
 
 RECIPE = PlateauConfig(patience=2, factor=0.9)
 
@@ -103,22 +103,3 @@ def test_the_warmed_up_rate_follows_from_the_global_batch_alone() -> None:
         full = 0.1 * batch / 128
         warmup = [full * (step + 1) / (2 * steps_per_epoch) for step in range(2 * steps_per_epoch)]
         assert rates == pytest.approx([*warmup, *[full] * steps_per_epoch])
-
-
-@pytest.mark.parametrize(
-    ("step", "target", "most", "agreement", "every", "expected"),
-    [
-        (0, 100, 1, 10, None, 1),
-        (0, 100, 8, 1, None, 1),  # a job's first step is followed by an agreement
-        (1, 100, 8, 11, None, 8),
-        (9, 100, 8, 11, None, 2),  # up to the agreement, and not past it
-        (11, 100, 8, 11, None, 1),  # one that is overdue
-        (0, 100, 50, 10, 7, 7),  # the nearer of two
-        (7, 100, 50, 10, 7, 3),
-        (95, 97, 8, 200, None, 2),  # an epoch's end
-    ],
-)
-def test_steps_until_somebody_looks(
-    step: int, target: int, most: int, agreement: int, every: int | None, expected: int
-) -> None:
-    assert steps_to_take(step, target, most=most, agreement=agreement, every=every) == expected
