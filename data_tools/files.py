@@ -142,15 +142,71 @@ def append_line(path: Path, value: Any, *, sync: bool = False) -> None:
             os.fsync(file.fileno())
 
 
-def read_lines(path: Path) -> list[Any]:
-    """The JSON values of a JSON-lines file, oldest first; unfinished lines (of a killed writer) are left out."""
+def read_text(path: Path, problems: list[str] | None = None) -> str:
+    """The text of a UTF-8 file; empty if the file is absent or unreadable.
+
+    problems: receives a line about a file that exists and cannot be read. None: the caller does not want to know.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        _add(problems, f"{_short(path)}: cannot be read ({error})")
+        return ""
+
+
+def read_object(path: Path, problems: list[str] | None = None) -> dict[str, Any]:
+    """The JSON object in `path`; empty if the file is absent, unreadable, corrupt or holds another value.
+
+    For files that another process may be writing, or that a crash may have left corrupt. `read_json` is the strict
+    reader. problems: receives a line about a file that is unreadable or corrupt.
+    """
+    text = read_text(path, problems)
+    try:
+        value = json.loads(text) if text else {}
+    except ValueError:
+        _add(problems, f"{_short(path)}: not valid JSON")
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read_lines(path: Path, problems: list[str] | None = None) -> list[Any]:
+    """The JSON values of a JSON-lines file, oldest first; empty if there is no such file.
+
+    An unfinished last line, as a killed writer leaves, is skipped. So is any other line that is not valid JSON.
+
+    problems: receives a line about an unreadable file or skipped lines; an unfinished last line is not a problem.
+
+    Raises:
+        OSError: the file exists and cannot be read, and `problems` is None.
+    """
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
         return []
-    whole = raw[: raw.rfind(b"\n") + 1]
-    values = []
-    for line in whole.splitlines():
-        with contextlib.suppress(ValueError):
+    except OSError as error:
+        if problems is None:
+            raise
+        _add(problems, f"{_short(path)}: cannot be read ({error})")
+        return []
+    values, corrupt = [], 0
+    for line in raw[: raw.rfind(b"\n") + 1].splitlines():
+        if not line.strip():
+            continue
+        try:
             values.append(json.loads(line))
+        except ValueError:
+            corrupt += 1
+    if corrupt:
+        _add(problems, f"{_short(path)}: skipped {corrupt} corrupt line{'' if corrupt == 1 else 's'}")
     return values
+
+
+def _short(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def _add(problems: list[str] | None, line: str) -> None:
+    if problems is not None:
+        problems.append(line)

@@ -1,6 +1,5 @@
 """What a person sees while a run goes on: bars on a terminal, a line now and then elsewhere."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from data_tools.files import read_object
 from launch.wording import duration, group_text
 
 POLL_S = 1.0
@@ -117,7 +117,7 @@ class RunProgress:
         with self._lock:
             pace = self._jobs.get(name)
             if kind == "started":
-                stale = _read(self._run / "jobs" / name / "progress.json")
+                stale = read_object(self._run / "jobs" / name / "progress.json")
                 self._jobs[name] = JobPace(name, float(record["time"]), stale=stale)
             elif kind in ENDING:
                 self._jobs.pop(name, None)
@@ -134,7 +134,7 @@ class RunProgress:
         with self._lock:
             jobs = list(self._jobs.values())
             for pace in jobs:
-                pace.take(_read(self._run / "jobs" / pace.name / "progress.json"))
+                pace.take(read_object(self._run / "jobs" / pace.name / "progress.json"))
                 if self._live:
                     self._draw(self._live, pace)
                 elif line := pace.line(now):
@@ -164,7 +164,7 @@ def event_line(record: Mapping[str, Any], run: Path, *, since: float | None) -> 
         again = f", attempt {attempt}" if attempt > 1 else ""
         return f"[cyan]{name}[/]: started on {escape(group_text(record.get('group') or {}))}{again}"
     if kind == "done":
-        result = _read(run / "jobs" / str(record["job"]) / "result.json")
+        result = read_object(run / "jobs" / str(record["job"]) / "result.json")
         return f"[green]{name}[/]: done{took}{_accuracies(result)}"
     if kind == "retried":
         number = record.get("attempt", 1)
@@ -193,12 +193,3 @@ def _accuracies(result: Mapping[str, Any]) -> str:
 
 def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    """The JSON object in `path`; empty where there is none yet."""
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

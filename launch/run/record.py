@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from data_tools.documents.regions import PRESETS
 from data_tools.errors import UserError
-from data_tools.files import UNFINISHED
-from launch.run.files import parse_yaml, read_json, read_json_lines, read_text
+from data_tools.files import UNFINISHED, read_lines, read_object, read_text
 
 STACK = "stack"
 """Name of the job that joins the others' outputs; not a model of a region."""
@@ -97,12 +98,12 @@ def read_run(folder: Path) -> RunRecord:
         raise UserError(f"{folder}: not a run folder (no config.yaml, run.json, events.jsonl or jobs in it)")
     problems: list[str] = []
     config_text = read_text(folder / "config.yaml", problems)
-    config = parse_yaml(config_text, folder / "config.yaml", problems)
-    events = tuple(event for event in read_json_lines(folder / "events.jsonl", problems) if "job" in event)
+    config = _parse_yaml(config_text, folder / "config.yaml", problems)
+    events = tuple(event for event in _read_objects(folder / "events.jsonl", problems) if "job" in event)
     on_disk = sorted(p.name for p in (folder / "jobs").glob("*") if p.is_dir() and not p.name.startswith(UNFINISHED))
     names = dict.fromkeys([*planned_jobs(config), *(str(event["job"]) for event in events), *on_disk])
     jobs = {name: _read_job(folder / "jobs" / name, events, problems) for name in _stack_last(names)}
-    run = read_json(folder / "run.json", problems)
+    run = read_object(folder / "run.json", problems)
     return RunRecord(folder, config, config_text, run, events, jobs, tuple(problems))
 
 
@@ -184,14 +185,14 @@ def _attempt(begun: Mapping[str, Any], before: int, *, ended: float | None, outc
 def _read_job(folder: Path, events: tuple[Mapping[str, Any], ...], problems: list[str]) -> JobRecord:
     own = [event for event in events if event["job"] == folder.name]
     errors = [(str(event["event"]), str(event["error"])) for event in own if event.get("error")]
-    epochs = _newest_of_each_epoch(read_json_lines(folder / "metrics.jsonl", problems))
+    epochs = _newest_of_each_epoch(_read_objects(folder / "metrics.jsonl", problems))
     signs = [float(epoch["time"]) for epoch in epochs if isinstance(epoch.get("time"), int | float)]
     return JobRecord(
         name=folder.name,
         folder=folder,
         epochs=epochs,
-        progress=read_json(folder / "progress.json", problems),
-        result=read_json(folder / "result.json", problems),
+        progress=read_object(folder / "progress.json", problems),
+        result=read_object(folder / "result.json", problems),
         attempts=attempts_of(folder.name, events, signs=signs),
         last_event=None if not own or _taken_up_again(own[-1], events) else str(own[-1].get("event")),
         error=errors[-1][1] if errors else None,
@@ -222,3 +223,17 @@ def _newest_of_each_epoch(lines: list[Mapping[str, Any]]) -> tuple[Mapping[str, 
 
 def _stack_last(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: name == STACK)
+
+
+def _parse_yaml(text: str, path: Path, problems: list[str]) -> Mapping[str, Any]:
+    """The mapping in `text`, the content of `path`; empty if it holds none."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        problems.append(f"{path.name}: not valid YAML")
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _read_objects(path: Path, problems: list[str]) -> list[Mapping[str, Any]]:
+    return [value for value in read_lines(path, problems) if isinstance(value, dict)]

@@ -14,6 +14,8 @@ from data_tools.files import (
     atomic_folder,
     read_json,
     read_lines,
+    read_object,
+    read_text,
     storage_problem,
     write_atomically,
     write_json,
@@ -66,6 +68,29 @@ def test_json_lines_leave_out_an_unfinished_last_line(tmp_path: Path) -> None:
     append_line(path, {"a": 4})  # not glued to what a killed writer left
     append_line(path, {"a": 5}, sync=True)
     assert read_lines(path) == [{"a": 1}, {"a": 2}, {"a": 4}, {"a": 5}]
+
+
+def test_tolerant_readers_skip_what_is_corrupt_and_report_it(tmp_path: Path) -> None:
+    job = tmp_path / "job"
+    job.mkdir()
+    problems: list[str] = []
+    assert (read_text(job / "a"), read_object(job / "a"), read_lines(job / "a", problems)) == ("", {}, [])
+    (job / "half.json").write_text('{"phase": "tra')
+    (job / "list.json").write_text("[1]")
+    (job / "bytes.json").write_bytes(b"\xff\xfe")
+    (job / "lines.jsonl").write_text('{"a": 1}\n\nnot json\n{"a": 2}\n{"a": 3, "b')
+    assert [read_object(job / name, problems) for name in ("half.json", "list.json", "bytes.json")] == [{}, {}, {}]
+    assert read_lines(job / "lines.jsonl", problems) == [{"a": 1}, {"a": 2}]
+    assert read_object(job / "half.json") == {}, "without a list, problems are not reported"
+    assert [line.partition(":")[0] for line in problems] == ["job/half.json", "job/bytes.json", "job/lines.jsonl"]
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    problems: list[str] = []
+    assert read_lines(tmp_path, problems) == []
+    assert len(problems) == 1
+    with pytest.raises(OSError, match="directory"):
+        read_lines(tmp_path)
 
 
 def test_json_errors_name_the_file(tmp_path: Path) -> None:

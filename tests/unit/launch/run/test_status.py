@@ -118,7 +118,7 @@ def test_damaged_and_half_written_files_do_not_stop_it(tmp_path: Path) -> None:
     assert ".unfinished-x" not in [job.name for job in status.jobs]
     assert len(read_run(run).jobs["holistic_128"].epochs) == 6
     assert status.problems == (
-        "holistic_128/metrics.jsonl: 1 damaged line(s) left out",
+        "holistic_128/metrics.jsonl: skipped 1 corrupt line",
         "holistic_128/progress.json: not valid JSON",
     )
 
