@@ -9,14 +9,12 @@ from cluster.config import ClusterConfig
 from data_tools.config import from_mapping, merge, override, read_yaml, to_mapping
 from data_tools.conversion.shard_plan import ShardConfig
 from data_tools.documents.data_set import DataConfig
-from data_tools.documents.regions import PRESETS, WHOLE_PAGE, Box
+from data_tools.documents.regions import HOLISTIC, PRESETS, WHOLE_PAGE, Box
 from data_tools.errors import UserError
 from trainer.config import CheckpointConfig, ModelConfig, StageConfig, TrainingConfig
 from trainer.stack.config import StackConfig
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
-HOLISTIC = "holistic"
-"""Name of the region that is the whole page; it exists in every run."""
 
 
 @dataclass(frozen=True, kw_only=True)

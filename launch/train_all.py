@@ -30,7 +30,7 @@ from launch.console import add_config_options, guarded, print_err, print_out, ta
 from launch.doctor import check_hosts
 from launch.recipe.jobs import job_specs
 from launch.recipe.prepare import check_freezing, ensure_shards, ensure_weights
-from launch.recipe.stages import STACK, Recipe, plan_recipe
+from launch.recipe.stages import Recipe, plan_recipe
 from launch.report.report import print_summary, write_report
 from launch.run.failed import describe_failures
 from launch.run.folder import open_run, record_event, unfinished
@@ -85,7 +85,6 @@ def train_all(config: Config) -> int:
     Raises:
         UserError: anything that the user can mend, a failed job among it (the others have finished then).
     """
-    plan_recipe(config)  # a recipe that cannot be planned is refused before anything is written
     folder = open_run(config).absolute()
     with hold(folder) as lease:
         for one in end_former_workers(folder):
@@ -110,7 +109,6 @@ def _run_jobs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str],
     # Ray takes seconds to import; a run that is done already does not wait for it.
     from cluster.on_ray.ray_backend import RayBackend
 
-    everything = [*(job.name for job in recipe.jobs), STACK]
     progress = RunProgress(folder)
 
     def on_event(event: Event) -> None:
@@ -132,7 +130,7 @@ def _run_jobs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str],
         check_hosts(config, joined=backend.joined is not None)
         # A job that is left over gets the workers that it would have had beside the others: with more of them its
         # figures would be those of another run.
-        whole = plan_jobs(backend.hosts(), job_specs(config, folder, recipe, everything))
+        whole = plan_jobs(backend.hosts(), job_specs(config, folder, recipe, recipe.job_names))
         specs = [
             replace(spec, most=len(whole[spec.name].group.slots)) for spec in job_specs(config, folder, recipe, left)
         ]

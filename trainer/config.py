@@ -3,8 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
 from data_tools.shards.augment import AugmentConfig
+
+STACK = "stack"
+"""Name of the last job of every run, which stacks the outputs of the others; no stage or region may have it."""
 
 START_FROM_WEIGHTS = "weights"
 """`StageConfig.start` of a stage that begins from `ModelConfig.weights` and not from another stage."""
@@ -117,7 +121,7 @@ class StageConfig:
     that is not frozen. head_learning_rate: the rate of those first epochs; None: that of `optimizer`.
     """
 
-    region: str = "holistic"
+    region: str = HOLISTIC
     image_px: int = 256
     start: str = START_FROM_WEIGHTS
     fresh: tuple[str, ...] = ()

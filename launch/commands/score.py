@@ -16,6 +16,7 @@ from data_tools.files import write_atomically
 from launch.config import Config, config_from
 from launch.console import print_out, tables
 from launch.run.folder import CONFIG
+from trainer.config import STACK
 
 if TYPE_CHECKING:
     from trainer.serving.ensemble import Ensemble
@@ -141,14 +142,14 @@ def names_of(data: DataConfig, class_ids: Sequence[int]) -> list[str]:
 
 def _print_predictions(pages: Sequence[str], outputs: dict[str, np.ndarray], names: Sequence[str]) -> None:
     table = Table(title="predictions")
-    for heading in ("page", "stack", *(name for name in outputs if name != "stack")):
+    for heading in ("page", STACK, *(name for name in outputs if name != STACK)):
         table.add_column(heading)
     for row, page in enumerate(pages):
         cells = {}
         for name, softmax in outputs.items():
             best = int(softmax[row].argmax())
             cells[name] = f"{names[best]} {softmax[row][best]:.0%}"
-        table.add_row(page, cells["stack"], *(cell for name, cell in cells.items() if name != "stack"))
+        table.add_row(page, cells[STACK], *(cell for name, cell in cells.items() if name != STACK))
     tables().print(table)
 
 

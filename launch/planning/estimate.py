@@ -12,7 +12,8 @@ from launch.config import Config
 from launch.planning.cost import JobCost, Machine, Pages, Times, stack_cost, timeline, training_cost
 from launch.planning.ring import Network
 from launch.recipe.jobs import job_specs
-from launch.recipe.stages import STACK, plan_recipe
+from launch.recipe.stages import plan_recipe
+from trainer.config import STACK
 from trainer.network.facts import ModelFacts
 
 HOUR = 3600.0
@@ -90,8 +91,7 @@ def estimate(config: Config, hosts: Sequence[Host], known: Known) -> Estimate:
     # Where the list of duplicates lies does not matter to a plan, nor whether it is there yet.
     config = replace(config, stack=replace(config.stack, exclude_ids_file=None))
     recipe = plan_recipe(config)
-    names = [*(job.name for job in recipe.jobs), STACK]
-    specs = job_specs(config, Path(config.run.folder), recipe, names)
+    specs = job_specs(config, Path(config.run.folder), recipe, recipe.job_names)
     placements = plan_jobs(hosts, specs)
     costs = []
     for job in recipe.jobs:

@@ -9,8 +9,8 @@ from cluster.schedule.job import JobSpec
 from data_tools.config import to_mapping
 from data_tools.errors import UserError
 from launch.config import Config
-from launch.recipe.stages import STACK, Recipe
-from trainer.config import JobConfig, JobPayload
+from launch.recipe.stages import Recipe
+from trainer.config import STACK, JobConfig, JobPayload
 from trainer.stack.config import StackConfig
 
 

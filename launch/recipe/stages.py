@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
-from launch.config import HOLISTIC, Config
-from trainer.config import EACH_REGION, START_FROM_WEIGHTS, JobConfig, StageConfig
-
-STACK = "stack"
-"""Name of the last job."""
+from launch.config import Config
+from trainer.config import EACH_REGION, STACK, START_FROM_WEIGHTS, JobConfig, StageConfig
 
 
 @dataclass(frozen=True)
@@ -21,6 +19,11 @@ class Recipe:
 
     jobs: tuple[JobConfig, ...]
     members: tuple[str, ...]
+
+    @property
+    def job_names(self) -> tuple[str, ...]:
+        """Names of all jobs in order, the stack last."""
+        return (*(job.name for job in self.jobs), STACK)
 
     def job(self, name: str) -> JobConfig:
         """The job of that name.

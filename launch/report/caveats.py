@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from launch.run.record import STACK, RunRecord
+from launch.run.record import RunRecord
 from launch.wording import duration
+from trainer.config import STACK
 
 FEW_PAGES = 200
 """Below this many test pages a 95 % interval is some ten points wide and most differences are chance."""

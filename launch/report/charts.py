@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from launch.report.pictures import BLUE, CELL, INK, LINE, MUTED, ORANGE, VERMILION, new_figure
+from trainer.config import STACK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,16 +30,16 @@ def accuracy_chart(data: Figures) -> "Figure | None":
     axes = figure.subplots()
     for place, (name, test) in enumerate(rows):
         low, high = test["accuracy_interval"]
-        colour = VERMILION if name == "stack" else BLUE
+        colour = VERMILION if name == STACK else BLUE
         axes.plot([low, high], [place, place], color=colour, linewidth=4, alpha=0.4, solid_capstyle="butt")
-        axes.plot(test["accuracy"], place, "D" if name == "stack" else "o", color=colour, markersize=6.5)
+        axes.plot(test["accuracy"], place, "D" if name == STACK else "o", color=colour, markersize=6.5)
         axes.annotate(
             f"{test['accuracy']:.1%}",
             (high, place),
             (7, 0),
             textcoords="offset points",
             va="center",
-            fontweight="bold" if name == "stack" else "normal",
+            fontweight="bold" if name == STACK else "normal",
         )
     _names(axes, [name for name, _ in rows])
     lowest = min(test["accuracy_interval"][0] for _, test in rows)

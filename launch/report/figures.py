@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
 from launch.report.caveats import caveats
 from launch.report.shard_pages import data_set
-from launch.run.record import STACK, JobRecord, RunRecord
+from launch.run.record import JobRecord, RunRecord
 from launch.run.status import read_job_status
+from trainer.config import STACK
 from trainer.scoring import metrics as scores
 from trainer.scoring.predictions import Predictions, read_predictions
 
@@ -74,7 +76,7 @@ def all_predictions(record: RunRecord) -> tuple[dict[tuple[str, str], Prediction
 def final_job(names: Iterable[str], record: RunRecord) -> str | None:
     """Of `names` the job that speaks for the run: the stack, else the last holistic model, else the last."""
     names = list(names)
-    holistic = [name for name in names if region_of(record.jobs[name]) == "holistic"]
+    holistic = [name for name in names if region_of(record.jobs[name]) == HOLISTIC]
     if STACK in names:
         return STACK
     return (holistic or names)[-1] if names else None
@@ -84,7 +86,7 @@ def region_of(job: JobRecord) -> str:
     """The region that a job's model sees; "stack" for the stack."""
     if job.name == STACK:
         return STACK
-    default = "holistic" if job.name.startswith("holistic") else job.name
+    default = HOLISTIC if job.name.startswith(HOLISTIC) else job.name
     return str(job.result.get("region", default))
 
 
@@ -170,7 +172,7 @@ def _versions(record: RunRecord) -> dict[str, Any]:
 def _comparison(record: RunRecord, predictions: Mapping[tuple[str, str], Predictions]) -> dict[str, Any] | None:
     """The stack against the last holistic model, on the test pages that both have, joined by page id."""
     holistic = final_job((n for n, split in predictions if split == "test" and n != STACK), record)
-    if holistic is None or region_of(record.jobs[holistic]) != "holistic" or (STACK, "test") not in predictions:
+    if holistic is None or region_of(record.jobs[holistic]) != HOLISTIC or (STACK, "test") not in predictions:
         return None
     stack, other = predictions[STACK, "test"], predictions[holistic, "test"]
     _, left, right = np.intersect1d(stack.ids, other.ids, assume_unique=True, return_indices=True)

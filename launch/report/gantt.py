@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from launch.report.pictures import BLUE, INK, LINE, MUTED, ORANGE, PAPER, SERIES, VERMILION, new_figure
-from launch.run.record import STACK
 from launch.wording import duration
+from trainer.config import STACK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

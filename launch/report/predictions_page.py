@@ -14,7 +14,7 @@ from launch.report.html import page as html_page
 from launch.report.pictures import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from launch.report.samples import top_classes
 from launch.report.shard_pages import png_of
-from launch.run.record import STACK
+from trainer.config import STACK
 
 BOX_COLOURS = (VERMILION, GREEN, PURPLE, ORANGE, SKY, BLUE)
 

@@ -18,9 +18,10 @@ from launch.report.html import page
 from launch.report.pictures import save
 from launch.report.samples import pick_samples
 from launch.report.shard_pages import class_names, page_pictures
-from launch.run.record import STACK, RunRecord, read_run
+from launch.run.record import RunRecord, read_run
 from launch.run.status import status_of
 from launch.wording import duration
+from trainer.config import STACK
 
 MOST_CONFUSED = 8
 

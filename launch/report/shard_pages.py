@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from data_tools.documents.regions import WHOLE_PAGE
+from data_tools.documents.regions import HOLISTIC, WHOLE_PAGE
 from data_tools.errors import UserError
 from data_tools.files import read_json, write_atomically
 from launch.run.record import RunRecord
@@ -23,7 +23,7 @@ LARGEST_PX = 256
 def find_shard_set(record: RunRecord, split: str = "test") -> Path | None:
     """The whole pages' shard set of `split`, where it can be read from here; None otherwise."""
     for folder in _shard_folders(record):
-        found = folder / split / "holistic"
+        found = folder / split / HOLISTIC
         if (found / "manifest.json").is_file():
             return found
     return None

@@ -1,4 +1,4 @@
-"""The run folder: opened once per command, begun or gone on with."""
+"""The run folder: created by the first call of a command, opened by later calls with the same configuration."""
 
 import sys
 import time
@@ -11,19 +11,20 @@ import yaml
 from data_tools import __version__
 from data_tools.config import differences, read_yaml
 from data_tools.errors import UserError
-from data_tools.files import append_line, write_atomically, write_json
+from data_tools.files import append_line, read_object, write_atomically, write_json
 from data_tools.versions import installed
 from launch.config import Config, resolved
-from launch.recipe.stages import STACK, Recipe
+from launch.recipe.stages import Recipe, plan_recipe
+from launch.run.schema import RunInfo
 from trainer.job_folder.journal import RESULT, job_folder
 
 CONFIG = "config.yaml"
 RUN = "run.json"
 EVENTS = "events.jsonl"
 DEPENDENCIES = ("tensorflow", "keras", "horovod", "ray", "numpy", "opencv-python-headless")
-"""Packages whose versions are kept with a run."""
+"""Packages whose versions are recorded with a run."""
 
-PLACES = (
+NON_RESULT_SETTINGS = (
     ("cluster",),
     ("checkpoint",),
     ("run",),
@@ -32,44 +33,55 @@ PLACES = (
     ("shards", "workers"),
     ("shards", "page_timeout_s"),
 )
-"""Settings that say where and how safely a run is made; they may change between two calls of the same run."""
+"""Settings that do not affect the results: where a run is made, and how it is guarded. They may change on resume."""
 
 
-def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a resolved configuration that decides a run's results."""
+def result_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a resolved configuration that affects a run's results."""
     result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()}
-    for *parents, last in PLACES:
-        place: Any = result
+    for *parents, last in NON_RESULT_SETTINGS:
+        section: Any = result
         for parent in parents:
-            place = place.get(parent, {})
-        place.pop(last, None)
+            section = section.get(parent, {})
+        section.pop(last, None)
     return result
 
 
 def open_run(config: Config) -> Path:
-    """The run's folder, begun with this configuration or found begun with the same one.
+    """Create the run's folder, or open it if it exists with the same configuration; its path.
 
     Raises:
-        UserError: it was begun with another configuration (the fields are named), or cannot be written.
+        UserError: the recipe cannot be planned (nothing is written then); the run was created with another
+            configuration (the message names the fields); or the folder cannot be written.
     """
+    jobs = list(plan_recipe(config).job_names)
     folder = Path(config.run.folder)
     mapping = resolved(config)
     path = folder / CONFIG
     if path.exists():
-        changed = differences(deciding(read_yaml(path)), deciding(mapping))
+        changed = differences(result_settings(read_yaml(path)), result_settings(mapping))
         if changed:
             raise UserError(
-                f"{folder}: this run was begun with another configuration: {'; '.join(changed)}; set run.folder to a "
-                "new folder, or take the change back"
+                f"{folder}: this run was created with another configuration: {'; '.join(changed)}; set run.folder to "
+                "a new folder, or undo the change"
             )
     try:
         write_atomically(path, yaml.safe_dump(mapping, sort_keys=False))
-        if not (folder / RUN).exists():
-            versions = installed(*DEPENDENCIES) | {"regionstack": __version__}
-            write_json(folder / RUN, {"created": time.time(), "command": sys.argv, "versions": versions})
+        _record_run(folder / RUN, jobs)
     except OSError as error:
         raise UserError(f"{folder}: the run folder cannot be written ({error.strerror}); set run.folder") from None
     return folder
+
+
+def _record_run(path: Path, jobs: list[str]) -> None:
+    """Write `run.json` once. To one that an older version wrote without the jobs, add them."""
+    if not path.exists():
+        versions = installed(*DEPENDENCIES) | {"regionstack": __version__}
+        write_json(path, RunInfo(created=time.time(), command=sys.argv, versions=versions, jobs=jobs))
+        return
+    found = read_object(path)
+    if "jobs" not in found:
+        write_json(path, {**found, "jobs": jobs})
 
 
 def record_event(folder: Path, record: Mapping[str, Any]) -> None:
@@ -78,6 +90,5 @@ def record_event(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def unfinished(folder: Path, recipe: Recipe) -> list[str]:
-    """Names of the jobs (the stack among them) that have no result yet, in order."""
-    names = [*(job.name for job in recipe.jobs), STACK]
-    return [name for name in names if not (job_folder(folder, name) / RESULT).exists()]
+    """Names of the jobs that have no result yet, in the order of the recipe, the stack last."""
+    return [name for name in recipe.job_names if not (job_folder(folder, name) / RESULT).exists()]

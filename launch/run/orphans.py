@@ -10,8 +10,8 @@ from cluster.liveness.fence import GUARD_S
 from cluster.liveness.watch import heartbeat_path, read_beat
 from data_tools.errors import UserError
 from data_tools.files import read_lines
+from launch.run.attempts import CLOSING
 from launch.run.folder import EVENTS
-from launch.run.record import CLOSING
 from trainer.job_folder.journal import job_folder
 
 QUIET_S = 3 * GUARD_S

@@ -10,7 +10,7 @@ import numpy as np
 from data_tools.config import from_mapping, read_yaml
 from data_tools.errors import UserError
 from data_tools.files import read_json
-from trainer.config import JobConfig
+from trainer.config import STACK, JobConfig
 from trainer.job_folder.checkpoint import WEIGHTS
 from trainer.job_folder.journal import CONFIG, RESULT, job_folder
 from trainer.network.classifier import Geometry, build_classifier
@@ -18,7 +18,6 @@ from trainer.network.weights import load_arrays, transfer
 from trainer.stack.fit import FittedStack, load_stack
 
 Softmax = Callable[[np.ndarray], np.ndarray]
-STACK = "stack"
 
 
 @dataclass(frozen=True)

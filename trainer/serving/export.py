@@ -21,13 +21,13 @@ from data_tools.errors import UserError
 from data_tools.files import atomic_folder, write_json
 from data_tools.shards.manifest import Manifest, read_manifest
 from data_tools.shards.reader import ShardSet
+from trainer.config import STACK
 from trainer.job_folder.journal import PREDICTIONS, job_folder
 from trainer.network.classifier import Geometry
 from trainer.scoring.predictions import Predictions, read_predictions
 from trainer.serving.ensemble import load_member, member_config
 from trainer.serving.saved_model import ExportedEnsemble, Part, save_exported
 from trainer.stack.fit import FittedStack, load_stack
-from trainer.stack.job import STACK
 
 SAVED_MODEL = "saved_model"
 DESCRIPTION = "export.json"

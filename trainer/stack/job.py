@@ -12,6 +12,7 @@ from data_tools.config import from_mapping, to_mapping
 from data_tools.errors import UserError
 from data_tools.files import read_json, sha256, write_atomically, write_json
 from data_tools.versions import installed
+from trainer.config import STACK
 from trainer.job_folder.heartbeat import Heartbeat
 from trainer.job_folder.journal import CONFIG, PREDICTIONS, PROGRESS, RESULT, Journal, job_folder, log_to
 from trainer.scoring.metrics import accuracy, negative_log_likelihood
@@ -21,9 +22,6 @@ from trainer.stack.config import StackConfig
 from trainer.stack.fit import WEIGHTS, FittedStack, fit_stack, save_stack
 from trainer.stack.pages import MemberOutputs, StackPayload, read_pages
 from trainer.stack.scores import all_scores
-
-STACK = "stack"
-"""Name of the stack's job and of its folder."""
 
 logger = logging.getLogger(__name__)
 

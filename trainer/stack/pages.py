@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
 from data_tools.files import read_json
 from trainer.job_folder.journal import PREDICTIONS, RESULT, job_folder
@@ -93,7 +94,7 @@ def baseline_of(job: StackPayload) -> str:
     def region(name: str) -> str:
         return str(_member_result(job, name).get("region", name.split("_", 1)[0]))
 
-    holistic = [name for name in job.members if region(name) == "holistic"]
+    holistic = [name for name in job.members if region(name) == HOLISTIC]
     return holistic[-1] if holistic else job.members[0]
 
 

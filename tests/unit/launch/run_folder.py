@@ -78,6 +78,7 @@ def build(run: Path, spec: RunSpec = RunSpec()) -> Path:
         "versions": VERSIONS,
         "command": ["regionstack", "train-all"],
         "classes": classes,
+        "jobs": list(SKILL),
     }
     (run / "run.json").write_text(json.dumps(about))
     clock = START

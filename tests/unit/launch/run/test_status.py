@@ -3,13 +3,18 @@
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from data_tools.errors import UserError
-from launch.run.record import attempts_of, planned_jobs, read_run
+from launch.config import load_config, preset_names
+from launch.recipe.stages import plan_recipe
+from launch.run.attempts import attempts_of
+from launch.run.folder import open_run
+from launch.run.record import read_run
 from launch.run.status import read_status
 from launch.run.status_table import print_status
 from launch.wording import clock, duration
@@ -150,23 +155,34 @@ def test_attempts_of_a_job() -> None:
     assert attempts_of("c", events) == ()
 
 
-def test_planned_jobs() -> None:
-    stages = {"w": {"region": "holistic"}, "first": {"region": "each"}, "second": {"region": "each"}}
-    regions = {"up": [0, 0, 1, 0.5], "down": [0, 0.5, 1, 1]}
-    planned = planned_jobs({"stages": stages, "regions": regions})
-    assert planned == ["w", "first_up", "first_down", "up", "down", "stack"]
-    assert planned_jobs({}) == []
+@pytest.mark.parametrize("preset", preset_names())
+def test_jobs_of_a_new_run_are_those_of_the_recipe_in_its_order(tmp_path: Path, preset: str) -> None:
+    config = load_config(preset, [f"run.folder={tmp_path / 'run'}"])
+    open_run(config)
+    assert tuple(read_run(tmp_path / "run").jobs) == plan_recipe(config).job_names
 
 
-def test_jobs_stand_in_the_order_of_the_recipe_and_not_of_the_file() -> None:
-    stages = {
-        "regions": {"region": "each", "start": "second"},
-        "second": {"region": "holistic", "start": "first"},
-        "first": {"region": "holistic", "start": "weights"},
-    }
-    assert planned_jobs({"stages": stages, "regions": {"a": []}}) == ["first", "second", "a", "stack"]
-    loop = {"x": {"start": "y"}, "y": {"start": "x"}}
-    assert planned_jobs({"stages": loop}) == ["x", "y", "stack"], "a damaged record is shown as far as it goes"
+def test_jobs_stand_in_the_order_of_the_recipe_and_not_of_the_file(tmp_path: Path) -> None:
+    config = load_config("demo", [f"run.folder={tmp_path / 'run'}"])
+    config = replace(config, stages=dict(reversed(config.stages.items())))
+    open_run(config)
+    jobs = [job.name for job in read_status(tmp_path / "run", now=START).jobs]
+    assert jobs == ["holistic_32", "holistic_64", "top", "bottom", "left", "right", "stack"]
+
+
+def test_a_run_without_a_list_of_jobs_shows_those_that_have_started_until_it_is_resumed(tmp_path: Path) -> None:
+    config = load_config("demo", [f"run.folder={tmp_path / 'run'}"])
+    run = open_run(config)
+    old = {key: value for key, value in json.loads((run / "run.json").read_text()).items() if key != "jobs"}
+    (run / "run.json").write_text(json.dumps(old))
+    (run / "jobs" / "holistic_32").mkdir(parents=True)
+    record = read_run(run)
+    assert list(record.jobs) == ["holistic_32"]
+    assert [problem.partition(":")[0] for problem in record.problems] == ["run.json"]
+    open_run(config)
+    record = read_run(run)
+    assert (tuple(record.jobs), record.problems) == (plan_recipe(config).job_names, ())
+    assert record.run == {**old, "jobs": list(record.jobs)}, "the rest is as it was"
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
