@@ -1,4 +1,4 @@
-"""Temperature scaling: one number a model that makes its confidence honest without changing its answers."""
+"""Temperature scaling: one number a model that calibrates its confidence and leaves its predictions unchanged."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from trainer.scoring.metrics import log_probabilities
 Floats = npt.NDArray[np.floating[Any]]
 
 COLDEST, HOTTEST = 0.05, 20.0
-"""Bounds of the temperature: a set without a wrong answer would ask for zero, pure chance for infinity."""
+"""Bounds of the temperature: without a wrong prediction the optimum is zero, at chance level it is infinity."""
 
 
 def softmax(logits: Floats) -> npt.NDArray[np.float64]:
@@ -21,26 +21,26 @@ def softmax(logits: Floats) -> npt.NDArray[np.float64]:
 
 
 def fit_temperature(labels: npt.NDArray[np.integer[Any]], probabilities: Floats) -> float:
-    """The temperature that minimises the negative log-likelihood of softmax float[n, C] on labels int[n].
+    """The temperature that minimizes the negative log-likelihood of softmax float[n, C] on labels int[n].
 
-    Guo et al. 2017 (arXiv 1706.04599), section 4.2. The loss is convex in 1/T, so its slope has one root,
-    which bisection of log(1/T) finds; a root outside [`COLDEST`, `HOTTEST`] gives the nearer bound.
+    Guo et al. 2017 (arXiv 1706.04599), section 4.2. The loss is convex in 1/T, so its slope has one root. A root
+    outside [`COLDEST`, `HOTTEST`] gives the nearer bound.
     """
+    from scipy.optimize import brentq
+
     logits = log_probabilities(probabilities)
     own = logits[np.arange(len(labels)), labels]
 
-    def slope(inverse: float) -> float:
-        expected = (softmax(inverse * logits) * logits).sum(axis=1)
+    def slope(log_inverse: float) -> float:
+        expected = (softmax(np.exp(log_inverse) * logits) * logits).sum(axis=1)
         return float((expected - own).mean())
 
-    low, high = np.log(1 / HOTTEST), np.log(1 / COLDEST)
-    for _ in range(60):
-        middle = (low + high) / 2
-        if slope(float(np.exp(middle))) < 0:
-            low = middle
-        else:
-            high = middle
-    return float(np.exp(-(low + high) / 2))
+    hot, cold = -np.log(HOTTEST), -np.log(COLDEST)
+    if slope(hot) >= 0:
+        return HOTTEST
+    if slope(cold) <= 0:
+        return COLDEST
+    return float(np.exp(-brentq(slope, hot, cold, xtol=1e-12)))
 
 
 def at_temperature(probabilities: Floats, temperature: float) -> npt.NDArray[np.float64]:

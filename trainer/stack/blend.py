@@ -1,4 +1,4 @@
-"""Ways to combine the members' outputs that need no network: averages and logistic regression. Pure NumPy."""
+"""Combinations of the members' outputs that need no network: averages and logistic regression."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,10 +14,10 @@ Ints = npt.NDArray[np.integer[Any]]
 Objective = Callable[[Array], tuple[float, Array]]
 
 TYPICAL_SCALE = 10.0
-"""Sum of the member weights before any page is seen: exp(10) is what agreement of all members is worth."""
+"""Prior sum of the member weights: where all members agree, the odds are exp(10)."""
 
 MEMBER_L2 = 0.1
-"""Pull of the member weights to equal shares of `TYPICAL_SCALE`: a tenth of a page's worth of evidence."""
+"""L2 strength that pulls the member weights to equal shares of `TYPICAL_SCALE`, relative to one page's loss."""
 
 
 def average(outputs: Floats) -> Array:
@@ -26,15 +26,15 @@ def average(outputs: Floats) -> Array:
 
 
 def weighted(outputs: Floats, weights: Array) -> Array:
-    """softmax over classes of the sum of weight x probability over the members -> [n, C]."""
+    """softmax over classes of the members' weighted sum: float[n, members, C] and float64[members] -> [n, C]."""
     return softmax(np.einsum("nmc,m->nc", outputs.astype(np.float64), weights))
 
 
 def fit_member_weights(outputs: Floats, labels: Ints) -> Array:
-    """One weight a member, float64[members], that maximises the likelihood of `weighted` on labels int[n].
+    """One weight a member, float64[members], that maximizes the likelihood of `weighted` on labels int[n].
 
-    So few numbers are found even from two pages a class; a member that does not help gets a weight near zero.
-    The objective is convex.
+    outputs: float[n, members, C]. Two pages a class are enough to fit so few numbers; a member that does not help
+    gets a weight near zero. The objective is convex.
     """
     outputs = outputs.astype(np.float64)
     count, members = outputs.shape[:2]
@@ -46,7 +46,7 @@ def fit_member_weights(outputs: Floats, labels: Ints) -> Array:
         slope = np.einsum("nmc,nc->m", outputs, residual)
         return loss + MEMBER_L2 / 2 * float(away @ away) / count, slope + MEMBER_L2 * away / count
 
-    return minimise(objective, start)
+    return minimum(objective, start)
 
 
 def logistic(inputs: Floats, kernel: Array, bias: Array) -> Array:
@@ -57,8 +57,8 @@ def logistic(inputs: Floats, kernel: Array, bias: Array) -> Array:
 def fit_logistic(inputs: Floats, labels: Ints, *, start: Array, l2: float) -> tuple[Array, Array]:
     """Kernel [features, C] and bias [C] of a multinomial logistic regression on float[n, features].
 
-    Minimises the summed cross-entropy + l2/2 · squared distance of all numbers from `start` (kernel) and
-    zero (bias). The bias is pulled too: a class without a validation page would else be ruled out for good.
+    Minimizes the summed cross-entropy + l2/2 · squared distance from `start` (kernel) and from zero (bias). The
+    bias is regularized too: without that, a class that has no validation page could never be predicted.
     """
     padded = np.concatenate([inputs.astype(np.float64), np.ones((len(inputs), 1))], axis=1)
     prior = np.concatenate([start, np.zeros((1, start.shape[1]))])
@@ -69,7 +69,7 @@ def fit_logistic(inputs: Floats, labels: Ints, *, start: Array, l2: float) -> tu
         slope = (padded.T @ residual).ravel() + l2 * away / len(padded)
         return loss + l2 / 2 * float(away @ away) / len(padded), slope
 
-    best = minimise(objective, prior.ravel()).reshape(prior.shape)
+    best = minimum(objective, prior.ravel()).reshape(prior.shape)
     return best[:-1], best[-1]
 
 
@@ -79,65 +79,18 @@ def as_kernel(weights: Array, classes: int) -> Array:
 
 
 def _cross_entropy(logits: Array, labels: Ints) -> tuple[float, Array]:
-    """The mean over pages and its gradient with respect to the logits [n, C]."""
+    """Mean cross-entropy over the pages and its gradient with respect to the logits [n, C]."""
     rows = np.arange(len(labels))
     shifted = logits - logits.max(axis=1, keepdims=True)
-    normaliser = np.log(np.exp(shifted).sum(axis=1))
+    normalizer = np.log(np.exp(shifted).sum(axis=1))
     residual = softmax(logits)
     residual[rows, labels] -= 1
-    return float((normaliser - shifted[rows, labels]).mean()), residual / len(labels)
+    return float((normalizer - shifted[rows, labels]).mean()), residual / len(labels)
 
 
-def minimise(objective: Objective, start: Array, *, iterations: int = 300, memory: int = 10) -> Array:
-    """The minimum of a smooth convex function (value and gradient) by L-BFGS with backtracking.
+def minimum(objective: Objective, start: Array) -> Array:
+    """Minimizer of a smooth convex function, found by L-BFGS; objective: float64[k] -> value and gradient [k]."""
+    from scipy.optimize import minimize
 
-    Nocedal and Wright, Numerical Optimization, 2nd edition, algorithms 7.4 and 7.5.
-    """
-    position = start.copy()
-    value, slope = objective(position)
-    pairs: list[tuple[Array, Array]] = []
-    for _ in range(iterations):
-        direction = -_two_loops(slope, pairs)
-        descent = float(slope @ direction)
-        if -descent < 1e-14 * max(1.0, abs(value)):
-            break
-        moved = _backtrack(objective, position, direction=direction, value=value, descent=descent)
-        if moved is None:
-            break
-        new_position, value, new_slope = moved
-        step, change = new_position - position, new_slope - slope
-        if step @ change > 1e-14:
-            pairs = [*pairs, (step, change)][-memory:]
-        position, slope = new_position, new_slope
-    return position
-
-
-def _two_loops(slope: Array, pairs: list[tuple[Array, Array]]) -> Array:
-    """The inverse Hessian, as remembered in `pairs`, times the slope."""
-    result, shares = slope.copy(), []
-    for step, change in reversed(pairs):
-        share = float(step @ result) / float(change @ step)
-        result -= share * change
-        shares.append(share)
-    if pairs:
-        step, change = pairs[-1]
-        result *= float(step @ change) / float(change @ change)
-    else:
-        result /= max(1.0, float(np.linalg.norm(slope)))
-    for (step, change), share in zip(pairs, reversed(shares), strict=True):
-        result += step * (share - float(change @ result) / float(change @ step))
-    return result
-
-
-def _backtrack(
-    objective: Objective, position: Array, *, direction: Array, value: float, descent: float
-) -> tuple[Array, float, Array] | None:
-    """The first of 1, 1/2, 1/4, … steps that lowers the value enough (Armijo), or None where none does."""
-    length = 1.0
-    while length > 1e-12:
-        candidate = position + length * direction
-        new_value, new_slope = objective(candidate)
-        if new_value <= value + 1e-4 * length * descent:
-            return candidate, new_value, new_slope
-        length /= 2
-    return None
+    tight = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 1000}
+    return np.asarray(minimize(objective, start, jac=True, method="L-BFGS-B", options=tight).x)

@@ -33,14 +33,14 @@ def test_the_kernel_of_the_member_weights_is_the_weighted_blend() -> None:
     assert blend.logistic(flat, kernel, np.zeros(2)) == pytest.approx(blend.weighted(OUTPUTS, weights))
 
 
-def test_minimise_finds_the_minimum_of_a_badly_scaled_bowl() -> None:
+def test_the_minimum_of_a_badly_scaled_bowl() -> None:
     scales, centre = np.array([1.0, 30.0, 900.0]), np.array([1.0, -2.0, 3.0])
 
     def bowl(x: np.ndarray) -> tuple[float, np.ndarray]:
         away = x - centre
         return float(0.5 * scales @ away**2), scales * away
 
-    assert blend.minimise(bowl, np.zeros(3)) == pytest.approx(centre, abs=1e-5)
+    assert blend.minimum(bowl, np.zeros(3)) == pytest.approx(centre, abs=1e-5)
 
 
 def test_a_member_that_knows_nothing_gets_no_weight() -> None:
