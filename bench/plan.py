@@ -3,8 +3,8 @@
     python bench/plan.py [--quick]
 
 The demo's recipe on drawn pages: the plan calibrates itself with a few steps, then `regionstack train-all` does the
-same recipe for real, and both are told job by job. Bar: the predicted time of the whole training within a factor of
-1.5 of the one that it took, either way.
+same recipe for real, and both times are printed job by job. Bar: the predicted time of the training is within a factor
+of 1.5 of the measured one, either way.
 """
 
 import argparse

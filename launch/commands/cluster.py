@@ -28,11 +28,10 @@ def cluster_commands(commands: Commands) -> None:
         "plan",
         _plan,
         about="estimate what a run would take: jobs, groups, steps, bytes, GPU hours",
-        examples="  regionstack plan --config my.yaml                        on this machine, by a short calibration\n"
-        "  regionstack plan --config my.yaml --gpus 16 --hosts 4    on GPUs that you do not have yet\n"
-        "  regionstack plan --config my.yaml --cluster --rate h100  on the Ray cluster that runs here\n"
-        "  regionstack plan --config rvl_cdip --gpus 8 --rate 400@256 --between 3\n"
-        "  regionstack plan --config rvl_cdip --scaling 512 --figure scaling.svg",
+        examples="  regionstack plan --config my.yaml                           this machine, measured by a few steps\n"
+        "  regionstack plan --config my.yaml --cluster --rate 400@256  the Ray cluster that runs here\n"
+        "  regionstack plan --config my.yaml --gpus 16 --hosts 4 --rate 400@256 --inter-host-gbps 25\n"
+        "  regionstack plan --config rvl_cdip --scaling 512 --rate 400@256",
     )
     add_config_options(plan)
     _plan_options(plan)
@@ -40,24 +39,19 @@ def cluster_commands(commands: Commands) -> None:
 
 def _plan_options(plan: argparse.ArgumentParser) -> None:
     plan.add_argument("--gpus", type=int, metavar="N", help="GPUs to plan for (default: this machine)")
-    plan.add_argument("--hosts", type=int, metavar="N", help="hosts that they are spread over (default: 8 a host)")
+    plan.add_argument("--hosts", type=int, metavar="N", help="hosts to spread them over (default: 8 GPUs per host)")
     plan.add_argument("--cluster", action="store_true", help="plan for the Ray cluster that runs here")
     plan.add_argument(
         "--rate",
+        default="measure",
         metavar="R",
-        help="speed of one: measure (here, the default without --gpus), v100 (the default with it), h100, or the "
-        "pages a second that it trains on, as 400 or 400@256 (at 256 px)",
+        help="speed of one GPU: measure (a calibration on this machine, the default), or the pages per second that it "
+        "trains on with large batches, as 400 (at the largest image_px) or 400@256",
     )
-    plan.add_argument("--inside", type=float, metavar="GB/S", help="bandwidth between two GPUs of a host")
-    plan.add_argument("--between", type=float, metavar="GB/S", help="bandwidth between two hosts")
-    plan.add_argument("--read", type=float, default=1.0, metavar="GB/S", help="of the shards' storage, a host (1)")
-    plan.add_argument("--start", type=float, default=60.0, metavar="S", help="start of a job to its first step (60)")
-    plan.add_argument(
-        "--overlap", type=float, default=0.0, metavar="SHARE", help="of the backward pass that hides the all-reduce (0)"
-    )
-    plan.add_argument("--pages", type=_numbers, metavar="TRAIN,VAL,TEST", help="pages, where there are none to count")
-    plan.add_argument("--scaling", type=int, metavar="N", help="also a table of 1, 2, 4 ... N GPUs")
-    plan.add_argument("--figure", metavar="FILE", help="draw that table (.svg, .png)")
+    plan.add_argument("--intra-host-gbps", type=float, metavar="G", help="Gbit/s between two GPUs of a host (800)")
+    plan.add_argument("--inter-host-gbps", type=float, metavar="G", help="Gbit/s between two hosts (100)")
+    plan.add_argument("--pages", type=_numbers, metavar="TRAIN,VAL,TEST", help="page counts, instead of counting pages")
+    plan.add_argument("--scaling", type=int, metavar="N", help="also print a table for 1, 2, 4 ... N GPUs")
     plan.add_argument("--json", action="store_true", help="the plan as one JSON object")
 
 
@@ -78,7 +72,6 @@ def _plan(options: argparse.Namespace) -> int:
     from launch.config import load_config
     from launch.planning.plan import PlanOptions, plan
 
-    names = ("gpus", "hosts", "cluster", "rate", "inside", "between", "read", "overlap", "pages", "scaling", "figure")
+    names = ("gpus", "hosts", "cluster", "rate", "intra_host_gbps", "inter_host_gbps", "pages", "scaling")
     given = {name: getattr(options, name) for name in names}
-    config = load_config(options.config, options.set)
-    return plan(config, PlanOptions(**given, start_s=options.start, as_json=options.json))
+    return plan(load_config(options.config, options.set), PlanOptions(**given, as_json=options.json))

@@ -1,1 +1,1 @@
-"""`regionstack plan`: what a run would do, take and cost, before anything starts."""
+"""`regionstack plan`: jobs, steps, bytes and time of a run, estimated before it starts."""

@@ -1,62 +1,60 @@
-"""The cost model: what a job takes, from what its steps compute, send and read. Arithmetic only.
+"""The cost model of `regionstack plan`: steps, bytes and seconds of one job. Arithmetic only.
 
-A step of n workers on a global batch B takes
+A step of n workers on a global batch of B pages takes
 
-    step = max(compute + send, read)
-    compute = slow_down * (fixed + B / n * page)
-    send = max(ring(gradients) + ring(statistics) - overlap * 2/3 * compute, 0) + cycle
-    read = bytes of all batches of the host / its bandwidth
+    step      = compute + allreduce
+    compute   = slowdown * (fixed + B / n * page)
+    allreduce = ring(gradients) + ring(BatchNorm statistics) + cycle
 
-and a job start-up + epochs * (steps * step + evaluation) + predictions of validation and test pages. An evaluation is
-that of the validation pages and of the training batches from which BatchNorm's statistics are computed.
-`docs/scaling.md` says where each term comes from and how well it meets what was measured.
+and a job takes start-up + epochs * (steps * step + evaluation) + predictions on the validation and test pages. An
+evaluation covers the validation pages and the training batches from which the BatchNorm statistics are computed.
+`docs/scaling.md` gives the source of each term and compares the model with measurements.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cluster.schedule.slots import Placement
-from launch.planning.ring import Network, busy_slots, ring_seconds, sharing
+from launch.planning.ring import Network, busy_slots, ring_seconds, rings_per_link
 from trainer.config import JobConfig, TrainingConfig
 from trainer.network.facts import ModelFacts
 
-BACKWARD = 2 / 3
-"""Share of a step's compute that is the backward pass: one product forward, two backward for each kernel."""
 STACK_IMPORTS_S = 3.0
+STACK_PAGE_S = 2e-4
+"""Seconds per validation page that the stack takes to fit and score."""
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """Seconds of compute of one worker: `fixed` a step, `page` a training page, `evaluated` a page forward only."""
+    """Compute of one worker, in seconds: per step, per training page, and per evaluated page."""
 
-    fixed: float
-    page: float
-    evaluated: float
+    fixed_s: float
+    page_s: float
+    evaluation_page_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What jobs run on, apart from the network between.
+    """The hosts that jobs run on, without the network.
 
-    steps: cost of a step by the stage's image_px. cores: of a host whose slots are shares of its cores, 0 for
-    GPUs. read: bytes a second that a host reads from the shards' storage. world_s: until Ray has started a job's
-    workers; start_s: their imports, building and compiling. stack_page_s: of the stack's fits and scores, a
-    validation page. overlap: share of the backward pass behind which gradients travel.
+    Attributes:
+        speed: Where `steps` comes from, for the reader of the plan.
+        steps: Cost of a step, by the stage's `image_px`.
+        cores: Cores of a host whose slots are shares of its cores; 0 for GPUs.
+        world_s: Seconds until Ray has started a job's workers.
+        startup_s: Seconds that a worker takes to import, build and compile.
     """
 
-    name: str
+    speed: str
     steps: Mapping[int, StepCost]
     cores: int = 0
-    read: float = 1e9
     world_s: float = 3.0
-    start_s: float = 60.0
-    stack_page_s: float = 2e-4
-    overlap: float = 0.0
+    startup_s: float = 60.0
 
 
 @dataclass(frozen=True)
-class Pages:
-    """How many pages there are, and the bytes of one as it lies in a shard."""
+class PageCounts:
+    """Pages by split, and the bytes of one page in a shard."""
 
     train: int
     val: int
@@ -65,8 +63,23 @@ class Pages:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EstimateInputs:
+    """Everything an estimate depends on besides the configuration. models: facts by the stages' `image_px`."""
+
+    pages: PageCounts
+    models: Mapping[int, ModelFacts]
+    machine: Machine
+    network: Network
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobCost:
-    """One job. Times in seconds, of a step where their names end in `step_s`; bytes of the whole job."""
+    """The estimate of one job.
+
+    Times are in seconds: of one step where the name starts with `step_`, of the whole job otherwise. `steps` is per
+    epoch, `worker_batch` is pages per worker and step, `read_bytes` is of the whole job, `host_read_rate` is the
+    bytes per second that the busiest host reads while the job's wave trains, and `gradient_bytes` is per step.
+    """
 
     name: str
     stage: str
@@ -74,73 +87,63 @@ class JobCost:
     epochs: int = 0
     steps: int = 0
     worker_batch: int = 0
-    fixed_step_s: float = 0.0
-    pages_step_s: float = 0.0
-    send_step_s: float = 0.0
-    wait_step_s: float = 0.0
-    start_s: float
+    step_fixed_s: float = 0.0
+    step_pages_s: float = 0.0
+    step_allreduce_s: float = 0.0
+    startup_s: float
     train_s: float = 0.0
     evaluate_s: float = 0.0
     read_bytes: float = 0.0
+    host_read_rate: float = 0.0
     gradient_bytes: int = 0
 
     @property
     def workers(self) -> int:
-        """Ranks of its world."""
+        """World size of the job."""
         return len(self.placement.group.slots)
 
     @property
     def step_s(self) -> float:
-        """A whole step."""
-        return self.fixed_step_s + self.pages_step_s + self.send_step_s + self.wait_step_s
+        """Seconds of one step."""
+        return self.step_fixed_s + self.step_pages_s + self.step_allreduce_s
 
     @property
     def seconds(self) -> float:
-        """From its start to its end."""
-        return self.start_s + self.train_s + self.evaluate_s
+        """Seconds from the start of the job to its end."""
+        return self.startup_s + self.train_s + self.evaluate_s
 
-    def shares(self) -> dict[str, float]:
-        """Seconds of the job by what they are spent on."""
+    def breakdown(self) -> dict[str, float]:
+        """Seconds of the job by activity."""
         steps = self.epochs * self.steps
         return {
-            "compute": steps * self.pages_step_s if steps else self.train_s,
-            "fixed cost of a step": steps * self.fixed_step_s,
-            "all-reduce": steps * self.send_step_s,
-            "reading": steps * self.wait_step_s,
+            "compute": steps * self.step_pages_s if steps else self.train_s,
+            "fixed cost of a step": steps * self.step_fixed_s,
+            "all-reduce": steps * self.step_allreduce_s,
             "evaluation": self.evaluate_s,
-            "start-up": self.start_s,
+            "start-up": self.startup_s,
         }
 
 
-def training_cost(
-    job: JobConfig,
-    model: ModelFacts,
-    *,
-    pages: Pages,
-    placements: Mapping[str, Placement],
-    machine: Machine,
-    network: Network,
-) -> JobCost:
-    """What a training job takes on its group, beside the other groups of its wave."""
-    placement, stage, step = placements[job.name], job.stage, machine.steps[job.stage.image_px]
-    workers = len(placement.group.slots)
-    busy = busy_slots(job.name, placements)
-    slow_down = max(1.0, busy / machine.cores) if machine.cores else 1.0
-    batch = stage.global_batch // workers
-    steps = pages.train // stage.global_batch
-    fixed, of_pages = slow_down * step.fixed, slow_down * batch * step.page
+def training_cost(job: JobConfig, placements: Mapping[str, Placement], inputs: EstimateInputs) -> JobCost:
+    """Cost of a training job on its group of slots, next to the other jobs of its wave."""
+    stage, pages, machine = job.stage, inputs.pages, inputs.machine
+    placement, step, model = placements[job.name], machine.steps[stage.image_px], inputs.models[stage.image_px]
+    workers, busy = len(placement.group.slots), busy_slots(job.name, placements)
+    slowdown = max(1.0, busy / machine.cores) if machine.cores else 1.0
+    batch, steps = stage.global_batch // workers, pages.train // stage.global_batch
+    fixed_s, pages_s = slowdown * step.fixed_s, slowdown * batch * step.page_s
     gradients = gradient_bytes(model, job.training)
-    rings = sharing(job.name, placements)
-    send = sum(
-        ring_seconds(size, placement.group, network, sharing=rings) for size in (gradients, model.statistic_bytes)
-    )
-    hidden = machine.overlap * BACKWARD * (fixed + of_pages)
-    send = max(0.0, send - hidden) + (network.cycle_s if workers > 1 else 0.0)
-    read = busy * batch * pages.record_bytes / machine.read
-    each_epoch = pages.val + job.training.batchnorm_batches * stage.global_batch
-    looked_at = stage.epochs * each_epoch + pages.val + pages.test
-    evaluated = looked_at / workers * step.evaluated * slow_down
-    wait = max(0.0, read - fixed - of_pages - send)
+    allreduce_s = 0.0
+    if workers > 1:
+        rings = rings_per_link(job.name, placements)
+        allreduce_s = inputs.network.cycle_s + sum(
+            ring_seconds(size, placement.group, inputs.network, rings_per_link=rings)
+            for size in (gradients, model.statistic_bytes)
+        )
+    step_s = fixed_s + pages_s + allreduce_s
+    evaluated = pages.val + job.training.batchnorm_batches * stage.global_batch
+    evaluated = stage.epochs * evaluated + pages.val + pages.test
+    read = stage.epochs * (steps * stage.global_batch + pages.val) + pages.val + pages.test
     return JobCost(
         name=job.name,
         stage=job.stage_name,
@@ -148,50 +151,50 @@ def training_cost(
         epochs=stage.epochs,
         steps=steps,
         worker_batch=batch,
-        fixed_step_s=fixed,
-        pages_step_s=of_pages,
-        send_step_s=send,
-        wait_step_s=wait,
-        start_s=machine.world_s + machine.start_s * slow_down,
-        train_s=stage.epochs * steps * (fixed + of_pages + send + wait),
-        evaluate_s=evaluated,
-        read_bytes=pages.record_bytes
-        * (stage.epochs * (steps * stage.global_batch + pages.val) + pages.val + pages.test),
+        step_fixed_s=fixed_s,
+        step_pages_s=pages_s,
+        step_allreduce_s=allreduce_s,
+        startup_s=machine.world_s + machine.startup_s * slowdown,
+        train_s=stage.epochs * steps * step_s,
+        evaluate_s=evaluated / workers * step.evaluation_page_s * slowdown,
+        read_bytes=pages.record_bytes * read,
+        host_read_rate=busy * batch * pages.record_bytes / step_s,
         gradient_bytes=gradients if workers > 1 else 0,
     )
 
 
 def gradient_bytes(model: ModelFacts, training: TrainingConfig) -> int:
-    """Bytes of one step's gradients as they travel."""
+    """Bytes of one step's gradients as they are sent."""
     return model.gradient_bytes // 2 if training.compression == "fp16" else model.gradient_bytes
 
 
-def stack_cost(name: str, pages: Pages, *, placement: Placement, machine: Machine) -> JobCost:
-    """What the stack takes: a small fit on the validation pages' outputs."""
+def stack_cost(name: str, pages: PageCounts, *, placement: Placement, machine: Machine) -> JobCost:
+    """Cost of the stack: a small fit on the members' outputs for the validation pages."""
     return JobCost(
         name=name,
         stage=name,
         placement=placement,
-        start_s=machine.world_s + STACK_IMPORTS_S,
-        train_s=machine.stack_page_s * pages.val,
+        startup_s=machine.world_s + STACK_IMPORTS_S,
+        train_s=STACK_PAGE_S * pages.val,
     )
 
 
 @dataclass(frozen=True)
-class Times:
-    """When a job runs, in seconds since the start of the run."""
+class Span:
+    """Start and end of a job, in seconds since the start of the run."""
 
     start: float
     end: float
 
 
-def timeline(costs: Sequence[JobCost], needs: Mapping[str, Sequence[str]]) -> dict[str, Times]:
-    """When each job runs: as soon as its needs are done and its slots are free, in order of the waves."""
-    times: dict[str, Times] = {}
+def timeline(costs: Sequence[JobCost], depends_on: Mapping[str, Sequence[str]]) -> dict[str, Span]:
+    """When each job runs: in order of the waves, as soon as its dependencies are done and its slots are free."""
+    spans: dict[str, Span] = {}
     free: dict[str, float] = {}
     for cost in sorted(costs, key=lambda cost: cost.placement.wave):
         slots = [str(slot) for slot in cost.placement.group.slots]
-        start = max([0.0, *(times[need].end for need in needs[cost.name]), *(free.get(slot, 0.0) for slot in slots)])
-        times[cost.name] = Times(start, start + cost.seconds)
+        ready = [spans[name].end for name in depends_on[cost.name]]
+        start = max([0.0, *ready, *(free.get(slot, 0.0) for slot in slots)])
+        spans[cost.name] = Span(start, start + cost.seconds)
         free |= dict.fromkeys(slots, start + cost.seconds)
-    return times
+    return spans

@@ -1,101 +1,97 @@
-"""`regionstack plan`: what a configuration would do, and what it would take, without running anything."""
+"""`regionstack plan`: prints what a run would do and how long it would take. Runs nothing but a calibration."""
 
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 from cluster.schedule.slots import Host
 from data_tools.errors import UserError
-from data_tools.files import write_atomically
 from launch.config import Config
 from launch.console import print_out, tables
-from launch.planning.estimate import Estimate, Known, estimate, even_hosts, scaling
+from launch.planning.cost import EstimateInputs, Machine
+from launch.planning.estimate import estimate, even_hosts, scaling
 from launch.planning.inputs import (
-    gpu_machine,
-    measured_machine,
-    models_of,
-    network_of,
-    pages_of,
+    count_pages,
+    machine_of_rate,
+    measure_machine,
+    model_facts,
+    network_for,
     parse_rate,
 )
-from launch.planning.tables import as_data, print_estimate, print_scaling
-from launch.recipe.stages import plan_recipe
-
-GIGA = 1e9
+from launch.planning.tables import as_data, print_estimate, print_scaling, totals
+from launch.recipe.stages import Recipe, plan_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions:
-    """What the command line says. Bandwidths in GB/s, start_s in seconds; None: by default.
+    """Options of the command line; None stands for the default.
 
-    gpus, hosts: a made-up cluster; cluster: the Ray cluster that runs here; neither: this machine.
-    scaling: largest number of GPUs of a table, and of the figure.
+    Attributes:
+        gpus, hosts: A hypothetical cluster.
+        cluster: Plan for the Ray cluster that runs here. Without this and `gpus`: for this machine.
+        rate: `measure`, or pages per second and GPU; see `parse_rate`.
+        intra_host_gbps, inter_host_gbps: Bandwidths in Gbit/s.
+        pages: Training, validation and test pages.
+        scaling: Also estimate 1, 2, 4 ... this many GPUs.
     """
 
     gpus: int | None = None
     hosts: int | None = None
     cluster: bool = False
-    rate: str | None = None
-    inside: float | None = None
-    between: float | None = None
-    read: float = 1.0
-    start_s: float = 60.0
-    overlap: float = 0.0
+    rate: str = "measure"
+    intra_host_gbps: float | None = None
+    inter_host_gbps: float | None = None
     pages: tuple[int, ...] | None = None
     scaling: int | None = None
-    figure: str | None = None
     as_json: bool = False
 
 
 def plan(config: Config, options: PlanOptions) -> int:
-    """Print the plan (and the scaling table) of `config`; returns 0.
+    """Print the plan of `config`, and the scaling table if requested; returns 0.
 
     Raises:
-        UserError: a recipe that cannot be planned, options that contradict each other, pages that nobody can count.
+        UserError: The recipe cannot be planned, options contradict each other, or pages cannot be counted.
     """
     _check(options)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    recipe = plan_recipe(config)
+    recipe, rate = plan_recipe(config), parse_rate(options.rate)
     hosts, gpus = _hosts(config, options)
-    pages, origin = pages_of(config, options.pages)
-    rate = parse_rate(options.rate or ("v100" if options.gpus or options.scaling else "measure"))
-    if rate.measure:
-        # First of all: TensorFlow takes no settings any more once it has built something.
-        machine, words = measured_machine(config, recipe, host=hosts[0], gpus=gpus, read=options.read * GIGA)
-        models = models_of(config, recipe)
+    pages, pages_source = count_pages(config, options.pages)
+    if rate is None:
+        # First of all: TensorFlow's devices can only be set up before it builds a network.
+        machine = _measured(config, recipe, hosts=hosts, gpus=gpus)
+        models = model_facts(config, recipe)
     else:
-        models = models_of(config, recipe)
-        machine, words = gpu_machine(rate, models, read=options.read * GIGA, start_s=options.start_s)
-    known = Known(
-        pages=pages,
-        models=models,
-        machine=replace(machine, overlap=options.overlap),
-        network=network_of(gpus=gpus, inside=options.inside, between=options.between, config=config),
+        models = model_facts(config, recipe)
+        machine = machine_of_rate(rate, models)
+    network = network_for(
+        config, gpus=gpus, intra_host_gbps=options.intra_host_gbps, inter_host_gbps=options.inter_host_gbps
     )
-    notes = {"pages": f"{pages.train:,} / {pages.val:,} / {pages.test:,} ({origin})", "speed": words}
-    found = estimate(config, hosts, known)
-    steps = scaling(config, known, most=options.scaling) if options.scaling else []
-    _tell(found, steps, known, notes, options)
-    if options.figure:
-        _draw(config, steps, known, words, Path(options.figure))
+    inputs = EstimateInputs(pages=pages, models=models, machine=machine, network=network)
+    result = estimate(config, hosts, inputs)
+    sizes = scaling(config, inputs, max_gpus=options.scaling) if options.scaling else []
+    if options.as_json:
+        data = as_data(result, inputs, pages_source)
+        data["scaling"] = [totals(size) for size in sizes]
+        print_out(json.dumps(data, indent=2))
+        return 0
+    console = tables()
+    print_estimate(result, inputs, pages_source, console)
+    if sizes:
+        print_scaling(sizes, console)
     return 0
 
 
 def _check(options: PlanOptions) -> None:
     if options.cluster and (options.gpus or options.hosts):
-        raise UserError("--cluster: asks the cluster for its GPUs; leave out --gpus and --hosts")
+        raise UserError("--cluster: plans for the GPUs of the cluster; drop --gpus and --hosts")
     if options.hosts and not options.gpus:
-        raise UserError("--hosts: says how --gpus are spread; add --gpus")
+        raise UserError("--hosts: spreads --gpus over hosts; add --gpus")
     if options.gpus is not None and options.gpus < (options.hosts or 1):
-        raise UserError(f"--gpus {options.gpus}: at least one a host is needed")
-    if not 0 <= options.overlap <= 1:
-        raise UserError(f"--overlap {options.overlap:g}: a share, 0 to 1")
+        raise UserError(f"--gpus {options.gpus}: each host needs at least one GPU")
     if options.pages is not None and (len(options.pages) != 3 or min(options.pages) < 1):
-        raise UserError("--pages: three numbers, TRAIN,VAL,TEST")
-    if options.figure and not options.scaling:
-        raise UserError("--figure: draws what --scaling computes; add --scaling 512")
+        raise UserError("--pages: expected three numbers, TRAIN,VAL,TEST")
 
 
 def _hosts(config: Config, options: PlanOptions) -> tuple[list[Host], bool]:
@@ -108,31 +104,18 @@ def _hosts(config: Config, options: PlanOptions) -> tuple[list[Host], bool]:
         return even_hosts(options.gpus, options.hosts), True
     if options.scaling:
         return even_hosts(options.scaling), True
-    from cluster.doctor.probe import list_gpus
-
-    gpus = 0 if config.cluster.gpus == 0 else len(list_gpus())
+    gpus = 0 if config.cluster.gpus == 0 else _local_gpus()
     slots = min(gpus, config.cluster.slots or gpus) if gpus else config.cluster.slots or os.cpu_count() or 1
     return [Host("this host", slots)], gpus > 0
 
 
-def _tell(
-    found: Estimate, steps: Sequence[Estimate], known: Known, notes: dict[str, str], options: PlanOptions
-) -> None:
-    if options.as_json:
-        value = as_data(found, known, notes)
-        value["scaling"] = [as_data(one, known, notes)["total"] for one in steps]
-        print_out(json.dumps(value, indent=2))
-        return
-    console = tables()
-    print_estimate(found, known, notes, console)
-    if steps:
-        print_scaling(steps, console)
+def _local_gpus() -> int:
+    from cluster.doctor.probe import list_gpus
+
+    return len(list_gpus())
 
 
-def _draw(config: Config, steps: Sequence[Estimate], known: Known, words: str, path: Path) -> None:
-    from launch.planning.scaling_chart import draw
-
-    hidden = replace(known, machine=replace(known.machine, overlap=1.0))
-    best = scaling(config, hidden, most=steps[-1].slots)
-    write_atomically(path, draw(steps, best, words, kind=path.suffix.lstrip(".") or "svg"))
-    print_out(f"figure: {path}")
+def _measured(config: Config, recipe: Recipe, *, hosts: Sequence[Host], gpus: bool) -> Machine:
+    if gpus and not _local_gpus():
+        raise UserError("--rate measure: this host has no GPU; give the pages per second of one, as --rate 400@256")
+    return measure_machine(config, recipe, host=hosts[0], gpus=gpus)

@@ -1,4 +1,4 @@
-"""What an all-reduce costs: a ring over the links between the ranks of a group. Arithmetic only."""
+"""The cost of a ring all-reduce over the links between the ranks of a group. Arithmetic only."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,55 +8,60 @@ from cluster.schedule.slots import Group, Placement
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """Links between two neighbours of a ring, inside a host and between hosts.
+    """The links between neighboring ranks of a ring, inside a host and between hosts.
 
-    Bandwidths are bytes a second in one direction, per host for the link between hosts; latencies are seconds a
-    message. cycle_s: how often Horovod looks for tensors that are ready (HOROVOD_CYCLE_TIME). buffer_bytes: what
-    it joins into one all-reduce (HOROVOD_FUSION_THRESHOLD).
+    Attributes:
+        intra_host, inter_host: Bandwidth in bytes per second and direction; a host has one inter-host link.
+        intra_host_latency_s, inter_host_latency_s: Latency of a message in seconds.
+        cycle_s: Interval at which Horovod looks for tensors that are ready (HOROVOD_CYCLE_TIME).
+        buffer_bytes: Bytes that Horovod fuses into one all-reduce (HOROVOD_FUSION_THRESHOLD).
     """
 
-    inside: float
-    inside_latency_s: float
-    between: float
-    between_latency_s: float
+    intra_host: float
+    intra_host_latency_s: float
+    inter_host: float
+    inter_host_latency_s: float
     cycle_s: float = 0.001
     buffer_bytes: float = 128 * 2**20
 
 
-GPU_NETWORK = Network(inside=100e9, inside_latency_s=10e-6, between=12.5e9, between_latency_s=30e-6)
-"""NVLink inside a host, 100 Gbit/s between hosts, and latencies a message such as NCCL's rings show on them."""
+GPU_NETWORK = Network(
+    intra_host=100e9, intra_host_latency_s=10e-6, inter_host=12.5e9, inter_host_latency_s=30e-6
+)  # fmt: skip
+"""NVLink inside a host, 100 Gbit/s between hosts, and typical latencies of NCCL's rings on them."""
 
-CORE_NETWORK = Network(inside=0.8e9, inside_latency_s=300e-6, between=1.25e9, between_latency_s=300e-6, cycle_s=0.005)
-"""Gloo between processes of one host, as `bench/ring.py` finds it on two cores, and over 10 Gbit/s."""
+CORE_NETWORK = Network(
+    intra_host=0.8e9, intra_host_latency_s=300e-6, inter_host=1.25e9, inter_host_latency_s=300e-6, cycle_s=0.005
+)
+"""Gloo between the processes of a host, as measured by `bench/ring.py` on two cores, and over 10 Gbit/s."""
 
 
-def ring_seconds(size: float, group: Group, network: Network, *, sharing: int = 1) -> float:
+def ring_seconds(size: float, group: Group, network: Network, *, rings_per_link: int = 1) -> float:
     """Seconds of one ring all-reduce of `size` bytes over the ranks of `group`.
 
-    Each of the 2 (n - 1) rounds sends size / n bytes over every link at once, so that the slowest link sets the
-    pace (Patarasu and Yuan 2009, doi:10.1016/j.jpdc.2008.09.002). `sharing`: how many rings go through the same
-    link between hosts at the same time.
+    Each of the 2 (n - 1) rounds sends size / n bytes over every link at once, so the slowest link sets the pace
+    (Patarasu and Yuan 2009, doi:10.1016/j.jpdc.2008.09.002). `rings_per_link` rings share an inter-host link.
     """
     ranks = len(group.slots)
     if ranks == 1 or size <= 0:
         return 0.0
-    bandwidth, latency = network.inside, network.inside_latency_s
+    bandwidth, latency = network.intra_host, network.intra_host_latency_s
     if len(group.hosts) > 1:
-        bandwidth = min(bandwidth, network.between / max(1, sharing))
-        latency = max(latency, network.between_latency_s)
+        bandwidth = min(bandwidth, network.inter_host / max(1, rings_per_link))
+        latency = max(latency, network.inter_host_latency_s)
     buffers = max(1, -(-int(size) // int(network.buffer_bytes)))
     return 2 * (ranks - 1) * (size / ranks / bandwidth + buffers * latency)
 
 
-def sharing(name: str, placements: Mapping[str, Placement]) -> int:
-    """How many groups of the job's wave, itself among them, leave the busiest of its hosts; 1 for a lone one."""
-    mine = placements[name]
-    beside = [other.group for other in placements.values() if other.wave == mine.wave and len(other.group.hosts) > 1]
-    return max([1, *(sum(host in group.hosts for group in beside) for host in mine.group.hosts)])
+def rings_per_link(name: str, placements: Mapping[str, Placement]) -> int:
+    """The number of multi-host groups of the job's wave that use the busiest of the job's hosts; at least 1."""
+    job = placements[name]
+    groups = [other.group for other in placements.values() if other.wave == job.wave and len(other.group.hosts) > 1]
+    return max([1, *(sum(host in group.hosts for group in groups) for host in job.group.hosts)])
 
 
 def busy_slots(name: str, placements: Mapping[str, Placement]) -> int:
-    """Most slots of one of the job's hosts that are in use in its wave."""
-    mine = placements[name]
-    beside: Sequence[Group] = [other.group for other in placements.values() if other.wave == mine.wave]
-    return max(sum(group.hosts.get(host, 0) for group in beside) for host in mine.group.hosts)
+    """The number of slots that the job's wave uses on the busiest of the job's hosts."""
+    job = placements[name]
+    groups: Sequence[Group] = [other.group for other in placements.values() if other.wave == job.wave]
+    return max(sum(group.hosts.get(host, 0) for group in groups) for host in job.group.hosts)

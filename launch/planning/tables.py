@@ -1,113 +1,121 @@
-"""A plan as people and programs read it."""
+"""Prints a plan as tables, and returns it as plain data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from launch.planning.cost import JobCost
-from launch.planning.estimate import HOUR, WORTH, Estimate, Known, stops_at
+from launch.planning.cost import EstimateInputs, JobCost
+from launch.planning.estimate import HOUR, MIN_SPEEDUP, Estimate, last_worthwhile
+from launch.planning.inputs import GIGABIT
+from launch.wording import counted, duration, size_text
 
 MILLI = 1000
-TOLD = 0.005
-"""Share of the time from which on a part is worth a word."""
+MIN_SHARE_SHOWN = 0.005
+"""Activities below this share of the time are not printed."""
 
 
-def print_estimate(found: Estimate, known: Known, notes: Mapping[str, str], console: Console) -> None:
-    """The jobs with their groups, waves, steps and times, then the sum and what limits it."""
-    gpus = not known.machine.cores
-    unit = "GPU" if gpus else "slot"
-    hosts = "1 host" if len(found.hosts) == 1 else f"{len(found.hosts)} hosts"
-    console.print(f"{found.slots} {unit}{'' if found.slots == 1 else 's'} on {hosts}; "
-                  f"pages {escape(notes['pages'])}; {escape(notes['speed'])}")  # fmt: skip
+def print_estimate(plan: Estimate, inputs: EstimateInputs, pages_source: str, console: Console) -> None:
+    """Print the jobs with their groups, waves, steps and times, then the total and what it is spent on."""
+    unit = "slot" if inputs.machine.cores else "GPU"
+    pages, network = inputs.pages, inputs.network
+    console.print(
+        f"{counted(plan.slots, unit)} on {counted(len(plan.hosts), 'host')}; "
+        f"pages {pages.train:,} / {pages.val:,} / {pages.test:,} ({escape(pages_source)}); "
+        f"speed {escape(inputs.machine.speed)}"
+    )
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("job", "wave", "group"):
-        table.add_column(column, no_wrap=True)
-    for column in ("epochs", "steps", "batch", "step", "compute", "sends", "reads", "starts", "lasts", f"{unit} h"):
+        table.add_column(column, overflow="fold")
+    columns = ("epochs", "steps", "batch", "step", "all-reduce", "reads", "starts at", "takes", f"{unit} h")
+    for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
-    for cost in found.costs:
-        table.add_row(*_row(found, cost))
+    for cost in plan.costs:
+        table.add_row(*_row(plan, cost))
     console.print(table)
-    network = known.network
-    largest = max(cost.gradient_bytes for cost in found.costs)
     console.print(
-        f"gradients {size(largest)} a step over {size(network.inside)}/s inside a host and "
-        f"{size(network.between)}/s between hosts; {size(sum(cost.read_bytes for cost in found.costs))} to read"
+        f"gradients: {size_text(max(cost.gradient_bytes for cost in plan.costs))} per step, over "
+        f"{network.intra_host / GIGABIT:g} Gbit/s inside a host and {network.inter_host / GIGABIT:g} between hosts"
     )
     console.print(
-        f"[bold]{duration(found.seconds)}[/], {found.busy_slot_hours:.1f} {unit} hours in use, "
-        f"{found.held_slot_hours:.1f} if all are kept to the end"
+        f"shards: {size_text(sum(cost.read_bytes for cost in plan.costs))} to read, at up to "
+        f"{size_text(max(cost.host_read_rate for cost in plan.costs))}/s per host"
     )
-    parts = {name: seconds / found.seconds for name, seconds in found.shares().items()}
-    told = ", ".join(f"{name} {part:.0%}" for name, part in parts.items() if part > TOLD)
-    console.print(f"where the time goes: {told}")
+    console.print(
+        f"total: [bold]{duration(plan.seconds)}[/], {plan.used_slot_hours:.1f} {unit} hours used, "
+        f"{plan.reserved_slot_hours:.1f} if all {unit}s stay reserved to the end"
+    )
+    shares = {activity: seconds / plan.seconds for activity, seconds in plan.breakdown().items()}
+    shown = ", ".join(f"{activity} {share:.0%}" for activity, share in shares.items() if share > MIN_SHARE_SHOWN)
+    console.print(f"time spent on: {shown}")
 
 
-def _row(found: Estimate, cost: JobCost) -> list[str]:
+def _row(plan: Estimate, cost: JobCost) -> list[str]:
     group = cost.placement.group.hosts
-    where = f"{cost.workers} on {next(iter(group))}" if len(group) == 1 else f"{cost.workers} on {len(group)} hosts"
-    times = found.times[cost.name]
-    trained = bool(cost.steps)
+    training = [""] * 6
+    if cost.steps:
+        training = [
+            str(cost.epochs),
+            f"{cost.epochs * cost.steps:,}",
+            str(cost.worker_batch),
+            f"{MILLI * cost.step_s:.0f} ms",
+            f"{MILLI * cost.step_allreduce_s:.0f} ms" if cost.workers > 1 else "",
+            size_text(cost.read_bytes),
+        ]
     return [
         cost.name,
         str(cost.placement.wave + 1),
-        where,
-        str(cost.epochs) if trained else "",
-        f"{cost.epochs * cost.steps:,}" if trained else "",
-        str(cost.worker_batch) if trained else "",
-        f"{MILLI * cost.step_s:.0f} ms" if trained else "",
-        f"{MILLI * (cost.fixed_step_s + cost.pages_step_s):.0f} ms" if trained else "",
-        f"{MILLI * cost.send_step_s:.0f} ms" if trained and cost.workers > 1 else "",
-        size(cost.read_bytes) if trained else "",
-        duration(times.start, short=True),
-        duration(cost.seconds, short=True),
+        f"{cost.workers} on {next(iter(group)) if len(group) == 1 else counted(len(group), 'host')}",
+        *training,
+        duration(plan.spans[cost.name].start),
+        duration(cost.seconds),
         f"{cost.workers * cost.seconds / HOUR:.2f}",
     ]
 
 
-def print_scaling(steps: Sequence[Estimate], console: Console) -> None:
-    """The recipe on more and more GPUs, and where more of them stop paying."""
+def print_scaling(plans: Sequence[Estimate], console: Console) -> None:
+    """Print the recipe on growing numbers of GPUs, and the number beyond which more do not pay off."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("GPUs", "hosts", "time", "speed-up", "efficiency", "GPU h used", "GPU h kept"):
+    for column in ("GPUs", "hosts", "time", "speed-up", "efficiency", "GPU h used", "GPU h reserved"):
         table.add_column(column, justify="right")
-    table.add_column("mostly")
-    for one in steps:
-        speed_up = steps[0].seconds / one.seconds
+    table.add_column("bottleneck")
+    for plan in plans:
+        speedup = plans[0].seconds / plan.seconds
         table.add_row(
-            str(one.slots),
-            str(len(one.hosts)),
-            duration(one.seconds),
-            f"{speed_up:.1f}",
-            f"{speed_up / one.slots:.0%}",
-            f"{one.busy_slot_hours:.0f}",
-            f"{one.held_slot_hours:.0f}",
-            one.limit,
+            str(plan.slots),
+            str(len(plan.hosts)),
+            duration(plan.seconds),
+            f"{speedup:.1f}",
+            f"{speedup / plan.slots:.0%}",
+            f"{plan.used_slot_hours:.0f}",
+            f"{plan.reserved_slot_hours:.0f}",
+            next(iter(plan.breakdown())),
         )
     console.print(table)
-    console.print(sentence(steps))
+    console.print(scaling_limit(plans))
 
 
-def sentence(steps: Sequence[Estimate]) -> str:
-    """Where more GPUs stop paying, and why."""
-    last = stops_at(steps)
-    if last is steps[-1]:
-        return f"up to {last.slots} GPUs, twice as many make the run at least {WORTH:g} times shorter"
-    twice = next(one for one in steps if one.slots > last.slots)
-    gain = last.seconds / twice.seconds
-    reasons = list(twice.shares())[:2]
+def scaling_limit(plans: Sequence[Estimate]) -> str:
+    """A sentence on the number of GPUs beyond which more do not pay off, and why."""
+    last = last_worthwhile(plans)
+    if last is plans[-1]:
+        return f"up to {last.slots} GPUs, each doubling shortens the run at least {MIN_SPEEDUP:g} times"
+    doubled = plans[plans.index(last) + 1]
+    first, second, *_ = doubled.breakdown()
     return (
-        f"beyond {last.slots} GPUs it stops paying: {twice.slots} are {gain:.2f} times as fast, "
-        f"and most of that time goes to {reasons[0]} and {reasons[1]}"
+        f"more than {last.slots} GPUs do not pay off: {doubled.slots} are {last.seconds / doubled.seconds:.2f} times "
+        f"as fast, and spend most of the time on {first} and {second}"
     )
 
 
-def as_data(found: Estimate, known: Known, notes: Mapping[str, str]) -> dict[str, Any]:
-    """The plan as plain data; seconds and bytes."""
+def as_data(plan: Estimate, inputs: EstimateInputs, pages_source: str) -> dict[str, Any]:
+    """The plan as plain data, for `--json`; times in seconds, sizes in bytes."""
     return {
-        **notes,
-        "hosts": {host.name: host.slots for host in found.hosts},
+        "pages": {**vars(inputs.pages), "source": pages_source},
+        "speed": inputs.machine.speed,
+        "hosts": {host.name: host.slots for host in plan.hosts},
         "jobs": [
             {
                 "name": cost.name,
@@ -118,43 +126,27 @@ def as_data(found: Estimate, known: Known, notes: Mapping[str, str]) -> dict[str
                 "steps": cost.epochs * cost.steps,
                 "worker_batch": cost.worker_batch,
                 "step_s": cost.step_s,
-                "send_step_s": cost.send_step_s,
+                "allreduce_s": cost.step_allreduce_s,
                 "gradient_bytes": cost.gradient_bytes,
                 "read_bytes": cost.read_bytes,
-                "starts_s": found.times[cost.name].start,
+                "starts_s": plan.spans[cost.name].start,
                 "seconds": cost.seconds,
-                "shares_s": cost.shares(),
+                "breakdown_s": cost.breakdown(),
             }
-            for cost in found.costs
+            for cost in plan.costs
         ],
-        "total": {
-            "slots": found.slots,
-            "hosts": len(found.hosts),
-            "seconds": found.seconds,
-            "busy_slot_hours": found.busy_slot_hours,
-            "held_slot_hours": found.held_slot_hours,
-            "shares_s": found.shares(),
-        },
-        "network": vars(known.network),
+        "total": totals(plan),
+        "network": vars(inputs.network),
     }
 
 
-def duration(seconds: float, *, short: bool = False) -> str:
-    """Seconds as people say them: `42 s`, `3 min 20 s`, `5 h 12 min`, `3 d 4 h`; short: `0:00:42`, `76:12:00`."""
-    whole = round(seconds)
-    if short:
-        return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
-    for unit, part, name in ((86400, 3600, "d h"), (3600, 60, "h min"), (60, 1, "min s")):
-        if whole >= unit:
-            big, small = name.split()
-            return f"{whole // unit} {big} {whole % unit // part} {small}"
-    return f"{whole} s"
-
-
-def size(count: float) -> str:
-    """Bytes in powers of a thousand: `217 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB" if count < 1000 else f"{count:,.0f} TB"
+def totals(plan: Estimate) -> dict[str, Any]:
+    """Time and slot hours of a plan as plain data."""
+    return {
+        "slots": plan.slots,
+        "hosts": len(plan.hosts),
+        "seconds": plan.seconds,
+        "used_slot_hours": plan.used_slot_hours,
+        "reserved_slot_hours": plan.reserved_slot_hours,
+        "breakdown_s": plan.breakdown(),
+    }

@@ -1,4 +1,4 @@
-"""What `regionstack plan` says before a run against what the run then did."""
+"""What `regionstack plan` predicts before a run against what the run then does."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,8 @@ def test_a_plan_names_the_groups_waves_and_steps_of_the_run(tiny: Path, finished
         if job["name"] != "stack":
             rows = read_lines(finished / "jobs" / job["name"] / "metrics.jsonl")
             assert (job["epochs"], job["steps"]) == (len(rows), rows[-1]["step"]), job["name"]
-    assert plan["pages"].startswith("96 / 32 / 32 (from the shards in ")
+    assert [plan["pages"][split] for split in ("train", "val", "test")] == [96, 32, 32]
+    assert plan["pages"]["source"].startswith("from the shards in ")
     assert plan["speed"] == "measured here on CPU"
     assert all(job["step_s"] > 0 for job in plan["jobs"] if job["steps"])
     total = plan["total"]
