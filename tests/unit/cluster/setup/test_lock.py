@@ -8,17 +8,18 @@ import pytest
 from packaging.requirements import Requirement
 
 from cluster.setup.horovod_target import GPU_LOCK, LOCK, pinned
+from cluster.setup.lock import LOCKED, RUNTIME, declared
+from data_tools.errors import UserError
 
 ROOT = Path(__file__).parents[4]
-OURS = {"data_tools", "trainer", "cluster", "launch", "tests", "bench"}
+PRODUCT = ("data_tools", "trainer", "cluster", "launch")
+CHECKED = ("tests", "bench")
 ELSEWHERE = ROOT / "bench" / "rivals.py"
 """Runs in an interpreter of its own, which has the packages that this project is measured against."""
 
 
-def listed(lock: Path) -> list[Requirement]:
-    """What the .in file beside a lock file asks for."""
-    lines = lock.with_suffix(".in").read_text().splitlines()
-    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+def requirements(*groups: str) -> list[Requirement]:
+    return [Requirement(line) for group in groups for line in declared(group)]
 
 
 def plain(name: str) -> str:
@@ -26,11 +27,17 @@ def plain(name: str) -> str:
 
 
 @pytest.mark.parametrize("lock", [LOCK, GPU_LOCK], ids=lambda lock: lock.name)
-def test_the_lock_file_pins_what_is_listed(lock: Path) -> None:
-    for requirement in listed(lock):
+def test_the_lock_file_pins_what_setup_cfg_declares(lock: Path) -> None:
+    for requirement in requirements(*LOCKED[lock]):
         version, hashes = pinned(lock, plain(requirement.name))
         assert requirement.specifier.contains(version), f"{requirement} is locked at {version}"
         assert hashes
+
+
+def test_every_runtime_dependency_has_a_lower_bound_and_a_next_major_or_minor_excluded() -> None:
+    for requirement in requirements(RUNTIME):
+        operators = {specifier.operator for specifier in requirement.specifier}
+        assert operators == {">=", "<"}, f"{requirement}: wants both bounds"
 
 
 @pytest.mark.parametrize("lock", [LOCK, GPU_LOCK], ids=lambda lock: lock.name)
@@ -44,29 +51,39 @@ def test_every_entry_has_hashes_and_names_no_place(lock: Path) -> None:
         assert place not in text
 
 
-def test_the_environment_is_the_locked_one() -> None:
-    for requirement in listed(LOCK):
-        version, _ = pinned(LOCK, plain(requirement.name))
-        assert importlib.metadata.version(requirement.name) == version
+def test_whatever_the_environment_has_is_at_its_locked_version() -> None:
+    installed = {plain(each.name): each.version for each in importlib.metadata.distributions()}
+    locked = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK.read_text(), re.MULTILINE))
+    shared = installed.keys() & locked.keys()
+    assert "tensorflow" in shared
+    assert {name: installed[name] for name in shared} == {name: locked[name] for name in shared}
 
 
-def test_whatever_the_code_imports_is_listed() -> None:
+@pytest.mark.parametrize(
+    ("folders", "groups"), [(PRODUCT, [RUNTIME]), (CHECKED, [RUNTIME, "test"])], ids=["product", "tests"]
+)
+def test_whatever_the_code_imports_is_declared(folders: tuple[str, ...], groups: list[str]) -> None:
     packages = importlib.metadata.packages_distributions()
-    allowed = {plain(requirement.name) for requirement in listed(LOCK)} | {"horovod"}
-    for folder in sorted(OURS):
+    allowed = {plain(requirement.name) for requirement in requirements(*groups)} | {"horovod"}
+    for folder in folders:
         for path in set((ROOT / folder).rglob("*.py")) - {ELSEWHERE}:
             for module in imported(path):
                 distributions = {plain(name) for name in packages.get(module, [module])}
-                assert distributions & allowed, f"{path}: {module} is not in {LOCK.with_suffix('.in').name}"
+                assert distributions & allowed, f"{path}: setup.cfg does not declare {module} in {groups}"
+
+
+def test_a_group_that_setup_cfg_lacks_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"setup\.cfg: no wings in \[options\.extras_require\]"):
+        declared("wings")
 
 
 def imported(path: Path) -> set[str]:
-    """Top-level names of the other people's modules that a file imports."""
+    """Top-level names of third-party modules that a file imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names.update(alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module.partition(".")[0])
-    helpers = {helper.stem for folder in ("tests", "bench") for helper in (ROOT / folder).rglob("*.py")}
-    return names - OURS - helpers - sys.stdlib_module_names
+    helpers = {helper.stem for folder in CHECKED for helper in (ROOT / folder).rglob("*.py")}
+    return names - {*PRODUCT, *CHECKED} - helpers - sys.stdlib_module_names
