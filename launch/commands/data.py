@@ -104,6 +104,6 @@ def _fetch(options: argparse.Namespace) -> int:
 
 def _survey(options: argparse.Namespace) -> int:
     from launch.config import load_config
-    from launch.report.survey_page import survey_command
+    from launch.report.survey.page import survey_command
 
     return survey_command(load_config(options.config, options.set), Path(options.out), sample=options.sample)

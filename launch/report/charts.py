@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from launch.report.pictures import BLUE, CELL, INK, LINE, MUTED, ORANGE, VERMILION, new_figure
+from launch.report.plotting import BLUE, CELL, INK, LINE, MUTED, ORANGE, VERMILION, new_figure
 from trainer.config import STACK
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from data_tools.documents.regions import WHOLE_PAGE, Box
 from data_tools.files import write_atomically
 from launch.report.html import page as html_page
-from launch.report.pictures import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from launch.report.plotting import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from launch.report.samples import top_classes
 from launch.report.shard_pages import png_of
 from trainer.config import STACK

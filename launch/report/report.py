@@ -12,10 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from data_tools.files import write_atomically, write_json
-from launch.report import charts, gantt
+from launch.report import charts, timeline
 from launch.report.figures import all_predictions, figures, final_job
 from launch.report.html import page
-from launch.report.pictures import save
+from launch.report.plotting import save
 from launch.report.samples import pick_samples
 from launch.report.shard_pages import class_names, page_pictures
 from launch.run.record import RunRecord, read_run
@@ -63,7 +63,7 @@ def draw_pictures(data: Mapping[str, Any], folder: Path, *, final: str | None, r
     drawn = {
         "accuracy": save(lambda: charts.accuracy_chart(data), folder, "accuracy"),
         "curves": save(lambda: charts.curves_chart(data), folder, "curves"),
-        "timeline": save(lambda: gantt.timeline_chart(data["timeline"], list(data["models"])), folder, "timeline"),
+        "timeline": save(lambda: timeline.timeline_chart(data["timeline"], list(data["models"])), folder, "timeline"),
     }
     if final is not None:
         drawn["classes"] = save(lambda: charts.per_class_chart(data, final, reference=reference), folder, "classes")

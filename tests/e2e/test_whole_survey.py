@@ -13,7 +13,7 @@ from data_tools.documents.data_set import DataConfig
 from data_tools.documents.regions import HOLISTIC, PRESETS, WHOLE_PAGE
 from data_tools.drawn import draw_data_set
 from data_tools.survey.survey import Survey, survey
-from launch.report.survey_page import write_survey
+from launch.report.survey.page import write_survey
 from tests.helpers.perturbed_pages import CHANGES
 
 REGIONS = {HOLISTIC: WHOLE_PAGE} | PRESETS["das2018"]

@@ -14,8 +14,8 @@ from data_tools.survey.leaks import Entry, Group, Link
 from data_tools.survey.measure import PageMeasure
 from data_tools.survey.results import results, write_files
 from data_tools.survey.survey import Survey, candidates, grouped, sampled
-from launch.report.survey_page import notes
-from launch.report.survey_pictures import frames
+from launch.report.survey.page import notes
+from launch.report.survey.samples import frames
 
 LABELS = {
     "train": [Label("a", 3), Label("b", 3), Label("c", 7), Label("white 1", 7)],

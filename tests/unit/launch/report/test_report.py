@@ -14,10 +14,10 @@ from rich.console import Console
 
 from data_tools.documents.regions import WHOLE_PAGE, Box
 from launch.report.figures import busy_seconds, most_at_once
-from launch.report.gantt import find_cuts, on_axis
 from launch.report.predictions_page import write_predictions_page
 from launch.report.report import print_summary, write_report
 from launch.report.samples import pick_samples
+from launch.report.timeline import find_cuts, on_axis
 from tests.unit.launch.run_folder import NAMES, SKILL, START, RunSpec, build
 from trainer.scoring.predictions import Predictions, read_predictions
 

@@ -13,7 +13,7 @@ from data_tools.documents.regions import WHOLE_PAGE, Box
 from data_tools.survey.leaks import Entry, Group
 from data_tools.survey.results import by_interest
 from data_tools.survey.survey import Survey
-from launch.report.pictures import SERIES
+from launch.report.plotting import SERIES
 
 HEIGHT_PX = 330
 WIDEST = 2.0

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from launch.report.pictures import BLUE, INK, LINE, MUTED, ORANGE, PAPER, SERIES, VERMILION, new_figure
+from launch.report.plotting import BLUE, INK, LINE, MUTED, ORANGE, PAPER, SERIES, VERMILION, new_figure
 from launch.wording import duration
 from trainer.config import STACK
 

@@ -13,9 +13,9 @@ from launch.config import Config
 from launch.console import print_out
 from launch.page_progress import page_progress
 from launch.report.html import page, percent
-from launch.report.pictures import save
-from launch.report.survey_charts import class_chart, size_chart
-from launch.report.survey_pictures import bad_pages, class_samples, duplicate_examples, frames
+from launch.report.plotting import save
+from launch.report.survey.charts import class_chart, size_chart
+from launch.report.survey.samples import bad_pages, class_samples, duplicate_examples, frames
 
 ROWS_SHOWN = 200
 UNEVEN = 2.0

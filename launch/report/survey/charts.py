@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from data_tools.documents.data_set import SPLITS
 from data_tools.survey.measure import PageMeasure
 from launch.report.charts import WIDTH
-from launch.report.pictures import BLUE, INK, MUTED, ORANGE, PURPLE, new_figure
+from launch.report.plotting import BLUE, INK, MUTED, ORANGE, PURPLE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
