@@ -9,6 +9,7 @@ from cluster.config import ClusterConfig
 from cluster.on_ray.ray_backend import RayBackend
 from cluster.schedule.job import Event, JobOutcome, JobSpec
 from cluster.schedule.scheduler import run_jobs
+from tests.helpers.waiting import wait_until
 
 GPUS = 4
 
@@ -55,17 +56,7 @@ def check_all_given_back() -> None:
     import ray
     from ray.util.placement_group import placement_group_table
 
-    wait_until(lambda: ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"])
+    everything = ray.cluster_resources()["CPU"]
+    wait_until(lambda: ray.available_resources().get("CPU") == everything, "all cores to be free", limit_s=10)
     assert ray.available_resources().get("GPU") == GPUS
     assert {group["state"] for group in placement_group_table().values()} <= {"REMOVED"}
-
-
-def wait_until(holds: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
-    """Wait for a condition that Ray brings about by itself, in the background."""
-    import threading
-    import time
-
-    until = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < until, "not within the time"
-        threading.Event().wait(0.1)

@@ -1,11 +1,12 @@
 """Four groups of two GPUs on a Ray cluster that has none yet and grows by Ray's own scaler; prints one JSON object.
 
-To be run in namespaces of its own (processes, network, /tmp/ray): `ray start` takes fixed ports there, and what it
-starts ends with the namespace. Hosts are raylets of this machine, started by the provider that Ray tests itself with.
+Runs in process and network namespaces, with a RAY_TMPDIR of its own: `ray start` takes fixed ports there, and all that
+it starts ends with the namespace. Hosts are raylets of this machine, from the provider that Ray tests itself with.
 """
 
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -68,7 +69,7 @@ def main(folder: Path) -> None:
         outcomes = run_jobs(jobs, backend=backend, retries=config.retries, on_event=lambda event: None)
     found["jobs"] = {name: describe(outcome) for name, outcome in outcomes.items()}
     found["asked_after"] = asked_for(0)
-    log = Path("/tmp/ray/session_latest/logs/monitor.log").read_text()
+    log = Path(os.environ["RAY_TMPDIR"], "ray/session_latest/logs/monitor.log").read_text()
     found["launches"] = [int(count) for count in re.findall(r"Adding (\d+) node\(s\) of type gpu-host", log)]
     sys.stdout.write(json.dumps(found) + "\n")
 

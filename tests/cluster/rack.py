@@ -9,9 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from tests.helpers.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 SHARED = "/srv/regionstack"
@@ -55,7 +56,7 @@ class Rack:
             ["setpriv", "--pdeathsig", "KILL", *outer, "bash", "-c", "mount -t tmpfs tmpfs /run && read -r"],
             stdin=subprocess.PIPE,
         )
-        wait_until(self._has_begun, "the rack's first process")
+        wait_until(self._has_begun, "the rack's first process", limit_s=60)
         self._inner = child_of(self._outer.pid)
         self._wire()
         for name in self.names:
@@ -75,7 +76,7 @@ class Rack:
             ["setpriv", "--pdeathsig", "KILL", *self._enter(), "ip", "netns", "exec", name, *command],
             start_new_session=True,
         )
-        wait_until(lambda: self._listens(name), f"{name}'s sshd")
+        wait_until(lambda: self._listens(name), f"{name}'s sshd", limit_s=60)
 
     def kill(self, name: str) -> None:
         """End all processes of the host at once, as a power failure does."""
@@ -194,15 +195,6 @@ def command_of(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return ""
-
-
-def wait_until(holds: Callable[[], bool], what: str, *, limit_s: float = 60.0) -> None:
-    """Wait for a condition; `what` names it where it does not come about."""
-    until = time.monotonic() + limit_s
-    while not holds():
-        if time.monotonic() > until:
-            raise RackError(f"not within {limit_s:.0f} s: {what}")
-        time.sleep(0.1)
 
 
 def copy_project(target: Path, *, filled_in: Mapping[str, str]) -> None:

@@ -20,8 +20,9 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import wait_until
+from tests.helpers.ports import free_ports
 from tests.helpers.tiny import make_tiny_data
+from tests.helpers.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -93,10 +94,11 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     }  # fmt: skip
     ray = [str(BIN / "ray"), "start", "--block", "--disable-usage-stats", "--num-cpus=1"]
-    first = [*ray, "--head", "--port=0", "--include-dashboard=false", f"--temp-dir={session}", "--num-gpus=0"]
+    first = [*ray, "--head", "--port=0", f"--ray-client-server-port={free_ports(1)[0]}",
+             "--include-dashboard=false", f"--temp-dir={session}", "--num-gpus=0"]  # fmt: skip
     log, place = folder / "head.log", session / "ray_current_cluster"
     with started(first, environment, log):
-        wait_until(lambda: STARTED in log.read_text() and place.is_file(), timeout_s=120)
+        wait_until(lambda: STARTED in log.read_text() and place.is_file(), "ray start", limit_s=120)
         address = place.read_text().strip()
         run = folder / "run"
         run.mkdir()
@@ -126,7 +128,7 @@ def machines(head: Machines, alone: tuple[int, list[str], dict[str, Any]], tmp_p
     address = head.environment["RAY_ADDRESS"]
     log = folder / "second.log"
     with started([*spaces, "sh", "-c", SECOND, *ray, f"--address={address}"], environment, log) as second:
-        wait_until(lambda: STARTED in log.read_text(), timeout_s=120)
+        wait_until(lambda: STARTED in log.read_text(), "ray start", limit_s=120)
         yield replace(head, second=second.pid)
 
 

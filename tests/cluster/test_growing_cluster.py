@@ -6,7 +6,7 @@ import secrets
 import shlex
 import subprocess
 import sys
-from pathlib import Path
+import tempfile
 from typing import Any
 
 import pytest
@@ -24,22 +24,22 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     except RackError as error:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("growing")
-    (folder / "ray").mkdir()
-    Path("/tmp/ray").mkdir(exist_ok=True)
     program = shlex.join([sys.executable, "-m", "tests.cluster.growing_cluster", str(folder)])
-    inside = f"mount --bind {shlex.quote(str(folder / 'ray'))} /tmp/ray && ip link set lo up && exec {program}"
-    ended = subprocess.run(
-        ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", inside],
-        cwd=ROOT,
-        env=os.environ | {
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_FAKE_CLUSTER": "1",
-            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-        },
-        capture_output=True, text=True, timeout=280, check=False,
-    )  # fmt: skip
+    inside = f"ip link set lo up && exec {program}"
+    with tempfile.TemporaryDirectory(prefix="rs-") as for_ray:
+        ended = subprocess.run(
+            ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", inside],
+            cwd=ROOT,
+            env=os.environ | {
+                "RAY_AUTH_MODE": "token",
+                "RAY_AUTH_TOKEN": secrets.token_hex(32),
+                "RAY_USAGE_STATS_ENABLED": "0",
+                "RAY_FAKE_CLUSTER": "1",
+                "RAY_TMPDIR": for_ray,
+                "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+            },
+            capture_output=True, text=True, timeout=280, check=False,
+        )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     return dict(json.loads(ended.stdout.splitlines()[-1]))
 

@@ -9,8 +9,8 @@ import pytest
 
 from bench.soak import raylet_of, send
 from cluster.on_ray.hosts import STARTS
-from tests.e2e.test_train_all import wait_until
 from tests.helpers.commands import ROOT, environment
+from tests.helpers.waiting import wait_until
 
 PROGRAM = """
 import sys

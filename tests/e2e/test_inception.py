@@ -1,4 +1,4 @@
-"""The true network of the recipe, small in nothing but the number of pages: two ranks, 128 and 256 px."""
+"""The network of the recipe at full size on a few pages: two ranks at 128 px, then one at 256 px."""
 
 import json
 import re
@@ -13,6 +13,8 @@ from tests.helpers.commands import horovodrun, regionstack
 
 PARAMETERS = 54_336_736
 """InceptionResNetV2 without its top, all variables (Keras' own count)."""
+CLASSES = 12
+"""Of the 16 drawn, one page each: three steps of four pages."""
 
 
 def write_config(folder: Path) -> Path:
@@ -21,6 +23,7 @@ def write_config(folder: Path) -> Path:
     config: dict[str, Any] = {
         "preset": "rvl_cdip",
         "data": {"root": str(folder / "pages"), "class_names": None, "max_per_class": None,
+                 "classes": list(range(CLASSES)),
                  **{split: str(folder / "pages" / "labels" / f"{split}.txt") for split in ("train", "val", "test")}},
         "regions": {"top": [0, 0, 1, 0.5]},
         "shards": {"folder": str(folder / "shards")},
@@ -43,23 +46,21 @@ def test_built_stepped_saved_resumed_and_transferred(tmp_path: Path) -> None:
     plan = tmp_path / "faults.json"
     plan.write_text(json.dumps([{"job": "holistic_128", "step": 3, "rank": 1, "action": "kill"}]))
 
-    def train(stage: str, *more: str, status: int | None = 0) -> dict[str, Any]:
-        arguments = ("launch/train.py", "--config", str(config), "--stage", stage, *more)
-        horovodrun(2, *arguments, env={"REGIONSTACK_FAULTS": str(plan)}, status=status, timeout_s=900)
-        name = "top" if more else stage
-        return dict(read_json(tmp_path / "run" / "jobs" / name / "result.json")) if status == 0 else {}
-
-    train("holistic_128", status=None)
-    assert len(read_lines(tmp_path / "run" / "jobs" / "holistic_128" / "faults.jsonl")) == 1
-    first = train("holistic_128")
+    jobs = tmp_path / "run" / "jobs"
+    train = ["launch/train.py", "--config", str(config), "--stage", "holistic_128"]
+    horovodrun(2, *train, env={"REGIONSTACK_FAULTS": str(plan)}, status=None)
+    assert len(read_lines(jobs / "holistic_128" / "faults.jsonl")) == 1
+    horovodrun(2, *train)
+    first = read_json(jobs / "holistic_128" / "result.json")
     assert (first["world_size"], first["attempt"]) == (2, 2)
-    log = (tmp_path / "run" / "jobs" / "holistic_128" / "log.txt").read_text()
-    # The checkpoint of step 2 is begun when that of step 1 is on disk, and may be cut short by the kill.
-    assert re.search(r"start: own checkpoint of step [12]\b", log), "it does not begin anew"
-    second = train("regions", "--region", "top")
+    log = (jobs / "holistic_128" / "log.txt").read_text()
+    # The writer starts on step 2's checkpoint when step 1's is on disk; the kill may cut step 2's short.
+    assert re.search(r"start: own checkpoint of step [12]\b", log), "it resumes"
+    regionstack("train", "--config", str(config), "--stage", "regions", "--region", "top")
+    second = read_json(jobs / "top" / "result.json")
     assert second["start"]["digest"] == first["weights_digest"], "from 128 px to a region at 256 px"
-    assert second["weights_digest"] != first["weights_digest"], "it has learnt something"
-    head = 1536 * 1024 + 1024 + 1024 * 512 + 512 + 512 * 16 + 16
+    assert second["weights_digest"] != first["weights_digest"], "the weights changed"
+    head = 1536 * 1024 + 1024 + 1024 * 512 + 512 + 512 * CLASSES + CLASSES
     # Trainable: all of the backbone but the two moving statistics of its 204 BatchNorm layers.
     assert first["parameters"] == second["parameters"]
     assert PARAMETERS - 70_000 < first["parameters"] - head < PARAMETERS

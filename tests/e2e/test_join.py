@@ -13,6 +13,7 @@ import pytest
 
 from data_tools.files import read_json, read_lines
 from tests.helpers.commands import ROOT, environment, run
+from tests.helpers.ports import free_ports
 
 
 @pytest.fixture
@@ -21,15 +22,17 @@ def head_node(tmp_path: Path) -> Iterator[dict[str, str]]:
     key = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     ours = environment() | key
     ray = str(Path(sys.executable).parent / "ray")
-    command = [ray, "start", "--head", "--block", "--port=46379", "--num-cpus=3", "--num-gpus=0",
-               "--include-dashboard=false", "--disable-usage-stats"]  # fmt: skip
+    port, client_port = free_ports(2)
+    address = f"127.0.0.1:{port}"
+    command = [ray, "start", "--head", "--block", f"--port={port}", f"--ray-client-server-port={client_port}",
+               "--num-cpus=3", "--num-gpus=0", "--include-dashboard=false", "--disable-usage-stats"]  # fmt: skip
     log = tmp_path / "head.log"
     with log.open("wb") as output, subprocess.Popen(
         command, stdout=output, stderr=subprocess.STDOUT, env=ours, start_new_session=True
     ) as head:  # fmt: skip
         try:
             for _ in range(60):
-                status = subprocess.run([ray, "status", "--address=127.0.0.1:46379"], env=ours, check=False,
+                status = subprocess.run([ray, "status", f"--address={address}"], env=ours, check=False,
                                         capture_output=True, text=True, timeout=60)  # fmt: skip
                 if "3.0 CPU" in status.stdout:
                     break
@@ -37,7 +40,7 @@ def head_node(tmp_path: Path) -> Iterator[dict[str, str]]:
                 raise AssertionError(
                     f"the head node did not come up: {log.read_text()}\n{status.stdout}{status.stderr}"
                 )
-            yield {"RAY_ADDRESS": "127.0.0.1:46379", **key}
+            yield {"RAY_ADDRESS": address, **key}
         finally:
             os.killpg(head.pid, signal.SIGTERM)
             head.wait(timeout=60)

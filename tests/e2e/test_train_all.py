@@ -5,16 +5,15 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from data_tools.files import read_json, read_lines
 from tests.helpers.commands import ROOT, environment, regionstack, run
+from tests.helpers.run_folders import copy_without
+from tests.helpers.waiting import wait_until
 from trainer.stop import STOPPED
 
 REGIONS = ("top", "bottom", "left", "right")
@@ -120,21 +119,13 @@ def test_status_from_the_folder_alone(finished: Path) -> None:
         assert re.search(rf"{job}\b.*done", output), output
 
 
-def test_two_workers_a_region_on_eight_slots(tiny: Path, tmp_path: Path) -> None:
+def test_two_workers_a_region_on_eight_slots(tiny: Path, finished: Path, tmp_path: Path) -> None:
     """Four real Horovod worlds of two at the same time; started as the file that `ray submit` runs."""
-    folder = tmp_path / "run"
-    settings = [
-        f"run.folder={folder}",
-        "cluster.slots=8",
-        "cluster.workers_per_region=2",
-        "stages.holistic_32px=null",
-        "stages.regions.start=holistic_16",
-        "stages.holistic_16.epochs=1",
-        "stages.regions.epochs=1",
-    ]
-    arguments = [part for setting in settings for part in ("--set", setting)]
-    run_file(tiny, *arguments)
+    folder = copy_without(finished, tmp_path / "run", (*REGIONS, "stack"))
+    settings = [f"run.folder={folder}", "cluster.slots=8", "cluster.workers_per_region=2"]
+    run_file(tiny, *(part for setting in settings for part in ("--set", setting)))
     times = spans(folder)
+    assert times.keys() == {*REGIONS, "stack"}, "the stages before the regions were done"
     assert max(times[r][0] for r in REGIONS) < min(times[r][1] for r in REGIONS), times
     for region in REGIONS:
         assert read_json(folder / "jobs" / region / "result.json")["world_size"] == 2
@@ -146,33 +137,6 @@ def run_file(config: Path, *arguments: str, env: dict[str, str] | None = None, s
                env=env, status=status)  # fmt: skip
 
 
-def test_a_failing_region_leaves_the_others_alone_and_is_named(tiny: Path, finished: Path, tmp_path: Path) -> None:
-    """One region raises at every attempt; then the same command without the fault ends as the unharmed run did."""
-    folder = tmp_path / "run"
-    plan = tmp_path / "faults.json"
-    faults: list[dict[str, Any]] = [
-        {"job": "left", "step": 5, "action": "kill", "attempt": 1},
-        {"job": "right", "step": 2, "action": "raise", "attempt": 1},
-        {"job": "right", "step": 2, "action": "raise", "attempt": 2},
-    ]
-    plan.write_text(json.dumps(faults))
-    where = ["--config", str(tiny), "--set", f"run.folder={folder}"]
-    output = regionstack("train-all", *where, env={"REGIONSTACK_FAULTS": str(plan)}, status=2)
-    assert "right failed" in output
-    assert "InjectedFault" in output, "the worker's own error came home"
-    assert [len(read_lines(folder / "jobs" / job / "faults.jsonl")) for job in ("left", "right")] == [1, 2]
-    for job in ("top", "bottom", "left"):
-        assert (folder / "jobs" / job / "result.json").exists(), f"{job} finished in spite of it"
-    assert not (folder / "jobs" / "stack").exists() or not (folder / "jobs" / "stack" / "result.json").exists()
-    attempts = {e["job"]: e["attempt"] for e in read_lines(folder / "events.jsonl") if e["event"] == "started"}
-    assert (attempts["top"], attempts["bottom"], attempts["left"]) == (1, 1, 2)
-    regionstack("train-all", *where)
-    for job in JOBS:
-        ours, theirs = (read_json(place / "jobs" / job / "result.json") for place in (folder, finished))
-        figures = ("weights_digest", "val_accuracy", "test_accuracy", "test_loss")
-        assert [ours.get(key) for key in figures] == [theirs.get(key) for key in figures], job
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_driver_that_is_ended_leaves_nothing_running_and_is_gone_on_from(
     tiny: Path, tmp_path: Path, number: signal.Signals
@@ -180,19 +144,19 @@ def test_a_driver_that_is_ended_leaves_nothing_running_and_is_gone_on_from(
     """The driver is ended once the first stage trains; the same command then finishes that stage from a checkpoint."""
     folder = tmp_path / "run"
     stages = ["holistic_32px=null", "regions=null", "holistic_16.epochs=40"]
-    settings = [f"run.folder={folder}", *(f"stages.{stage}" for stage in stages)]
+    settings = [f"run.folder={folder}", "cluster.slots=2", *(f"stages.{stage}" for stage in stages)]
     arguments = [part for setting in settings for part in ("--set", setting)]
     command = [sys.executable, "-m", "launch.cli", "train-all", "--config", str(tiny), *arguments]
     job = folder / "jobs" / "holistic_16"
     with subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True) as driver:
-        wait_until(lambda: len(read_lines(job / "metrics.jsonl")) >= 2)
+        wait_until(lambda: len(read_lines(job / "metrics.jsonl")) >= 2, "two epochs")
         driver.send_signal(number)
         _, errors = driver.communicate(timeout=240)
     assert driver.returncode == (-9 if number == signal.SIGKILL else STOPPED), errors
     assert number == signal.SIGKILL or "stopped and saved; run the same command again to go on" in errors
     assert not (job / "result.json").exists(), "it was ended in the middle"
     pid = read_json(job / "progress.json")["pid"]
-    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the end of rank 0")
     run(command)
     log = (job / "log.txt").read_text()
     starts = re.findall(r"start: own checkpoint of step (\d+)", log)
@@ -201,14 +165,6 @@ def test_a_driver_that_is_ended_leaves_nothing_running_and_is_gone_on_from(
     assert number == signal.SIGKILL or starts == saved[-1:], "from the step at which all ranks stopped"
     history = read_lines(job / "metrics.jsonl")
     assert [row["epoch"] for row in history] == list(range(1, 41)), "every epoch once, in order"
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float = 240.0) -> None:
-    """Return once `condition` holds; fail where it does not within `limit_s` seconds."""
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, "what the test waits for did not come"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,20 @@
 """Evaluation under real horovodrun: each page once, and the same bits for any number of workers."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from tests.helpers.commands import horovodrun
 from tests.multiprocess.programs.evaluate_sets import CLASSES, COUNTS, MadePages
 from trainer.scoring.metrics import summary
 
-PROGRAM = "tests/multiprocess/programs/evaluate_sets.py"
-
 
 @pytest.fixture(scope="module")
-def by_size(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, np.ndarray]]:
-    """Softmax outputs [count, classes] by count, from 1, 2 and 4 workers."""
+def by_size(compared_worlds: dict[int, Path]) -> dict[int, dict[str, np.ndarray]]:
+    """Softmax outputs [count, classes] by count, from worlds of each size."""
     outputs = {}
-    for size in (1, 2, 4):
-        path = tmp_path_factory.mktemp(f"size{size}") / "out.npz"
-        horovodrun(size, PROGRAM, str(path))
-        with np.load(path) as file:
+    for size, folder in compared_worlds.items():
+        with np.load(folder / "evaluated.npz") as file:
             assert int(file["size"]) == size
             outputs[size] = {name: file[name] for name in file if name != "size"}
     return outputs
@@ -28,7 +25,7 @@ def test_every_page_once_and_the_same_bits(by_size: dict[int, dict[str, np.ndarr
     one = by_size[1][str(count)]
     assert one.shape == (count, CLASSES)
     assert len(np.unique(one, axis=0)) == count, "every page is another, so none stands in for another"
-    for size in (2, 4):
+    for size in by_size:
         assert by_size[size][str(count)].tobytes() == one.tobytes(), f"{size} workers"
 
 

@@ -1,16 +1,12 @@
-"""Evaluate one model on made-up sets of awkward sizes in this process' world; rank 0 writes what came out.
+"""Evaluate one model on synthetic sets of awkward sizes, as one rank of a world; rank 0 writes the outputs."""
 
-horovodrun -np 2 python evaluate_sets.py OUT.npz
-"""
-
-import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trainer.config import ModelConfig, TrainingConfig
-from trainer.device import prepare_device
+from trainer.config import ModelConfig
 from trainer.network.classifier import Geometry, build_classifier
 from trainer.scoring.evaluate import Evaluator
 from trainer.world import World
@@ -44,11 +40,10 @@ class MadePages:
         return out
 
 
-def main(path: str) -> None:
+def evaluate_sets(path: Path, world: World) -> None:
+    """Write the softmax outputs of each set, by its number of pages, and the world's size."""
     import keras
 
-    world = World.start()
-    prepare_device(world, TrainingConfig(), seed=1)
     keras.utils.set_random_seed(7)
     config = ModelConfig(backbone="SmallConvNet", weights="none", dense=(8,))
     classifier = build_classifier(config, Geometry(16, 16, 1, 16), classes=CLASSES)
@@ -56,7 +51,3 @@ def main(path: str) -> None:
     outputs: dict[str, Any] = {str(count): evaluator.softmax(MadePages(count)) for count in COUNTS}  # type: ignore[arg-type]
     if world.rank == 0:
         np.savez(path, allow_pickle=False, size=np.array(world.size), **outputs)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -1,12 +1,10 @@
-"""A few training steps with each of many settings, as one rank of a world: steps.py FOLDER [CASE...].
+"""A few training steps with each of many settings, as one rank of a world.
 
 Rank 0 writes FOLDER/CASE.npz: the weights that are evaluated after the last step, by name, how far all of them together
 have moved, and the mean loss after each step. The global batches are the same for every number of workers. Ranks that
-hold other weights end the program.
+hold different weights end the program.
 """
 
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
-from trainer.device import prepare_device
 from trainer.network.classifier import Classifier, Geometry, build_classifier
 from trainer.network.weights import is_seed, weights_digest
 from trainer.training.step import TrainStep, build_optimizer
@@ -36,6 +33,7 @@ class Case:
 
 CASES: dict[str, Case] = {
     "plain": Case(),
+    "again": Case(),
     "overlapped": Case(training={"deterministic": False}),
     "clipped": Case(optimizer={**MOMENTUM, "clip_norm": 0.05}),
     "adam": Case(optimizer={"name": "adam", "learning_rate": 0.002, "weight_decay": 0.1}),
@@ -126,14 +124,9 @@ def run(case: Case, world: World) -> dict[str, np.ndarray]:
     return {**weights, "losses": np.array(losses), "moved": np.sqrt(np.sum(squares))}
 
 
-def main(folder: Path, names: Sequence[str]) -> None:
-    world = World.start()
-    prepare_device(world, TrainingConfig(), seed=1)
-    for name in names or CASES:
-        arrays = run(CASES[name], world)
+def run_cases(folder: Path, world: World) -> None:
+    """Run every case in turn."""
+    for name, case in CASES.items():
+        arrays = run(case, world)
         if world.rank == 0:
             np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
