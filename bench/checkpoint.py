@@ -167,10 +167,11 @@ def make_loop(config: JobConfig, folder: Path, world: World, checkpoints: Checkp
     data = open_data(config)
     classifier = classifier_for(config, data.geometry)
     step = TrainStep(classifier, build_optimizer(config.stage.optimizer), world, config.training)
+    heartbeat = Heartbeat(folder, rank=0)
     return Loop(
         config=config, world=world, step=step, evaluator=Evaluator(classifier, world, batch=8), train=data.train,
         val=data.val, state=TrainingState(), writer=BackgroundWriter(checkpoints),
-        journal=Journal(folder, rank=0, fixed={}), heartbeat=Heartbeat(folder, rank=0),
+        journal=Journal(folder, rank=0, fixed={}, heartbeat=heartbeat), heartbeat=heartbeat,
         freezing=plan_freezing(config.stage, layer_names(classifier)),
     )  # fmt: skip
 

@@ -102,10 +102,11 @@ def make_loop(job: JobConfig, folder: Path, world: World, training: TrainingConf
     train, val = (ShardSet.open(Path(job.shards) / split / "holistic") for split in ("train", "val"))
     classifier = classifier_for(job, train.manifest)
     step = TrainStep(classifier, build_optimizer(job.stage.optimizer), world, training)
+    heartbeat = Heartbeat(folder, rank=0)
     return Loop(
         config=job, world=world, step=step, evaluator=Evaluator(classifier, world, batch=8), train=train, val=val,
         state=TrainingState(), writer=BackgroundWriter(CheckpointFolder(folder / "checkpoints", keep=1)),
-        journal=Journal(folder, rank=0, fixed={}), heartbeat=Heartbeat(folder, rank=0),
+        journal=Journal(folder, rank=0, fixed={}, heartbeat=heartbeat), heartbeat=heartbeat,
         freezing=plan_freezing(job.stage, layer_names(classifier)),
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 
 from cluster.config import ClusterConfig
-from data_tools.threads import THREADS
+from data_tools.protocol import THREADS
 
 NO_GPU = "-1"
 """CUDA_VISIBLE_DEVICES of a worker that must not see a GPU."""
@@ -13,8 +13,8 @@ NO_GPU = "-1"
 def worker_environment(config: ClusterConfig, *, threads: int, gpu: bool) -> dict[str, str]:
     """Variables to set before TensorFlow and Horovod are imported.
 
-    threads: what `data_tools.threads.threads_per_worker` gives for the worker's host. gpu: whether the worker may use a
-    GPU. The configuration's own `cluster.environment` overrides all others.
+    threads: what `data_tools.protocol.threads_per_worker` gives for the worker's host. gpu: whether the worker may use
+    a GPU. The configuration's own `cluster.environment` overrides all others.
     """
     environment = {"TF_CPP_MIN_LOG_LEVEL": "2", THREADS: str(threads), "OMP_NUM_THREADS": str(threads)}
     if not gpu:

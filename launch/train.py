@@ -25,7 +25,7 @@ from cluster.config import ClusterConfig
 from cluster.environment import set_unset, worker_environment
 from cluster.liveness.lease import check_free
 from data_tools.errors import Stopped, is_lost_peer
-from data_tools.threads import threads_per_worker
+from data_tools.protocol import threads_per_worker
 from data_tools.workers.pool import available_cores
 from launch.config import Config, load_config
 from launch.console import add_config_options, guarded, print_out

@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from data_tools.errors import UserError
-from data_tools.threads import THREADS
+from data_tools.protocol import THREADS
 from trainer.config import TrainingConfig
 from trainer.world import World
 

@@ -85,7 +85,7 @@ def run(payload: Mapping[str, Any]) -> dict[str, Any]:
     if (folder / RESULT).exists():
         return dict(read_json(folder / RESULT))
     world = World.start()
-    with log_to(folder, rank=world.rank), Heartbeat(folder, rank=world.rank) as heartbeat:
+    with log_to(folder, rank=world.rank), Heartbeat(folder, rank=world.rank, world_size=world.size) as heartbeat:
         return _run(job, folder, world, heartbeat)
 
 
@@ -94,7 +94,8 @@ def _run(job: JobPayload, folder: Path, world: World, heartbeat: Heartbeat) -> d
     # First of all: TensorFlow takes no settings any more once it has computed, or averaged, anything.
     device = prepare_device(world, config.training, seed=config.seed)
     attempt = heartbeat.attempt = number_attempt(folder, world)
-    journal = Journal(folder, rank=world.rank, fixed={"job": config.name, "world_size": world.size, "attempt": attempt})
+    fixed = {"job": config.name, "world_size": world.size}
+    journal = Journal(folder, rank=world.rank, fixed=fixed, heartbeat=heartbeat)
     journal.progress("starting")
     logger.info("%s: rank %d of %d on %s, attempt %d", config.name, world.rank, world.size, device, attempt)
     if world.rank == 0:

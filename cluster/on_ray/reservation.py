@@ -14,7 +14,7 @@ from cluster.on_ray.hosts import Node, Nodes
 from cluster.on_ray.reports import LOOK_S, Failed
 from cluster.schedule.job import Failure, Worker
 from cluster.schedule.slots import Group
-from data_tools.threads import threads_per_worker
+from data_tools.protocol import threads_per_worker
 
 logger = logging.getLogger(__name__)
 

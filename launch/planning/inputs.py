@@ -13,8 +13,8 @@ from data_tools.conversion.shard_plan import ShardConfig
 from data_tools.documents.data_set import read_data_set
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
+from data_tools.protocol import threads_per_worker
 from data_tools.shards.manifest import MANIFEST, read_manifest
-from data_tools.threads import threads_per_worker
 from data_tools.workers.pool import available_cores
 from launch.config import Config
 from launch.planning.cost import Machine, PageCounts, StepCost

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from data_tools.files import read_object
+from data_tools.protocol import heartbeat_path
 from launch.wording import duration, group_text
 
 POLL_S = 1.0
@@ -45,7 +46,8 @@ class JobPace:
         if not isinstance(moment, int | float) or moment in (self._stale_time, self.latest.get("time")):
             return False
         self.latest = record
-        if self._first is None and isinstance(record.get("step"), int):
+        # Until a record holds figures, the job starts, and its pace says nothing.
+        if self._first is None and record.get("steps"):
             self._first = (moment, record["step"])
         return True
 
@@ -117,7 +119,7 @@ class RunProgress:
         with self._lock:
             pace = self._jobs.get(name)
             if kind == "started":
-                stale = read_object(self._run / "jobs" / name / "progress.json")
+                stale = read_object(heartbeat_path(self._run / "jobs" / name, 0))
                 self._jobs[name] = JobPace(name, float(record["time"]), stale=stale)
             elif kind in ENDING:
                 self._jobs.pop(name, None)
@@ -134,7 +136,7 @@ class RunProgress:
         with self._lock:
             jobs = list(self._jobs.values())
             for pace in jobs:
-                pace.take(read_object(self._run / "jobs" / pace.name / "progress.json"))
+                pace.take(read_object(heartbeat_path(self._run / "jobs" / pace.name, 0)))
                 if self._live:
                     self._draw(self._live, pace)
                 elif line := pace.line(now):

@@ -10,11 +10,12 @@ import yaml
 
 from data_tools.errors import UserError
 from data_tools.files import UNFINISHED, read_lines, read_object, read_text
+from data_tools.protocol import heartbeat_path
 from launch.run.attempts import Attempt, attempts_of
 from launch.run.folder import CONFIG, EVENTS, RUN
 from launch.run.schema import EpochRecord, EventRecord, JobResult, ProgressRecord, RunInfo
 from trainer.config import STACK
-from trainer.job_folder.journal import CHECKPOINTS, METRICS, PROGRESS, RESULT
+from trainer.job_folder.journal import CHECKPOINTS, METRICS, RESULT
 
 JOBS = "jobs"
 
@@ -111,7 +112,7 @@ def _read_job(folder: Path, events: Sequence[EventRecord], problems: list[str]) 
         name=folder.name,
         folder=folder,
         epochs=epochs,
-        progress=cast(ProgressRecord, read_object(folder / PROGRESS, problems)),
+        progress=cast(ProgressRecord, read_object(heartbeat_path(folder, 0), problems)),
         result=cast(JobResult, read_object(folder / RESULT, problems)),
         attempts=attempts_of(folder.name, events, signs=signs),
         last_event=None if not own or _superseded(own[-1], events) else str(own[-1].get("event")),

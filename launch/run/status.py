@@ -129,9 +129,15 @@ def read_job_status(job: JobRecord, *, now: float, driver_gone: bool = False) ->
         retries=job.retries,
         last_sign_of_life=alive,
         silent_s=silent_s,
-        silent=state == "running" and (silent_s is None or silent_s > limit),
+        silent=state == "running" and (silent_s is None or max(silent_s, _still_s(progress, now)) > limit),
         error=_error(job, state),
     )
+
+
+def _still_s(progress: Mapping[str, Any], now: float) -> float:
+    """Seconds since the job's rank 0 last did something new: a rank that hangs still writes heartbeats."""
+    changed = progress.get("step_time")
+    return max(0.0, now - changed) if isinstance(changed, int | float) else 0.0
 
 
 def _accuracy(job: JobRecord) -> tuple[str | None, float | None]:

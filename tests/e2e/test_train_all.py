@@ -155,7 +155,7 @@ def test_a_driver_that_is_ended_leaves_nothing_running_and_is_gone_on_from(
     assert driver.returncode == (-9 if number == signal.SIGKILL else STOPPED), errors
     assert number == signal.SIGKILL or "stopped and saved; run the same command again to go on" in errors
     assert not (job / "result.json").exists(), "it was ended in the middle"
-    pid = read_json(job / "progress.json")["pid"]
+    pid = read_json(job / "heartbeat-rank-0.json")["pid"]
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the end of rank 0")
     run(command)
     log = (job / "log.txt").read_text()

@@ -1,6 +1,5 @@
 """What a job's folder says of its earlier attempts: how many there were, and with which configuration."""
 
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,11 @@ import yaml
 
 from data_tools.config import differences, read_yaml, to_mapping
 from data_tools.errors import UserError
-from data_tools.files import read_json, write_atomically
+from data_tools.files import write_atomically
 from trainer.config import JobConfig
 from trainer.job_folder.checkpoint import CheckpointFolder
-from trainer.job_folder.heartbeat import heartbeat_path
-from trainer.job_folder.journal import CHECKPOINTS, CONFIG, PROGRESS
+from trainer.job_folder.heartbeat import recorded_attempt
+from trainer.job_folder.journal import CHECKPOINTS, CONFIG
 from trainer.world import World
 
 
@@ -26,11 +25,7 @@ def number_attempt(folder: Path, world: World) -> int:
 
 def attempts_before(folder: Path) -> int:
     """Attempts that left a trace in the job's folder; a sign of life is not synced, and may have been lost."""
-    found = [0]
-    for path in (folder / PROGRESS, heartbeat_path(folder, 0)):
-        with contextlib.suppress(UserError, TypeError, ValueError, AttributeError):
-            found.append(int(read_json(path).get("attempt", 0)))
-    return max(found)
+    return max(recorded_attempt(folder, rank) for rank in (0, 1))
 
 
 def keep_config(folder: Path, config: JobConfig) -> None:

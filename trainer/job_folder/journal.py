@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from data_tools.errors import UserError
-from data_tools.files import UNFINISHED, storage_problem, write_atomically
+from data_tools.files import storage_problem, write_atomically
+from trainer.job_folder.heartbeat import Heartbeat
 
 logger = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
-PROGRESS = "progress.json"
 RESULT = "result.json"
 CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"
 PREDICTIONS = "predictions"
 
-SIGN_OF_LIFE_S = 1.0
-"""Least time between two rewrites of progress.json."""
+REPORT_S = 1.0
+"""Least time in seconds between two reports of the figures that a person follows."""
 
 
 def job_folder(run: Path, job: str) -> Path:
@@ -85,38 +84,28 @@ def log_to(folder: Path, *, rank: int) -> Iterator[None]:
 
 
 class Journal:
-    """Writes a job's metrics and progress; silent on every rank but 0."""
+    """Writes a job's metrics, and puts its figures into the heartbeat; does nothing on any rank but 0.
 
-    def __init__(self, folder: Path, *, rank: int, fixed: Mapping[str, Any]) -> None:
+    fixed: figures that are the same in every report.
+    """
+
+    def __init__(self, folder: Path, *, rank: int, fixed: Mapping[str, Any], heartbeat: Heartbeat) -> None:
         self.folder = folder
-        self._speaks = rank == 0
+        self._active = rank == 0
         self._fixed = dict(fixed)
+        self._heartbeat = heartbeat
         self._last = 0.0
-        self._untold = False
         self._rows: list[Mapping[str, Any]] = []
 
     def due(self) -> bool:
-        """Whether progress may be told again; ask before computing what it tells."""
-        return self._speaks and time.monotonic() - self._last >= SIGN_OF_LIFE_S
+        """Whether the next report is due; ask before computing its figures."""
+        return self._active and time.monotonic() - self._last >= REPORT_S
 
-    def progress(self, phase: str, **values: Any) -> None:
-        """Rewrite progress.json. Not synced to disk: it is a sign of life, not a record."""
-        if not self._speaks:
-            return
-        self._last = time.monotonic()
-        path = self.folder / PROGRESS
-        # The same name every time: a killed writer leaves one such file, not one a kill.
-        temporary = path.with_name(f"{UNFINISHED}{path.name}")
-        content = {**self._fixed, "phase": phase, **values, "pid": os.getpid(), "time": time.time()}
-        try:
-            temporary.write_text(json.dumps(content))
-            temporary.replace(path)
-        except OSError as error:
-            if not self._untold:
-                logger.warning("%s: progress cannot be written (%s)", path, error)
-            self._untold = True
-        else:
-            self._untold = False
+    def progress(self, phase: str, **figures: Any) -> None:
+        """Report the phase and the figures that a person follows; they stand in rank 0's heartbeat file."""
+        if self._active:
+            self._last = time.monotonic()
+            self._heartbeat.report(phase, {**self._fixed, **figures})
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Add one epoch's figures to metrics.jsonl."""
@@ -125,5 +114,5 @@ class Journal:
     def rewrite(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Make metrics.jsonl hold just `rows`, whole at any moment; what a killed attempt knew beyond them goes."""
         self._rows = list(rows)
-        if self._speaks:
+        if self._active:
             write_atomically(self.folder / METRICS, "".join(json.dumps(dict(row)) + "\n" for row in rows))

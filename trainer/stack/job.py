@@ -9,12 +9,12 @@ from typing import Any
 import yaml
 
 from data_tools.config import from_mapping, to_mapping
-from data_tools.errors import UserError
 from data_tools.files import read_json, sha256, write_atomically, write_json
 from data_tools.versions import installed
 from trainer.config import STACK
+from trainer.job_folder.attempt_count import attempts_before
 from trainer.job_folder.heartbeat import Heartbeat
-from trainer.job_folder.journal import CONFIG, PREDICTIONS, PROGRESS, RESULT, Journal, job_folder, log_to
+from trainer.job_folder.journal import CONFIG, PREDICTIONS, RESULT, Journal, job_folder, log_to
 from trainer.scoring.metrics import accuracy, negative_log_likelihood
 from trainer.scoring.predictions import Joined, Predictions, write_predictions
 from trainer.scoring.schema import EpochRow, ValidationUse
@@ -46,8 +46,8 @@ def run(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any]:
     began = time.time()
-    attempt = heartbeat.attempt = _attempts(folder) + 1
-    journal = Journal(folder, rank=0, fixed={"job": STACK, "world_size": 1, "attempt": attempt})
+    attempt = heartbeat.attempt = attempts_before(folder) + 1
+    journal = Journal(folder, rank=0, fixed={"job": STACK, "world_size": 1}, heartbeat=heartbeat)
     journal.progress("starting")
     journal.rewrite([])
     write_atomically(folder / CONFIG, yaml.safe_dump(to_mapping(job), sort_keys=False))
@@ -73,14 +73,6 @@ def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any
     write_json(folder / RESULT, result)
     journal.progress("done", **reporter.position(job.config.epochs))
     return result
-
-
-def _attempts(folder: Path) -> int:
-    """Number of earlier starts of the stack; 0 if progress.json is absent or truncated by a crash."""
-    try:
-        return int(read_json(folder / PROGRESS).get("attempt", 0))
-    except UserError:
-        return 0
 
 
 def validation_use(job: StackPayload, pages: MemberOutputs) -> ValidationUse:
@@ -123,7 +115,7 @@ class EpochReporter:
         self._last = time.time()
 
     def position(self, epoch: int) -> dict[str, int]:
-        """Epoch and step counts after `epoch` epochs, as progress.json holds them."""
+        """Epoch and step counts after `epoch` epochs, as the heartbeat file holds them."""
         each = -(-len(self._fitted.ids) // self._config.batch)
         epochs = self._config.epochs
         return {"epoch": epoch, "epochs": epochs, "step": epoch * each, "steps": epochs * each,

@@ -140,7 +140,7 @@ def write_job(run: Path, job: str, spec: RunSpec, *, begun: float, length: float
         "attempt": 1,
         "time": begun + length,
     }
-    (folder / "progress.json").write_text(json.dumps(progress))
+    (folder / "heartbeat-rank-0.json").write_text(json.dumps(progress))
     if state == "done":
         tables = {split: write_softmax(folder, job, split, spec) for split in ("val", "test")}
         write_result(folder, job, tables, begun=begun, length=length)

@@ -79,6 +79,14 @@ def test_time_left_of_a_resumed_job_counts_its_own_steps_alone() -> None:
     assert pace.seconds_left() == 30
 
 
+def test_heartbeats_before_the_first_figures_do_not_count_for_the_pace() -> None:
+    pace = JobPace("top", NOW)
+    pace.take({"phase": "starting", "step": 100, "time": NOW + 1})
+    pace.take(record(NOW + 61, epoch=4, step=100))
+    pace.take(record(NOW + 71, epoch=4, step=120))
+    assert pace.seconds_left() == 30
+
+
 def test_events_and_epochs_of_a_run_as_plain_lines(tmp_path: Path) -> None:
     console, out = plain()
     clock = Clock(NOW)
@@ -88,7 +96,7 @@ def test_events_and_epochs_of_a_run_as_plain_lines(tmp_path: Path) -> None:
     progress.event({"time": NOW, "event": "started", "job": "top", "group": {"n[1]": 2}, "attempt": 1})
     progress.poll()
     clock.now = NOW + 11
-    (job / "progress.json").write_text(json.dumps(record(NOW + 11, epoch=1, step=30)))
+    (job / "heartbeat-rank-0.json").write_text(json.dumps(record(NOW + 11, epoch=1, step=30)))
     progress.poll()
     progress.event({"time": NOW + 12, "event": "retried", "job": "top", "attempt": 1, "error": "rank 1 died\nmore"})
     progress.event({"time": NOW + 13, "event": "started", "job": "top", "group": {"n[1]": 2}, "attempt": 2})
@@ -112,7 +120,7 @@ def test_bars_on_a_terminal(tmp_path: Path) -> None:
     job.mkdir(parents=True)
     with RunProgress(tmp_path, console=console) as progress:
         progress.event({"time": NOW, "event": "started", "job": "top", "group": {"a": 1}})
-        (job / "progress.json").write_text(json.dumps(record(NOW + 1, epoch=3, step=77)))
+        (job / "heartbeat-rank-0.json").write_text(json.dumps(record(NOW + 1, epoch=3, step=77)))
         progress.poll()
         progress.poll()
     assert "epoch 3/6  step 77/180  loss 0.500  accuracy 87.5%  1,210 pages/s" in out.getvalue()

@@ -65,10 +65,19 @@ def test_a_running_job_is_silent_after_a_while(tmp_path: Path) -> None:
 
 def test_a_starting_job_may_be_quiet_for_longer(tmp_path: Path) -> None:
     run = build(tmp_path / "run", RunSpec(done=(), running=("holistic_128",)))
-    path = run / "jobs" / "holistic_128" / "progress.json"
+    path = run / "jobs" / "holistic_128" / "heartbeat-rank-0.json"
     path.write_text(json.dumps({"phase": "starting", "time": START + 95}))
     assert not read_status(run, now=START + 95 + 120).jobs[0].silent
     assert read_status(run, now=START + 95 + 301).jobs[0].silent
+
+
+def test_a_job_whose_heartbeats_go_on_without_a_step_is_silent_too(tmp_path: Path) -> None:
+    run = build(tmp_path / "run", RunSpec(done=(), running=("holistic_128",)))
+    path = run / "jobs" / "holistic_128" / "heartbeat-rank-0.json"
+    now = START + 500
+    for changed, silent in ((now - 30, False), (now - 61, True)):
+        path.write_text(json.dumps({"phase": "training", "time": now - 1, "step_time": changed}))
+        assert read_status(run, now=now).jobs[0].silent is silent
 
 
 def test_a_failed_job_shows_its_error_and_the_others_stand(tmp_path: Path) -> None:
@@ -115,7 +124,7 @@ def test_a_stage_started_by_hand_leaves_no_events(tmp_path: Path) -> None:
 def test_damaged_and_half_written_files_do_not_stop_it(tmp_path: Path) -> None:
     run = build(tmp_path / "run", RunSpec(done=HOLISTIC[:1], pages=32))
     job = run / "jobs" / "holistic_128"
-    (job / "progress.json").write_text('{"phase": "tra')
+    (job / "heartbeat-rank-0.json").write_text('{"phase": "tra')
     with (job / "metrics.jsonl").open("a") as file:
         file.write('not json\n{"epoch": 7, "tr')
     (run / "jobs" / ".unfinished-x").mkdir()
@@ -124,7 +133,7 @@ def test_damaged_and_half_written_files_do_not_stop_it(tmp_path: Path) -> None:
     assert len(read_run(run).jobs["holistic_128"].epochs) == 6
     assert status.problems == (
         "holistic_128/metrics.jsonl: skipped 1 corrupt line",
-        "holistic_128/progress.json: not valid JSON",
+        "holistic_128/heartbeat-rank-0.json: not valid JSON",
     )
 
 

@@ -7,9 +7,11 @@ import pytest
 
 from data_tools.config import to_mapping
 from data_tools.errors import UserError
+from data_tools.protocol import heartbeat_path
 from trainer.config import CheckpointConfig, JobConfig, ModelConfig, StageConfig, TrainingConfig
 from trainer.job_folder.attempt_count import attempts_before, keep_config
 from trainer.job_folder.checkpoint import CheckpointFolder, Snapshot
+from trainer.job_folder.heartbeat import Heartbeat
 
 CONFIG = JobConfig(
     name="job", stage_name="job", region="holistic", shards="shards", seed=1, stage=StageConfig(), model=ModelConfig(),
@@ -34,19 +36,25 @@ def test_a_deleted_configuration_is_known_from_the_checkpoint(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("progress", "heartbeat", "before"),
+    ("rank_0", "rank_1", "before"),
     [
         (None, None, 0),
         ('{"attempt": 3}', None, 3),
-        ("", '{"attempt": 2}', 2),  # not synced, and torn when its host went down
+        ("", '{"attempt": 2}', 2),  # not synced, and truncated when its host went down
         ('{"attempt": "x"}', "[]", 0),
         (None, '{"attempt": 4}', 4),  # deleted
     ],
 )
-def test_attempts_are_counted_from_whatever_is_left(
-    tmp_path: Path, progress: str | None, heartbeat: str | None, before: int
+def test_attempts_are_counted_from_the_heartbeats_that_are_left(
+    tmp_path: Path, rank_0: str | None, rank_1: str | None, before: int
 ) -> None:
-    for name, text in (("progress.json", progress), ("heartbeat-rank-0.json", heartbeat)):
+    for rank, text in enumerate((rank_0, rank_1)):
         if text is not None:
-            (tmp_path / name).write_text(text)
+            heartbeat_path(tmp_path, rank).write_text(text)
     assert attempts_before(tmp_path) == before
+
+
+def test_a_process_that_dies_before_the_ranks_agree_loses_no_count(tmp_path: Path) -> None:
+    heartbeat_path(tmp_path, 0).write_text('{"attempt": 3}')
+    with Heartbeat(tmp_path, rank=0):
+        assert attempts_before(tmp_path) == 3

@@ -12,7 +12,8 @@ import pytest
 
 from data_tools.errors import Stopped
 from data_tools.files import read_json
-from trainer.job_folder.heartbeat import Heartbeat, heartbeat_path
+from data_tools.protocol import heartbeat_path
+from trainer.job_folder.heartbeat import Heartbeat
 
 
 def beat_where(folder: Path, condition: Callable[[dict[str, Any]], bool], rank: int = 0) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def beat_where(folder: Path, condition: Callable[[dict[str, Any]], bool], rank: 
 
 
 def test_it_says_who_where_and_what(tmp_path: Path) -> None:
-    with Heartbeat(tmp_path / "job", rank=3, every_s=0.005) as heartbeat:
+    with Heartbeat(tmp_path / "job", rank=3, every_s=0.005, pulse_s=0.005) as heartbeat:
         beat = beat_where(tmp_path / "job", lambda beat: True, rank=3)
         assert (beat["rank"], beat["pid"], beat["phase"], beat["step"]) == (3, os.getpid(), "starting", 0)
         heartbeat.attempt = 2
@@ -46,7 +47,7 @@ def test_a_rank_that_is_held_up_still_writes_and_says_for_how_long(tmp_path: Pat
     released = threading.Event()
 
     def rank() -> None:
-        with Heartbeat(tmp_path, rank=0, every_s=0.005) as heartbeat:
+        with Heartbeat(tmp_path, rank=0, every_s=0.005, pulse_s=0.005) as heartbeat:
             heartbeat.at("training", step=5)
             released.wait(60)
 
@@ -97,3 +98,14 @@ def test_a_heartbeat_that_cannot_be_written_is_told_once(tmp_path: Path, caplog:
         heartbeat_path(tmp_path, 0).rmdir()
         heartbeat.write()
         assert read_json(heartbeat_path(tmp_path, 0))["phase"] == "starting"
+
+
+def test_a_rank_with_nothing_new_writes_at_the_pulse_alone(tmp_path: Path) -> None:
+    heartbeat = Heartbeat(tmp_path, rank=1, world_size=512)
+    assert heartbeat.write_if_due(0.0)
+    assert not heartbeat.write_if_due(31.0), "nothing new, and the pulse of 512 ranks is 32 s"
+    assert heartbeat.write_if_due(32.0)
+    heartbeat.waiting = True
+    assert heartbeat.write_if_due(33.0), "news is not held back for the pulse"
+    heartbeat.report("training", {"loss": 0.5})
+    assert heartbeat.write_if_due(34.0)

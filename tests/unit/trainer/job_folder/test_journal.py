@@ -10,7 +10,9 @@ import pytest
 
 from data_tools.errors import UserError
 from data_tools.files import read_json, read_lines
-from trainer.job_folder.journal import METRICS, PROGRESS, Journal, log_to
+from data_tools.protocol import heartbeat_path
+from trainer.job_folder.heartbeat import Heartbeat
+from trainer.job_folder.journal import METRICS, Journal, log_to
 
 logger = logging.getLogger("trainer.test")
 
@@ -53,24 +55,19 @@ def test_a_log_without_room_is_told_once_and_stops_nobody(tmp_path: Path, capsys
     assert f"{tmp_path}/log.txt: the log cannot be written" in lines[0]
 
 
-def test_progress_without_room_is_told_once_and_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    journal = Journal(tmp_path, rank=0, fixed={})
-    with full_disk():
-        journal.progress("training", step=1)
-        journal.progress("training", step=2)
-    assert len(caplog.messages) == 1
-    assert "progress cannot be written" in caplog.messages[0]
-
-
-def test_rank_0_alone_tells_and_metrics_are_whole(tmp_path: Path) -> None:
+def test_rank_0_alone_reports_and_metrics_are_whole(tmp_path: Path) -> None:
     rows = [{"epoch": 1}, {"epoch": 2}]
-    Journal(tmp_path, rank=1, fixed={}).epoch(rows[0])
+    other = Journal(tmp_path, rank=1, fixed={}, heartbeat=Heartbeat(tmp_path, rank=1))
+    other.epoch(rows[0])
+    other.progress("training", step=3)
     assert list(tmp_path.iterdir()) == []
-    journal = Journal(tmp_path, rank=0, fixed={"job": "top"})
+    heartbeat = Heartbeat(tmp_path, rank=0)
+    journal = Journal(tmp_path, rank=0, fixed={"job": "top"}, heartbeat=heartbeat)
     journal.rewrite(rows[:1])
     journal.epoch(rows[1])
     assert read_lines(tmp_path / METRICS) == rows
-    journal.progress("training", step=3)
-    assert {k: read_json(tmp_path / PROGRESS)[k] for k in ("job", "phase", "step")} == {
-        "job": "top", "phase": "training", "step": 3
-    }  # fmt: skip
+    journal.progress("training", step=3, loss=0.5)
+    heartbeat.write()
+    assert {"job": "top", "phase": "training", "step": 3, "loss": 0.5}.items() <= read_json(
+        heartbeat_path(tmp_path, 0)
+    ).items()

@@ -106,7 +106,7 @@ def test_the_files_of_the_job(finished: tuple[Path, dict[str, Any]]) -> None:
     assert [row["epoch"] for row in epochs] == list(range(1, 21))
     assert epochs[-1]["train_loss"] < epochs[0]["train_loss"]
     assert epochs[-1]["val_loss"] is None
-    assert json.loads((job / "progress.json").read_text())["phase"] == "done"
+    assert json.loads((job / "heartbeat-rank-0.json").read_text())["phase"] == "done"
     assert result["leak_free"] == {
         "on": False, "selection_share": None, "validation_pages": 90, "selected_on": 90, "fitted_on": 90,
     }  # fmt: skip
@@ -255,7 +255,7 @@ def test_what_a_killed_attempt_left_is_no_obstacle(tmp_path: Path, left: str, at
     folder = make_run(tmp_path)
     job = folder / "jobs" / "stack"
     job.mkdir()
-    (job / "progress.json").write_text(left)
+    (job / "heartbeat-rank-0.json").write_text(left)
     (job / "metrics.jsonl").write_text('{"epoch": 7}\n{"epo')
     (job / "weights.safetensors").write_bytes(b"torn")
     assert stack(folder)["attempt"] == attempt
