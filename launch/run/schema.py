@@ -67,10 +67,10 @@ class EventRecord(TypedDict, total=False):
 
 
 class ProgressRecord(TypedDict, total=False):
-    """`progress.json` of a job: where rank 0 is, rewritten about once a second.
+    """`heartbeat-rank-0.json` of a job: where rank 0 is, rewritten about once a second.
 
     step, steps: taken and planned, over all epochs. loss, accuracy: means over the epoch so far. pages_per_s: of the
-    whole world.
+    whole world. time: of the write; step_time: when phase, step or batch last changed (unix seconds).
     """
 
     job: str
@@ -87,6 +87,7 @@ class ProgressRecord(TypedDict, total=False):
     attempt: int
     pid: int
     time: float
+    step_time: float
 
 
 class EpochRecord(TypedDict, total=False):
