@@ -45,7 +45,12 @@ def temporary_name(path: Path) -> Path:
 
 def fsync_folder(folder: Path) -> None:
     """Make the names in `folder` durable; a rename is only safe on disk after this."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    _fsync(folder)
+
+
+def _fsync(path: Path) -> None:
+    """Flush a file's content, or a folder's names, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -87,11 +92,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as opened:
-                    os.fsync(opened.fileno())
-        fsync_folder(temporary)
+        for path_inside in temporary.rglob("*"):
+            _fsync(path_inside)
+        _fsync(temporary)
         temporary.rename(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

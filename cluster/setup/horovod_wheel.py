@@ -133,7 +133,7 @@ def unpack(sdist: Path, work: Path) -> Path:
     if found != SDIST_SHA256:
         raise UserError(f"{sdist}: SHA-256 is {found}, but horovod {HOROVOD} has {SDIST_SHA256}; not built")
     with tarfile.open(sdist) as archive:
-        archive.extractall(work / "source")
+        archive.extractall(work / "source", filter="data")
     return work / "source" / f"horovod-{HOROVOD}"
 
 

@@ -28,6 +28,9 @@ _DEADLY_AFTER = 2
 _GIVE_UP_AFTER = 3
 """Deaths of a task outside of any item until the job fails."""
 _TICK_S = 0.2
+_EXIT_S = 5.0
+_ERROR_BYTES = 2**16
+"""What is read of the workers' stderr, from its end."""
 
 
 @dataclass
@@ -162,9 +165,7 @@ class Pool:
         """Requeue a dead worker's task, with what is now known about the item it died of."""
         worker.connection.close()
         del self._workers[worker.slot]
-        # The channel closes just before the process is gone; a kill then changes nothing.
-        worker.process.kill()
-        reason = _cause(worker.process.wait(), self._timeout_s)
+        reason = _cause(_exit_status(worker.process), self._timeout_s)
         task = worker.task
         if not worker.ready and worker.process.returncode > 0:
             raise UserError(f"a worker process cannot start: {self._last_error()}")
@@ -182,8 +183,11 @@ class Pool:
         self._waiting.appendleft(task)
 
     def _last_error(self) -> str:
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        # The workers write at the offset that they share with this file: `seek` would move it under them.
+        descriptor = self._errors.fileno()
+        size = os.fstat(descriptor).st_size
+        raw = os.pread(descriptor, _ERROR_BYTES, max(0, size - _ERROR_BYTES))
+        lines = raw.decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else "it says nothing"
 
 
@@ -206,6 +210,16 @@ _ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
 }
+
+
+def _exit_status(process: subprocess.Popen[bytes]) -> int:
+    """Exit status of a process whose channel is closed; killed if it does not exit by itself."""
+    try:
+        # An interpreter closes the channel before it has written its traceback: a kill would lose both.
+        return process.wait(_EXIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def _raise(kind: str, answer: Any) -> None:

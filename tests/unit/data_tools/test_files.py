@@ -57,6 +57,25 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         pass
 
 
+def test_a_folder_is_on_disk_with_its_sub_folders_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = set()
+
+    def fsync(descriptor: int) -> None:
+        synced.add(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with atomic_folder(tmp_path / "folder") as temporary:
+        (temporary / "a" / "b").mkdir(parents=True)
+        (temporary / "a" / "file").write_text("x")
+    inside = {"", "a", "a/b", "a/file"}
+    assert {str(path.relative_to(temporary)) for path in synced if path.is_relative_to(temporary)} == {
+        name or "." for name in inside
+    }
+    assert tmp_path in synced
+
+
 def test_json_lines_leave_out_an_unfinished_last_line(tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
     assert read_lines(path) == []

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from data_tools.errors import UserError
 from data_tools.workers.pool import Pool
 
 _TARGET = """
@@ -43,6 +44,17 @@ def test_a_new_task_does_not_count_what_its_worker_did_before(target: str) -> No
         finally:
             os.kill(worker, signal.SIGCONT)
         assert _next_answer(results) == (7, worker)
+
+
+def test_reading_the_workers_errors_does_not_move_where_they_write() -> None:
+    with Pool("nothing_here:open_worker", None, workers=2, item_timeout_s=60) as pool:
+        os.write(pool._errors.fileno(), b"the first line\n" * 3)
+        place = os.lseek(pool._errors.fileno(), 0, os.SEEK_CUR)
+        assert pool._last_error() == "the first line"
+        assert os.lseek(pool._errors.fileno(), 0, os.SEEK_CUR) == place
+        pool.submit(1)
+        with pytest.raises(UserError, match="cannot start: ModuleNotFoundError: No module named 'nothing_here'"):
+            list(pool.results())
 
 
 def _next_answer(results: Any) -> tuple[Any, Any]:
