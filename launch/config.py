@@ -9,7 +9,7 @@ from cluster.config import ClusterConfig
 from data_tools.config import from_mapping, merge, override, read_yaml, to_mapping
 from data_tools.conversion.shard_plan import ShardConfig
 from data_tools.documents.data_set import DataConfig
-from data_tools.documents.regions import HOLISTIC, PRESETS, WHOLE_PAGE, Box
+from data_tools.documents.regions import HOLISTIC, WHOLE_PAGE, Box, parse_regions
 from data_tools.errors import UserError
 from trainer.config import CheckpointConfig, ModelConfig, StageConfig, TrainingConfig
 from trainer.stack.config import StackConfig
@@ -50,24 +50,9 @@ class Config:
         """Every region's box, the whole page first.
 
         Raises:
-            UserError: an unknown preset, a box outside the page, or a region named like the whole page.
+            UserError: an unknown preset, an invalid region name or box, or a region named like the whole page.
         """
-        if isinstance(self.regions, str):
-            if self.regions not in PRESETS:
-                raise UserError(f"regions: {self.regions} is not a preset ({', '.join(PRESETS)}) and not a mapping")
-            regions = dict(PRESETS[self.regions])
-        else:
-            regions = {name: _box(name, values) for name, values in self.regions.items()}
-        if HOLISTIC in regions:
-            raise UserError(f"regions: {HOLISTIC} is the whole page and always there; give the region another name")
-        return {HOLISTIC: WHOLE_PAGE, **regions}
-
-
-def _box(name: str, values: Sequence[float]) -> Box:
-    try:
-        return Box(*values)
-    except UserError as error:
-        raise UserError(f"regions.{name}: {error}") from None
+        return {HOLISTIC: WHOLE_PAGE, **parse_regions(self.regions)}
 
 
 def preset_names() -> list[str]:

@@ -55,20 +55,22 @@ PRESETS: dict[str, dict[str, Box]] = {
 
 
 def parse_regions(value: str | Mapping[str, Sequence[float]]) -> dict[str, Box]:
-    """Regions from the configuration: a preset's name, or `{name: [left, top, right, bottom]}`.
+    """The regions of configuration key `regions`: a preset's name, or `{name: [left, top, right, bottom]}`.
+
+    Edges are fractions of the page's width and height. The whole page is not among the result.
 
     Raises:
-        UserError: an unknown preset, a name that is no plain file name, or a box that is none.
+        UserError: an unknown preset, an invalid region name, or an invalid box; names the key.
     """
     if isinstance(value, str):
         if value not in PRESETS:
-            raise UserError(f"regions: no preset {value!r}; known here: {', '.join(sorted(PRESETS))}")
+            raise UserError(f"regions: {value} is not a preset ({', '.join(sorted(PRESETS))}) and not a mapping")
         return dict(PRESETS[value])
     regions = {}
     for name, edges in value.items():
         check_name(name)
         if name == HOLISTIC:
-            raise UserError(f"regions.{name}: this name is the whole page's, which is always there")
+            raise UserError(f"regions.{name}: the whole page has this name and always exists; choose another name")
         try:
             left, top, right, bottom = (float(edge) for edge in edges)
             regions[name] = Box(left, top, right, bottom)
@@ -86,7 +88,10 @@ def check_name(name: str) -> None:
         UserError: the name is empty, long, or has other characters than letters, digits, `_` and `-`.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
-        raise UserError(f"regions: {name!r} is no region name; use letters, digits, `_` and `-`")
+        raise UserError(
+            f"regions.{name}: not a valid region name; use at most 64 letters, digits, `_` and `-`, "
+            "beginning with a letter or digit"
+        )
 
 
 def pixel_box(box: Box, height: int, width: int) -> tuple[int, int, int, int]:

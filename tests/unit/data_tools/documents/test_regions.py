@@ -53,7 +53,7 @@ def test_regions_from_the_configuration() -> None:
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ("thirds", "known here: das2018, halves"),
+        ("thirds", "thirds is not a preset .das2018, halves"),
         ({"a": [0, 0, 0, 1]}, "regions.a: box"),
         ({"a": [0, 0, 2, 1]}, "regions.a: box"),
         ({"a": [0, 0, 1]}, r"regions.a: expected \[left, top, right, bottom\]"),
@@ -61,8 +61,8 @@ def test_regions_from_the_configuration() -> None:
         ({"a": None}, "regions.a: expected"),
         ({"a": [0, 0, float("nan"), 1]}, "regions.a: box"),
         ({"holistic": [0, 0, 1, 1]}, "regions.holistic"),
-        ({"../x": [0, 0, 1, 1]}, "no region name"),
-        ({"": [0, 0, 1, 1]}, "no region name"),
+        ({"../x": [0, 0, 1, 1]}, "regions.../x: not a valid region name"),
+        ({"": [0, 0, 1, 1]}, "regions.: not a valid region name"),
     ],
 )
 def test_bad_regions(value: object, problem: str) -> None:
