@@ -4,13 +4,14 @@ from typing import Any
 
 from data_tools.conversion.parts import PartTask, encoded
 from data_tools.conversion.shard_plan import Work
-from data_tools.documents.pixels import read_page, single_threaded
+from data_tools.documents.opencv import use_single_thread
+from data_tools.documents.pixels import read_page
 from data_tools.workers.child import Handler, Items
 
 
 def open_worker(work: Work) -> Handler:
     """A handler of the parts of a conversion that returns the number of bytes that would have been written."""
-    single_threaded()
+    use_single_thread()
 
     def handle(task: Any, items: Items) -> int:
         assert isinstance(task, PartTask)

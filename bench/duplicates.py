@@ -27,6 +27,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers")]
 from perturbed_pages import CHANGES, filled_in  # noqa: E402
 
 from data_tools.documents import pixels as pages  # noqa: E402
+from data_tools.documents.opencv import use_single_thread  # noqa: E402
 from data_tools.documents.regions import WHOLE_PAGE  # noqa: E402
 from data_tools.survey import duplicates, fingerprint  # noqa: E402
 
@@ -40,7 +41,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a tenth of the pages, 40,000 hashes; within a minute")
     parser.add_argument("--pages", type=Path, default=ROOT.parent / "shared" / "pages", help="folder of page scans")
     options = parser.parse_args()
-    pages.single_threaded()
+    use_single_thread()
     scans, source = read_pages(options.pages)
     step = 10 if options.quick else 1
     found = changed_pages(scans[::step])

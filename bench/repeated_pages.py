@@ -32,4 +32,4 @@ def repeated(pages: Path, folder: Path, count: int) -> tuple[DataConfig, str]:
     for split in SPLITS:
         (folder / f"{split}.txt").write_text("".join(train if split == "train" else first.values()))
     places = {split: str(folder / f"{split}.txt") for split in SPLITS}
-    return DataConfig(root=str(folder), **places), source
+    return DataConfig(root=str(folder), outside_links="follow", **places), source

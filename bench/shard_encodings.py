@@ -26,7 +26,8 @@ from repeated_pages import SPLITS, repeated  # noqa: E402
 
 from data_tools.conversion.convert import ShardConfig, convert  # noqa: E402
 from data_tools.documents.data_set import DataConfig  # noqa: E402
-from data_tools.documents.pixels import decode, encode, fit, read_page, single_threaded  # noqa: E402
+from data_tools.documents.opencv import use_single_thread  # noqa: E402
+from data_tools.documents.pixels import decode, encode, fit, read_page  # noqa: E402
 from data_tools.documents.regions import WHOLE_PAGE  # noqa: E402
 from data_tools.shards.reader import ShardSet, TrainBatches  # noqa: E402
 
@@ -41,7 +42,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pages", type=Path, default=ROOT.parent / "shared" / "pages", help="folder of page scans")
     options = parser.parse_args()
-    single_threaded()
+    use_single_thread()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data, source = repeated(options.pages, folder, PAGES)

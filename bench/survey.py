@@ -67,7 +67,7 @@ def repeated(pages: Path, folder: Path, count: int) -> tuple[DataConfig, str]:
     for split, found in lines.items():
         text = "".join(f"{number}/{line}\n" for number in range(times) for line in found)
         (root / f"{split}.txt").write_text(text)
-    return DataConfig(str(root), *(str(root / f"{split}.txt") for split in lines)), source
+    return DataConfig(str(root), *(str(root / f"{split}.txt") for split in lines), outside_links="follow"), source
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def write_share(payload: dict[str, Any]) -> dict[str, Any]:
     boxes = {region: Box(*edges) for region, edges in payload["boxes"].items()}
     recipe = Recipe(read_data_set(data, seed=payload["seed"]), shards, boxes, payload["seed"])
     plans = plan_missing(recipe, payload["missing"])[payload["share"] :: payload["shares"]]
-    work = Work(data.root, payload["staging"], boxes, shards)
+    work = Work(data.root, payload["staging"], boxes, shards, data.outside_links)
     states = [survey(work, plan) for plan in plans]
     # Only the conversion as a whole knows whether too many are set aside.
     Run(work, states, sum(plan.pages for plan in plans), None).finish(shards.workers or available_cores())

@@ -93,7 +93,7 @@ def _convert_missing(
     progress: OnProgress | None,
 ) -> None:
     """Write the missing sets, all of them from one decode of each page."""
-    work = Work(data.root, str(staging), recipe.boxes, recipe.shards)
+    work = Work(data.root, str(staging), recipe.boxes, recipe.shards, data.outside_links)
     plans = plan_missing(recipe, missing)
     states = [survey(work, plan) for plan in plans]
     _refuse_small_disk(recipe, states)

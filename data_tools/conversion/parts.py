@@ -14,7 +14,9 @@ from typing import Any
 
 from data_tools.conversion.shard_plan import ShardPlan, Work
 from data_tools.documents.labels import Label
-from data_tools.documents.pixels import PageError, Pixels, encode, fit, read_page, single_threaded
+from data_tools.documents.opencv import use_single_thread
+from data_tools.documents.page_path import page_path
+from data_tools.documents.pixels import PageError, Pixels, encode, fit, read_page
 from data_tools.files import temporary_name
 from data_tools.shards.records import checksum, example, frame
 from data_tools.workers.child import Handler, Items, limit_memory
@@ -46,7 +48,7 @@ def part_task(staging: Path, shard: ShardPlan, part: int) -> PartTask:
 
 def open_worker(work: Work) -> Handler:
     """The handler that a conversion's worker serves: parts are written, see `write_part`."""
-    single_threaded()
+    use_single_thread()
     limit_memory(_HEADROOM_BYTES)
 
     def handle(task: Any, items: Items) -> Any:
@@ -77,7 +79,7 @@ def write_part(work: Work, task: PartTask, items: Items) -> list[dict[str, Any]]
     sizes: dict[str, list[list[int]]] = {region: [] for region in regions}
     kept, rejected = [], []
     for item, (page_id, class_id) in enumerate(task.pages):
-        path = Path(work.root, page_id)
+        path = page_path(work.root, page_id, outside_links=work.outside_links)
         reason = items.begin(item)
         if reason is None:
             try:

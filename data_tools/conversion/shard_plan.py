@@ -7,6 +7,7 @@ from typing import Literal
 
 from data_tools.documents.data_set import hashed
 from data_tools.documents.labels import Label
+from data_tools.documents.page_path import OutsideLinks
 from data_tools.documents.regions import Box
 from data_tools.errors import UserError
 from data_tools.shards.records import FRAME_BYTES, tail_size
@@ -20,8 +21,11 @@ _PART_PAGES = 64
 _LEAST_PART_PAGES = 8
 _PART_BYTES = 64 * MIB
 _PARTS = 256
-# Measured on scanned pages at 256 x 256; shards come out near the size asked for.
-_SHARE_OF_RAW = {"raw": 1.0, "png": 0.25, "jpeg": 0.3}
+STORED_SHARE: dict[Encoding, float] = {"raw": 1.0, "png": 0.27, "jpeg": 0.31}
+"""Mean size of an encoded page as a share of its raw size: 200 RVL-CDIP pages at 256 x 256 gray, measured by
+`bench/shard_encodings.py`; the table is in docs/shards.md."""
+_RECORD_OVERHEAD_BYTES = FRAME_BYTES + 128
+"""Framing, label and a page id of usual length."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,11 @@ class ShardConfig:
         """Bytes of one image before encoding."""
         return self.height * self.width * self.channels
 
+    @property
+    def record_bytes(self) -> int:
+        """Expected mean bytes of a stored record."""
+        return round(self.raw_bytes * STORED_SHARE[self.encoding]) + _RECORD_OVERHEAD_BYTES
+
     def written(self) -> dict[str, int | str | bool]:
         """The settings that decide on what is written."""
         return {
@@ -109,8 +118,7 @@ def plan_split(
 ) -> list[ShardPlan]:
     """The shards of `split`, pages ordered by a hash of seed and page id, sizes within one of each other."""
     labels = sorted(labels, key=lambda label: hashed(label.page_id, seed, "disk"))
-    record = int(shards.raw_bytes * _SHARE_OF_RAW[shards.encoding]) + FRAME_BYTES + 128
-    count = -(-len(labels) // max(1, shards.shard_mib * MIB // record))
+    count = -(-len(labels) // max(1, shards.shard_mib * MIB // shards.record_bytes))
     size = part_pages(len(labels), len(regions) * shards.raw_bytes)
     level = shards.encoding == "raw"
     tail = max(tail_size(label.class_id, label.page_id.encode()) for label in labels) if level else 0
@@ -149,3 +157,4 @@ class Work:
     staging: str
     regions: dict[str, Box]
     shards: ShardConfig
+    outside_links: OutsideLinks = "refuse"

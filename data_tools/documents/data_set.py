@@ -7,6 +7,7 @@ from itertools import starmap
 from pathlib import Path
 
 from data_tools.documents.labels import Label, class_names_from, read_class_names, read_folder_tree, read_labels
+from data_tools.documents.page_path import OutsideLinks
 from data_tools.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -19,6 +20,7 @@ class DataConfig:
     `train`, `val` and `test` are label files, or all three folders `<split>/<class>/*.tif` inside `root`.
     `class_names` is a file of names, or the names themselves; see `labels.read_class_names` for their order.
     `max_rejected` below 1 is a share of all pages, from 1 on a number of pages.
+    `outside_links`: whether symbolic links that lead out of `root` are refused or followed.
     """
 
     root: str
@@ -29,6 +31,7 @@ class DataConfig:
     classes: tuple[int, ...] | None = None
     max_per_class: int | None = None
     max_rejected: float = 0.01
+    outside_links: OutsideLinks = "refuse"
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -1,4 +1,4 @@
-"""Pages as pixels: read a file safely, cut a box out of it, encode it. The only file that imports OpenCV."""
+"""Pages as pixels: read a file safely, cut a box out of it, encode it."""
 
 import os
 import stat
@@ -7,18 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data_tools.documents.opencv import MAX_PIXELS, cv2
 from data_tools.documents.regions import Box, pixel_box
 
-MAX_PIXELS = 2**28
-"""Largest page that is decoded (16,384 x 16,384): a declared 100,000 x 100,000 would ask for 10 GB."""
 MAX_FILE_BYTES = 2**30
 """Largest file that is read."""
-
-# OpenCV reads both when it is loaded. Its own limit is four times as high; its log is libtiff's chatter.
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-
-import cv2  # noqa: E402
 
 Pixels = NDArray[np.uint8]
 
@@ -152,11 +145,6 @@ def stack_rows(rows: list[Pixels], out: Pixels) -> None:
 def peak_correlation(window: Pixels, tile: Pixels) -> float:
     """The best normalised correlation, -1..1, of `tile` with any place of its size in `window`; both uint8 [h, w]."""
     return float(cv2.matchTemplate(window, tile, cv2.TM_CCOEFF_NORMED).max())
-
-
-def single_threaded() -> None:
-    """Keep OpenCV to the calling thread; for worker processes, of which there is one a core."""
-    cv2.setNumThreads(1)
 
 
 def decoder_version() -> str:

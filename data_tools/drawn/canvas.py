@@ -4,10 +4,10 @@ import functools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from data_tools.documents.opencv import cv2
 from data_tools.errors import UserError
 
 Gray = NDArray[np.uint8]

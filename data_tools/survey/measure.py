@@ -4,12 +4,13 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from data_tools.documents.pixels import PageError, Pixels, fit, read_page, single_threaded
+from data_tools.documents.opencv import use_single_thread
+from data_tools.documents.page_path import OutsideLinks, page_path
+from data_tools.documents.pixels import PageError, Pixels, fit, read_page
 from data_tools.documents.regions import WHOLE_PAGE, Box
 from data_tools.survey import fingerprint
 from data_tools.workers.child import Handler, Items, limit_memory
@@ -57,25 +58,42 @@ class CompareTask:
     pairs: Sequence[tuple[str, str]]
 
 
-def open_worker(root: str) -> Handler:
+@dataclass(frozen=True)
+class MeasureSetup:
+    """Where a survey's workers find the pages."""
+
+    root: str
+    outside_links: OutsideLinks = "refuse"
+
+    def read(self, page_id: str) -> Pixels:
+        """The pixels of a page, uint8 [h, w].
+
+        Raises:
+            PageError: the page cannot be read.
+            UserError: the page's path leaves the root.
+        """
+        return read_page(page_path(self.root, page_id, outside_links=self.outside_links))
+
+
+def open_worker(setup: MeasureSetup) -> Handler:
     """The handler that a survey's worker serves."""
-    single_threaded()
+    use_single_thread()
     limit_memory(_HEADROOM_BYTES)
 
     def handle(task: MeasureTask | CompareTask, items: Items) -> list[PageMeasure] | list[float]:
         if isinstance(task, MeasureTask):
-            return [_guarded(root, page_id, item, items) for item, page_id in enumerate(task.page_ids)]
-        return _compare(root, task.pairs, items)
+            return [_guarded(setup, page_id, item, items) for item, page_id in enumerate(task.page_ids)]
+        return _compare(setup, task.pairs, items)
 
     return handle
 
 
-def _guarded(root: str, page_id: str, item: int, items: Items) -> PageMeasure:
+def _guarded(setup: MeasureSetup, page_id: str, item: int, items: Items) -> PageMeasure:
     reason = items.begin(item)
     try:
         if reason is not None:
             return PageMeasure(page_id, "unreadable", reason=reason)
-        return measure(page_id, read_page(Path(root, page_id)))
+        return measure(page_id, setup.read(page_id))
     except PageError as error:
         return PageMeasure(page_id, "unreadable", reason=str(error))
     finally:
@@ -117,7 +135,7 @@ def pixel_digest(page: Pixels) -> str:
     return digest.hexdigest()[:32]
 
 
-def _compare(root: str, pairs: Sequence[tuple[str, str]], items: Items) -> list[float]:
+def _compare(setup: MeasureSetup, pairs: Sequence[tuple[str, str]], items: Items) -> list[float]:
     """Agreements; 0 for a pair with a page that can no longer be read."""
     kept: dict[str, Pixels] = {}
     agreements = []
@@ -125,7 +143,7 @@ def _compare(root: str, pairs: Sequence[tuple[str, str]], items: Items) -> list[
         agreed = 0.0
         try:
             if items.begin(item) is None:
-                agreed = fingerprint.agreement(*(_in_detail(root, page_id, kept) for page_id in pair))
+                agreed = fingerprint.agreement(*(_in_detail(setup, page_id, kept) for page_id in pair))
         except PageError:
             pass
         finally:
@@ -134,12 +152,12 @@ def _compare(root: str, pairs: Sequence[tuple[str, str]], items: Items) -> list[
     return agreements
 
 
-def _in_detail(root: str, page_id: str, kept: dict[str, Pixels]) -> Pixels:
+def _in_detail(setup: MeasureSetup, page_id: str, kept: dict[str, Pixels]) -> Pixels:
     """The page at the size for comparisons; the last ones are kept, since a page comes in several pairs."""
     if page_id not in kept:
         if len(kept) >= _KEPT_PAGES:
             del kept[next(iter(kept))]
-        page = read_page(Path(root, page_id))
+        page = setup.read(page_id)
         size = (fingerprint.DETAIL_HEIGHT, fingerprint.DETAIL_WIDTH)
         kept[page_id] = fit(page, WHOLE_PAGE, *size)[:, :, 0]
     return kept[page_id]

@@ -13,7 +13,7 @@ from data_tools.survey import duplicates, leaks
 from data_tools.survey.duplicates import Pairs
 from data_tools.survey.fingerprint import HASH_WORDS, NEAR_AGREEMENT, NEAR_BITS, hash_value
 from data_tools.survey.leaks import Entry, Group, Link
-from data_tools.survey.measure import CompareTask, MeasureTask, PageMeasure
+from data_tools.survey.measure import CompareTask, MeasureSetup, MeasureTask, PageMeasure
 from data_tools.workers.pool import Pool, available_cores
 
 OnProgress = Callable[[int, int, int], None]
@@ -75,7 +75,8 @@ def survey(
     page_ids = sampled(data_set, sample, seed)
     workers = min(workers or available_cores(), max(1, len(page_ids) // 8))
     target = "data_tools.survey.measure:open_worker"
-    with Pool(target, data.root, workers=workers, item_timeout_s=PAGE_TIMEOUT_S) as pool:
+    setup = MeasureSetup(data.root, data.outside_links)
+    with Pool(target, setup, workers=workers, item_timeout_s=PAGE_TIMEOUT_S) as pool:
         measures = _measure(pool, page_ids, progress)
         measuring_seconds = time.monotonic() - started
         near = candidates(list(measures.values()))

@@ -9,7 +9,6 @@ from pathlib import Path
 from cluster.config import ClusterConfig
 from cluster.environment import set_unset, worker_environment
 from cluster.schedule.slots import Host
-from data_tools.conversion.shard_plan import ShardConfig
 from data_tools.documents.data_set import read_data_set
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
@@ -27,10 +26,6 @@ from trainer.network.facts import ModelFacts, facts_of_model
 RVL_CDIP_PAGES = {"train": 320_000, "val": 40_000, "test": 40_000}
 """Pages of RVL-CDIP's official splits (Harley et al. 2015)."""
 RVL_CDIP_CLASSES = 16
-ENCODED = {"raw": 1.0, "png": 0.29, "jpeg": 0.33}
-"""Size of a stored page by encoding, as a share of the raw size: RVL-CDIP pages at 256 x 256."""
-RECORD_BYTES = 128
-"""Frame, label, id and padding of a record."""
 FORWARD_SHARE = 1 / 3
 """Cost of an evaluated page relative to a training page: the backward pass is two thirds of a step."""
 GPU_FIXED_S = 0.025
@@ -68,7 +63,7 @@ def count_pages(config: Config, given: Sequence[int] | None) -> tuple[PageCounts
     Raises:
         UserError: No source is available, or the label files are invalid.
     """
-    stored = _record_bytes(config.shards)
+    stored = config.shards.record_bytes
     if given is not None:
         return PageCounts(given[0], given[1], given[2], stored), "as given"
     folders = [set_folder(config, split, HOLISTIC) for split in RVL_CDIP_PAGES]
@@ -87,10 +82,6 @@ def count_pages(config: Config, given: Sequence[int] | None) -> tuple[PageCounts
             counts["train"] = min(counts["train"], cap * RVL_CDIP_CLASSES)
         return PageCounts(**counts, record_bytes=stored), "RVL-CDIP's official splits, capped by data.max_per_class"
     raise UserError(f"{config.data.root}: no pages and no shards to count; give them as --pages TRAIN,VAL,TEST")
-
-
-def _record_bytes(shards: ShardConfig) -> int:
-    return round(shards.raw_bytes * ENCODED[shards.encoding]) + RECORD_BYTES
 
 
 def class_count(config: Config) -> int:

@@ -29,6 +29,7 @@ NON_RESULT_SETTINGS = (
     ("checkpoint",),
     ("run",),
     ("data", "root"),
+    ("data", "outside_links"),
     ("shards", "folder"),
     ("shards", "workers"),
     ("shards", "page_timeout_s"),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from data_tools.survey.measure import (
     CompareTask,
+    MeasureSetup,
     MeasureTask,
     PageMeasure,
     ink_share,
@@ -93,7 +94,7 @@ def test_a_worker_answers_for_every_page(tmp_path: Path, monkeypatch: pytest.Mon
     write_page(tmp_path / "one.png", with_text(sheet(255), 0, 10))
     write_page(tmp_path / "again.tif", with_text(sheet(255), 0, 10))
     (tmp_path / "bad.tif").write_bytes(b"II*\0 and nothing more")
-    handle = open_worker(str(tmp_path))
+    handle = open_worker(MeasureSetup(str(tmp_path)))
     known = items()
     known.new_task({3: "the decoder died of SIGSEGV"})
     answer = handle(MeasureTask(["one.png", "again.tif", "gone.tif", "bad.tif"]), known)
@@ -106,5 +107,5 @@ def test_a_worker_answers_for_every_page(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_page_that_went_away_agrees_with_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("data_tools.survey.measure.limit_memory", lambda _: None)
     write_page(tmp_path / "one.png", with_text(sheet(255), 0, 30))
-    handle = open_worker(str(tmp_path))
+    handle = open_worker(MeasureSetup(str(tmp_path)))
     assert handle(CompareTask([("one.png", "one.png"), ("one.png", "gone.png")]), items()) == [1.0, 0.0]
