@@ -17,20 +17,10 @@ from data_tools.documents.pixels import decoder_version
 from data_tools.documents.regions import Box
 from data_tools.errors import UserError
 from data_tools.files import fsync_folder, read_lines, write_atomically
-from data_tools.shards.manifest import (
-    FORMAT,
-    INDEX,
-    MANIFEST,
-    Index,
-    Manifest,
-    Shard,
-    check,
-    read_index,
-    read_manifest,
-    write_index,
-    write_manifest,
-)
+from data_tools.shards.index import IDS, INDEX, Index, map_index, write_index
+from data_tools.shards.manifest import FORMAT, MANIFEST, Manifest, Shard, read_manifest, write_manifest
 from data_tools.shards.records import file_checksum
+from data_tools.shards.verify import check
 
 REJECTED = "rejected.jsonl"
 ODDITIES = "oddities.jsonl"
@@ -111,7 +101,7 @@ def assemble(recipe: Recipe, staging: Path, plans: list[ShardPlan], region: str)
     receipts = [_receipt(staging, plan) for plan in plans]
     index = _index(receipts, region)
     _check_siblings(recipe, split, index)
-    counts = Counter(index.label.tolist())
+    counts = Counter(index.entries["label"].tolist())
     empty = [class_id for class_id in recipe.data.class_ids if not counts[class_id]]
     if split == "train" and empty:
         raise UserError(f"class {empty[0]}: all its training pages were set aside; see {recipe.folder / REJECTED}")
@@ -125,7 +115,7 @@ def assemble(recipe: Recipe, staging: Path, plans: list[ShardPlan], region: str)
         width=recipe.shards.width,
         channels=recipe.shards.channels,
         encoding=recipe.shards.encoding,
-        count=len(index.label),
+        count=len(index.entries),
         rejected=sum(len(receipt["rejected"]) for receipt in receipts),
         class_ids=recipe.data.class_ids,
         class_names=recipe.data.class_names,
@@ -136,6 +126,7 @@ def assemble(recipe: Recipe, staging: Path, plans: list[ShardPlan], region: str)
             for noted in [receipt["regions"][region]]
         ),
         index_crc32c=file_checksum(source / INDEX),
+        ids_crc32c=file_checksum(source / IDS),
         labels_fingerprint=recipe.data.fingerprint(split),
         settings=recipe.shards.written(),
         seed=recipe.seed,
@@ -159,12 +150,12 @@ def _index(receipts: list[dict[str, Any]], region: str) -> Index:
     kept = [page for receipt in receipts for page in receipt["kept"]]
     counts = [len(receipt["kept"]) for receipt in receipts]
     parts = [receipt["regions"][region] for receipt in receipts]
-    return Index(
+    return Index.build(
         shard=np.repeat(np.arange(len(receipts), dtype=np.int32), counts),
         offset=np.array([offset for part in parts for offset in part["offsets"]], np.int64),
         length=np.array([length for part in parts for length in part["lengths"]], np.int64),
         label=np.array([class_id for _, class_id in kept], np.int32),
-        id=np.array([page_id.encode() for page_id, _ in kept], np.bytes_),
+        ids=[page_id.encode() for page_id, _ in kept],
     )
 
 
@@ -172,7 +163,7 @@ def _check_siblings(recipe: Recipe, split: str, index: Index) -> None:
     """All regions of a split must hold the same pages: a file may have been mended or lost in between."""
     for region in recipe.boxes:
         folder = recipe.folder / split / region
-        if (folder / MANIFEST).exists() and not np.array_equal(read_index(folder).id, index.id):
+        if (folder / MANIFEST).exists() and not map_index(folder).same_pages(index):
             raise UserError(f"{folder}: some pages changed since it was made; delete {folder.parent} to convert again")
 
 

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from data_tools.errors import UserError
 from data_tools.files import UNFINISHED, fsync_folder, temporary_name, write_atomically
 from data_tools.shards.lock import locked
-from data_tools.shards.manifest import INDEX, MANIFEST, check, read_manifest
+from data_tools.shards.manifest import MANIFEST, read_manifest
 from data_tools.shards.records import checksum, file_checksum, written_checksum
+from data_tools.shards.verify import check
 
 _CHUNK = 8 * 2**20
 _AT_ONCE = 8
@@ -120,9 +121,9 @@ def _missing(source: str, target: Path) -> list[_File]:
     write_atomically(incoming, raw)
     manifest = read_manifest(target, name=_INCOMING)
     for shard in manifest.shards:
-        if Path(shard.name).name != shard.name or shard.name in (MANIFEST, INDEX, ".."):
+        if Path(shard.name).name != shard.name or shard.name in (MANIFEST, *manifest.index_files, ".."):
             raise UserError(f"{source}/{MANIFEST}: names a shard {shard.name!r}; refused")
-    wanted = [_File(f"{source}/{INDEX}", target / INDEX, manifest.index_crc32c, 0)]
+    wanted = [_File(f"{source}/{name}", target / name, crc32c, 0) for name, crc32c in manifest.index_files.items()]
     wanted += [_File(f"{source}/{shard.name}", target / shard.name, shard.crc32c, shard.records)
                for shard in manifest.shards]  # fmt: skip
     return [file for file in wanted if not (file.target.exists() and file_checksum(file.target) == file.crc32c)]

@@ -65,6 +65,10 @@ class TrainBatches:
         prefetch: int = PREFETCH,
     ) -> None:
         """See the class; the first batches are made at once."""
+        from data_tools.documents.opencv import use_single_thread  # Here, since most of a set is known without OpenCV.
+
+        # Augmentation calls OpenCV from several threads of each of a host's ranks.
+        use_single_thread()
         self.steps_per_epoch = steps_per_epoch(len(shards), global_batch)
         part = rank_slice(global_batch, rank, size)
         plan = _Plan(global_batch, seed, self.steps_per_epoch, augment or AugmentConfig())

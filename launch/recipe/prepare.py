@@ -8,7 +8,8 @@ from data_tools.conversion.convert import convert
 from data_tools.documents.data_set import SPLITS
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
-from data_tools.shards.manifest import MANIFEST, Manifest, check, read_manifest
+from data_tools.shards.manifest import MANIFEST, Manifest, read_manifest
+from data_tools.shards.verify import check
 from launch.config import Config
 from launch.console import print_out
 from launch.page_progress import page_progress

@@ -13,8 +13,9 @@ from data_tools.conversion.convert import DataConfig, ShardConfig, Spread, conve
 from data_tools.documents.pixels import fit, read_page
 from data_tools.documents.regions import WHOLE_PAGE
 from data_tools.errors import UserError
-from data_tools.shards.manifest import check, read_manifest
+from data_tools.shards.manifest import read_manifest
 from data_tools.shards.reader import ShardSet
+from data_tools.shards.verify import check
 from tests.helpers.conversions import REGIONS, SETS, SMALL, files, real_data, rejected, run
 from tests.helpers.synthetic_pages import data_config, made_data, page, png_header, write_page
 

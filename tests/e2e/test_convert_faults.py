@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from data_tools.conversion.convert import DataConfig
-from data_tools.shards.manifest import check
 from data_tools.shards.reader import ShardSet
+from data_tools.shards.verify import check
 from tests.helpers.conversions import SETS, files, real_data, rejected, run
 from tests.helpers.synthetic_pages import data_config, made_data
 

@@ -11,8 +11,8 @@ import pytest
 from data_tools.conversion.convert import ShardConfig, convert
 from data_tools.documents.pixels import read_page
 from data_tools.documents.regions import PRESETS
-from data_tools.shards.manifest import check
 from data_tools.shards.reader import ShardSet
+from data_tools.shards.verify import check
 from tests.helpers.mutated_pages import write_mutated
 from tests.helpers.synthetic_pages import page
 

@@ -48,7 +48,8 @@ def find_bad_step(
         prefetch=1,
     ) as batches:
         batch = next(batches)
-    ids, labels, images = shards.ids[batch.positions], batch.labels.copy(), batch.images.copy()
+    ids = np.array(shards.page_ids(batch.positions), np.str_)
+    labels, images = batch.labels.copy(), batch.images.copy()
     return BadStep(step, ids, labels, images, losses, compression_overflow)
 
 

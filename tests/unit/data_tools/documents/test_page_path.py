@@ -10,7 +10,7 @@ from data_tools.documents.data_set import DataConfig
 from data_tools.documents.page_path import page_path
 from data_tools.errors import UserError
 from data_tools.survey.survey import survey
-from tests.made_pages import made_data
+from tests.helpers.synthetic_pages import made_data
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ import tensorflow as tf
 from data_tools.conversion.convert import ShardConfig, convert
 from data_tools.errors import UserError
 from data_tools.shards.fetch import fetch
-from data_tools.shards.manifest import INDEX, MANIFEST, check
+from data_tools.shards.index import INDEX
+from data_tools.shards.manifest import MANIFEST
 from data_tools.shards.reader import ShardSet
+from data_tools.shards.verify import check
 from tests.helpers.conversions import files
 from tests.helpers.synthetic_pages import made_data
 

@@ -6,15 +6,18 @@ import time
 import weakref
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from data_tools.conversion.convert import ShardConfig, convert
 from data_tools.errors import UserError
-from data_tools.shards.manifest import FORMAT, INDEX, MANIFEST, check, read_manifest
+from data_tools.shards.index import IDS, INDEX
+from data_tools.shards.manifest import FORMAT, MANIFEST, read_manifest
 from data_tools.shards.order import epoch_order
 from data_tools.shards.prefetch import THREAD_NAME, Prefetch
 from data_tools.shards.reader import COPYING_THREADS, Batch, EvalBatches, Ring, ShardSet, TrainBatches
+from data_tools.shards.verify import check
 from tests.helpers.synthetic_pages import made_data
 
 COUNT = 40
@@ -118,6 +121,12 @@ def test_evaluation_sees_each_page_once(shards: ShardSet, size: int, batch: int)
             seen += one.positions[one.mask].tolist()
     assert sorted(seen) == list(range(COUNT))
     assert len(numbers) == 1
+
+
+def test_training_keeps_opencv_to_the_threads_of_the_reader(shards: ShardSet) -> None:
+    cv2.setNumThreads(4)
+    with TrainBatches(shards, global_batch=8, seed=1):
+        assert cv2.getNumThreads() == 1
 
 
 def test_too_small_a_set(shards: ShardSet) -> None:
@@ -287,9 +296,10 @@ def test_verify(sets: dict[str, Path], tmp_path: Path, encoding: str) -> None:
     with pytest.raises(UserError, match="missing"):
         ShardSet.open(folder)
 
-    fresh()
-    damage(folder, INDEX, 400)
-    assert check(folder) == [f"{folder / INDEX}: changed since it was written (checksum)"]
+    for index_file in (INDEX, IDS):
+        fresh()
+        damage(folder, index_file, 400)
+        assert check(folder) == [f"{folder / index_file}: changed since it was written (checksum)"]
 
     fresh()
     (folder / "shard-00001-of-00002.tfrecord").touch()
@@ -305,6 +315,9 @@ def test_verify(sets: dict[str, Path], tmp_path: Path, encoding: str) -> None:
     text = (folder / MANIFEST).read_text()
     (folder / MANIFEST).write_text(text.replace(f'"version": {FORMAT}', '"version": 99'))
     assert "shard format 99" in check(folder)[0]
+    (folder / MANIFEST).write_text(text.replace(f'"version": {FORMAT}', '"version": 2'))
+    with pytest.raises(UserError, match=r"shard format 2, .* convert the pages again"):
+        ShardSet.open(folder)
     (folder / MANIFEST).write_text(text[:100])
     assert "not readable as JSON" in check(folder)[0]
     (folder / MANIFEST).write_text("{}")
