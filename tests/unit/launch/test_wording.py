@@ -21,7 +21,7 @@ def test_durations(seconds: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(0, "0 B"), (999.6, "1 kB"), (65_664, "65.7 kB"), (217e6, "217 MB"), (9.51e11, "951 GB"), (5e15, "5,000 TB")],
+    [(0, "0 B"), (999.6, "1 kB"), (65_680, "65.7 kB"), (217e6, "217 MB"), (9.51e11, "951 GB"), (5e15, "5,000 TB")],
 )
 def test_sizes(size: float, text: str) -> None:
     assert size_text(size) == text

@@ -15,7 +15,7 @@ from trainer.network.facts import ModelFacts
 
 GPU = Machine(speed="made up", steps={128: StepCost(0.025, 0.0025, 0.001), 256: StepCost(0.025, 0.01, 0.003)})
 INPUTS = EstimateInputs(
-    pages=PageCounts(160_000, 40_000, 40_000, 65_664),
+    pages=PageCounts(160_000, 40_000, 40_000, 65_680),
     models=dict.fromkeys((128, 256), ModelFacts(parameters=54_000_000, statistics=60_000, multiply_adds=1e9)),
     machine=GPU,
     network=GPU_NETWORK,

@@ -38,7 +38,7 @@ def test_a_given_rate_holds_at_its_size_and_by_multiply_adds_at_others() -> None
 def test_page_counts_without_pages() -> None:
     rvl = load_config("rvl_cdip")
     pages, source = count_pages(rvl, None)
-    assert (pages.train, pages.val, pages.test, pages.record_bytes) == (160_000, 40_000, 40_000, 65_664)
+    assert (pages.train, pages.val, pages.test, pages.record_bytes) == (160_000, 40_000, 40_000, 65_680)
     assert "data.max_per_class" in source
     assert count_pages(rvl, (9, 8, 7))[0].train == 9
     with pytest.raises(UserError, match=r"demo/pages: .* --pages TRAIN,VAL,TEST"):
