@@ -1,5 +1,9 @@
 """The errors that a person sees as one line, and the wish to stop."""
 
+import contextlib
+import importlib.util
+from collections.abc import Iterator
+
 
 class UserError(Exception):
     """Something that the user can mend; its text names the file, key or host and what to do.
@@ -28,3 +32,32 @@ def is_lost_peer(error: BaseException) -> bool:
         return False
     text = f"{type(error).__name__}: {error}"
     return any(sign in text for sign in LOST_PEER)
+
+
+@contextlib.contextmanager
+def horovod_required() -> Iterator[None]:
+    """Around an import of Horovod: where it is not installed, report in one line how to build it.
+
+    Raises:
+        UserError: Horovod is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "horovod":
+            raise
+        raise UserError(
+            "Horovod is not installed, and pip cannot build it; run `python -m cluster.setup.horovod_wheel --install` "
+            "in this environment, or `make env` in a checkout"
+        ) from None
+
+
+def require_horovod() -> None:
+    """Look for Horovod without importing it, which takes seconds.
+
+    Raises:
+        UserError: Horovod is not installed.
+    """
+    with horovod_required():
+        if importlib.util.find_spec("horovod") is None:
+            raise ModuleNotFoundError("No module named 'horovod'", name="horovod")

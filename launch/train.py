@@ -24,7 +24,7 @@ if __name__ == "__main__":
 from cluster.config import ClusterConfig
 from cluster.environment import set_unset, worker_environment
 from cluster.liveness.lease import check_free
-from data_tools.errors import Stopped, is_lost_peer
+from data_tools.errors import Stopped, is_lost_peer, require_horovod
 from data_tools.protocol import threads_per_worker
 from data_tools.workers.pool import available_cores
 from launch.config import Config, load_config
@@ -62,6 +62,7 @@ def train(config: Config, stage: str, region: str | None) -> int:
     """
     from trainer.job import run
 
+    require_horovod()
     plan_recipe(config).of_stage(stage, region)
     prepare_environment(config.cluster)
     rank = int(os.environ.get("HOROVOD_RANK", "0"))

@@ -24,7 +24,7 @@ from cluster.liveness.lease import Lease, hold
 from cluster.schedule.job import Event, JobOutcome
 from cluster.schedule.placement import plan_jobs
 from cluster.schedule.scheduler import StopRule, run_jobs
-from data_tools.errors import UserError
+from data_tools.errors import UserError, require_horovod
 from launch.config import Config, load_config
 from launch.console import add_config_options, guarded, print_err, print_out, tables
 from launch.doctor import check_hosts
@@ -85,6 +85,7 @@ def train_all(config: Config) -> int:
     Raises:
         UserError: anything that the user can mend, a failed job among it (the others have finished then).
     """
+    require_horovod()
     folder = open_run(config).absolute()
     with hold(folder) as lease:
         for one in end_former_workers(folder):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from data_tools.errors import UserError
+from data_tools.errors import UserError, horovod_required
 
 DIGEST_BYTES = 32
 CPU_CYCLE_MS = "5"
@@ -30,7 +30,11 @@ class World:
 
     @classmethod
     def start(cls) -> "World":
-        """Join the world that the launcher (horovodrun, Ray) describes; alone where there is none."""
+        """Join the world that the launcher (horovodrun, Ray) describes; alone where there is none.
+
+        Raises:
+            UserError: Horovod is not installed.
+        """
         hvd = _horovod()
         if not hvd.nccl_built():
             os.environ.setdefault("HOROVOD_CYCLE_TIME", CPU_CYCLE_MS)
@@ -155,6 +159,7 @@ def _apart(flat: Any, tensors: Sequence[Any]) -> list[Any]:
 
 def _horovod() -> Any:
     # Horovod looks for TensorFlow's Keras at import, which costs seconds; only training processes pay for it.
-    import horovod.tensorflow as hvd
+    with horovod_required():
+        import horovod.tensorflow as hvd
 
     return hvd

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
-from horovod.ray.runner import RayExecutor, StaticAdapter
-from horovod.ray.strategy import PGStrategy
 
 from cluster.config import ClusterConfig
 from cluster.liveness.fence import Fence
@@ -20,6 +18,11 @@ from cluster.on_ray.reservation import Share
 from cluster.on_ray.wait_for_hosts import BOOTSTRAP, expected_hosts, gather, requested
 from cluster.schedule.job import Ended, Failure, JobSpec, Started
 from cluster.schedule.slots import Group, Host
+from data_tools.errors import horovod_required
+
+with horovod_required():
+    from horovod.ray.runner import RayExecutor, StaticAdapter
+    from horovod.ray.strategy import PGStrategy
 
 logger = logging.getLogger(__name__)
 

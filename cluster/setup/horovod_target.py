@@ -1,4 +1,4 @@
-"""What a Horovod wheel has to fit, the name that follows from it, and where built wheels are kept."""
+"""What a Horovod wheel is built for, the file name that follows from it, and the cache of built wheels."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ from data_tools.errors import UserError
 
 HOROVOD = "0.28.1"
 RECIPE = 2
-"""Part of the wheel's version; raise it with every change of how the wheel is built."""
+"""Part of the wheel's version; raise it with each change of the build."""
 
 LOCK = Path(__file__).with_name("requirements.lock")
 GPU_LOCK = Path(__file__).with_name("requirements-gpu.lock")
@@ -20,7 +20,7 @@ GPU_LOCK = Path(__file__).with_name("requirements-gpu.lock")
 
 @dataclass(frozen=True)
 class Gpu:
-    """What a GPU wheel is built with; capabilities are those of `nvcc`, 90 for 9.0."""
+    """What a GPU wheel is built with. capabilities: as `nvcc` writes them, 90 for 9.0."""
 
     cuda_home: Path
     cuda: str
@@ -30,7 +30,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Target:
-    """What a wheel has to fit."""
+    """What a wheel is built for: TensorFlow, Python, platform and, for a GPU wheel, CUDA and NCCL."""
 
     tensorflow: str
     python_tag: str
@@ -49,26 +49,26 @@ def this_target(gpu: Gpu | None) -> Target:
 
 
 def find_gpu(cuda_home: Path, capabilities: str) -> Gpu:
-    """The GPU part of a target, with the release that the toolkit's own compiler states.
+    """The GPU part of a target, with the CUDA release that the toolkit's compiler reports.
 
     Raises:
-        UserError: no usable nvcc in `cuda_home`, or capabilities that are not a list as `80,90`.
+        UserError: `cuda_home` has no usable nvcc, or `capabilities` is not a list such as `80,90`.
     """
     if not re.fullmatch(r"\d+(,\d+)*", capabilities):
         raise UserError(f"compute capabilities {capabilities!r}: write them as 80,90")
     nvcc = cuda_home / "bin" / "nvcc"
     if not nvcc.exists():
-        raise UserError(f"{nvcc}: no CUDA compiler there; name the toolkit's folder in CUDA_HOME")
-    said = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=False).stdout
-    release = re.search(r"release (\d+\.\d+)", said)
+        raise UserError(f"{nvcc}: not found; set CUDA_HOME to the folder of the CUDA toolkit")
+    output = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=False).stdout
+    release = re.search(r"release (\d+\.\d+)", output)
     if not release:
-        raise UserError(f"{nvcc} --version does not state a release")
+        raise UserError(f"{nvcc} --version reports no release; is this a CUDA toolkit?")
     nccl, _ = pinned(GPU_LOCK, "nvidia-nccl-cu12")
     return Gpu(cuda_home, release[1], nccl, tuple(capabilities.split(",")))
 
 
 def wheel_name(target: Target) -> str:
-    """File name of the wheel for `target`: its local version holds all that the build depends on."""
+    """File name of the wheel for `target`; its local version names everything that the build depends on."""
     kind = ["cpu"]
     if gpu := target.gpu:
         kind = [f"cuda{gpu.cuda}", f"nccl{gpu.nccl}", *(f"sm{number}" for number in gpu.capabilities)]
@@ -77,7 +77,7 @@ def wheel_name(target: Target) -> str:
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:
-    """The folder of built wheels: in REGIONSTACK_CACHE, else in XDG_CACHE_HOME or ~/.cache."""
+    """The folder of built wheels, in REGIONSTACK_CACHE if set, otherwise in XDG_CACHE_HOME or ~/.cache."""
     if own := environment.get("REGIONSTACK_CACHE"):
         return Path(own).absolute() / "wheels"
     return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regionstack" / "wheels"
@@ -91,5 +91,5 @@ def pinned(lock: Path, package: str) -> tuple[str, list[str]]:
     """
     entry = re.search(rf"^{re.escape(package)}==(\S+)((?:[^\n]*\\\n)*[^\n]*)", lock.read_text(), re.MULTILINE)
     if not entry:
-        raise UserError(f"{lock}: {package} is not pinned there")
+        raise UserError(f"{lock}: {package} is not pinned in it")
     return entry[1], re.findall(r"--hash=sha256:([0-9a-f]{64})", entry[2])

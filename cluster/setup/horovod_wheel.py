@@ -2,12 +2,13 @@
 
     python -m cluster.setup.horovod_wheel           build for CPUs (Gloo), print the wheel's path last
     python -m cluster.setup.horovod_wheel --gpu     for GPUs (NCCL); needs a CUDA toolkit, but no GPU
-    python -m cluster.setup.horovod_wheel --cached  build nothing; exit status 1 where it is not in the cache
+    python -m cluster.setup.horovod_wheel --install also install it, with what it needs, in this environment
+    python -m cluster.setup.horovod_wheel --cached  build nothing; exit status 1 if it is not in the cache
 
 Horovod 0.28.1 is the last release and has no wheels. One of its sources needs an XLA header that TensorFlow
-no longer ships; without it (collectives inside XLA-compiled graphs, off by default) it builds and runs. Two lines
-are mended on the way, see `MENDS`.
-Any supported Python can ask for a cached wheel; to build one, run this in the environment that it is for.
+no longer ships; without it (collectives inside XLA-compiled graphs, off by default) it builds and runs. The build
+also fixes two lines, see `FIXES`.
+Any supported Python can look up a cached wheel; to build one, run this in the environment that it is for.
 """
 
 import argparse
@@ -43,17 +44,17 @@ from data_tools.files import sha256, temporary_name
 
 SDIST_SHA256 = "92a43f5a94c43907a56805bad15f19700c62ffc83b7ca483f9e104e229f67ef0"
 DROPPED_SOURCE = "xla_mpi_ops.cc"
-MENDS = (
-    # The list of ranks is filled through a pointer without ever being given a size, so it stays empty, and the check
-    # for ranks that do not join a collective, which walks over it, never finds one: a hang would last for ever.
+FIXES = (
+    # The list of ranks is filled through a pointer and never resized, so it stays empty; the check for ranks that
+    # do not join a collective iterates over it and never finds one. A hang would never be reported.
     (
         "horovod/common/gloo/gloo_controller.cc",
         "global_ranks_.reserve(size_);",
         "global_ranks_.resize(size_);",
         "first",
     ),
-    # The connections over which gradients go take an interface that nobody has set in their object; without this,
-    # HOROVOD_GLOO_IFACE counts for the first connection only, and a host's name without an address ends the process.
+    # The connections that carry gradients read an interface that is never set in their object. Unfixed,
+    # HOROVOD_GLOO_IFACE applies to the first connection only, and a host name that does not resolve ends the process.
     (
         "horovod/common/gloo/gloo_context.cc",
         "device_attr.iface = gloo_iface_;",
@@ -61,27 +62,26 @@ MENDS = (
         "last",
     ),
 )
-"""Lines of Horovod that are replaced: file, what stands there, what should, and which occurrence."""
+"""Lines of Horovod that the build replaces: file, old text, new text, and which occurrence of the old text."""
 BYTES_PER_COMPILER = 1.5 * 2**30
-"""What one compiler process may need on TensorFlow's headers."""
+"""Peak memory of one compiler process on TensorFlow's headers, bytes."""
 
 
 def build(target: Target, *, sdist: Path | None, wheel: Path) -> None:
-    """Build in a fresh tree, since Horovod's CMake writes into its source, then move the wheel to `wheel`.
+    """Build in a fresh tree, because Horovod's CMake writes into its source, then move the wheel to `wheel`.
 
     Raises:
-        UserError: TensorFlow is not the locked one, the source not the known one, or the result not as asked.
+        UserError: TensorFlow is not the locked version, the source is not the known release, or the result is not
+            the expected wheel.
         subprocess.CalledProcessError: pip, CMake or a compiler failed; their output says why.
     """
-    installed = importlib.metadata.version("tensorflow")
-    if installed != target.tensorflow:
-        raise UserError(f"TensorFlow {installed} is installed, {target.tensorflow} is locked; run make env")
+    check_tensorflow(target)
     with tempfile.TemporaryDirectory(prefix="regionstack-horovod-") as name:
         work = Path(name)
         tree = unpack(sdist or fetch_sdist(work / "sdist"), work)
         drop_source(tree)
-        mend(tree)
-        forget_folders(tree)
+        apply_fixes(tree)
+        skip_rpath(tree)
         nccl_home = fetch_nccl(work / "nccl") if target.gpu else work
         environment = build_environment(os.environ, gpu=target.gpu, nccl_home=nccl_home)
         environment["HOROVOD_LOCAL_VERSION"] = wheel.name.split("-")[1].partition("+")[2]
@@ -90,14 +90,29 @@ def build(target: Target, *, sdist: Path | None, wheel: Path) -> None:
         accept(work / "out", wheel)
 
 
+def check_tensorflow(target: Target) -> None:
+    """Check that the TensorFlow of this environment is the one that the wheel is for.
+
+    Raises:
+        UserError: TensorFlow is not installed, or not at the locked version.
+    """
+    try:
+        installed = importlib.metadata.version("tensorflow")
+    except importlib.metadata.PackageNotFoundError:
+        raise UserError(f"TensorFlow is not installed; pip install tensorflow=={target.tensorflow}") from None
+    if installed != target.tensorflow:
+        locked = f"tensorflow=={target.tensorflow}"
+        raise UserError(f"TensorFlow {installed} is installed, and Horovod is built for {locked}; pip install {locked}")
+
+
 def fetch_sdist(folder: Path) -> Path:
-    """Download Horovod's sdist; pip compares its hash before it looks inside."""
+    """Download Horovod's sdist; pip checks its hash before it unpacks it."""
     download(folder, f"horovod=={HOROVOD} --hash=sha256:{SDIST_SHA256}", "--no-binary")
     return folder / f"horovod-{HOROVOD}.tar.gz"
 
 
 def fetch_nccl(folder: Path) -> Path:
-    """Download the locked NCCL: a folder of headers and libraries, with the link that the linker wants."""
+    """Download the locked NCCL: a folder of headers and libraries, with the symbolic link that the linker needs."""
     version, hashes = pinned(GPU_LOCK, "nvidia-nccl-cu12")
     digests = " ".join(f"--hash=sha256:{digest}" for digest in hashes)
     download(folder, f"nvidia-nccl-cu12=={version} {digests}", "--only-binary")
@@ -110,7 +125,7 @@ def fetch_nccl(folder: Path) -> Path:
 
 
 def download(folder: Path, requirement: str, kind: str) -> None:
-    """Download what a requirement with hashes names; `kind` is pip's --no-binary or --only-binary."""
+    """Download one requirement with hashes into `folder`; `kind` is pip's `--no-binary` or `--only-binary`."""
     folder.mkdir()
     requirements = folder / "requirements.txt"
     requirements.write_text(requirement + "\n")
@@ -127,7 +142,7 @@ def unpack(sdist: Path, work: Path) -> Path:
     """Unpack Horovod's release below `work`; returns its tree.
 
     Raises:
-        UserError: `sdist` is not the release that this script knows, byte for byte.
+        UserError: the SHA-256 of `sdist` is not that of the known release.
     """
     found = sha256(sdist)
     if found != SDIST_SHA256:
@@ -138,10 +153,10 @@ def unpack(sdist: Path, work: Path) -> Path:
 
 
 def drop_source(tree: Path) -> None:
-    """Take the one source that does not build out of Horovod's CMake lists.
+    """Remove the one source that does not build from Horovod's CMake lists.
 
     Raises:
-        UserError: the lists do not name it exactly once, so this is not the release that the script knows.
+        UserError: the lists do not name it exactly once, so this is not the known release.
     """
     lists = tree / "horovod" / "tensorflow" / "CMakeLists.txt"
     lines = lists.read_text().splitlines(keepends=True)
@@ -151,29 +166,29 @@ def drop_source(tree: Path) -> None:
     lists.write_text("".join(kept))
 
 
-def mend(tree: Path) -> None:
-    """Mend what Horovod's last release has wrong; see `MENDS`.
+def apply_fixes(tree: Path) -> None:
+    """Fix two faults of Horovod's last release; see `FIXES`.
 
     Raises:
-        UserError: a line to be mended does not stand in its file exactly as often as known.
+        UserError: a file does not contain the line to be fixed.
     """
-    for name, wrong, right, place in MENDS:
+    for name, wrong, right, place in FIXES:
         file = tree / name
         text = file.read_text()
         before, found, after = text.rpartition(wrong) if place == "last" else text.partition(wrong)
         if not found:
-            raise UserError(f"{file}: the line to be mended is not there ({wrong}); not built")
+            raise UserError(f"{file}: the line to be fixed is missing ({wrong}); not built")
         file.write_text(f"{before}{right}{after}")
 
 
-def forget_folders(tree: Path) -> None:
+def skip_rpath(tree: Path) -> None:
     """Keep the temporary folders that the build links against out of the library's search path."""
     lists = tree / "CMakeLists.txt"
     lists.write_text("set(CMAKE_SKIP_RPATH TRUE CACHE BOOL unused)\n" + lists.read_text())
 
 
 def build_environment(caller: Mapping[str, str], *, gpu: Gpu | None, nccl_home: Path) -> dict[str, str]:
-    """The variables of the build: the caller's, but no Horovod or make setting among them, and ours."""
+    """The variables of the build: the caller's without any Horovod or make setting, and ours."""
     ours = ("HOROVOD_", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
     kept = {name: value for name, value in caller.items() if not name.startswith(ours)}
     scripts = sysconfig.get_path("scripts")
@@ -191,7 +206,7 @@ def build_environment(caller: Mapping[str, str], *, gpu: Gpu | None, nccl_home: 
     }
     if gpu:
         settings |= {
-            # The library is found where pip puts NCCL, in whatever environment the wheel is installed.
+            # Finds the library where pip installs NCCL, in any environment.
             "LDFLAGS": f"{kept.get('LDFLAGS', '')} -Wl,-rpath,'$ORIGIN/../../nvidia/nccl/lib'".strip(),
             "HOROVOD_GPU_OPERATIONS": "NCCL",
             "HOROVOD_CUDA_HOME": str(gpu.cuda_home),
@@ -203,15 +218,15 @@ def build_environment(caller: Mapping[str, str], *, gpu: Gpu | None, nccl_home: 
 
 
 def compilers_at_once(cores: int, memory: int) -> int:
-    """How many compiler processes `cores` can drive and `memory` bytes can hold."""
+    """How many compiler processes `cores` and `memory` bytes allow at a time; at least one."""
     return max(1, min(cores, int(memory / BYTES_PER_COMPILER)))
 
 
 def accept(out: Path, wheel: Path) -> None:
-    """Move the one wheel in `out` into the cache, whole or not at all.
+    """Move the one wheel in `out` into the cache, atomically.
 
     Raises:
-        UserError: it has another name than `wheel`, or lacks TensorFlow's operations.
+        UserError: its name is not that of `wheel`, or it lacks TensorFlow's operations.
     """
     (built,) = out.glob("*.whl")
     if built.name != wheel.name:
@@ -226,7 +241,7 @@ def accept(out: Path, wheel: Path) -> None:
 
 @contextlib.contextmanager
 def one_at_a_time(wheel: Path) -> Iterator[None]:
-    """Hold the wheel's lock, so that a second build of the same wheel waits and then finds it."""
+    """Hold the wheel's lock: a second build of the same wheel waits, and then finds the wheel."""
     wheel.parent.mkdir(parents=True, exist_ok=True)
     with wheel.with_suffix(".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -234,20 +249,44 @@ def one_at_a_time(wheel: Path) -> Iterator[None]:
 
 
 def cached_or_built(options: argparse.Namespace) -> int:
-    """Do what the command line asks; returns the exit status."""
+    """Do what the command line asks for; returns the exit status.
+
+    Raises:
+        UserError: see `build`.
+        subprocess.CalledProcessError: see `build`.
+    """
     gpu = find_gpu(options.cuda_home, options.capabilities) if options.gpu else None
     target = this_target(gpu)
     wheel = cache_folder(os.environ) / wheel_name(target)
+    if options.install:
+        check_tensorflow(target)
+        pip("install", *tools_and_dependencies())
     if not options.cached and not zipfile.is_zipfile(wheel):
         with one_at_a_time(wheel):
             if not zipfile.is_zipfile(wheel):
                 build(target, sdist=options.sdist, wheel=wheel)
+    if options.install:
+        pip("install", "--no-deps", wheel)
     print(wheel)
     return 0 if zipfile.is_zipfile(wheel) else 1
 
 
+def tools_and_dependencies() -> list[str]:
+    """The requirements of the extra `horovod`: what builds Horovod, and what its wheel depends on.
+
+    Raises:
+        UserError: regionstack is not installed in this environment.
+    """
+    try:
+        declared = importlib.metadata.requires("regionstack") or []
+    except importlib.metadata.PackageNotFoundError:
+        raise UserError("regionstack is not installed in this environment; pip install . in a checkout first") from None
+    split = [line.partition(";") for line in declared]
+    return [name.strip() for name, _, marker in split if re.search(r"extra == ['\"]horovod['\"]", marker)]
+
+
 def read_options() -> argparse.Namespace:
-    """The command line; the CUDA settings also come from the variables that Horovod's own build knows."""
+    """The command line; the CUDA settings default to the variables that Horovod's own build reads."""
     variables = os.environ
     cuda_home = variables.get("HOROVOD_CUDA_HOME") or variables.get("CUDA_HOME") or "/usr/local/cuda"
     capabilities = variables.get("HOROVOD_BUILD_CUDA_CC_LIST") or "80,90"
@@ -258,21 +297,23 @@ def read_options() -> argparse.Namespace:
     add("--gpu", action="store_true", help="for GPUs, with NCCL")
     add("--cuda-home", type=Path, default=cuda_home, help="the CUDA toolkit's folder (default: %(default)s)")
     add("--capabilities", default=capabilities, help="compute capabilities (default: %(default)s)")
-    add("--sdist", type=Path, help=f"a horovod-{HOROVOD}.tar.gz already here, in place of a download")
-    add("--cached", action="store_true", help="build nothing; status 1 where the wheel is not in the cache")
+    add("--sdist", type=Path, help=f"a local horovod-{HOROVOD}.tar.gz, in place of a download")
+    effect = parser.add_mutually_exclusive_group().add_argument
+    effect("--install", action="store_true", help="also install the wheel and what it needs in this environment")
+    effect("--cached", action="store_true", help="build nothing; status 1 if the wheel is not in the cache")
     return parser.parse_args()
 
 
 def main() -> int:
     """Entry point; returns the exit status."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: the temporary tree goes
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: removes the temporary tree
     try:
         return cached_or_built(read_options())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except subprocess.CalledProcessError as error:
-        # What failed has printed its own reason above.
+        # The failed program has printed the reason above.
         print(f"ended with status {error.returncode}: {' '.join(map(str, error.cmd[:4]))}", file=sys.stderr)
         return 1
 

@@ -7,10 +7,11 @@ from cluster.setup.horovod_target import Gpu, Target, cache_folder, find_gpu, pi
 from cluster.setup.horovod_wheel import (
     DROPPED_SOURCE,
     accept,
+    apply_fixes,
     build_environment,
     compilers_at_once,
     drop_source,
-    mend,
+    tools_and_dependencies,
     unpack,
 )
 from data_tools.errors import UserError
@@ -94,18 +95,18 @@ def test_the_source_that_does_not_build_is_dropped(tmp_path: Path) -> None:
         drop_source(tmp_path)
 
 
-def test_lines_are_mended_where_they_stand_or_nothing_is_built(tmp_path: Path) -> None:
+def test_exactly_the_known_lines_are_fixed_or_nothing_is_built(tmp_path: Path) -> None:
     folder = tmp_path / "horovod" / "common" / "gloo"
     folder.mkdir(parents=True)
     (folder / "gloo_controller.cc").write_text("a\nglobal_ranks_.reserve(size_);\nb\n")
     line = "device_attr.iface = gloo_iface_;\n"
     (folder / "gloo_context.cc").write_text(f"one {line}two {line}three {line}")
-    mend(tmp_path)
+    apply_fixes(tmp_path)
     assert (folder / "gloo_controller.cc").read_text() == "a\nglobal_ranks_.resize(size_);\nb\n"
-    mended = "device_attr.iface = global_context.gloo_iface_;\n"
-    assert (folder / "gloo_context.cc").read_text() == f"one {line}two {line}three {mended}"
-    with pytest.raises(UserError, match="not there"):
-        mend(tmp_path)
+    fixed = "device_attr.iface = global_context.gloo_iface_;\n"
+    assert (folder / "gloo_context.cc").read_text() == f"one {line}two {line}three {fixed}"
+    with pytest.raises(UserError, match=r"gloo_controller\.cc: .*not built"):
+        apply_fixes(tmp_path)
 
 
 def test_the_callers_own_settings_stay_out_of_the_build(tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_capabilities_are_whole_numbers_with_commas(capabilities: str) -> None:
 
 
 def test_a_missing_toolkit_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"{tmp_path}/bin/nvcc: no CUDA compiler"):
+    with pytest.raises(UserError, match=f"{tmp_path}/bin/nvcc: .*CUDA_HOME"):
         find_gpu(tmp_path, "80")
 
 
@@ -167,3 +168,16 @@ def test_a_wheel_without_tensorflows_operations_is_refused(tmp_path: Path) -> No
     wheel_file(out / wheel.name, "horovod/tensorflow/mpi_lib.cpython-311-x86_64-linux-gnu.so")
     accept(out, wheel)
     assert [path.name for path in cache.iterdir()] == [wheel.name]
+
+
+def test_install_takes_the_tools_and_dependencies_from_the_extra_of_the_installed_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "regionstack-9.dist-info").mkdir()
+    (tmp_path / "regionstack-9.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: regionstack\nVersion: 9\nRequires-Dist: numpy<3,>=2.4\n"
+        "Requires-Dist: cmake<4,>=3.25; extra == \"horovod\"\nRequires-Dist: wheel; extra == 'horovod'\n"
+        "Requires-Dist: pytest; extra == 'test'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert tools_and_dependencies() == ["cmake<4,>=3.25", "wheel"]
