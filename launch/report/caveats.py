@@ -1,63 +1,69 @@
-"""What a reader of the figures must know before believing them, found in the figures and the run folder."""
+"""What limits the figures of a run: unfinished jobs, contradictions, optimistic validation, few test pages."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
+from launch.report.schema import Comparison, ModelFigures, RunFigures, SplitSize, TransferRow
 from launch.run.record import RunRecord
-from launch.wording import duration
+from launch.wording import counted, duration
 from trainer.config import STACK
 
 FEW_PAGES = 200
-"""Below this many test pages a 95 % interval is some ten points wide and most differences are chance."""
+"""With fewer test pages, a 95% interval is some ten points wide and most differences are insignificant."""
+ROUNDING = 1e-4
+"""Largest difference between a recorded accuracy and that of the predictions."""
 
 
-def caveats(record: RunRecord, data: Mapping[str, Any]) -> list[str]:
-    """One line each, the gravest first; `data` are the run's figures so far."""
-    models: Mapping[str, Any] = data["models"]
+def caveats(record: RunRecord, data: RunFigures) -> list[str]:
+    """One sentence per caveat, the most serious first."""
+    models = data["models"]
     return [
         *_unfinished(models),
-        *_untrue_figures(models),
+        *_contradictions(models),
         *_broken_transfers(data["transfers"]),
         *_shared_validation(record, models),
-        *_set_aside(data["data_set"]),
+        *_rejected_pages(data["data_set"]),
         *_test_set(data),
         *_stack_gain(data["comparison"]),
     ]
 
 
-def _unfinished(models: Mapping[str, Any]) -> list[str]:
+def _unfinished(models: Mapping[str, ModelFigures]) -> list[str]:
     lines = []
-    for state, text in (("failed", "failed"), ("skipped", "could not run, since a job that it needs failed")):
+    for state, text in (("failed", "failed"), ("skipped", "was skipped, because a job that it depends on failed")):
         for name, model in models.items():
             if model["state"] == state:
                 lines.append(f"{name} {text}{': ' + model['error'] if model['error'] else ''}")
     for name, model in models.items():
         if model["silent_s"] is not None:
-            lines.append(f"{name} has given no sign of life for {duration(model['silent_s'])}.")
+            lines.append(f"{name} has reported nothing for {duration(model['silent_s'])}.")
     missing = [name for name, model in models.items() if model["state"] in ("running", "waiting", "stopped")]
     if missing:
-        lines.append(f"The run is not finished: {', '.join(missing)} still to come. The figures are those of now.")
+        lines.append(f"The run is not finished: {', '.join(missing)} not done yet. All figures are preliminary.")
     return lines
 
 
-def _untrue_figures(models: Mapping[str, Any]) -> list[str]:
-    """Jobs whose recorded accuracy is not the one that their own predictions give."""
+def _contradictions(models: Mapping[str, ModelFigures]) -> list[str]:
+    """Jobs whose recorded accuracy differs from that of their predictions, and losses that are not finite."""
     lines = []
     for name, model in models.items():
-        for split in ("val", "test"):
-            recorded, counted = model["result"].get(f"{split}_accuracy"), model.get(split, {}).get("accuracy")
-            if recorded is not None and counted is not None and abs(recorded - counted) > 1e-4:
+        result, val, test = model["result"], model.get("val"), model.get("test")
+        for split, recorded, scores in (
+            ("validation", result.get("val_accuracy"), val),
+            ("test", result.get("test_accuracy"), test),
+        ):
+            actual = scores.get("accuracy") if scores else None
+            if recorded is not None and actual is not None and abs(recorded - actual) > ROUNDING:
                 lines.append(
-                    f"{name}: it recorded a {split} accuracy of {recorded:.4f}, but its {split} predictions "
-                    f"give {counted:.4f}. The figures here are those of the predictions."
+                    f"{name} recorded a {split} accuracy of {recorded:.4f}, but its predictions give {actual:.4f}. "
+                    "This report uses the predictions."
                 )
         losses = [epoch.get("train_loss") for epoch in model["epochs"]]
         if any(loss is not None and loss != loss for loss in losses):
-            lines.append(f"{name}: a training loss was not a number.")
+            lines.append(f"{name}: the training loss became NaN.")
     return lines
 
 
-def _broken_transfers(transfers: list[Mapping[str, Any]]) -> list[str]:
+def _broken_transfers(transfers: Sequence[TransferRow]) -> list[str]:
     return [
         f"{row['job']} did not start from the weights that {row['from']} recorded: the digests differ."
         for row in transfers
@@ -65,47 +71,47 @@ def _broken_transfers(transfers: list[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _shared_validation(record: RunRecord, models: Mapping[str, Any]) -> list[str]:
-    if not models.get(STACK, {}).get("result"):
+def _shared_validation(record: RunRecord, models: Mapping[str, ModelFigures]) -> list[str]:
+    if STACK not in models or not models[STACK]["result"]:
         return []
     split = models[STACK]["result"].get("leak_free") or record.config.get("stack") or {}
     if split.get("on") or split.get("leak_free"):
         return [
-            f"Leak-free: {split.get('selection_share', 0):.0%} of the validation pages chose the best epoch, "
-            "and the others trained the stack. Only the test figures are on pages that had no part in either."
+            f"Leak-free: {split.get('selection_share') or 0:.0%} of the validation pages selected the best epochs, and "
+            "the others trained the stack. Only the test pages played no part in either."
         ]
     return [
-        "The best epochs were chosen on the same validation pages that trained the stack, as in the recipe's "
-        "source, so validation figures are optimistic, most of all the stack's. Test figures are not touched."
+        "The same validation pages selected the best epochs and trained the stack, as in the recipe's source, so "
+        "validation figures are optimistic, those of the stack most of all. Test figures are not affected."
     ]
 
 
-def _set_aside(data_set: Mapping[str, Mapping[str, int]]) -> list[str]:
-    each = [f"{counts['rejected']} of {split}" for split, counts in data_set.items() if counts["rejected"]]
-    return [f"Pages that could not be read were set aside: {', '.join(each)}."] if each else []
+def _rejected_pages(data_set: Mapping[str, SplitSize]) -> list[str]:
+    splits = [f"{sizes['rejected']} of {split}" for split, sizes in data_set.items() if sizes["rejected"]]
+    return [f"The conversion rejected unreadable pages: {', '.join(splits)}."] if splits else []
 
 
-def _test_set(data: Mapping[str, Any]) -> list[str]:
-    counts = {name: model["test"]["count"] for name, model in data["models"].items() if "test" in model}
-    lines = []
+def _test_set(data: RunFigures) -> list[str]:
+    tested = {name: model["test"] for name, model in data["models"].items() if "test" in model}
+    if not tested:
+        return []
+    lines, counts = [], {name: test["count"] for name, test in tested.items()}
     if len(set(counts.values())) > 1:
-        each = ", ".join(f"{name} {count}" for name, count in counts.items())
-        lines.append(f"The models were not tested on the same number of pages: {each}.")
-    if counts and (fewest := min(counts.values())) < FEW_PAGES:
-        lines.append(f"Only {fewest} test pages: mind the intervals; most small differences are chance.")
-    final = next((model["test"] for model in reversed(data["models"].values()) if "test" in model), None)
-    empty = (
-        [c["name"] for c, row in zip(data["classes"], final.get("per_class", ()), strict=False) if row["count"] == 0]
-        if final
-        else []
-    )
+        each = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        lines.append(f"The models were tested on different numbers of pages: {each}.")
+    if (fewest := min(counts.values())) < FEW_PAGES:
+        pages = counted(fewest, "test page")
+        lines.append(f"With only {pages}, the intervals are wide and small differences are not significant.")
+    *_, last = tested.values()
+    rows = last.get("per_class", [])
+    empty = [entry["name"] for entry, row in zip(data["classes"], rows, strict=False) if row["count"] == 0]
     if empty:
-        lines.append(f"No test page of: {', '.join(empty)}.")
+        lines.append(f"Classes without a test page: {', '.join(empty)}.")
     return lines
 
 
-def _stack_gain(comparison: Mapping[str, Any] | None) -> list[str]:
+def _stack_gain(comparison: Comparison | None) -> list[str]:
     if comparison is None or comparison["difference"] > 0:
         return []
-    what = "no better" if comparison["difference"] == 0 else "worse"
-    return [f"The stack is {what} than {comparison['second']} on these test pages."]
+    how = "no better" if comparison["difference"] == 0 else "worse"
+    return [f"The stack is {how} than {comparison['second']} on these test pages."]

@@ -1,38 +1,37 @@
-"""The report's charts, each drawn from the run's figures (the content of `metrics.json`)."""
+"""The charts of a report, drawn from the run's figures (`metrics.json`)."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from launch.report.plotting import BLUE, CELL, INK, LINE, MUTED, ORANGE, VERMILION, new_figure
+from launch.report.plotting import BLUE, CELL, INK, LINE, MUTED, ORANGE, VERMILION, WIDTH, new_figure, percent_axis
+from launch.report.schema import RunFigures
+from launch.run.schema import EpochRecord
 from trainer.config import STACK
+from trainer.scoring.schema import ClassRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 10.0
-"""Inches; the report shows a chart at its full width, so 8 points read as 12 pixels and more."""
-
-MOST_CELLS_WITH_TEXT = 30
-"""Classes up to which a confusion matrix has its numbers written in."""
-
-Figures = Mapping[str, Any]
+MAX_CLASSES_WITH_TEXT = 30
+"""A confusion matrix of more classes has no numbers in its cells."""
 
 
-def accuracy_chart(data: Figures) -> "Figure | None":
+def accuracy_chart(data: RunFigures) -> "Figure | None":
     """Test accuracy of every model with its 95% interval, one row each, the stack last."""
-    rows = [(name, model["test"]) for name, model in data["models"].items() if model.get("test", {}).get("count")]
+    tested = ((name, model["test"]) for name, model in data["models"].items() if "test" in model)
+    rows = [(name, test) for name, test in tested if test["count"]]
     if not rows:
         return None
     figure = new_figure(WIDTH, 0.75 + 0.34 * len(rows))
     axes = figure.subplots()
     for place, (name, test) in enumerate(rows):
         low, high = test["accuracy_interval"]
-        colour = VERMILION if name == STACK else BLUE
-        axes.plot([low, high], [place, place], color=colour, linewidth=4, alpha=0.4, solid_capstyle="butt")
-        axes.plot(test["accuracy"], place, "D" if name == STACK else "o", color=colour, markersize=6.5)
+        color = VERMILION if name == STACK else BLUE
+        axes.plot([low, high], [place, place], color=color, linewidth=4, alpha=0.4, solid_capstyle="butt")
+        axes.plot(test["accuracy"], place, "D" if name == STACK else "o", color=color, markersize=6.5)
         axes.annotate(
             f"{test['accuracy']:.1%}",
             (high, place),
@@ -41,17 +40,17 @@ def accuracy_chart(data: Figures) -> "Figure | None":
             va="center",
             fontweight="bold" if name == STACK else "normal",
         )
-    _names(axes, [name for name, _ in rows])
+    _label_rows(axes, [name for name, _ in rows])
     lowest = min(test["accuracy_interval"][0] for _, test in rows)
     axes.set_xlim(max(0.0, np.floor(lowest * 10 - 0.2) / 10), 1.035)
-    _percent(axes, "x")
-    axes.set_xlabel("test accuracy, with 95% interval (Wilson)")
+    percent_axis(axes, "x")
+    axes.set_xlabel("test accuracy with 95% interval (Wilson)")
     axes.grid(axis="y", visible=False)
     return figure
 
 
-def confusion_chart(data: Figures, name: str) -> "Figure | None":
-    """Confusion matrix of one model on the test set: the shares of each true class, and counts."""
+def confusion_chart(data: RunFigures, name: str) -> "Figure | None":
+    """Confusion matrix of one model on the test pages: shares of each true class, and counts."""
     matrix = np.array(data["models"][name].get("test", {}).get("confusion", ()), dtype=np.int64)
     if matrix.size == 0:
         return None
@@ -60,14 +59,14 @@ def confusion_chart(data: Figures, name: str) -> "Figure | None":
     shares = matrix / np.maximum(totals, 1)[:, None]
     figure = new_figure(WIDTH, 2.1 + 0.4 * min(classes, 24))
     axes = figure.subplots()
-    axes.pcolormesh(shares, cmap=_see_through(CELL), vmin=0, vmax=1, edgecolors=LINE, linewidth=0.5)
+    axes.pcolormesh(shares, cmap=_color_map(CELL), vmin=0, vmax=1, edgecolors=LINE, linewidth=0.5)
     axes.invert_yaxis()
     names = [entry["name"] for entry in data["classes"]]
     rows = [f"{label}  ({total})" for label, total in zip(names, totals, strict=True)]
-    centres = np.arange(classes) + 0.5
+    centers = np.arange(classes) + 0.5
     size = min(8.0, 400.0 / classes)
-    axes.set_yticks(centres, rows, color=INK, fontsize=size)
-    axes.set_xticks(centres, names, rotation=40, ha="left", rotation_mode="anchor", color=INK, fontsize=size)
+    axes.set_yticks(centers, rows, color=INK, fontsize=size)
+    axes.set_xticks(centers, names, rotation=40, ha="left", rotation_mode="anchor", color=INK, fontsize=size)
     axes.xaxis.tick_top()
     axes.set_xlabel("predicted class", labelpad=6)
     axes.xaxis.set_label_position("bottom")
@@ -75,16 +74,16 @@ def confusion_chart(data: Figures, name: str) -> "Figure | None":
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    if classes <= MOST_CELLS_WITH_TEXT:
+    if classes <= MAX_CLASSES_WITH_TEXT:
         _write_cells(axes, matrix, shares)
     return figure
 
 
 def _write_cells(axes: "Axes", matrix: Any, shares: Any) -> None:
-    """Share in percent and, below it, the count, in every cell that holds a page."""
+    """Write share and count into every cell that is not empty."""
     for row, column in zip(*np.nonzero(matrix), strict=True):
         share = shares[row, column]
-        colour = "white" if share > 0.75 else INK
+        color = "white" if share > 0.75 else INK
         weight = "bold" if row == column else "normal"
         axes.text(
             column + 0.5,
@@ -92,7 +91,7 @@ def _write_cells(axes: "Axes", matrix: Any, shares: Any) -> None:
             f"{share:.0%}",
             ha="center",
             va="center",
-            color=colour,
+            color=color,
             fontsize=8,
             fontweight=weight,
         )
@@ -103,69 +102,72 @@ def _write_cells(axes: "Axes", matrix: Any, shares: Any) -> None:
             ha="center",
             va="center",
             fontsize=6,
-            color=colour if share > 0.25 else MUTED,
+            color=color if share > 0.25 else MUTED,
         )
 
 
-def per_class_chart(data: Figures, final: str, *, reference: str | None) -> "Figure | None":
-    """Accuracy of each class (recall) by the final model, with interval, and a mark for the reference."""
+def per_class_chart(data: RunFigures, final: str, *, reference: str | None) -> "Figure | None":
+    """Recall of the final model by class, with 95% interval, and that of the reference model as a marker."""
     from trainer.scoring.metrics import wilson_interval
 
-    rows = data["models"][final].get("test", {}).get("per_class", ())
-    shown = [i for i, row in enumerate(rows) if row["count"]]
-    if not shown:
+    rows = _class_rows(data, final)
+    recalls = {place: row["recall"] or 0.0 for place, row in enumerate(rows) if row["count"]}
+    if not recalls:
         return None
-    order = sorted(shown, key=lambda i: rows[i]["recall"], reverse=True)
+    order = sorted(recalls, key=lambda place: -recalls[place])
     figure = new_figure(WIDTH, 0.9 + 0.3 * len(order))
     axes = figure.subplots()
-    for place, index in enumerate(order):
-        row = rows[index]
-        low, high = wilson_interval(round(row["recall"] * row["count"]), row["count"])
-        axes.barh(place, row["recall"], height=0.62, color=BLUE, alpha=0.85, label=final if place == 0 else None)
-        axes.plot([low, high], [place, place], color=INK, linewidth=1.1)
-        axes.text(1.015, place, f"{row['recall']:.0%}", va="center", fontsize=8)
+    for position, place in enumerate(order):
+        recall, count = recalls[place], rows[place]["count"]
+        low, high = wilson_interval(round(recall * count), count)
+        axes.barh(position, recall, height=0.62, color=BLUE, alpha=0.85, label=None if position else final)
+        axes.plot([low, high], [position, position], color=INK, linewidth=1.1)
+        axes.text(1.015, position, f"{recall:.0%}", va="center", fontsize=8)
     if reference is not None:
-        others = data["models"][reference]["test"]["per_class"]
-        values = [others[i]["recall"] for i in order]
+        others = _class_rows(data, reference)
         axes.plot(
-            values,
+            [others[place]["recall"] or 0.0 for place in order],
             range(len(order)),
             "D",
             color=ORANGE,
             markeredgecolor=INK,
             markeredgewidth=0.6,
             markersize=5.5,
-            linestyle="none",
             label=reference,
         )
-    _names(axes, [f"{data['classes'][i]['name']}  ({rows[i]['count']})" for i in order])
+    _label_rows(axes, [f"{data['classes'][place]['name']}  ({rows[place]['count']})" for place in order])
     axes.set_xlim(0, 1.07)
-    _percent(axes, "x")
-    axes.set_xlabel("share of the class's test pages that were recognised; line: 95% interval")
+    percent_axis(axes, "x")
+    axes.set_xlabel("recall on the test pages of each class; line: 95% interval")
     axes.grid(axis="y", visible=False)
     figure.legend(loc="outside upper right", ncols=2)
     return figure
 
 
-def curves_chart(data: Figures) -> "Figure | None":
-    """Learning curves: one row a job, with loss, accuracy and learning rate by epoch."""
-    jobs = [(name, model["epochs"]) for name, model in data["models"].items() if model["epochs"]]
+def _class_rows(data: RunFigures, name: str) -> Sequence[ClassRow]:
+    test = data["models"][name].get("test")
+    return test.get("per_class", ()) if test else ()
+
+
+def curves_chart(data: RunFigures) -> "Figure | None":
+    """Learning curves: one row per job, with loss, accuracy and learning rate by epoch."""
+    jobs = [(name, model) for name, model in data["models"].items() if model["epochs"]]
     if not jobs:
         return None
     height = 0.75 + 1.55 * len(jobs)
-    figure = new_figure(WIDTH, height, layout=None)  # the layout engine takes seconds for so many axes
+    figure = new_figure(WIDTH, height, layout=None)  # the layout engine takes seconds for this many axes
     figure.subplots_adjust(0.05, 0.42 / height, 0.99, 1 - 0.5 / height, wspace=0.2, hspace=0.38)
     grid = figure.subplots(len(jobs), 3, squeeze=False)
-    for row, (name, epochs) in enumerate(jobs):
-        best = data["models"][name]["result"].get("best_epoch")
-        _curves(grid[row][0], epochs, key="loss", best=best)
-        _curves(grid[row][1], epochs, key="accuracy", best=best)
-        _curves(grid[row][2], epochs, key="learning_rate", best=None)
+    for row, (name, model) in enumerate(jobs):
+        epochs, best = model["epochs"], model["result"].get("best_epoch")
+        _draw_curves(grid[row][0], epochs, "loss", best=best)
+        _draw_curves(grid[row][1], epochs, "accuracy", best=best)
+        _draw_learning_rate(grid[row][2], epochs)
         grid[row][1].set_ylim(0, 1.03)
-        _percent(grid[row][1], "y")
-        for axes, title in zip(grid[row], ("loss", "accuracy", "learning rate"), strict=True):
-            axes.set_title(f"{name}: {title}" if axes is grid[row][0] else title)
-            _whole_epochs(axes, [epoch["epoch"] for epoch in epochs])
+        percent_axis(grid[row][1], "y")
+        for axes, title in zip(grid[row], (f"{name}: loss", "accuracy", "learning rate"), strict=True):
+            axes.set_title(title)
+            _epoch_axis(axes, [epoch["epoch"] for epoch in epochs])
             if row == len(jobs) - 1:
                 axes.set_xlabel("epoch")
     handles, labels = grid[0][0].get_legend_handles_labels()
@@ -173,65 +175,63 @@ def curves_chart(data: Figures) -> "Figure | None":
     return figure
 
 
-def _curves(axes: "Axes", epochs: Sequence[Mapping[str, Any]], *, key: str, best: int | None) -> None:
-    """The curves of one quantity; a ring marks the epoch whose weights were kept."""
+def _draw_curves(
+    axes: "Axes", epochs: Sequence[EpochRecord], quantity: Literal["loss", "accuracy"], *, best: int | None
+) -> None:
+    """Plot a quantity of training and validation; a ring marks the best epoch, whose weights are kept."""
+    train, val = _points(epochs, f"train_{quantity}"), _points(epochs, f"val_{quantity}")
+    for points, label, color, line in ((train, "training", ORANGE, "--"), (val, "validation", BLUE, "-")):
+        axes.plot(*_xy(points), line, color=color, marker=".", markersize=5, label=label)
+    if best is not None and best in val:
+        axes.plot(
+            best,
+            val[best],
+            "o",
+            color="none",
+            markeredgecolor=VERMILION,
+            markersize=9,
+            markeredgewidth=1.5,
+            label="best epoch",
+            clip_on=False,
+        )
+
+
+def _draw_learning_rate(axes: "Axes", epochs: Sequence[EpochRecord]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    kinds = (("train_", "training", ORANGE, "--"), ("val_", "validation", BLUE, "-"))
-    for prefix, label, colour, line in kinds if key != "learning_rate" else (("", "", MUTED, "-"),):
-        points = [(e["epoch"], e[prefix + key]) for e in epochs if e.get(prefix + key) is not None]
-        if not points:
-            continue
-        axes.plot(
-            *zip(*points, strict=True),
-            line,
-            color=colour,
-            marker=".",
-            markersize=5,
-            label=label or None,
-            drawstyle="steps-mid" if key == "learning_rate" else "default",
-        )
-        chosen = [point for point in points if point[0] == best and prefix == "val_"]
-        if chosen:
-            axes.plot(
-                *chosen[0],
-                "o",
-                color="none",
-                markeredgecolor=VERMILION,
-                markersize=9,
-                markeredgewidth=1.5,
-                linestyle="none",
-                label="epoch kept",
-                clip_on=False,
-            )
-    if key == "learning_rate":
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.set_ylim(0, 1.1 * max((e.get(key) or 0.0 for e in epochs), default=0.0) or 1.0)
+    points = _points(epochs, "learning_rate")
+    axes.plot(*_xy(points), color=MUTED, marker=".", markersize=5, drawstyle="steps-mid")
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_ylim(0, 1.1 * max(points.values(), default=0.0) or 1.0)
 
 
-def _whole_epochs(axes: "Axes", epochs: Sequence[int]) -> None:
+def _points(epochs: Sequence[EpochRecord], key: str) -> dict[int, float]:
+    """The values of `key` by epoch, without the epochs that have none."""
+    values = {epoch["epoch"]: cast(Mapping[str, float | None], epoch).get(key) for epoch in epochs}
+    return {epoch: value for epoch, value in values.items() if value is not None}
+
+
+def _xy(points: Mapping[int, float]) -> tuple[list[int], list[float]]:
+    return list(points), list(points.values())
+
+
+def _epoch_axis(axes: "Axes", epochs: Sequence[int]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
 
 
-def _names(axes: "Axes", names: Sequence[str]) -> None:
-    """Names of the rows of a chart, the first on top."""
+def _label_rows(axes: "Axes", names: Sequence[str]) -> None:
+    """Label the rows of a chart, the first on top."""
     axes.set_yticks(range(len(names)), names, color=INK)
     axes.set_ylim(len(names) - 0.45, -0.55)
     axes.spines["left"].set_visible(False)
 
 
-def _percent(axes: "Axes", which: str) -> None:
-    from matplotlib.ticker import PercentFormatter
-
-    (axes.xaxis if which == "x" else axes.yaxis).set_major_formatter(PercentFormatter(1.0, decimals=0))
-
-
-def _see_through(colour: str) -> Any:
-    """A colour map from nothing to `colour`: the ground shows through, be it light or dark."""
+def _color_map(color: str) -> Any:
+    """A color map from transparent to `color`, for light and dark backgrounds."""
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
-    return LinearSegmentedColormap.from_list("share", [(*to_rgb(colour), 0.0), (*to_rgb(colour), 1.0)])
+    return LinearSegmentedColormap.from_list("share", [(*to_rgb(color), 0.0), (*to_rgb(color), 1.0)])

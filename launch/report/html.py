@@ -1,4 +1,4 @@
-"""HTML pages from the templates: everything escaped, styles inside, nothing loaded from anywhere."""
+"""Renders the templates to self-contained HTML pages; every value is escaped."""
 
 import datetime
 from pathlib import Path
@@ -10,7 +10,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def page(template: str, **values: Any) -> str:
-    """The HTML page that `template` makes of `values`; inline SVG goes through the `svg` filter."""
+    """Render `template` with `values`. Only inline SVG, marked by the filter `svg`, is not escaped."""
     import jinja2
     from markupsafe import Markup
 
@@ -28,17 +28,17 @@ def page(template: str, **values: Any) -> str:
 
 
 def percent(share: float | None, decimals: int = 1) -> str:
-    """A share as percent, or a dash."""
+    """A share in percent; a dash for None."""
     return "–" if share is None else f"{share:.{decimals}%}"
 
 
 def short_digest(digest: str | None) -> str:
-    """The first characters of a digest, enough to compare by eye."""
+    """The first 12 characters of a digest; a dash for None."""
     return "–" if not digest else digest[:12]
 
 
 def moment(value: Any) -> str:
-    """Unix seconds as local date and time; text as it is."""
+    """Unix seconds as local date and time; other values as text."""
     if isinstance(value, int | float):
         return datetime.datetime.fromtimestamp(value).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
     return str(value or "–")

@@ -1,4 +1,4 @@
-"""Drawing a figure once and giving it out twice: as a PNG, and as SVG that follows the page's theme."""
+"""Draws a figure once and saves it twice: as PNG, and as inline SVG that follows the page's theme."""
 
 import io
 import re
@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Any, Literal
 from data_tools.files import write_atomically
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+WIDTH = 10.0
+"""Inches. The page shows a figure at its full width, where 8 points are at least 12 pixels."""
+
 INK, MUTED, LINE, PAPER = "#1f2329", "#626b77", "#d5dae1", "#fefefe"
-"""Colours of text, secondary text, rules and ground; in the page's SVG they become its style's variables."""
+"""Colors of text, secondary text, lines and background; in inline SVG they become the page's CSS variables."""
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY)
-"""Okabe and Ito's palette, which people with any colour vision can tell apart."""
+"""The palette of Okabe and Ito, distinguishable with any color vision."""
 
 CELL = "#0071b3"
-"""`BLUE` for filled cells with white text on them, the same on a light and a dark page."""
+"""`BLUE` for filled cells with white text; not replaced by a CSS variable, so equal on light and dark pages."""
 
 _THEME = {INK: "--ink", MUTED: "--muted", LINE: "--line", PAPER: "--paper", BLUE: "--blue"}
 
@@ -48,7 +52,7 @@ _STYLE: dict[str, Any] = {
     "lines.linewidth": 1.6,
     "svg.fonttype": "none",
     "text.color": INK,
-    "text.parse_math": False,  # a class may be called "$5 bill"
+    "text.parse_math": False,  # a class name may contain $
     "xtick.color": MUTED,
     "xtick.labelsize": 8,
     "ytick.color": MUTED,
@@ -60,7 +64,7 @@ _STYLE: dict[str, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Matplotlib settings under which all our figures are made and saved."""
+    """Matplotlib settings for drawing and saving every figure."""
     import matplotlib
 
     with matplotlib.rc_context(_STYLE):
@@ -68,28 +72,35 @@ def style() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> "Figure":
-    """An empty figure of so many inches, without a window system; by default it lays itself out."""
+    """An empty figure of `width` x `height` inches that needs no display."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout=layout)
 
 
+def percent_axis(axes: "Axes", which: Literal["x", "y"], *, decimals: int | None = 0) -> None:
+    """Label an axis of shares in percent; `decimals` None: as many as the range needs."""
+    from matplotlib.ticker import PercentFormatter
+
+    (axes.xaxis if which == "x" else axes.yaxis).set_major_formatter(PercentFormatter(1.0, decimals=decimals))
+
+
 def save(draw: Callable[[], "Figure | None"], folder: Path, name: str) -> str | None:
-    """Draw a figure, write `<folder>/<name>.png`, return it as inline SVG; None if nothing is to draw."""
+    """Write the figure as `<folder>/<name>.png` and return it as inline SVG; None if there is nothing to draw."""
     with style():
         figure = draw()
         if figure is None:
             return None
         png, svg = io.BytesIO(), io.StringIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
-        figure.set_layout_engine("none")  # it is laid out now, and once more would cost as much as drawing
+        figure.set_layout_engine("none")  # already laid out; a second pass takes as long as drawing
         figure.savefig(png, format="png", dpi=150, facecolor="white", metadata={"Software": None})
     write_atomically(folder / f"{name}.png", png.getvalue())
     return themed(svg.getvalue(), name)
 
 
 def themed(svg: str, name: str) -> str:
-    """An SVG document as an element of a page: ids made unique by `name`, colours from the page's style."""
+    """An SVG document as an element of a page: ids prefixed with `name`, colors as CSS variables."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
@@ -98,6 +109,6 @@ def themed(svg: str, name: str) -> str:
     svg = re.sub(r'(<svg[^>]*?) width="[^"]+"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]+"', r"\1", svg, count=1)
     svg = svg.replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans'")
-    for colour, variable in _THEME.items():
-        svg = svg.replace(colour, f"var({variable}, {colour})")
+    for color, variable in _THEME.items():
+        svg = svg.replace(color, f"var({variable}, {color})")
     return svg

@@ -1,4 +1,4 @@
-"""Predictions for single pages as HTML: each page, its regions, and what every model takes it for."""
+"""The HTML page of `regionstack predict`: each page with its regions and every model's prediction."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from launch.report.samples import top_classes
 from launch.report.shard_pages import png_of
 from trainer.config import STACK
 
-BOX_COLOURS = (VERMILION, GREEN, PURPLE, ORANGE, SKY, BLUE)
+BOX_COLORS = (VERMILION, GREEN, PURPLE, ORANGE, SKY, BLUE)
 
 PAGE_PX = 512
 """Longer side of a page's picture."""
@@ -30,15 +30,19 @@ def write_predictions_page(
     class_names: Sequence[str],
     boxes: Mapping[str, Box],
 ) -> Path:
-    """Write one self-contained HTML file with a card for every page.
+    """Write one self-contained HTML file with a card for every page; returns `path`.
 
-    images: uint8[h, w] or [h, w, 1 or 3] by page; outputs: softmax float[n, C] by model, in that order.
+    Args:
+        images: uint8[h, w] or [h, w, 1 or 3] by page name.
+        outputs: Softmax float[n, C] by model; row i belongs to the i-th image.
+        class_names: Names of the C classes.
+        boxes: Regions by name.
     """
     models = sorted(outputs, key=lambda name: name == STACK)
     pages = [
         {
             "name": name,
-            "png": base64.b64encode(png_of(image, largest_px=PAGE_PX)).decode(),
+            "png": base64.b64encode(png_of(image, max_px=PAGE_PX)).decode(),
             "aspect": image.shape[1] / image.shape[0],
             "models": {model: top_classes(outputs[model][place]) for model in models},
         }
@@ -46,7 +50,7 @@ def write_predictions_page(
     ]
     shown = [(name, box) for name, box in boxes.items() if box != WHOLE_PAGE]
     regions = [
-        {"name": name, "box": box, "colour": BOX_COLOURS[place % len(BOX_COLOURS)]}
+        {"name": name, "box": box, "color": BOX_COLORS[place % len(BOX_COLORS)]}
         for place, (name, box) in enumerate(shown)
     ]
     html = html_page("predictions.html.j2", pages=pages, regions=regions, names=list(class_names))

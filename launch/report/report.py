@@ -1,33 +1,35 @@
-"""A run's report, made from its folder alone: `metrics.json`, `pictures/`, `report.html`, a table."""
+"""The report of a run, made from its folder alone: `metrics.json`, `pictures/`, `report.html`, and a table."""
 
 import base64
 import functools
 import time
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from data_tools.files import write_atomically, write_json
-from launch.report import charts, timeline
+from launch.console import tables
+from launch.report import charts
 from launch.report.figures import all_predictions, figures, final_job
 from launch.report.html import page
 from launch.report.plotting import save
 from launch.report.samples import pick_samples
+from launch.report.schema import Comparison, ModelFigures, RunFigures
 from launch.report.shard_pages import class_names, page_pictures
-from launch.run.record import RunRecord, read_run
+from launch.report.timeline import timeline_chart
+from launch.run.record import read_run
 from launch.run.status import status_of
 from launch.wording import duration
 from trainer.config import STACK
 
-MOST_CONFUSED = 8
+CONFUSIONS_SHOWN = 8
 
 
 def write_report(run: Path, *, now: float | None = None) -> Path:
-    """Make the report of a run as it stands, and return the path of `report.html`.
+    """Write the report of a run in its current state; returns the path of `report.html`.
 
     Raises:
         UserError: `run` is not a run folder, or cannot be written to.
@@ -40,7 +42,7 @@ def write_report(run: Path, *, now: float | None = None) -> Path:
     final = final_job(tables, record)
     reference = final_job((name for name in tables if name != STACK), record) if final == STACK else None
     samples = pick_samples(tables, final=final, reference=reference) if final else []
-    pages = page_pictures(record, [sample["id"] for sample in samples])
+    pages = page_pictures(record, [sample.id for sample in samples])
     html = page(
         "report.html.j2",
         data=data,
@@ -58,12 +60,12 @@ def write_report(run: Path, *, now: float | None = None) -> Path:
     return path
 
 
-def draw_pictures(data: Mapping[str, Any], folder: Path, *, final: str | None, reference: str | None) -> dict[str, str]:
-    """Write every picture that the figures allow as PNG, and return them as inline SVG by name."""
+def draw_pictures(data: RunFigures, folder: Path, *, final: str | None, reference: str | None) -> dict[str, str]:
+    """Write every chart for which there is data as PNG, and return the charts as inline SVG by name."""
     drawn = {
         "accuracy": save(lambda: charts.accuracy_chart(data), folder, "accuracy"),
         "curves": save(lambda: charts.curves_chart(data), folder, "curves"),
-        "timeline": save(lambda: timeline.timeline_chart(data["timeline"], list(data["models"])), folder, "timeline"),
+        "timeline": save(lambda: timeline_chart(data["timeline"], list(data["models"])), folder, "timeline"),
     }
     if final is not None:
         drawn["classes"] = save(lambda: charts.per_class_chart(data, final, reference=reference), folder, "classes")
@@ -73,24 +75,32 @@ def draw_pictures(data: Mapping[str, Any], folder: Path, *, final: str | None, r
     return {name: svg for name, svg in drawn.items() if svg is not None}
 
 
-def most_confused(data: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """The pairs (true class, predicted class) that hold most of a model's wrong test pages."""
-    test = data["models"][name].get("test", {})
-    matrix = test.get("confusion", [])
+@dataclass(frozen=True)
+class ConfusedPair:
+    """Pages of one class that a model assigns to another, and their share of the true class. Classes by index."""
+
+    true: int
+    predicted: int
+    count: int
+    share: float
+
+
+def most_confused(data: RunFigures, name: str) -> list[ConfusedPair]:
+    """The pairs of classes with the most wrong test pages of a model."""
+    test = data["models"][name].get("test")
     pairs = [
-        {"true": row, "predicted": column, "count": count, "share": count / sum(cells)}
-        for row, cells in enumerate(matrix)
-        for column, count in enumerate(cells)
-        if row != column and count
+        ConfusedPair(true, predicted, count, count / sum(row))
+        for true, row in enumerate(test.get("confusion", ()) if test else ())
+        for predicted, count in enumerate(row)
+        if true != predicted and count
     ]
-    return sorted(pairs, key=lambda pair: (-pair["count"], -pair["share"]))[:MOST_CONFUSED]
+    return sorted(pairs, key=lambda pair: (-pair.count, -pair.share))[:CONFUSIONS_SHOWN]
 
 
 def print_summary(run: Path, console: Console | None = None) -> None:
-    """Accuracy of every model and of the stack, as a table on a terminal, from the run folder alone."""
-    console = console or Console()
-    record: RunRecord = read_run(run)
-    data = figures(record, class_names={}, now=time.time())
+    """Print a table of every model's accuracy, the gain of the stack, and the caveats, from the run folder alone."""
+    console = console or tables()
+    data = figures(read_run(run), class_names={}, now=time.time())
     table = Table(title=f"[bold]{escape(str(run))}[/]", title_justify="left", header_style="bold")
     table.add_column("model")
     for heading in ("validation", "test", "95% interval", "test pages", "epochs", "time"):
@@ -100,15 +110,14 @@ def print_summary(run: Path, console: Console | None = None) -> None:
             table.add_section()
         table.add_row(*_summary_row(name, model), style="bold" if name == STACK else None)
     console.print(table)
-    comparison = data["comparison"]
-    if comparison:
-        console.print(comparison_text(comparison), highlight=False)
+    if data["comparison"]:
+        console.print(comparison_text(data["comparison"]), highlight=False)
     for line in data["warnings"]:
         console.print(f"[yellow]note:[/] {escape(line)}", highlight=False)
 
 
-def comparison_text(comparison: Mapping[str, Any]) -> str:
-    """The stack against the holistic model in one sentence."""
+def comparison_text(comparison: Comparison) -> str:
+    """The gain of the stack over the holistic model in one line."""
     low, high = (100 * bound for bound in comparison["difference_interval"])
     return (
         f"{comparison['first']} − {comparison['second']} on {comparison['pages']} test pages: "
@@ -117,17 +126,16 @@ def comparison_text(comparison: Mapping[str, Any]) -> str:
     )
 
 
-def _summary_row(name: str, model: Mapping[str, Any]) -> list[str]:
-    val, test, result = model.get("val", {}), model.get("test", {}), model["result"]
+def _summary_row(name: str, model: ModelFigures) -> list[str]:
+    val, test, result = model.get("val") or {"count": 0}, model.get("test") or {"count": 0}, model["result"]
     if "accuracy" not in test and "accuracy" not in val:
         return [escape(name), model["state"], "–", "–", "–", "–", "–"]
-    low, high = test.get("accuracy_interval", (None, None))
     return [
         escape(name),
         f"{val['accuracy']:.1%}" if "accuracy" in val else "–",
         f"{test['accuracy']:.1%}" if "accuracy" in test else "–",
-        f"{low:.1%} – {high:.1%}" if low is not None else "–",
-        str(test.get("count", "–")),
+        " – ".join(f"{bound:.1%}" for bound in test["accuracy_interval"]) if "accuracy_interval" in test else "–",
+        str(test["count"]) if "accuracy" in test else "–",
         str(result.get("epochs", "–")),
         duration(result["seconds"]) if "seconds" in result else "–",
     ]

@@ -1,7 +1,8 @@
-"""Which test pages a report shows, and what every model said about them."""
+"""Selects the test pages that a report shows, with the most probable classes of every model."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,55 +11,77 @@ from trainer.scoring.metrics import correct
 from trainer.scoring.predictions import Predictions
 
 TOP = 3
-"""Classes shown for each model."""
+"""Classes shown per model."""
+
+ClassShare = tuple[int, float]
+"""A class index and its probability."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A test page. label: class index. models: the most probable classes, best first, by model.
+
+    kind: `corrected` if the reference model is wrong and the final one right; otherwise whether the final one is right.
+    """
+
+    id: str
+    label: int
+    kind: Literal["corrected", "wrong", "right"]
+    models: Mapping[str, Sequence[ClassShare]]
 
 
 def pick_samples(
-    tables: Mapping[str, Predictions], *, final: str, reference: str | None, each: int = 4
-) -> list[dict[str, Any]]:
-    """Up to `each` pages of three kinds: mended (reference wrong, final right), wrong, and right.
+    tables: Mapping[str, Predictions], *, final: str, reference: str | None, per_kind: int = 4
+) -> list[Sample]:
+    """Up to `per_kind` pages of each kind, from the test predictions by model.
 
-    The choice depends on the outputs alone: the most confident first, no class twice while others are left.
+    Picks the pages on which the final model is most confident, and repeats no class while others are left.
     """
     rows = tables[final]
     if len(rows.ids) == 0:
         return []
-    right, sure = correct(rows.labels, rows.softmax), rows.softmax.max(axis=1)
-    mended = right & ~_right_by_id(tables[reference], rows.ids) if reference else np.zeros_like(right)
-    kinds = {"mended": mended, "wrong": ~right, "right": right & ~mended}
+    right, confidence = correct(rows.labels, rows.softmax), rows.softmax.max(axis=1)
+    corrected = right & ~_right_by_id(tables[reference], rows.ids) if reference else np.zeros_like(right)
+    kinds: dict[Literal["corrected", "wrong", "right"], NDArray[np.bool_]] = {
+        "corrected": corrected,
+        "wrong": ~right,
+        "right": right & ~corrected,
+    }
     return [
-        {
-            "id": str(rows.ids[place]),
-            "label": int(rows.labels[place]),
-            "kind": kind,
-            "models": {name: top for name, table in tables.items() if (top := _top(table, str(rows.ids[place])))},
-        }
+        Sample(
+            id=str(rows.ids[place]),
+            label=int(rows.labels[place]),
+            kind=kind,
+            models={name: top for name, table in tables.items() if (top := _top(table, str(rows.ids[place])))},
+        )
         for kind, mask in kinds.items()
-        for place in _spread(np.flatnonzero(mask), rows.labels, sure=sure, count=each)
+        for place in _spread(np.flatnonzero(mask), rows.labels, confidence=confidence, count=per_kind)
     ]
 
 
-def top_classes(softmax: NDArray[np.floating[Any]], count: int = TOP) -> list[tuple[int, float]]:
-    """The `count` most probable (class index, probability) of an output float[C], best first."""
+def top_classes(softmax: NDArray[np.floating[Any]], count: int = TOP) -> list[ClassShare]:
+    """The `count` most probable classes of an output float[C], best first."""
     order = np.argsort(-softmax, kind="stable")[:count]
     return [(int(index), float(softmax[index])) for index in order]
 
 
-def _top(table: Predictions, page_id: str) -> list[tuple[int, float]]:
+def _top(table: Predictions, page_id: str) -> list[ClassShare]:
     place = int(np.searchsorted(table.ids, page_id))
     known = place < len(table.ids) and table.ids[place] == page_id
     return top_classes(table.softmax[place]) if known else []
 
 
 def _right_by_id(table: Predictions, ids: NDArray[np.str_]) -> NDArray[np.bool_]:
-    """bool[n]: whether `table` (sorted by id) is right about each of `ids`; pages it lacks count as right."""
+    """bool[n]: whether `table` is right about each of `ids`; a page that it lacks counts as right."""
     known = dict(zip(table.ids.tolist(), correct(table.labels, table.softmax).tolist(), strict=True))
     return np.array([known.get(page_id, True) for page_id in ids.tolist()], dtype=np.bool_)
 
 
-def _spread(candidates: NDArray[np.intp], labels: NDArray[Any], *, sure: NDArray[Any], count: int) -> Sequence[int]:
-    """`count` of the candidates, the surest first, each class at most once before any comes again."""
-    ordered = sorted(candidates.tolist(), key=lambda place: (-float(sure[place]), place))
+def _spread(
+    candidates: NDArray[np.intp], labels: NDArray[Any], *, confidence: NDArray[Any], count: int
+) -> Sequence[int]:
+    """`count` of the candidates in rounds of distinct classes, within a round by descending confidence."""
+    ordered = sorted(candidates.tolist(), key=lambda place: (-float(confidence[place]), place))
     seen: dict[int, int] = {}
     rounds = []
     for place in ordered:

@@ -1,25 +1,28 @@
-"""Schema of a run's `metrics.json`, the data of the report; jobs' own figures: `trainer.scoring.schema`.
+"""Schema of a run's `metrics.json`, the data of the report; for a job's own files see `launch.run.schema`.
 
 Times are unix seconds, durations seconds, shares 0..1.
 """
 
 from collections.abc import Mapping
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
-from trainer.scoring.schema import EpochRow, SplitFigures
+from launch.run.attempts import Outcome
+from launch.run.schema import EpochRecord, JobResult
+from launch.run.status import State
+from trainer.scoring.schema import SplitFigures
 
 
 class ModelFigures(TypedDict):
-    """One job. result: its `result.json` (`JobResult`), empty until the job is done.
+    """One job. result: its `result.json`, empty until the job is done.
 
     silent_s: seconds since the last sign of life if the job is stale, None otherwise.
     """
 
     region: str
     attempts: int
-    epochs: list[EpochRow]
-    result: Mapping[str, Any]
-    state: str
+    epochs: list[EpochRecord]
+    result: JobResult
+    state: State
     error: str | None
     silent_s: float | None
     val: NotRequired[SplitFigures]
@@ -29,14 +32,14 @@ class ModelFigures(TypedDict):
 class TimelineRow(TypedDict):
     """One attempt of one job. An attempt that still runs ends at its last sign of life.
 
-    group: workers by host; slots: names of the slots that the attempt occupied; wave: None if unknown.
+    group: slots by host; slots: names of the slots that the attempt occupied; wave: None if unknown.
     """
 
     job: str
     number: int
     started: float
     ended: float
-    outcome: str
+    outcome: Outcome
     group: Mapping[str, int]
     slots: list[str]
     wave: int | None
@@ -61,7 +64,7 @@ TransferRow = TypedDict(
 class Comparison(TypedDict):
     """McNemar's test of the stack (`first`) and the last holistic model (`second`) on the pages that both have.
 
-    difference: accuracy of first minus second; difference_interval: 95 % bootstrap interval.
+    difference: accuracy of first minus second; difference_interval: 95% bootstrap interval.
     """
 
     first: str
@@ -106,7 +109,7 @@ class RunFigures(TypedDict):
     run: str
     written: float
     created: float | None
-    command: Any
+    command: list[str] | None
     versions: dict[str, str]
     data_set: dict[str, SplitSize]
     classes: list[ClassName]

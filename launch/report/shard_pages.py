@@ -1,4 +1,4 @@
-"""What a report takes from the shards, when they are at hand: class names and pictures of test pages."""
+"""Reads class names, page counts and test pages from a run's shards, if these are readable from here."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 from data_tools.documents.regions import HOLISTIC, WHOLE_PAGE
 from data_tools.errors import UserError
 from data_tools.files import read_json, write_atomically
+from launch.report.schema import SplitSize
 from launch.run.record import RunRecord
 
 KEPT = "pages"
-"""Folder under the run's pictures in which pictures of pages stay for reports made without the shard set."""
+"""Folder in the run's `pictures/` that keeps shown pages for later reports without shards."""
 
-LARGEST_PX = 256
+MAX_PX = 256
+"""Longer side of a page's picture."""
 
 
 def find_shard_set(record: RunRecord, split: str = "test") -> Path | None:
-    """The whole pages' shard set of `split`, where it can be read from here; None otherwise."""
+    """Folder of the holistic shard set of `split`; None if it is not readable from here."""
     for folder in _shard_folders(record):
         found = folder / split / HOLISTIC
         if (found / "manifest.json").is_file():
@@ -30,7 +32,7 @@ def find_shard_set(record: RunRecord, split: str = "test") -> Path | None:
 
 
 def _shard_folders(record: RunRecord) -> Iterator[Path]:
-    """Places where the run's shards may lie: as configured, from here and from the folders above the run."""
+    """Candidates for the run's shard folder: as configured, relative to here and to the run's parent folders."""
     settings = record.config.get("shards")
     named = [settings.get("folder")] if isinstance(settings, dict) else []
     for job in record.jobs.values():
@@ -44,9 +46,9 @@ def _shard_folders(record: RunRecord) -> Iterator[Path]:
             yield parent / name
 
 
-def data_set(record: RunRecord) -> dict[str, dict[str, int]]:
-    """Pages and pages set aside, by split, from the shard sets that can be read from here."""
-    found = {}
+def data_set(record: RunRecord) -> dict[str, SplitSize]:
+    """Pages and rejected pages by split, from the shard sets that are readable from here."""
+    found: dict[str, SplitSize] = {}
     for split in ("train", "val", "test"):
         folder = find_shard_set(record, split)
         try:
@@ -59,7 +61,7 @@ def data_set(record: RunRecord) -> dict[str, dict[str, int]]:
 
 
 def class_names(record: RunRecord) -> dict[int, str]:
-    """Class id -> name: from the run's record, the shards or the last report; empty if none tells."""
+    """Names by class id, from the run's record, the shards, or the last report; empty if none has them."""
     sources: list[Any] = [record.run.get("classes")]
     for path in (
         found / "manifest.json" if (found := find_shard_set(record)) else None,
@@ -81,7 +83,7 @@ def class_names(record: RunRecord) -> dict[int, str]:
 
 
 def page_pictures(record: RunRecord, ids: Sequence[str]) -> dict[str, bytes]:
-    """PNG by page id for those of `ids` that the test shard set, or an earlier report, can show."""
+    """PNGs by page id, for those of `ids` that are in the test shard set or that an earlier report has kept."""
     kept = record.folder / "pictures" / KEPT
     found = _from_shards(record, ids)
     for page_id, png in found.items():
@@ -109,12 +111,12 @@ def _from_shards(record: RunRecord, ids: Sequence[str]) -> dict[str, bytes]:
     return {page_id: png_of(image) for page_id, image in zip(wanted, images, strict=True)}
 
 
-def png_of(image: NDArray[np.uint8], *, largest_px: int = LARGEST_PX) -> bytes:
-    """A page, uint8[h, w, 1 or 3] or [h, w], as a PNG of at most `largest_px` a side."""
+def png_of(image: NDArray[np.uint8], *, max_px: int = MAX_PX) -> bytes:
+    """A page, uint8[h, w, 1 or 3] or [h, w], as a PNG of at most `max_px` pixels per side."""
     from data_tools.documents.pixels import encode, fit
 
     height, width = image.shape[:2]
-    scale = min(1.0, largest_px / max(height, width))
+    scale = min(1.0, max_px / max(height, width))
     return encode(fit(image, WHOLE_PAGE, max(1, round(height * scale)), max(1, round(width * scale))), "png")
 
 

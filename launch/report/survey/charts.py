@@ -1,4 +1,4 @@
-"""The survey's charts: how large the pages are and how the classes are spread, split by split."""
+"""The charts of a survey: page sizes and class balance by split."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 
 from data_tools.documents.data_set import SPLITS
 from data_tools.survey.measure import PageMeasure
-from launch.report.charts import WIDTH
-from launch.report.plotting import BLUE, INK, MUTED, ORANGE, PURPLE, new_figure
+from launch.report.plotting import BLUE, INK, MUTED, ORANGE, PURPLE, WIDTH, new_figure, percent_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {"train": BLUE, "val": ORANGE, "test": PURPLE}
+COLORS = {"train": BLUE, "val": ORANGE, "test": PURPLE}
 _MARKS = {"train": "o", "val": "D", "test": "s"}
 _BINS = 40
 _EDGE_SHARE = 0.005
@@ -24,7 +23,7 @@ Measures = Mapping[str, Sequence[PageMeasure]]
 
 
 def size_chart(measures: Measures) -> "Figure | None":
-    """Histograms of width, height, width / height and ink of the readable pages, a curve a split."""
+    """Histograms of width, height, aspect ratio and ink of the readable pages, one curve per split."""
     if not any(measures.values()):
         return None
     figure = new_figure(WIDTH, 5.2)
@@ -32,8 +31,8 @@ def size_chart(measures: Measures) -> "Figure | None":
     columns: tuple[tuple[str, str, Callable[[PageMeasure], float]], ...] = (
         ("width", "pixels", lambda page: page.width),
         ("height", "pixels", lambda page: page.height),
-        ("aspect", "width / height", lambda page: page.width / page.height),
-        ("ink", "share of the page's pixels that are dark", lambda page: page.ink),
+        ("aspect ratio", "width / height", lambda page: page.width / page.height),
+        ("ink", "share of dark pixels", lambda page: page.ink),
     )
     for axes, (title, unit, value) in zip(grid.ravel(), columns, strict=True):
         values = {split: np.array([value(page) for page in measures[split]], np.float64) for split in SPLITS}
@@ -41,14 +40,14 @@ def size_chart(measures: Measures) -> "Figure | None":
         axes.set_title(title)
         axes.set_xlabel(unit)
         if title == "ink":
-            _percent(axes, "x")
+            percent_axis(axes, "x", decimals=None)
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
     return figure
 
 
 def _histogram(axes: "Axes", values: Mapping[str, NDArray[np.float64]]) -> None:
-    """Share of each split's pages per bin; what lies beyond the chart is counted in its outermost bins."""
+    """Share of each split's pages per bin; the first and last bins include all values beyond them."""
     together = np.concatenate(list(values.values()))
     low, high = np.quantile(together, [_EDGE_SHARE, 1 - _EDGE_SHARE])
     margin = max(0.04 * (high - low), 0.05 * abs(high) if high == low else 0.0, 1e-3)
@@ -58,15 +57,15 @@ def _histogram(axes: "Axes", values: Mapping[str, NDArray[np.float64]]) -> None:
         counts, _ = np.histogram(np.clip(found, edges[0], edges[-1]), edges)
         shares = counts / len(found)
         top = max(top, float(shares.max()))
-        axes.stairs(shares, edges, fill=True, color=COLOURS[split], alpha=0.16)
-        axes.stairs(shares, edges, color=COLOURS[split], linewidth=1.5, label=f"{split}  ({len(found):,})")
+        axes.stairs(shares, edges, fill=True, color=COLORS[split], alpha=0.16)
+        axes.stairs(shares, edges, color=COLORS[split], linewidth=1.5, label=f"{split}  ({len(found):,})")
     axes.set_ylim(0, 1.08 * top)
     axes.set_ylabel("share of pages")
-    _percent(axes, "y")
+    percent_axis(axes, "y", decimals=None)
 
 
 def class_chart(classes: Sequence[Mapping[str, Any]]) -> "Figure | None":
-    """Each class's share of every split, with a line where all would stand if they were equally frequent."""
+    """Each class's share of every split, with a line at the share of balanced classes."""
     totals = {split: sum(entry[split] for entry in classes) for split in SPLITS}
     if not classes or not any(totals.values()):
         return None
@@ -74,26 +73,19 @@ def class_chart(classes: Sequence[Mapping[str, Any]]) -> "Figure | None":
     axes = figure.subplots()
     even = 1 / len(classes)
     axes.axvline(even, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    axes.text(even, -0.75, " even", color=MUTED, fontsize=7.5, va="bottom", ha="left")
+    axes.text(even, -0.75, " balanced", color=MUTED, fontsize=7.5, va="bottom", ha="left")
     rows = np.arange(len(classes))
     shares = {s: np.array([c[s] for c in classes]) / totals[s] for s in SPLITS if totals[s]}
     spread = np.stack(list(shares.values()))
     axes.hlines(rows, spread.min(axis=0), spread.max(axis=0), color=MUTED, linewidth=1, alpha=0.5)
     for split, found in shares.items():
-        axes.plot(found, rows, _MARKS[split], color=COLOURS[split], markersize=6, alpha=0.9,
+        axes.plot(found, rows, _MARKS[split], color=COLORS[split], markersize=6, alpha=0.9,
                   label=f"{split}  ({totals[split]:,})", linestyle="none")  # fmt: skip
     axes.set_yticks(rows, [entry["name"] for entry in classes], color=INK)
     axes.set_ylim(len(classes) - 0.45, -0.75)
     axes.set_xlim(0, max(float(spread.max()) * 1.08, even * 1.5))
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("share of the split")
-    _percent(axes, "x")
+    percent_axis(axes, "x", decimals=None)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=3)
     return figure
-
-
-def _percent(axes: "Axes", which: str) -> None:
-    from matplotlib.ticker import PercentFormatter
-
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_formatter(PercentFormatter(1.0))

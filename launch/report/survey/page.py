@@ -1,4 +1,4 @@
-"""A survey's folder: the page of pictures, and the files for machines beside it."""
+"""`regionstack survey`: writes `survey.html` with its charts, next to the survey's data files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,26 +16,30 @@ from launch.report.html import page, percent
 from launch.report.plotting import save
 from launch.report.survey.charts import class_chart, size_chart
 from launch.report.survey.samples import bad_pages, class_samples, duplicate_examples, frames
+from launch.wording import counted
 
 ROWS_SHOWN = 200
-UNEVEN = 2.0
-"""A class this many times as frequent as another is worth a word."""
+UNBALANCED = 2.0
+"""Classes count as unbalanced if one has at least this many times the training pages of another."""
 
 
 def survey_command(config: Config, folder: Path, *, sample: int | None) -> int:
-    """Survey the configuration's pages, write `folder`, and say what was found; returns the exit status."""
+    """Survey the configuration's pages, write `folder` and print the notes; returns the exit status.
+
+    sample: Read only this many pages, selected by the seed; None for all.
+    """
     found = survey(config.data, seed=config.seed, sample=sample, workers=config.shards.workers, progress=page_progress)
     path = write_survey(found, folder, regions=config.boxes)
     for line in notes(results(found)):
         print_out(f"note: {line}")
     print_out(
-        f"{path}: {_number(len(found.measures), 'page')}, {_number(len(found.leaked), 'test page')} in leaked.txt"
+        f"{path}: {counted(len(found.measures), 'page')} read, {counted(len(found.leaked), 'test page')} in leaked.txt"
     )
     return 0
 
 
 def write_survey(found: Survey, folder: Path, *, regions: Mapping[str, Box]) -> Path:
-    """Write `survey.html` (one file, nothing loaded), and beside it the files for machines and the charts."""
+    """Write `survey.html` (self-contained), the charts and the data files; returns the path of the page."""
     write_files(found, folder)
     data = results(found)
     bad = bad_pages(found)
@@ -68,7 +72,7 @@ def _pictures(found: Survey, data: Mapping[str, Any], folder: Path) -> dict[str,
 
 
 def _counts(data: Mapping[str, Any]) -> dict[str, int]:
-    """Sums over the splits, for the head of the page; a page of two splits counts in both."""
+    """Sums over the splits; a page in two splits counts twice."""
     kinds = data["kinds"].values()
     return {
         "entries": sum(data["entries"].values()),
@@ -77,28 +81,29 @@ def _counts(data: Mapping[str, Any]) -> dict[str, int]:
 
 
 def notes(data: Mapping[str, Any]) -> list[str]:
-    """What to know before training, one sentence each; empty where nothing is odd."""
+    """Problems to know about before training, one sentence each."""
     counts, found = _counts(data), data["duplicates"]
     lines = []
     if not data["complete"]:
         lines.append(
-            f"Only a sample was read: {data['measured']:,} of {counts['entries']:,} pages, chosen by the "
-            "seed. Duplicates of pages outside the sample are not known, so leaked.txt is incomplete."
+            f"Only a sample was read: {data['measured']:,} of {counts['entries']:,} pages, selected by the "
+            "seed. Duplicates outside the sample are unknown, so leaked.txt is incomplete."
         )
     if found["leaked"]:
         share = percent(found["leaked"] / max(data["entries"]["test"], 1), 2)
         lines.append(
-            f"{_number(found['leaked'], 'test page')} ({share}) with a duplicate in train: listed in "
-            "leaked.txt, so that evaluation can leave them out."
+            f"{counted(found['leaked'], 'test page')} ({share}) with a duplicate in train; leaked.txt "
+            "lists them, see stack.exclude_ids_file."
         )
     if found["label_conflicts"]:
-        lines.append(f"{_number(found['label_conflicts'], 'group')} of duplicates with labels of different classes.")
+        lines.append(f"{counted(found['label_conflicts'], 'group')} of duplicates with different labels.")
     if counts["unreadable"]:
         lines.append(
-            f"{_number(counts['unreadable'], 'unreadable page')}: conversion sets them aside (data.max_rejected)."
+            f"{counted(counts['unreadable'], 'unreadable page')}, which the conversion rejects; "
+            "it stops if they exceed data.max_rejected."
         )
     if counts["blank"] + counts["black"]:
-        lines.append(f"{_number(counts['blank'], 'blank page')} and {_number(counts['black'], 'black one')}.")
+        lines.append(f"{counted(counts['blank'], 'blank page')} and {counted(counts['black'], 'black page')}.")
     return lines + _balance_notes(data) + _label_notes(data)
 
 
@@ -107,23 +112,19 @@ def _balance_notes(data: Mapping[str, Any]) -> list[str]:
     if not present:
         return []
     least, most = (pick(present, key=lambda entry: entry["train"]) for pick in (min, max))
-    if most["train"] < UNEVEN * least["train"]:
+    if most["train"] < UNBALANCED * least["train"]:
         return []
     return [
-        f"Classes are uneven: {most['name']} has {most['train']:,} training pages, {least['name']} "
-        f"{least['train']:,} (data.max_per_class caps the large ones)."
+        f"Classes are unbalanced: {most['name']} has {most['train']:,} training pages, {least['name']} "
+        f"{least['train']:,}; data.max_per_class caps the large ones."
     ]
 
 
 def _label_notes(data: Mapping[str, Any]) -> list[str]:
-    told = {
-        "duplicate_line": ("page", "more than once in the same label file, used once"),
+    texts = {
+        "duplicate_line": ("page", "listed more than once in a label file and used once"),
         "in_two_splits": ("page", "in more than one split, by the same path"),
-        "class_without_pages": ("time", "a class has no page in a split"),
+        "class_without_pages": ("pair", "of class and split without pages"),
     }
     kinds = [oddity["kind"] for oddity in data["oddities"]]
-    return [f"{_number(kinds.count(kind), what)} {text}." for kind, (what, text) in told.items() if kind in kinds]
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+    return [f"{counted(kinds.count(kind), what)} {text}." for kind, (what, text) in texts.items() if kind in kinds]

@@ -106,17 +106,17 @@ def test_files(tmp_path: Path) -> None:
 def test_notes_of_an_odd_data_set() -> None:
     lines = notes(results(survey_of()))
     assert [line.split(" ", 1)[0] for line in lines] == ["2", "1", "2", "1"]
-    assert "leaked.txt" in lines[0] and "unreadable page:" in lines[1]
+    assert "leaked.txt" in lines[0] and "unreadable page" in lines[1]
 
 
 def test_a_sample_is_stated_first() -> None:
     few = {page_id: MEASURES[page_id] for page_id in ("a", "d", "c", "e")}
     data = results(survey_of(few, sample=4))
     assert data["complete"] is False
-    assert notes(data)[0].startswith("Only a sample was read: 4 of 10 pages")
+    assert "4 of 10 pages" in notes(data)[0]
 
 
-def test_nothing_odd_needs_no_word() -> None:
+def test_a_data_set_without_problems_has_no_notes() -> None:
     data = results(survey_of())
     data["duplicates"] |= {"leaked": 0, "label_conflicts": 0}
     data["kinds"] = {split: {"page": 3, "blank": 0, "black": 0, "unreadable": 0} for split in data["kinds"]}
@@ -127,7 +127,7 @@ def test_nothing_odd_needs_no_word() -> None:
 def test_frames_leave_out_the_whole_page() -> None:
     shown = frames({HOLISTIC: WHOLE_PAGE} | PRESETS["halves"])
     assert [frame.name for frame in shown] == ["top", "bottom", "left", "right"]
-    assert len({frame.colour for frame in shown}) == 4
+    assert len({frame.color for frame in shown}) == 4
 
 
 def test_a_group_of_one_page_in_two_splits_is_exact() -> None:
