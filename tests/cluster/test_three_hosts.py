@@ -70,7 +70,7 @@ def from_desk(rack: Rack, *command: str, status: int = 0) -> str:
 
 def submit(run: str) -> list[str]:
     """The command that users type."""
-    settings = ["--set", f"run.folder=runs/{run}", "--set", "cluster.slots=2"]
+    settings = ["--set", f"run.folder=runs/{run}"]
     return ["ray", "submit", "cluster.yaml", "launch/train_all.py", "--", "--config", "tiny.yaml", *settings]
 
 
@@ -161,7 +161,7 @@ def test_ray_job_submit_works_too(rack: Rack, full: Path) -> None:
     begin = rack.on(DESK, ["env", "--chdir=project", "ray", "dashboard", "cluster.yaml"])
     ask = ["bash", "-c", "echo >/dev/tcp/127.0.0.1/8265"]
     job = ["python", "regionstack/launch/train_all.py", "--config", "/root/tiny.yaml"]
-    settings = ["--set", "run.folder=runs/full", "--set", "cluster.slots=2"]
+    settings = ["--set", "run.folder=runs/full"]
     with subprocess.Popen(begin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tunnel:
         try:
             wait_until(lambda: rack.works(DESK, ask), "the tunnel to the dashboard", limit_s=60)
@@ -183,7 +183,7 @@ def test_the_state_of_a_run_is_told_from_the_desk(rack: Rack, full: Path) -> Non
 
 
 def test_a_plan_for_this_cluster_names_the_groups_that_the_run_had(rack: Rack, full: Path) -> None:
-    plan = "cd $REGIONSTACK_SHARED && regionstack plan --config ~/tiny.yaml --set cluster.slots=2 --cluster --json"
+    plan = "cd $REGIONSTACK_SHARED && regionstack plan --config ~/tiny.yaml --cluster --json"
     output = from_desk(rack, "ray", "exec", "cluster.yaml", plan)
     planned, _ = json.JSONDecoder().raw_decode(output[output.index('{\n  "pages"') :])
     running = events(full, "running")

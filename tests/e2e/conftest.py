@@ -1,4 +1,4 @@
-"""The tiny data set and one whole run on it, made once for all tests of this folder that ask for them."""
+"""The tiny data set and one finished run on it, made once for all tests of this folder that ask for them."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a whole run on four slots, one worker a region; what it printed is in `output.txt` beside it."""
+    """Folder of a finished run on two slots, one worker a region; its output is in `output.txt` beside it."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     output = regionstack("train-all", "--config", str(tiny), "--set", f"run.folder={folder}")
     (folder.parent / "output.txt").write_text(output)

@@ -11,7 +11,7 @@ from data_tools.files import read_json, read_lines
 from tests.helpers.commands import horovodrun, regionstack
 
 STAGE = "holistic_16"
-ALONE = ("cluster.slots=2", "stages.holistic_32px=null", "stages.regions=null")
+ALONE = ("stages.holistic_32px=null", "stages.regions=null")
 
 
 def arguments(config: Path, folder: Path, *more: str) -> list[str]:

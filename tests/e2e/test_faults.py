@@ -84,7 +84,7 @@ def test_one_region_loses_its_worker_twice_another_fails_and_two_do_not_notice(
     kill, error = {"job": "left", "action": "kill"}, {"job": "right", "action": "raise", "step": 2}
     plan(folder, {**kill, "attempt": 1, "step": 3}, {**kill, "attempt": 2, "step": 6},
          {**error, "attempt": 1}, {**error, "attempt": 2})  # fmt: skip
-    output = regionstack(*arguments(tiny, folder), status=2)
+    output = regionstack(*arguments(tiny, folder, "cluster.slots=4"), status=2)
     assert fired(folder) == [("left", 1, "kill"), ("left", 2, "kill"), ("right", 1, "raise"), ("right", 2, "raise")]
     assert attempts(folder) == {"top": 1, "bottom": 1, "left": 3, "right": 2}, "and no stack without all regions"
     assert output.count("it is tried again") == 3
@@ -108,7 +108,7 @@ def test_hangs_a_damaged_checkpoint_a_full_disk_and_an_error_that_comes_home(
     folder = tmp_path / "run"
     plan(
         folder,
-        {"job": "holistic_16", "attempt": 1, "rank": 2, "step": 5, "action": "stop"},
+        {"job": "holistic_16", "attempt": 1, "rank": 1, "step": 5, "action": "stop"},
         {"job": "holistic_32px", "attempt": 1, "rank": 1, "step": 3, "action": "hang"},
         {"job": "top", "attempt": 1, "step": 7, "action": "corrupt-newest-checkpoint"},
         {"job": "top", "attempt": 1, "step": 7, "action": "kill"},
@@ -119,7 +119,7 @@ def test_hangs_a_damaged_checkpoint_a_full_disk_and_an_error_that_comes_home(
     output = regionstack(*arguments(tiny, folder, *SOON), status=2)
     assert len(fired(folder)) == 9, fired(folder)
     silent, stuck = errors(folder, "holistic_16")[0], errors(folder, "holistic_32px")[0]
-    assert silent.startswith("rank 2 on "), "the rank that was stopped"
+    assert silent.startswith("rank 1 on "), "the rank that was stopped"
     assert re.search(r"it hangs: in \w+, step \d+.* silent for \d+ s", silent), silent
     assert stuck.startswith("rank 1 on "), "the rank that the others wait for"
     assert "it hangs: in training, step 3 for" in stuck
@@ -190,7 +190,7 @@ def test_the_driver_and_the_raylet_stopped_and_killed_and_all_at_once(
         driving.send_signal(signal.SIGCONT)
         raylet, before = raylet_of(driving.pid), live_workers(folder)
         assert raylet is not None
-        assert len(before) == 4
+        assert len(before) == 2
         os.kill(raylet, signal.SIGSTOP)
         wait_for(lambda: attempts(folder).get("holistic_16") == 2, driving, output)
         assert not any(Path(f"/proc/{pid}").exists() for pid in before), "a stopped raylet's workers write no more"
@@ -215,12 +215,12 @@ def test_the_driver_and_the_raylet_stopped_and_killed_and_all_at_once(
 
 
 def test_a_small_soak(tmp_path: Path) -> None:
-    """Three hits at random moments, of whatever the seed draws."""
-    command = [sys.executable, "bench/soak.py", "--kills", "3", "--seed", "2", "--folder", str(tmp_path)]
+    """Two hits at random moments, of whatever the seed draws."""
+    command = [sys.executable, "bench/soak.py", "--quick", "--seed", "2", "--folder", str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout
     summary = json.loads(ended.stdout.splitlines()[-1])
-    assert (summary["kills"], summary["holds"]) == (3, True), ended.stdout
+    assert (summary["kills"], summary["holds"]) == (2, True), ended.stdout
 
 
 def test_a_loss_that_is_twice_not_finite_ends_the_job(tiny: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ TINY: dict[str, Any] = {
         "regions": {"region": "each", "image_px": 32, "epochs": 2, "global_batch": 24, "start": "holistic_32px",
                     "optimizer": {"name": "adam", "learning_rate": 0.001}},
     },
+    "cluster": {"slots": 2},
     "checkpoint": {"every_seconds": None, "every_steps": 3, "agree_steps": 1},
 }  # fmt: skip
 
