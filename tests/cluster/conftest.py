@@ -1,7 +1,8 @@
-"""One Ray for all tests of this folder, with GPUs that it only believes in."""
+"""One Ray for all tests of this folder, with GPUs that do not exist."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -16,14 +17,14 @@ GPUS = 4
 
 @pytest.fixture(scope="session")
 def own_ray() -> Iterator[RayBackend]:
-    """A Ray of our own; tests make backends of their own configuration on it."""
+    """A local Ray; each test configures its own backend on it."""
     with RayBackend.connect(ClusterConfig(address="local", gpus=GPUS)) as backend:
         yield backend
 
 
 @dataclass
 class Ran:
-    """Outcomes by job, and the events in the order in which they came."""
+    """Outcomes by job, and all events in order."""
 
     outcomes: dict[str, JobOutcome]
     events: list[Event] = field(default_factory=list)
@@ -38,13 +39,24 @@ Run = Callable[..., Ran]
 
 @pytest.fixture
 def run(own_ray: RayBackend) -> Iterator[Run]:
-    """Run jobs on cores, under a configuration; at the end nothing of them may be left."""
+    """Run jobs on cores, under a configuration; at the end nothing of them may be left.
 
-    def run_them(jobs: Sequence[JobSpec], **settings: object) -> Ran:
+    touch: path of a file by (job, event); the file is touched at the first such event of the job.
+    """
+
+    def run_them(
+        jobs: Sequence[JobSpec], *, touch: Mapping[tuple[str, str], Path] | None = None, **settings: object
+    ) -> Ran:
         config = ClusterConfig(**({"gpus": 0} | settings))  # type: ignore[arg-type]
         events: list[Event] = []
+
+        def hear(event: Event) -> None:
+            events.append(event)
+            if path := (touch or {}).get((event.job, event.event)):
+                path.touch()
+
         backend = RayBackend(config, joined=None)
-        outcomes = run_jobs(jobs, backend=backend, retries=config.retries, on_event=events.append)
+        outcomes = run_jobs(jobs, backend=backend, retries=config.retries, on_event=hear)
         return Ran(outcomes, events)
 
     yield run_them

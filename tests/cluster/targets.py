@@ -1,22 +1,28 @@
-"""Small functions that the cluster tests run as jobs."""
+"""Small functions that the tests of the cluster run as jobs."""
 
 import contextlib
 import os
 import signal
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from data_tools.errors import UserError
+from tests.helpers.waiting import wait_until
 
 
 def place(payload: dict[str, Any]) -> dict[str, Any]:
-    """Where this process runs and what it was given; needs no Horovod. Stays until all expected ones met."""
+    """Report where this process runs and what it was given; needs no Horovod.
+
+    meet, expect: stay until so many processes have met in that folder. until: stay until that file exists.
+    """
     if "meet" in payload:
         meet(Path(payload["meet"]), payload["expect"])
-    time.sleep(payload.get("seconds", 0.0))
+    if "until" in payload:
+        wait_until(Path(payload["until"]).exists, payload["until"])
     here = {"host": socket.gethostname(), "pid": os.getpid(), "environment": dict(os.environ)}
     return here | {"cores": sorted(cores_of_threads())}
 
@@ -31,17 +37,13 @@ def cores_of_threads() -> set[int]:
 
 
 def meet(folder: Path, expect: int) -> None:
-    """Return once `expect` processes are here at the same time; that they cannot be is an error."""
+    """Return once `expect` processes are here at the same time."""
     (folder / str(os.getpid())).touch()
-    until = time.monotonic() + 240
-    while len(list(folder.iterdir())) < expect:
-        if time.monotonic() > until:
-            raise TimeoutError(f"of {expect} processes only {len(list(folder.iterdir()))} came")
-        time.sleep(0.05)
+    wait_until(lambda: len(list(folder.iterdir())) >= expect, f"{expect} processes to meet")
 
 
 def world(payload: dict[str, Any]) -> dict[str, Any]:
-    """Join the world, add up the ranks, stay together until all worlds met."""
+    """Join the world, sum the ranks, stay until all worlds have met."""
     import horovod.tensorflow as hvd
     import numpy as np
 
@@ -53,11 +55,10 @@ def world(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def fails(payload: dict[str, Any]) -> None:
-    """Fail on rank `rank` as `how` says, after `seconds`; the other ranks wait for it."""
+    """Fail on rank `rank` as `how` says; the other ranks hang."""
     sys.stderr.write(f"rank {os.environ['HOROVOD_RANK']} was here\n")
     if os.environ["HOROVOD_RANK"] != str(payload["rank"]):
-        time.sleep(600)
-    time.sleep(payload.get("seconds", 0.0))
+        hang()
     match payload["how"]:
         case "user":
             raise UserError("labels/train.txt:3: not a page and a class")
@@ -70,7 +71,7 @@ def fails(payload: dict[str, Any]) -> None:
 
 
 def killed_once(payload: dict[str, Any]) -> str:
-    """A world in which rank `rank` dies in the first attempt, in the middle of its steps."""
+    """A world in which rank `rank` dies in the middle of its steps, in the first attempt only."""
     import horovod.tensorflow as hvd
     import numpy as np
 
@@ -84,11 +85,14 @@ def killed_once(payload: dict[str, Any]) -> str:
     return "finished"
 
 
-def long_at_first(payload: dict[str, Any]) -> str:
-    """Stay for long in the first attempt, and return at once in the next."""
+def hangs_at_first(payload: dict[str, Any]) -> str:
+    """Hang in the first attempt, return at once in the next."""
     mark = Path(payload["mark"] + os.environ["HOROVOD_RANK"])
-    if mark.exists():
-        return "finished"
-    mark.touch()
-    time.sleep(600)
-    return "too late"
+    if not mark.exists():
+        mark.touch()
+        hang()
+    return "finished"
+
+
+def hang() -> None:
+    threading.Event().wait()

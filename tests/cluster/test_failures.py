@@ -1,4 +1,4 @@
-"""Real Ray: what happens to a job, and to its neighbours, when a worker fails."""
+"""Real Ray: what happens to a job, and to its neighbors, when a worker fails."""
 
 import time
 from pathlib import Path
@@ -11,24 +11,25 @@ from tests.cluster.conftest import Run
 TARGETS = "tests.cluster.targets"
 
 
-def test_a_failing_job_leaves_the_others_alone_and_tells_why(run: Run, tmp_path: Path) -> None:
+def test_a_failing_job_leaves_the_others_alone_and_names_its_error(run: Run, tmp_path: Path) -> None:
     bad = JobSpec("bad", f"{TARGETS}:fails", {"how": "raise", "rank": 1}, workers=2, logs=str(tmp_path))
-    good = JobSpec("good", f"{TARGETS}:place", {"seconds": 4.0}, workers=2)
+    failed = tmp_path / "failed"
+    good = JobSpec("good", f"{TARGETS}:place", {"until": str(failed)}, workers=2)
     after = JobSpec("after", f"{TARGETS}:place", {}, needs=("bad",))
-    ran = run([bad, good, after], slots=4)
+    ran = run([bad, good, after], slots=4, touch={("bad", "failed"): failed})
     assert ran.outcomes["good"].state == "done"
     assert ran.outcomes["good"].attempts == 1
     assert ran.outcomes["after"].state == "skipped"
-    failed = ran.outcomes["bad"]
-    assert failed.state == "failed"
-    assert failed.error.startswith("rank 1 on ")
-    assert "ValueError: step 7 is bad" in failed.error.splitlines()[0]
-    assert 'raise ValueError("step 7 is bad")' in failed.error, "the worker's own traceback"
-    assert f"log: {tmp_path}/rank-1.txt" in failed.error
+    outcome = ran.outcomes["bad"]
+    assert outcome.state == "failed"
+    assert outcome.error.startswith("rank 1 on ")
+    assert "ValueError: step 7 is bad" in outcome.error.splitlines()[0]
+    assert 'raise ValueError("step 7 is bad")' in outcome.error, "the worker's own traceback"
+    assert f"log: {tmp_path}/rank-1.txt" in outcome.error
     assert "rank 1 was here" in (tmp_path / "rank-1.txt").read_text()
-    # The same error once more is not chance.
-    assert failed.attempts == 2
-    assert failed.error.endswith("the same error twice")
+    # The same error again is no coincidence.
+    assert outcome.attempts == 2
+    assert outcome.error.endswith("the same error twice")
 
 
 def test_a_user_error_is_one_line_and_is_not_retried(run: Run) -> None:
@@ -40,15 +41,16 @@ def test_a_user_error_is_one_line_and_is_not_retried(run: Run) -> None:
 def test_a_killed_worker_is_seen_at_once_and_the_job_started_again(run: Run, tmp_path: Path) -> None:
     mark = tmp_path / "killed"
     job = JobSpec("job", f"{TARGETS}:killed_once", {"rank": 1, "mark": str(mark)}, workers=2)
-    neighbour = JobSpec("neighbour", f"{TARGETS}:place", {"seconds": 8.0}, workers=1)
-    ran = run([job, neighbour], slots=3)
+    done = tmp_path / "done"
+    neighbor = JobSpec("neighbor", f"{TARGETS}:place", {"until": str(done)}, workers=1)
+    ran = run([job, neighbor], slots=3, touch={("job", "done"): done})
     assert (ran.outcomes["job"].state, ran.outcomes["job"].value) == ("done", "finished")
     assert ran.of("job") == ["started", "running", "retried", "started", "running", "done"]
     retried = next(event for event in ran.events if event.event == "retried")
     assert retried.time - float(mark.read_text()) < 10.0, "the fault fired, and was seen"
     assert "rank 1 on " in retried.error
     assert "died" in retried.error
-    assert ran.of("neighbour") == ["started", "running", "done"]
+    assert ran.of("neighbor") == ["started", "running", "done"]
 
 
 @pytest.mark.parametrize(("how", "says"), [("kill", "died"), ("exit", "SystemExit: 3")])

@@ -42,14 +42,14 @@ def test_gpu_groups_on_unlike_hosts(found: dict[str, Any]) -> None:
     assert one["devices"] == "0"
 
 
-def test_a_job_moves_off_a_lost_host_and_its_neighbour_does_not_notice(found: dict[str, Any]) -> None:
+def test_a_job_moves_off_a_lost_host_and_its_neighbor_does_not_notice(found: dict[str, Any]) -> None:
     first = found["hosts"][0][0]
     hit, stays = found["lost"]["hit"], found["lost"]["stays"]
     assert (hit["state"], hit["attempts"], hit["hosts"]) == ("done", 2, {first: 2}), hit["error"]
     assert (stays["state"], stays["attempts"]) == ("done", 1)
 
 
-def test_a_job_goes_on_with_fewer_workers_where_a_host_is_lost_and_its_batch_divides(found: dict[str, Any]) -> None:
+def test_a_job_continues_with_fewer_workers_where_a_host_is_lost_and_its_batch_divides(found: dict[str, Any]) -> None:
     fewer = found["fewer"]
     assert (fewer["wide"]["state"], fewer["wide"]["attempts"]) == ("done", 2), fewer["wide"]["error"]
     assert fewer["groups"] == [[2, 2], [2]]

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 from ray.cluster_utils import Cluster
@@ -13,11 +14,11 @@ from cluster.schedule.job import Event, JobSpec
 from cluster.schedule.scheduler import run_jobs
 
 PLACE = "tests.cluster.targets:place"
-LONG = "tests.cluster.targets:long_at_first"
+LONG = "tests.cluster.targets:hangs_at_first"
 
 
 def main() -> None:
-    """One wave of pairs, one job over both hosts, then a host that goes away under a job."""
+    """Two pairs side by side, one job over both hosts, then jobs that lose a host."""
     machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 1})
     second = machines.add_node(num_cpus=2, num_gpus=3)
     machines.wait_for_nodes()
@@ -34,9 +35,12 @@ def main() -> None:
         def on_event(event: Event) -> None:
             if event.event == "running" and event.job == "hit" and event.attempt == 1:
                 machines.remove_node(second, allow_graceful=False)
+            if (event.job, event.event) == ("hit", "done"):
+                hit_is_done.touch()
 
         # The first host is full, so that the second job starts on the one that goes away.
-        stays = JobSpec("stays", PLACE, {"seconds": 20.0}, workers=2)
+        hit_is_done = Path(sys.argv[1] + "-done")
+        stays = JobSpec("stays", PLACE, {"until": str(hit_is_done)}, workers=2)
         hit = JobSpec("hit", LONG, {"mark": sys.argv[1]}, workers=2)
         found["lost"] = run(backend, [stays, hit], on_event=on_event)
         wide = JobSpec("wide", LONG, {"mark": sys.argv[1] + "-wide-"}, divides=4)
@@ -50,7 +54,7 @@ def main() -> None:
 def run_and_lose_a_host(
     backend: RayBackend, machines: Cluster, job: JobSpec, *, comes_back: bool = False
 ) -> dict[str, Any]:
-    """Run the job over two hosts, take away the second amid its first attempt, and bring another when it waits."""
+    """Run the job over two hosts, remove the second in its first attempt; add another one when the job waits for it."""
     second = machines.add_node(num_cpus=2)
     machines.wait_for_nodes()
     heard: list[str] = []
@@ -69,7 +73,7 @@ def run_and_lose_a_host(
 
 
 def run(backend: RayBackend, jobs: list[JobSpec], *, on_event: Any = lambda event: None) -> dict[str, Any]:
-    """Run the jobs; for each its state, attempts, hosts by the plan, and nodes that Ray put its ranks on."""
+    """Run the jobs; for each its state, attempts, planned hosts, error and the GPUs that its first rank sees."""
     retries = ClusterConfig().retries
     devices: dict[str, str] = {}
 
