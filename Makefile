@@ -1,5 +1,5 @@
-# Everything starts here: `make` lists what there is. PYTHON=python3.12, GPU=1 and VENV=folder go to `make env`,
-# which remembers them. Each target that needs the environment makes it first; where it is ready, that takes no time.
+# Entry point: `make` lists the targets. `make env` takes PYTHON=python3.12, GPU=1 and VENV=folder and remembers them.
+# Each target that needs the environment makes it first; that takes no time when it is ready.
 
 VENV ?= .venv
 export VENV
@@ -15,7 +15,7 @@ help:  ## list the targets
 env:  ## make the environment in .venv: locked packages, Horovod, the project
 	@cluster/setup/environment.sh
 
-demo: env  ## draw the demo pages, train the whole recipe on them, write the report
+demo: env  ## draw the demo pages, train the complete recipe on them, write the report
 	$(BIN)/regionstack draw
 	$(BIN)/regionstack train-all --config demo
 
@@ -36,20 +36,20 @@ test: check  ## all checks and tests: the fast ones first, then the distributed 
 	@echo "distributed tests: two folders at a time; the output of each comes when it has ended"
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target test-e2e test-cluster test-multiprocess
 
-test-unit: env  ## pure parts, without Horovod or Ray
+test-unit: env  ## unit tests, without Horovod worlds or Ray
 	$(PYTEST) tests/unit
 
 test-multiprocess: env  ## real Horovod worlds of several processes
 	$(PYTEST) tests/multiprocess
 
-test-cluster: env  ## real Ray: groups, waves, killed workers; three hosts in network namespaces (root)
+test-cluster: env  ## real Ray: groups, waves, killed workers; three hosts in network namespaces (needs root)
 	$(PYTEST) tests/cluster
 
-test-e2e: env  ## whole commands, from pages to the report
+test-e2e: env  ## complete commands, from pages to the report
 	$(PYTEST) tests/e2e
 
 gpu-wheel: env  ## build Horovod's GPU wheel (NCCL) into the cache; CUDA_HOME names the toolkit
 	$(BIN)/python -m cluster.setup.horovod_wheel --gpu
 
-clean:  ## remove the environment and what the demo made; the cache of built wheels stays
+clean:  ## remove the environment and the demo's output; keep the cache of built wheels
 	rm -rf $(VENV) build demo .setup.lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

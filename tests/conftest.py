@@ -19,7 +19,7 @@ NO_SKIP = "REGIONSTACK_NO_SKIP"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "real_pages: runs only where the folder of real pages is present")
-    # Each session starts Ray in a folder of its own, so that sessions side by side do not join each other's clusters.
+    # Each session starts Ray in its own folder, so sessions side by side do not join each other's clusters.
     # The path is short because the paths of Ray's sockets, at most 107 characters long, begin with it.
     os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="rs-")
 

@@ -8,7 +8,7 @@ from ray.cluster_utils import Cluster
 
 
 def main(config: str) -> int:
-    """Join the cluster by its address, as a person would; the command's output goes where this program's goes."""
+    """Run the command as a user does, by the cluster's address; the command inherits this program's output."""
     machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     machines.add_node(num_cpus=2)
     machines.wait_for_nodes()

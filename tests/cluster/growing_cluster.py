@@ -1,4 +1,5 @@
-"""Four groups of two GPUs on a Ray cluster that has none yet and grows by Ray's own scaler; prints one JSON object.
+"""Four groups of two GPUs on a Ray cluster that starts without GPUs and that the autoscaler grows; prints one JSON
+object.
 
 Runs in process and network namespaces, with a RAY_TMPDIR of its own: `ray start` takes fixed ports there, and all that
 it starts ends with the namespace. Hosts are raylets of this machine, from the provider that Ray tests itself with.
@@ -31,7 +32,7 @@ GROWS = {
     "max_workers": 8,
     "upscaling_speed": 1.0,
     "idle_timeout_minutes": 5,
-    # It cannot tell the hosts apart by their addresses, and would repair those that it hears nothing from.
+    # All hosts have the same address; with these checks the autoscaler would try to repair them.
     "provider": {
         "type": "fake_multinode",
         "launch_multiple": True,
@@ -55,7 +56,7 @@ GROWS = {
 
 
 def main(folder: Path) -> None:
-    """Start the head, run four jobs that have to meet, and look at what the scaler was asked for."""
+    """Start the head, run four jobs whose workers meet, and read the requests to the autoscaler."""
     start_head(folder)
     meet = folder / "meet"
     meet.mkdir()
@@ -75,13 +76,13 @@ def main(folder: Path) -> None:
 
 
 def describe(outcome: JobOutcome) -> dict[str, Any]:
-    """What is said of a job: how it ended, and how many slots it had on each of its hosts."""
+    """State, attempts, error, and number of slots on each host of a job."""
     hosts = list(outcome.group.hosts.values()) if outcome.group else None
     return {"state": outcome.state, "attempts": outcome.attempts, "hosts": hosts, "error": outcome.error}
 
 
 def start_head(folder: Path) -> None:
-    """A head without a GPU, and the scaler beside it."""
+    """Start a head without a GPU, and the autoscaler."""
     config = folder / "scaler.yaml"
     config.write_text(json.dumps(GROWS))
     options = ["--head", "--num-cpus=1", "--num-gpus=0", f"--object-store-memory={STORE}", "--include-dashboard=false"]
@@ -89,7 +90,7 @@ def start_head(folder: Path) -> None:
 
 
 def asked_for(expected: int) -> int:
-    """GPUs that the scaler is asked for by request, once they are as `expected`; what it is after a minute else."""
+    """GPUs requested from the autoscaler, as soon as they equal `expected`, or after a minute."""
     until = time.monotonic() + 60
     while True:
         status = subprocess.run([*RAY, "status"], check=True, capture_output=True, text=True).stdout

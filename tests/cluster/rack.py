@@ -1,6 +1,6 @@
-"""Real hosts on one machine: a network, process and file namespace each, joined by a bridge, reached over SSH.
+"""Real hosts on one machine: network, process and mount namespaces for each, joined by a bridge, reached over SSH.
 
-Everything lives in one outer process namespace, which the kernel empties when the test ends, however it ends.
+All of them live in one outer process namespace, which the kernel empties when the test ends in any way.
 Needs root, iproute2, openssh-server and rsync; `install_tools` installs what is missing.
 """
 
@@ -23,14 +23,14 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class RackError(RuntimeError):
-    """The machine cannot hold a rack, or a command on a host of it failed."""
+    """This machine cannot run a rack, or a command on one of its hosts failed."""
 
 
 def install_tools() -> None:
-    """Install the programs that a rack needs, where they are missing.
+    """Install the programs that a rack needs and that are missing.
 
     Raises:
-        RackError: this is not root, or apt-get cannot install them.
+        RackError: the user is not root, or apt-get cannot install them.
     """
     if os.geteuid() != 0:
         raise RackError("tests of several hosts need root (network namespaces); run make test-cluster as root")
@@ -43,7 +43,7 @@ def install_tools() -> None:
 
 
 class Rack:
-    """Hosts by name; the first is where a person sits, the others make the cluster."""
+    """Hosts by name; the first is the user's own machine, the others form the cluster."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self.folder, self.names = folder, tuple(names)
@@ -67,7 +67,7 @@ class Rack:
         return f"{NETWORK}.{10 + self.names.index(name)}"
 
     def boot(self, name: str) -> None:
-        """Start the host; its home is as it was, the rest is new."""
+        """Start the host; its home is kept, all other folders are new."""
         keep = [str(VENV), sys.base_prefix]
         script = str(Path(__file__).with_name("host_init.sh"))
         spaces = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]
@@ -84,10 +84,10 @@ class Rack:
         self._booted.pop(name).wait(timeout=30)
 
     def cut(self, name: str) -> None:
-        """Take the host's link down: nobody reaches it, and it reaches nobody."""
+        """Take the host's link down, so no other host reaches it and it reaches none."""
         subprocess.run([*self._enter(), "ip", "link", "set", f"to-{name}", "down"], check=True)
 
-    def mend(self, name: str) -> None:
+    def reconnect(self, name: str) -> None:
         """Bring the link up again."""
         subprocess.run([*self._enter(), "ip", "link", "set", f"to-{name}", "up"], check=True)
 
@@ -98,10 +98,10 @@ class Rack:
         return [*entered, *(f"{key}={value}" for key, value in variables.items()), *command]
 
     def run(self, name: str, command: Sequence[str], *, timeout_s: float = 280, status: int = 0, **more: str) -> str:
-        """What `command` prints on the host, errors too.
+        """Output of `command` on the host, errors included.
 
         Raises:
-            RackError: it ended with another status.
+            RackError: it exited with another status.
         """
         ended = subprocess.run(
             self.on(name, command, **more), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -124,9 +124,7 @@ class Rack:
 
     def _has_begun(self) -> bool:
         if self._outer.poll() is not None:
-            raise RackError(
-                "unshare failed: this machine lets nobody make namespaces (a container without privileges?)"
-            )
+            raise RackError("unshare failed: namespaces are not permitted here (a container without privileges?)")
         return command_of(child_of(self._outer.pid)) == "bash"
 
     def _enter(self) -> list[str]:
@@ -190,7 +188,7 @@ def child_of(pid: int) -> int:
 
 
 def command_of(pid: int) -> str:
-    """The name of a process' program, or nothing."""
+    """Name of a process' program, or an empty string."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
@@ -198,7 +196,7 @@ def command_of(pid: int) -> str:
 
 
 def copy_project(target: Path, *, filled_in: Mapping[str, str]) -> None:
-    """The project as a person has it, with what its cluster.yaml marks for filling in replaced."""
+    """Copy the project as a user has it, with the marked values of cluster.yaml filled in."""
     ignore = shutil.ignore_patterns("__pycache__")
     for name in ("cluster", "data_tools", "launch", "trainer"):
         shutil.copytree(ROOT / name, target / name, ignore=ignore)
@@ -207,6 +205,6 @@ def copy_project(target: Path, *, filled_in: Mapping[str, str]) -> None:
     text = (ROOT / "cluster.yaml").read_text()
     for shipped, own in filled_in.items():
         if text.count(shipped) != 1:
-            raise RackError(f"cluster.yaml: {shipped!r} stands there {text.count(shipped)} times, not once")
+            raise RackError(f"cluster.yaml: {shipped!r} occurs {text.count(shipped)} times, not once")
         text = text.replace(shipped, own)
     (target / "cluster.yaml").write_text(text)

@@ -1,4 +1,4 @@
-"""A conversion over the hosts of a Ray cluster: each does its share, and the bytes are those of one host."""
+"""A conversion on the hosts of a Ray cluster: each converts its share; the bytes equal those of one host."""
 
 import re
 import subprocess
@@ -29,6 +29,6 @@ def test_every_host_of_the_cluster_converts_its_share(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert "converting on 2 hosts of the Ray cluster" in ended.stdout
     shares = {host: int(pages) for host, pages in re.findall(r"^(\S+): (\d+) pages$", ended.stdout, re.MULTILINE)}
-    # Three shards of training pages, one each of the others, dealt out in turn.
+    # Three shards of training pages and one each of the other splits, assigned in turn.
     assert sorted(shares.values()) == [206, 406]
     assert files(tmp_path / "s") == files(tmp_path / "alone")

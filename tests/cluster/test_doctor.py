@@ -1,6 +1,6 @@
-"""The doctor on a real Ray: a head node with a token, and a second one with everything wrong that can be.
+"""The doctor on a real Ray: a head node with a token, and a second node with every fault that the doctor knows.
 
-The second raylet lives in namespaces of its own: another host name that leads nowhere, the run folder mounted
+The second raylet lives in its own namespaces: a host name without an address, the run folder mounted
 read-only, the shards folder hidden, package metadata of another TensorFlow, few open files, a GPU that is none.
 """
 
@@ -40,7 +40,7 @@ exec "$0" "$@"
 
 @dataclass
 class Machines:
-    """A Ray of two hosts, the second of which is not well."""
+    """A Ray of two hosts, the second of which has faults."""
 
     environment: dict[str, str]
     run: Path
@@ -49,7 +49,7 @@ class Machines:
     second: int | None = None
 
     def call(self, *arguments: str, **more: str) -> tuple[int, str]:
-        """Exit status and output of a command of ours, which is to end without a traceback."""
+        """Exit status and output of a regionstack command, which must end without a traceback."""
         done = subprocess.run(
             [BIN / "regionstack", *arguments], env=self.environment | more, capture_output=True, text=True, timeout=240,
             cwd=self.run.parent, check=False,
@@ -58,9 +58,9 @@ class Machines:
         return done.returncode, done.stdout + done.stderr
 
     def doctor(self, *arguments: str, **more: str) -> tuple[int, list[str], dict[str, Any]]:
-        """Exit status, `LEVEL line` of each finding, and the whole JSON."""
+        """Exit status, one line for each finding, and the complete JSON."""
         status, output = self.call("doctor", "--cluster", *self.settings, "--json", *arguments, **more)
-        # Ray's own library writes to the error output as it likes.
+        # Ray itself writes to stderr, too.
         value, _ = json.JSONDecoder().raw_decode(output[output.index('{\n  "findings"') :])
         lines = []
         for finding in value["findings"]:
@@ -109,7 +109,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
 
 @pytest.fixture(scope="module")
 def alone(head: Machines) -> tuple[int, list[str], dict[str, Any]]:
-    """What the doctor says of the head node by itself, before anything bad joins."""
+    """The doctor's report on the head node alone, before the faulty one joins."""
     return head.doctor()
 
 
@@ -172,14 +172,14 @@ def test_a_run_stops_early_with_the_same_lines(machines: Machines) -> None:
     assert not (machines.run / "events.jsonl").exists(), "no job was started"
 
 
-def test_hosts_that_are_not_there(machines: Machines, tmp_path: Path) -> None:
+def test_missing_hosts(machines: Machines, tmp_path: Path) -> None:
     launcher = tmp_path / "cluster.yaml"
     launcher.write_text(f"provider: {{type: local, head_ip: {NAME}, worker_ips: [203.0.113.9, nowhere.invalid]}}\n")
     status, lines, _ = machines.doctor("--quick", "--launcher", str(launcher))
     assert status == 1
     absent = [line for line in lines if "named in the cluster's file and not in the cluster" in line]
     assert [line.partition(": ")[0] for line in absent] == ["error 203.0.113.9", "error nowhere.invalid"]
-    assert "SSH" in absent[0], "what is known of it besides"
+    assert "SSH" in absent[0], "what else is known of it"
     assert "the name has no address here" in absent[1]
 
 
@@ -191,14 +191,14 @@ def test_a_wrong_token_is_one_line(machines: Machines) -> None:
     assert "RAY_AUTH_TOKEN" in lines[0]
 
 
-def test_a_cluster_that_is_not_there_is_one_line(machines: Machines) -> None:
+def test_an_unreachable_cluster_is_one_line(machines: Machines) -> None:
     status, lines, _ = machines.doctor(RAY_ADDRESS="127.0.0.1:1")
     assert (status, len(lines)) == (1, 1), lines
     assert "127.0.0.1:1: nothing answers there; is the cluster up" in lines[0]
 
 
 def test_a_host_that_no_longer_answers(machines: Machines) -> None:
-    """The last test: what is stopped here stays so. Ray takes half a minute to declare such a host dead."""
+    """The last test, since the stopped host stays stopped. Ray declares it dead after half a minute."""
     assert machines.second is not None
     stopped = [pid for pid in descendants(machines.second) if "raylet" in Path(f"/proc/{pid}/comm").read_text()]
     for pid in stopped:

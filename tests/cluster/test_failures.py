@@ -38,7 +38,7 @@ def test_a_user_error_is_one_line_and_is_not_retried(run: Run) -> None:
     assert ran.outcomes["bad"].attempts == 1
 
 
-def test_a_killed_worker_is_seen_at_once_and_the_job_started_again(run: Run, tmp_path: Path) -> None:
+def test_a_killed_worker_is_noticed_at_once_and_the_job_restarted(run: Run, tmp_path: Path) -> None:
     mark = tmp_path / "killed"
     job = JobSpec("job", f"{TARGETS}:killed_once", {"rank": 1, "mark": str(mark)}, workers=2)
     done = tmp_path / "done"
@@ -47,29 +47,29 @@ def test_a_killed_worker_is_seen_at_once_and_the_job_started_again(run: Run, tmp
     assert (ran.outcomes["job"].state, ran.outcomes["job"].value) == ("done", "finished")
     assert ran.of("job") == ["started", "running", "retried", "started", "running", "done"]
     retried = next(event for event in ran.events if event.event == "retried")
-    assert retried.time - float(mark.read_text()) < 10.0, "the fault fired, and was seen"
+    assert retried.time - float(mark.read_text()) < 10.0, "the fault fired and was noticed"
     assert "rank 1 on " in retried.error
     assert "died" in retried.error
     assert ran.of("neighbor") == ["started", "running", "done"]
 
 
 @pytest.mark.parametrize(("how", "says"), [("kill", "died"), ("exit", "SystemExit: 3")])
-def test_a_job_is_given_up_after_the_failures_that_are_allowed(run: Run, how: str, says: str) -> None:
+def test_a_job_fails_for_good_after_max_failures(run: Run, how: str, says: str) -> None:
     job = JobSpec("bad", f"{TARGETS}:fails", {"how": how, "rank": 0})
     began = time.monotonic()
     ran = run([job], slots=2, max_failures=0)
     assert (ran.outcomes["bad"].state, ran.outcomes["bad"].attempts) == ("failed", 1)
     assert says in ran.outcomes["bad"].error
-    assert time.monotonic() - began < 120.0, "the other rank, which sleeps, was not waited for"
+    assert time.monotonic() - began < 120.0, "did not wait for the other rank, which hangs"
 
 
-def test_a_target_that_is_not_there_fails_to_start(run: Run) -> None:
+def test_a_missing_target_fails_to_start(run: Run) -> None:
     ran = run([JobSpec("bad", "tests.cluster.nothing:here", {})], slots=2)
     assert "No module named 'tests.cluster.nothing'" in ran.outcomes["bad"].error
     assert ran.outcomes["bad"].attempts == 2
 
 
-def test_workers_that_do_not_come_up_in_time(run: Run) -> None:
+def test_workers_that_do_not_start_in_time(run: Run) -> None:
     job = JobSpec("slow", "tests.cluster.slow_to_import:nothing", {})
     ran = run([job], slots=2, start_timeout_s=2, max_start_failures=0)
     assert "not up after 2 s" in ran.outcomes["slow"].error

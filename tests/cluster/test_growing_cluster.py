@@ -1,4 +1,4 @@
-"""A cluster that grows by Ray's own scaler is asked for all slots at once; at the end the request is taken back."""
+"""On a cluster that Ray's autoscaler grows, a run requests all slots at once and withdraws the request at the end."""
 
 import json
 import os
@@ -18,7 +18,7 @@ REGIONS = ("top", "bottom", "left", "right")
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What `growing_cluster.py` found, in namespaces of its own."""
+    """Report of `growing_cluster.py`, run in its own namespaces."""
     try:
         install_tools()
     except RackError as error:
@@ -44,16 +44,16 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return dict(json.loads(ended.stdout.splitlines()[-1]))
 
 
-def test_all_slots_are_asked_for_at_once(found: dict[str, Any]) -> None:
+def test_all_slots_are_requested_at_once(found: dict[str, Any]) -> None:
     assert (found["asked_before"], found["asked"]) == (0, 8)
-    assert found["launches"][0] == 4, "the scaler saw the whole demand at its first look"
+    assert found["launches"][0] == 4, "the autoscaler saw the complete demand at its first update"
     assert sorted(slots for _, slots in found["hosts"]) == [0, 2, 2, 2, 2], "the head has no GPU"
 
 
-def test_the_four_groups_ran_at_once_each_on_a_host_that_came(found: dict[str, Any]) -> None:
-    """All eight workers met, or their jobs would have failed."""
+def test_the_four_groups_ran_at_once_each_on_a_new_host(found: dict[str, Any]) -> None:
+    """The jobs succeed only if all eight workers meet."""
     assert found["jobs"] == {name: {"state": "done", "attempts": 1, "hosts": [2], "error": None} for name in REGIONS}
 
 
-def test_the_request_is_taken_back_at_the_end(found: dict[str, Any]) -> None:
+def test_the_request_is_withdrawn_at_the_end(found: dict[str, Any]) -> None:
     assert found["asked_after"] == 0

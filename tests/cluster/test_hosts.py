@@ -1,4 +1,4 @@
-"""Groups on several hosts: where ranks go, and what happens when a host is gone."""
+"""Groups on several hosts: placement of ranks, and loss of a host."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What `two_hosts.py` found; a program of its own, since a process knows only one Ray."""
+    """Report of `two_hosts.py`, a separate program because a process can connect to one Ray only."""
     root = Path(__file__).parents[2]
     mark = tmp_path_factory.mktemp("two_hosts") / "mark"
     command = [sys.executable, "-m", "tests.cluster.two_hosts", str(mark)]
@@ -22,11 +22,11 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_a_host_is_a_raylet(found: dict[str, Any]) -> None:
     (first, slots), (second, other_slots) = found["hosts"]
-    assert second == f"{first}-2", "two hosts of one name are told apart"
+    assert second == f"{first}-2", "two hosts of the same name get different names"
     assert slots == other_slots == 2
 
 
-def test_groups_lie_on_one_host_and_a_larger_one_straddles(found: dict[str, Any]) -> None:
+def test_a_group_that_fits_stays_on_one_host_and_a_larger_one_spans_two(found: dict[str, Any]) -> None:
     first, second = (name for name, _ in found["hosts"])
     placed = found["placed"]
     assert {name: job["state"] for name, job in placed.items()} == dict.fromkeys(placed, "done")
@@ -34,11 +34,11 @@ def test_groups_lie_on_one_host_and_a_larger_one_straddles(found: dict[str, Any]
 
 
 def test_gpu_groups_on_unlike_hosts(found: dict[str, Any]) -> None:
-    """One GPU on the first host, three on the second: a group of three has room on the second alone."""
+    """One GPU on the first host, three on the second: a group of three fits only on the second."""
     first, second = (name for name, _ in found["hosts"])
     three, one = found["unlike"]["three"], found["unlike"]["one"]
     assert (three["state"], three["hosts"], one["state"], one["hosts"]) == ("done", {second: 3}, "done", {first: 1})
-    assert sorted(three["devices"].split(",")) == ["0", "1", "2"], "a GPU of its own for each rank"
+    assert sorted(three["devices"].split(",")) == ["0", "1", "2"], "each rank has its own GPU"
     assert one["devices"] == "0"
 
 

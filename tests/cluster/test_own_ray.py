@@ -1,4 +1,4 @@
-"""A Ray of the driver's own whose raylet is killed while it starts: it is started once more."""
+"""The driver's local Ray: when its raylet is killed during start-up, the driver starts Ray again."""
 
 import contextlib
 import subprocess
@@ -49,13 +49,13 @@ def test_a_raylet_that_dies_while_it_starts(kills: int) -> None:
         assert "Traceback" not in errors
     else:
         assert driver.returncode == 1
-        told = errors.strip().splitlines()[-1]
-        assert told.startswith(f"error: Ray could not be started here, tried {STARTS} times: ")
+        last = errors.strip().splitlines()[-1]
+        assert last.startswith(f"error: Ray could not be started here, tried {STARTS} times: ")
         assert "Traceback" not in errors
 
 
 def test_no_worker_starts_before_the_driver_is_accepted() -> None:
-    """Were the driver accepted only after workers had started, a raylet lost in between would end its process."""
+    """If the driver were accepted only after workers had started, a raylet lost in between would kill it."""
     raylets: set[int] = set()
     workers: set[int] = set()
 
@@ -76,7 +76,7 @@ def test_no_worker_starts_before_the_driver_is_accepted() -> None:
 
 
 def workers_of(raylet: int) -> list[int]:
-    """Ray's worker processes that the raylet has started."""
+    """Process ids of the Ray workers that the raylet started."""
     children = Path(f"/proc/{raylet}/task/{raylet}/children")
     found = []
     with contextlib.suppress(OSError):

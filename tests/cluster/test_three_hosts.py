@@ -55,7 +55,7 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
 
 
 def tiny() -> dict[str, Any]:
-    """One whole-page stage and the regions; three checkpoints an epoch."""
+    """One whole-page stage and the regions; three checkpoints per epoch."""
     config: dict[str, Any] = json.loads(json.dumps(TINY))
     config["stages"]["holistic_32px"] = None
     config["stages"]["holistic_16"]["epochs"] = 2
@@ -64,7 +64,7 @@ def tiny() -> dict[str, Any]:
 
 
 def from_desk(rack: Rack, *command: str, status: int = 0) -> str:
-    """Run a command as a person does, in the project's folder on a machine outside the cluster."""
+    """Run a command as a user does, in the project's folder on a machine outside the cluster."""
     return rack.run(DESK, ["env", "--chdir=project", *command], status=status)
 
 
@@ -76,13 +76,13 @@ def submit(run: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def full(rack: Rack) -> Path:
-    """The folder of a run that nothing happened to; what `ray submit` printed is in `output.txt` beside it."""
+    """Folder of an uninterrupted run; the output of `ray submit` is in `output.txt` beside it."""
     (rack.shared / "output.txt").write_text(from_desk(rack, *submit("full")))
     return rack.shared / "runs" / "full"
 
 
 def figures(folder: Path) -> dict[str, list[Any]]:
-    """What must be equal, by job."""
+    """By job: the figures that must be equal."""
     results = {path.parent.name: read_json(path) for path in (folder / "jobs").glob("*/result.json")}
     return {job: [result.get(figure) for figure in FIGURES] for job, result in results.items()}
 
@@ -98,24 +98,24 @@ def before_the_regions(full: Path, name: str) -> Path:
 
 
 def hang(folder: Path, *jobs: str) -> None:
-    """Plan that these jobs stop in the middle of their second epoch, in their first attempt."""
+    """Plan a hang of these jobs in the middle of their second epoch, in their first attempt."""
     plan = [{"job": job, "rank": 0, "attempt": 1, "step": 6, "action": "hang"} for job in jobs]
     (folder / "faults.json").write_text(json.dumps(plan))
 
 
 def wait_for_hang(folder: Path, *jobs: str) -> None:
-    """Wait until these jobs are where they were planned to stop, each on the host that it was given."""
+    """Wait until each of these jobs hangs as planned."""
     fired = [folder / "jobs" / job / "faults.jsonl" for job in jobs]
     wait_until(lambda: all(path.exists() for path in fired), f"{', '.join(jobs)} in their second epoch", limit_s=240)
 
 
-def test_every_host_was_set_up_by_the_shipped_commands(rack: Rack, full: Path) -> None:
+def test_the_shipped_commands_set_up_every_host(rack: Rack, full: Path) -> None:
     (mark,) = (rack.shared / ".regionstack").iterdir()
-    assert mark.read_text() == "head\n", "left by the head, looked for by the others"
+    assert mark.read_text() == "head\n", "written by the head, checked by the others"
     for host in HOSTS:
         home = rack.folder / host / "home"
         assert f"export REGIONSTACK_SHARED='{SHARED}'" in (home / ".regionstack.sh").read_text()
-        assert (home / "regionstack" / "launch" / "train_all.py").is_file(), "the project travelled"
+        assert (home / "regionstack" / "launch" / "train_all.py").is_file(), "the project was copied"
         token = home / ".ray" / "auth_token"
         assert token.read_text() == (rack.folder / DESK / "home" / ".ray" / "auth_token").read_text()
         assert token.stat().st_mode & 0o077 == 0
@@ -128,11 +128,11 @@ def test_worlds_span_hosts_and_regions_train_at_once_on_different_hosts(full: Pa
     assert [worker["host"] for worker in running["holistic_16"]["workers"]] == [HEAD, HEAD, ONE, ONE, TWO, TWO]
     assert max(running[r]["time"] for r in REGIONS) < min(done[r]["time"] for r in REGIONS), "all at once"
     hosts = {region: set(running[region]["group"]) for region in REGIONS}
-    assert set.union(*hosts.values()) == {HEAD, ONE}, "two whole hosts hold the four groups"
+    assert set.union(*hosts.values()) == {HEAD, ONE}, "the four groups fill two hosts"
     assert {len(group) for group in hosts.values()} == {1}
 
 
-def test_logs_and_metrics_of_all_hosts_end_in_the_run_folder(full: Path) -> None:
+def test_the_run_folder_has_logs_and_metrics_of_all_hosts(full: Path) -> None:
     for rank in range(6):
         assert (full / "jobs" / "holistic_16" / f"rank-{rank}.txt").is_file()
     for region in REGIONS:
@@ -140,7 +140,7 @@ def test_logs_and_metrics_of_all_hosts_end_in_the_run_folder(full: Path) -> None
     assert (full / "report.html").is_file()
 
 
-def test_the_dashboard_is_on_loopback_alone_and_its_command_is_told(rack: Rack, full: Path) -> None:
+def test_the_dashboard_listens_on_loopback_only_and_its_command_is_printed(rack: Rack, full: Path) -> None:
     assert "ray dashboard CLUSTER.yaml" in (full.parents[1] / "output.txt").read_text()
     ask = "import socket, sys; socket.create_connection((sys.argv[1], 8265), timeout=5)"
     assert rack.works(HEAD, ["python", "-c", ask, "127.0.0.1"])
@@ -156,8 +156,8 @@ def test_nobody_joins_without_the_token(rack: Rack, full: Path) -> None:
     assert re.search("(?i)auth|token", stranger), stranger
 
 
-def test_ray_job_submit_works_too(rack: Rack, full: Path) -> None:
-    """Through the tunnel that `ray dashboard` opens from the desk, as the documentation says."""
+def test_ray_job_submit(rack: Rack, full: Path) -> None:
+    """Through the tunnel that `ray dashboard` opens from the desk, as documented."""
     begin = rack.on(DESK, ["env", "--chdir=project", "ray", "dashboard", "cluster.yaml"])
     ask = ["bash", "-c", "echo >/dev/tcp/127.0.0.1/8265"]
     job = ["python", "regionstack/launch/train_all.py", "--config", "/root/tiny.yaml"]
@@ -175,14 +175,14 @@ def test_ray_job_submit_works_too(rack: Rack, full: Path) -> None:
     assert "succeeded" in output
 
 
-def test_the_state_of_a_run_is_told_from_the_desk(rack: Rack, full: Path) -> None:
+def test_status_from_the_desk(rack: Rack, full: Path) -> None:
     status = "cd $REGIONSTACK_SHARED && regionstack status runs/full"
     output = from_desk(rack, "ray", "exec", "cluster.yaml", status)
     for job in ("holistic_16", *REGIONS, "stack"):
         assert re.search(rf"{job}\b.*done", output), output
 
 
-def test_a_plan_for_this_cluster_names_the_groups_that_the_run_had(rack: Rack, full: Path) -> None:
+def test_a_plan_for_this_cluster_names_the_groups_of_the_run(rack: Rack, full: Path) -> None:
     plan = "cd $REGIONSTACK_SHARED && regionstack plan --config ~/tiny.yaml --cluster --json"
     output = from_desk(rack, "ray", "exec", "cluster.yaml", plan)
     planned, _ = json.JSONDecoder().raw_decode(output[output.index('{\n  "pages"') :])
@@ -191,7 +191,7 @@ def test_a_plan_for_this_cluster_names_the_groups_that_the_run_had(rack: Rack, f
     assert planned["total"]["seconds"] > 0
 
 
-def test_a_host_that_is_cut_off_amid_the_regions_is_done_without(rack: Rack, full: Path) -> None:
+def test_the_regions_finish_without_a_host_that_is_cut_off(rack: Rack, full: Path) -> None:
     folder = before_the_regions(full, "cut")
     hang(folder, "left", "right")
     command = rack.on(DESK, ["env", "--chdir=project", *submit("cut")])
@@ -199,28 +199,28 @@ def test_a_host_that_is_cut_off_amid_the_regions_is_done_without(rack: Rack, ful
         wait_for_hang(folder, "left", "right")
         rack.cut(ONE)
         output, _ = driver.communicate(timeout=280)
-    rack.mend(ONE)
+    rack.reconnect(ONE)
     assert driver.returncode == 0, output
     failed, running = events(folder, "retried"), events(folder, "running")
-    assert failed.keys() == {"left", "right"}, "the fault hit those two and no other"
+    assert failed.keys() == {"left", "right"}, "the fault hit those two jobs only"
     for job in failed:
         assert failed[job]["group"] == {ONE: 1}
         assert failed[job]["error"].startswith("rank 0 on one: the worker's host is gone")
     assert all(ONE not in running[job]["group"] and running[job]["attempt"] == 2 for job in failed)
-    assert figures(folder) == figures(full), "not only done: the same weights"
+    assert figures(folder) == figures(full), "the same weights"
 
 
-def test_after_the_head_was_killed_the_same_commands_go_on(rack: Rack, full: Path) -> None:
+def test_after_the_head_is_killed_the_same_commands_resume_the_run(rack: Rack, full: Path) -> None:
     folder = before_the_regions(full, "headless")
     hang(folder, "top", "left")
     command = rack.on(DESK, ["env", "--chdir=project", *submit("headless")])
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as driver:
         wait_for_hang(folder, "top", "left")
-        assert events(folder, "running")["left"]["group"] == {ONE: 1}, "the host that was cut off has joined again"
+        assert events(folder, "running")["left"]["group"] == {ONE: 1}, "the reconnected host has joined again"
         rack.kill(HEAD)
         output, _ = driver.communicate(timeout=120)
     assert driver.returncode != 0, output
-    assert figures(folder).keys().isdisjoint({"top", "left", "stack"}), "it was killed in the middle"
+    assert figures(folder).keys().isdisjoint({"top", "left", "stack"}), "the run was killed before its end"
     rack.boot(HEAD)
     from_desk(rack, *UP)
     from_desk(rack, *submit("headless"))
@@ -247,10 +247,10 @@ def test_the_figures_are_those_of_one_machine(rack: Rack, full: Path) -> None:
 
 
 def test_without_a_head_ray_ends_on_every_host(rack: Rack, full: Path) -> None:
-    """Ray gives a head that is silent a minute, which the test before this one has used."""
+    """Ray waits a minute for a silent head; most of it has passed in the previous test."""
     wait_until(lambda: not any(runs_ray(rack, host) for host in HOSTS), "Ray gone from every host", limit_s=180)
 
 
 def runs_ray(rack: Rack, host: str) -> bool:
-    """Whether a raylet runs on the host, which sees its own processes only."""
+    """Whether a raylet runs on the host; a host sees only its own processes."""
     return rack.works(host, ["pgrep", "-x", "raylet"])

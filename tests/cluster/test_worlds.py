@@ -1,4 +1,4 @@
-"""Real Ray, real Horovod: worlds side by side, each on its own slots."""
+"""Real Ray and real Horovod: worlds side by side, each on its own slots."""
 
 import logging
 import os
@@ -49,7 +49,7 @@ def test_each_world_has_its_own_gpus(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bind_cores", [True, False])
-def test_workers_are_kept_on_cores_of_their_own(run: Run, tmp_path: Path, bind_cores: bool) -> None:
+def test_workers_are_bound_to_their_own_cores(run: Run, tmp_path: Path, bind_cores: bool) -> None:
     pair = jobs("world", meet=str(tmp_path), expect=2)[:2]
     ran = run(pair, slots=2, workers_per_region=1, bind_cores=bind_cores)
     cores = sorted(os.sched_getaffinity(0))
@@ -58,14 +58,14 @@ def test_workers_are_kept_on_cores_of_their_own(run: Run, tmp_path: Path, bind_c
         assert outcome.value["cores"] == (cores_of(slot.index, 2, cores) if bind_cores else cores)
 
 
-def test_what_can_never_be_placed_is_refused_at_once(run: Run) -> None:
+def test_a_job_that_can_never_be_placed_is_rejected_at_once(run: Run) -> None:
     job = JobSpec("wide", "tests.cluster.targets:place", {}, workers=5)
     with pytest.raises(UserError, match=r"^5 workers a job are asked for \(wide\), found 4 slots \(.*: 4\)$"):
         run([job], gpus=None)
 
 
-def test_what_is_only_busy_is_waited_for_and_told(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    """Something else holds three of the four GPUs, and lets go of them once the job has said what it waits for."""
+def test_a_job_waits_for_busy_gpus_and_says_so(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """An actor holds three of the four GPUs and releases them once the job has logged what it waits for."""
     import ray
 
     @ray.remote(num_cpus=0, num_gpus=3)
@@ -87,7 +87,7 @@ def test_what_is_only_busy_is_waited_for_and_told(run: Run, caplog: pytest.LogCa
     finally:
         logging.getLogger("cluster.on_ray.reservation").removeHandler(handler)
     assert ran.outcomes["wide"].state == "done"
-    assert ran.of("wide") == ["started", "running", "done"], "waiting is no failure"
+    assert ran.of("wide") == ["started", "running", "done"], "waiting is not a failure"
     (said,) = [record.message for record in caplog.records if record.name == "cluster.on_ray.reservation"]
     host = next(iter(ran.outcomes["wide"].group.hosts))
     assert said == f"wide waits for 2 GPU on {host}: in use by something else"

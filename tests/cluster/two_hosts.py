@@ -38,7 +38,7 @@ def main() -> None:
             if (event.job, event.event) == ("hit", "done"):
                 hit_is_done.touch()
 
-        # The first host is full, so that the second job starts on the one that goes away.
+        # The first host is full, so the second job starts on the host that is removed.
         hit_is_done = Path(sys.argv[1] + "-done")
         stays = JobSpec("stays", PLACE, {"until": str(hit_is_done)}, workers=2)
         hit = JobSpec("hit", LONG, {"mark": sys.argv[1]}, workers=2)

@@ -32,7 +32,7 @@ def levels() -> np.ndarray:
 
 @pytest.mark.parametrize("name", [name for name in backbone_names() if name != SMALL])
 def test_scaling_is_that_of_the_weights(name: str) -> None:
-    """Every name: the same as `preprocess_input` of its module, on gray and on coloured pages."""
+    """For every name the same as `preprocess_input` of its module, on gray and on color pages."""
     import keras
 
     module = importlib.import_module(getattr(keras.applications, name).__module__)
@@ -51,7 +51,7 @@ def test_scaling_is_that_of_the_weights(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "px"), SMALLEST.items())
 def test_the_smallest_input_and_one_below(name: str, px: int) -> None:
-    """Keras takes the one and not the other, and we say so before it builds anything."""
+    """Keras accepts the first and not the second; `check_size` reports that before anything is built."""
     import keras
 
     assert build_backbone(name, (px, px, 3)).output_shape[-1] > 0
@@ -79,7 +79,7 @@ def test_pages_as_they_are_stored(name: str, channels: int) -> None:
 def test_efficientnet_from_a_file_is_the_network_that_keras_builds_for_imagenet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Keras' own download is replaced by a file of made-up weights; the rest of its way is untouched."""
+    """A file of random weights replaces Keras' download; Keras does the rest."""
     import keras
 
     size = (32, 32, 3)

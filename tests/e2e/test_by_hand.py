@@ -1,4 +1,4 @@
-"""A stage under horovodrun by hand and the same stage as a job on Ray: either goes on with what the other began."""
+"""A stage started by hand with horovodrun and the same stage as a job on Ray: each resumes what the other started."""
 
 import json
 import re
@@ -39,8 +39,8 @@ def assert_killed(folder: Path) -> None:
     assert not (folder / "jobs" / STAGE / "result.json").exists()
 
 
-def assert_gone_on(folder: Path) -> None:
-    """The stage's second attempt began at a checkpoint of the first."""
+def assert_resumed(folder: Path) -> None:
+    """The second attempt of the stage started from a checkpoint of the first."""
     log = (folder / "jobs" / STAGE / "log.txt").read_text()
     (step,) = re.findall(r"start: own checkpoint of step (\d+)", log)
     assert 0 < int(step) <= 5
@@ -62,27 +62,27 @@ def unharmed(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_what_was_begun_by_hand_is_finished_by_ray(tiny: Path, unharmed: Path, tmp_path: Path) -> None:
+def test_ray_finishes_what_was_started_by_hand(tiny: Path, unharmed: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     plan_kill(folder, 5)
     by_hand(tiny, folder, status=None)
     assert_killed(folder)
     by_ray(tiny, folder)
-    assert_gone_on(folder)
+    assert_resumed(folder)
     assert outcome(folder) == outcome(unharmed)
 
 
-def test_what_was_begun_by_ray_is_finished_by_hand(tiny: Path, unharmed: Path, tmp_path: Path) -> None:
+def test_horovodrun_finishes_what_ray_started(tiny: Path, unharmed: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     plan_kill(folder, 5)
     by_ray(tiny, folder, "cluster.max_failures=0", status=2)
     assert_killed(folder)
     by_hand(tiny, folder)
-    assert_gone_on(folder)
+    assert_resumed(folder)
     assert outcome(folder) == outcome(unharmed)
 
 
-def test_what_was_finished_by_hand_is_done_for_ray(tiny: Path, unharmed: Path) -> None:
+def test_ray_does_not_repeat_what_was_finished_by_hand(tiny: Path, unharmed: Path) -> None:
     before = (unharmed / "jobs" / STAGE / "result.json").read_bytes()
     output = by_ray(tiny, unharmed)
     assert f"{STAGE}: started" not in output

@@ -1,4 +1,4 @@
-"""Conversion with its real worker processes: same bytes whatever happens, and every page accounted for."""
+"""Conversion with real worker processes: the same bytes in all cases, and every page accounted for."""
 
 import json
 import resource
@@ -72,8 +72,8 @@ def test_many_shards_and_second_run(tmp_path: Path) -> None:
     assert files(tmp_path / "s") == before
 
 
-def test_what_a_kill_at_the_very_end_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All sets are whole, but the folder in which they were made is not gone yet."""
+def test_staging_that_a_late_kill_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All sets are complete, but the staging folder still exists."""
     data = made_data(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr("data_tools.conversion.convert.remove_staging", lambda _: None)
@@ -85,7 +85,7 @@ def test_what_a_kill_at_the_very_end_left_is_removed(tmp_path: Path, monkeypatch
     assert files(tmp_path / "s") == files(tmp_path / "undisturbed")
 
 
-def test_a_region_more_is_added(tmp_path: Path) -> None:
+def test_a_new_region_is_added(tmp_path: Path) -> None:
     data = made_data(tmp_path)
     run(data, tmp_path / "all")
     shards = ShardConfig(folder=str(tmp_path / "s"), **SMALL)  # type: ignore[arg-type]
@@ -103,14 +103,14 @@ def test_a_region_more_is_added(tmp_path: Path) -> None:
         ({"seed": 2}, "seed: 1 -> 2"),
     ],
 )
-def test_other_settings_are_refused(tmp_path: Path, settings: dict[str, object], difference: str) -> None:
+def test_changed_settings_are_rejected(tmp_path: Path, settings: dict[str, object], difference: str) -> None:
     data = made_data(tmp_path)
     run(data, tmp_path / "s")
     with pytest.raises(UserError, match=difference):
         run(data, tmp_path / "s", **settings)  # type: ignore[arg-type]
 
 
-def test_other_labels_are_refused(tmp_path: Path) -> None:
+def test_changed_labels_are_rejected(tmp_path: Path) -> None:
     run(made_data(tmp_path), tmp_path / "s")
     with pytest.raises(UserError, match="class_ids"):
         run(data_config(tmp_path, classes=(3, 7)), tmp_path / "s")
@@ -120,14 +120,14 @@ def test_other_labels_are_refused(tmp_path: Path) -> None:
         run(data_config(tmp_path), tmp_path / "s")
 
 
-def test_shares_written_elsewhere_give_the_same_bytes(tmp_path: Path) -> None:
+def test_shares_written_on_other_hosts_give_the_same_bytes(tmp_path: Path) -> None:
     data = made_data(tmp_path, counts={"train": 600, "val": 6, "test": 6})
     settings = SMALL | {"height": 64, "width": 64, "shard_mib": 1}
     run(data, tmp_path / "alone", **settings)
     done: list[dict[str, object]] = []
 
     def elsewhere(payloads: list[dict[str, object]]) -> None:
-        # One share's host is lost; what it would have done is done here.
+        # The host of one share is lost; the caller converts that share.
         done.extend(write_share(json.loads(json.dumps(payload))) for payload in payloads[1:])
 
     shards = ShardConfig(folder=str(tmp_path / "s"), **settings)  # type: ignore[arg-type]
@@ -168,7 +168,7 @@ def with_bad_pages(folder: Path, **settings: object) -> DataConfig:
     return data_config(folder, **settings)
 
 
-def test_bad_pages_are_set_aside(tmp_path: Path) -> None:
+def test_bad_pages_are_rejected(tmp_path: Path) -> None:
     data = with_bad_pages(tmp_path, max_rejected=6.0)
     summary = run(data, tmp_path / "s", workers=1)
     assert (summary.pages, summary.rejected) == (69, 6)
@@ -185,7 +185,7 @@ def test_bad_pages_are_set_aside(tmp_path: Path) -> None:
     assert files(tmp_path / "s") == files(tmp_path / "s7")
 
 
-def test_too_many_bad_pages_stop_and_mended_ones_continue(tmp_path: Path) -> None:
+def test_too_many_bad_pages_stop_the_conversion_and_repaired_ones_continue_it(tmp_path: Path) -> None:
     data = with_bad_pages(tmp_path, max_rejected=5.0)
     with pytest.raises(UserError, match=r"6 of 69 pages cannot be used, more than data.max_rejected allows \(5\)"):
         run(data, tmp_path / "s", workers=1)
@@ -207,7 +207,7 @@ def test_a_class_without_a_readable_page(tmp_path: Path) -> None:
         run(data, tmp_path / "s")
 
 
-def test_two_conversions_at_once_are_refused(tmp_path: Path) -> None:
+def test_a_second_conversion_at_the_same_time_is_rejected(tmp_path: Path) -> None:
     data = made_data(tmp_path)
     problems: list[str] = []
 
@@ -222,13 +222,13 @@ def test_two_conversions_at_once_are_refused(tmp_path: Path) -> None:
     assert problems and all("another conversion is writing there" in problem for problem in problems)
 
 
-def test_what_a_killed_conversion_was_about_to_rename_is_swept(tmp_path: Path) -> None:
+def test_temporary_files_of_a_killed_conversion_are_removed(tmp_path: Path) -> None:
     made_data(tmp_path)
     run(data_config(tmp_path), tmp_path / "s")
-    whole = files(tmp_path / "s")
+    complete = files(tmp_path / "s")
     (tmp_path / "s" / ".unfinished-rejected.jsonl-11336c34").write_bytes(b"")
     run(data_config(tmp_path), tmp_path / "s")
-    assert files(tmp_path / "s") == whole
+    assert files(tmp_path / "s") == complete
 
 
 def test_progress_reaches_the_end(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_progress_reaches_the_end(tmp_path: Path) -> None:
 def test_a_failed_write_is_one_line_and_the_next_run_continues(tmp_path: Path) -> None:
     data = made_data(tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # Worker processes inherit the limit; a write beyond it fails as on a full disk.
+    # Worker processes inherit the limit; writing beyond it fails as on a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
         with pytest.raises(UserError, match=r"File too large; mend it and run the same command again"):
@@ -253,8 +253,8 @@ def test_a_failed_write_is_one_line_and_the_next_run_continues(tmp_path: Path) -
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list((tmp_path / "s").rglob("manifest.json"))
     run(data, tmp_path / "s", encoding="png")
-    run(data, tmp_path / "whole", encoding="png")
-    assert files(tmp_path / "s") == files(tmp_path / "whole")
+    run(data, tmp_path / "undisturbed", encoding="png")
+    assert files(tmp_path / "s") == files(tmp_path / "undisturbed")
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "none", str(small)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
-        return  # Mounting needs root; the test above covers all but the kernel's own message.
+        return  # Mounting needs root; the test above covers everything except the kernel's message.
     try:
         with pytest.raises(UserError, match="do not fit"):
             run(data, small / "raw")

@@ -1,4 +1,4 @@
-"""Conversion under fire: decoders that crash and hang, SIGKILL of everything; the bytes must not change."""
+"""Conversion under faults: decoders that crash or hang, SIGKILL of the converter; the bytes must not change."""
 
 import contextlib
 import json
@@ -56,7 +56,7 @@ def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("faults")
-def test_deadly_pages_are_set_aside(tmp_path: Path) -> None:
+def test_pages_that_kill_the_decoder_are_rejected(tmp_path: Path) -> None:
     made_data(tmp_path)
     deadly = {
         "crash.tif": (b"segfault", "the decoder died of SIGSEGV"),
@@ -68,7 +68,7 @@ def test_deadly_pages_are_set_aside(tmp_path: Path) -> None:
         for name, (content, _) in deadly.items():
             (tmp_path / "pages" / name).write_bytes(content)
             file.write(f"{name} 3\n")
-    # A kill from outside hits an innocent page, and that page must not be lost.
+    # A kill from outside while an intact page is decoded: that page must not be lost.
     innocent = tmp_path / "pages" / "images" / "train" / "0.tif"
     marker = tmp_path / "killed"
     innocent.write_bytes(f"once {marker} ".encode().ljust(200) + innocent.read_bytes())
@@ -104,7 +104,7 @@ def start(data: DataConfig, folder: Path) -> subprocess.Popen[str]:
 def kill_at(
     process: subprocess.Popen[str], share: float, seconds: float, *, number: signal.Signals
 ) -> tuple[int, bool]:
-    """Send a conversion the signal `number` in the midst of its work.
+    """Send the signal `number` to a conversion during its work.
 
     The kill comes `seconds` after `share` of the pages that were left at its start are done. Returns how many pages
     an earlier run had left to it, and whether the kill hit it before its end.
@@ -117,11 +117,11 @@ def kill_at(
         if done >= begun + share * (pages - begun):
             break
     if begun is None:
-        # The kill before this one came after the last page was done: there was nothing left to tell of.
+        # The previous kill came after the last page: there was no progress left to report.
         process.stdout.close()
         assert process.wait() == 0, "the conversion failed by itself"
         return 0, False
-    time.sleep(seconds)  # Waits for nothing: the moment alone is moved off the line that announced it.
+    time.sleep(seconds)  # Moves the kill away from the progress line; nothing is waited for.
     workers = children(process.pid)
     process.send_signal(number)
     process.stdout.read()
@@ -139,13 +139,13 @@ def children(pid: int) -> list[int]:
 
 
 def check_kills(data: DataConfig, folder: Path, kills: int, number: signal.Signals = signal.SIGKILL) -> None:
-    """Hit conversions `kills` times, then let the last finish: the bytes must be those of one left in peace.
+    """Interrupt conversions `kills` times, then let the last finish: the bytes must equal those of an undisturbed one.
 
-    A conversion that ends before its kill comes counts for nothing but is compared, too; the next one is a new one.
+    A conversion that finishes before its kill does not count, but is compared, too; the next one starts anew.
     """
-    whole = folder / "whole"
-    assert start(data, whole).wait() == 0
-    expected = files(whole)
+    undisturbed = folder / "undisturbed"
+    assert start(data, undisturbed).wait() == 0
+    expected = files(undisturbed)
     moments = random.Random(1)
     hits, continued, folders = 0, 0, 1
     while hits < kills:
@@ -181,7 +181,7 @@ def test_twenty_sigkills_on_real_pages(tmp_path: Path, real_pages: Path) -> None
 
 
 def gone(pid: int) -> bool:
-    """Whether a process ends within a minute, as a worker must when its parent was killed."""
+    """Whether a process ends within a minute, as a worker must after its parent was killed."""
     for _ in range(1200):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             if Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":

@@ -1,4 +1,4 @@
-"""The exported model: loads with TensorFlow alone and gives what the run recorded."""
+"""The exported model loads with TensorFlow alone and reproduces the recorded predictions."""
 
 import json
 import shutil
@@ -67,7 +67,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_member(run: Path, name: str, *, region: str, shards: Path) -> None:
-    """A finished job as the trainer leaves it, with weights that were drawn and not trained."""
+    """A finished job as the trainer leaves it, with random weights."""
     import keras
 
     stage = StageConfig(region=region, image_px=32 if name == "holistic_32" else 64)
@@ -113,7 +113,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Path:
     return run
 
 
-def test_a_stranger_loads_it_and_gets_the_recorded_predictions(tmp_path: Path, finished: Path, shards: Path) -> None:
+def test_without_the_project_it_gives_the_recorded_predictions(tmp_path: Path, finished: Path, shards: Path) -> None:
     sets = {region: ShardSet.open(shards / "test" / region) for region in MEMBERS.values()}
     recorded = read_predictions(finished / "jobs" / "stack" / "predictions" / "test.npz")
     given: dict[str, Any] = {}
@@ -146,7 +146,7 @@ def test_the_description_and_the_check(finished: Path) -> None:
     assert [row["id"] for row in description["classes"]] == [0, 2, 4, 6, 9]
 
 
-def test_a_model_that_is_not_the_recorded_one_is_refused(tmp_path: Path, finished: Path) -> None:
+def test_a_model_other_than_the_recorded_one_is_rejected(tmp_path: Path, finished: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     path = run / "jobs" / "top" / "predictions" / "test.npz"
@@ -158,7 +158,7 @@ def test_a_model_that_is_not_the_recorded_one_is_refused(tmp_path: Path, finishe
     assert not list(tmp_path.glob("*out*"))
 
 
-def test_what_cannot_be_exported_is_refused(tmp_path: Path, finished: Path) -> None:
+def test_an_invalid_export_is_rejected(tmp_path: Path, finished: Path) -> None:
     with pytest.raises(UserError, match="export: exists already"):
         export(finished)
     with pytest.raises(UserError, match="the stack is not finished"):

@@ -1,4 +1,4 @@
-"""Whole runs under faults, on real Ray and real Horovod: all end as the unharmed run did, and each fault has fired."""
+"""Complete runs under faults on real Ray and real Horovod: each fault fires, and all runs end as the unharmed one."""
 
 import json
 import os
@@ -23,16 +23,16 @@ from tests.helpers.run_folders import copy_without
 from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(1500)
-"""Against a hang alone: the first test makes the unharmed run, too, and the machine may be busy."""
+"""Only against a hang: the first test includes the unharmed run, and the machine may be busy."""
 SOON = ("cluster.silence_timeout_s=30", "cluster.step_timeout_s=30")
-"""Limits that a hang in a test reaches soon."""
+"""Time limits that a planned hang reaches soon."""
 FAST_HEALTH = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "6000",
     "RAY_health_check_failure_threshold": "3",
 }
-"""How soon Ray's head notices that a raylet hangs."""
+"""Settings with which Ray's head soon notices that a raylet hangs."""
 
 
 def arguments(tiny: Path, folder: Path, *settings: str) -> list[str]:
@@ -53,13 +53,13 @@ def fired(folder: Path) -> list[tuple[str, int, str]]:
 
 
 def attempts(folder: Path) -> dict[str, int]:
-    """How often each job was started."""
+    """Number of attempts of each job."""
     started = [event["job"] for event in read_lines(folder / "events.jsonl") if event["event"] == "started"]
     return {job: started.count(job) for job in dict.fromkeys(started)}
 
 
 def errors(folder: Path, job: str) -> list[str]:
-    """What the driver wrote down about the failures of a job."""
+    """Failures of a job that the driver recorded."""
     return [e["error"] for e in read_lines(folder / "events.jsonl") if e["job"] == job and e.get("error")]
 
 
@@ -101,10 +101,10 @@ def test_one_region_loses_its_worker_twice_another_fails_and_two_do_not_notice(
     assert not (folder / "driver.lease").exists(), "the driver released its lease"
 
 
-def test_hangs_a_damaged_checkpoint_a_full_disk_and_an_error_that_comes_home(
+def test_hangs_a_corrupt_checkpoint_a_full_disk_and_an_error_of_a_worker(
     tiny: Path, finished: Path, tmp_path: Path
 ) -> None:
-    """One call with faults, the same call again: the figures are those of the unharmed run."""
+    """One call with faults, then the same call again: the results equal those of the unharmed run."""
     folder = tmp_path / "run"
     plan(
         folder,
@@ -129,7 +129,7 @@ def test_hangs_a_damaged_checkpoint_a_full_disk_and_an_error_that_comes_home(
     end = output[output.index("error: ") :]
     assert "left failed: " in end
     assert "make room" in end
-    assert end.count("Traceback (most recent call last)") == 1, "two jobs, one error: told once"
+    assert end.count("Traceback (most recent call last)") == 1, "two jobs with one error: reported once"
     assert "bottom, right failed: InjectedFault: planned fault at step 2" in end
     for region in ("bottom", "right"):
         assert f"stage regions, region {region}, rank 0 on " in end
@@ -143,7 +143,7 @@ def test_hangs_a_damaged_checkpoint_a_full_disk_and_an_error_that_comes_home(
 
 @contextmanager
 def driver(tiny: Path, folder: Path) -> Iterator["subprocess.Popen[str]"]:
-    """The command in the background; killed at the end if it is still there. Its output is in `driver.txt`."""
+    """Run the command in the background; kill it at the end if it still runs. Its output is in `driver.txt`."""
     command = [sys.executable, "-m", "launch.cli", *arguments(tiny, folder)]
     with (folder.parent / "driver.txt").open("a") as file:
         started = subprocess.Popen(
@@ -172,7 +172,7 @@ def wait_for(condition: Any, driving: "subprocess.Popen[str]", output: Path) -> 
 def test_the_driver_and_the_raylet_stopped_and_killed_and_all_at_once(
     tiny: Path, finished: Path, tmp_path: Path
 ) -> None:
-    """A job that hangs by plan marks each moment, so that nothing depends on how fast the machine is."""
+    """A planned hang marks each moment, so nothing depends on the speed of the machine."""
     folder, output = tmp_path / "run", tmp_path / "driver.txt"
     hang = {"action": "hang", "attempt": 1}
     marks = {"holistic_16": 5, "holistic_32px": 3, "top": 3}
@@ -223,15 +223,14 @@ def test_a_small_soak(tmp_path: Path) -> None:
     assert (summary["kills"], summary["holds"]) == (2, True), ended.stdout
 
 
-def test_a_loss_that_is_twice_not_finite_ends_the_job(tiny: Path, tmp_path: Path) -> None:
-    """Once may be a host's fault and is tried again; the same step twice is the recipe's, and no further try helps."""
+def test_a_loss_that_is_not_finite_twice_ends_the_job(tiny: Path, tmp_path: Path) -> None:
+    """The first time may be a host's fault and is retried; the same step again is the recipe's fault and is not."""
     folder, job = tmp_path / "run", "holistic_16"
     diverging = ("stages.holistic_16.optimizer.name=sgd", "stages.holistic_16.optimizer.learning_rate=1e30")
     alone = ("stages.holistic_32px=null", "stages.regions=null")
     output = regionstack(*arguments(tiny, folder, *alone, *diverging), status=2)
     assert attempts(folder) == {job: 2}
-    told = errors(folder, job)
-    steps = [re.findall(r"step (\d+)", error)[0] for error in told]
+    steps = [re.findall(r"step (\d+)", error)[0] for error in errors(folder, job)]
     assert len(steps) == 2
     assert steps[0] == steps[1]
     assert f"{job} failed" in output

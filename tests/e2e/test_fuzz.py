@@ -1,4 +1,4 @@
-"""Mutated pages through the converter: each is converted or rejected with a reason, and nothing else happens."""
+"""Mutated pages: the converter converts each of them or rejects it with a reason."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def check_fuzz(folder: Path, images: list[np.ndarray], count: int) -> None:
     assert not kept & rejected
     assert summary.rejected == len(lines) == len(rejected)
     assert all(line["reason"] for line in lines)
-    assert count / 5 < len(rejected) < count, "the mutations are too mild or too wild to tell anything"
+    assert count / 5 < len(rejected) < count, "the mutations are too mild or too wild to test anything"
     for split in ("train", "val", "test"):
         for region in ("holistic", *PRESETS["halves"]):
             assert check(folder / "s" / split / region, deep=True) == []

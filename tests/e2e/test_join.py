@@ -1,4 +1,4 @@
-"""What `ray submit` does on the head node: a copy of train_all.py, run in a login shell, joins the cluster there."""
+"""What `ray submit` does on the head node: a copy of train_all.py joins the running cluster."""
 
 import os
 import secrets
@@ -18,7 +18,7 @@ from tests.helpers.ports import free_ports
 
 @pytest.fixture
 def head_node(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A head node with three CPUs: the environment (address and token) with which it is joined."""
+    """A head node with three CPUs; the environment variables (address and token) to join it with."""
     key = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     ours = environment() | key
     ray = str(Path(sys.executable).parent / "ray")

@@ -1,4 +1,4 @@
-"""The same commands on real page scans: classes that are not 0..n-1, transfer from trained weights, a bad page."""
+"""The commands on real page scans: classes other than 0..n-1, transfer from trained weights, a missing page."""
 
 import json
 import re
@@ -41,7 +41,7 @@ def write_config(folder: Path, pages: Path, weights: Path) -> Path:
 
 
 @pytest.mark.real_pages
-def test_the_whole_recipe_on_real_pages(real_pages: Path, tmp_path: Path) -> None:
+def test_the_recipe_on_real_pages(real_pages: Path, tmp_path: Path) -> None:
     weights = real_pages.parent / "weights" / MOBILENET
     config = write_config(tmp_path, real_pages, weights)
     output = regionstack("convert", "--config", str(config))

@@ -1,4 +1,4 @@
-"""The whole recipe through the command line, on real Ray and real Horovod."""
+"""The complete recipe through the command line, on real Ray and real Horovod."""
 
 import json
 import re
@@ -21,7 +21,7 @@ JOBS = ("holistic_16", "holistic_32px", *REGIONS, "stack")
 
 
 def spans(folder: Path) -> dict[str, tuple[float, float]]:
-    """From the run's own record: when each job's workers were up and when it was done, unix seconds."""
+    """By job, from the run's record: when its workers were up and when it was done, Unix seconds."""
     events = read_lines(folder / "events.jsonl")
     running = {event["job"]: event["time"] for event in events if event["event"] == "running"}
     done = {event["job"]: event["time"] for event in events if event["event"] == "done"}
@@ -34,7 +34,7 @@ def slots_of(folder: Path) -> dict[str, set[str]]:
     return {event["job"]: set(event["slots"]) for event in events if event["event"] == "started"}
 
 
-def test_every_job_is_done_and_says_so(finished: Path) -> None:
+def test_every_job_is_done_and_reported(finished: Path) -> None:
     output = (finished.parent / "output.txt").read_text()
     for job in JOBS:
         assert (finished / "jobs" / job / "result.json").exists(), job
@@ -44,7 +44,7 @@ def test_every_job_is_done_and_says_so(finished: Path) -> None:
     assert set(metrics["models"]) == set(JOBS)
 
 
-def test_each_stage_starts_where_the_recipe_says(finished: Path) -> None:
+def test_each_stage_starts_from_the_stage_of_the_recipe(finished: Path) -> None:
     results = {job: read_json(finished / "jobs" / job / "result.json") for job in JOBS[:-1]}
     assert results["holistic_16"]["start"]["kind"] == "fresh"
     assert results["holistic_32px"]["start"]["digest"] == results["holistic_16"]["weights_digest"]
@@ -59,39 +59,39 @@ def test_each_stage_starts_where_the_recipe_says(finished: Path) -> None:
     assert len(digests) == len(results), "no two models are the same"
 
 
-def test_the_report_stands_alone(finished: Path) -> None:
+def test_the_report_is_self_contained(finished: Path) -> None:
     page = (finished / "report.html").read_text()
     for job in JOBS:
         assert job in page
-    assert "http://" not in re.sub(r"http://www\.w3\.org/\S+", "", page), "nothing is fetched from elsewhere"
+    assert "http://" not in re.sub(r"http://www\.w3\.org/\S+", "", page), "the page loads nothing from the network"
     assert "<script src" not in page
     accuracy = read_json(finished / "jobs" / "stack" / "result.json")["test_accuracy"]
     metrics = read_json(finished / "metrics.json")
     assert json.dumps(metrics).count(str(accuracy)[:6]) > 0
 
 
-def test_the_same_command_again_says_that_all_is_done(tiny: Path, finished: Path) -> None:
+def test_the_same_command_again_reports_that_all_is_done(tiny: Path, finished: Path) -> None:
     before = {job: (finished / "jobs" / job / "result.json").read_bytes() for job in JOBS}
     output = regionstack("train-all", "--config", str(tiny), "--set", f"run.folder={finished}")
     assert "all jobs are done" in output
     assert {job: (finished / "jobs" / job / "result.json").read_bytes() for job in JOBS} == before
 
 
-def test_a_changed_configuration_is_refused(tiny: Path, finished: Path) -> None:
+def test_a_changed_configuration_is_rejected(tiny: Path, finished: Path) -> None:
     changed = ["--set", f"run.folder={finished}", "--set", "stages.regions.epochs=9"]
     output = regionstack("train-all", "--config", str(tiny), *changed, status=2)
     assert "stages.regions.epochs: 2 -> 9" in output
     assert "Traceback" not in output
 
 
-def test_evaluation_gives_the_recorded_figures(finished: Path) -> None:
+def test_evaluate_reports_the_recorded_figures(finished: Path) -> None:
     output = regionstack("evaluate", str(finished))
     for job in ("holistic_32px", *REGIONS, "stack"):
         accuracy = read_json(finished / "jobs" / job / "result.json")["test_accuracy"]
         assert re.search(rf"{job}\D+{100 * accuracy:.2f}%", output), (job, accuracy, output)
 
 
-def test_predictions_of_pages_are_those_of_the_shards(tiny: Path, finished: Path, tmp_path: Path) -> None:
+def test_predictions_of_pages_equal_those_of_the_shards(tiny: Path, finished: Path, tmp_path: Path) -> None:
     recorded = np.load(finished / "jobs" / "stack" / "predictions" / "test.npz", allow_pickle=False)
     ids = [page_id.decode() if isinstance(page_id, bytes) else str(page_id) for page_id in recorded["ids"]]
     pages = [str(tiny.parent / "pages" / page_id) for page_id in ids[:5]]
@@ -135,10 +135,10 @@ def run_file(config: Path, *arguments: str, env: dict[str, str] | None = None, s
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_driver_that_is_ended_leaves_nothing_running_and_is_gone_on_from(
+def test_an_interrupted_driver_leaves_nothing_running_and_its_run_resumes(
     tiny: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """The driver is ended once the first stage trains; the same command then finishes that stage from a checkpoint."""
+    """The driver ends while the first stage trains; the same command then finishes that stage from a checkpoint."""
     folder = tmp_path / "run"
     stages = ["holistic_32px=null", "regions=null", "holistic_16.epochs=40"]
     settings = [f"run.folder={folder}", *(f"stages.{stage}" for stage in stages)]
@@ -151,13 +151,13 @@ def test_a_driver_that_is_ended_leaves_nothing_running_and_is_gone_on_from(
         _, errors = driver.communicate(timeout=240)
     assert driver.returncode == (-9 if number == signal.SIGKILL else STOPPED), errors
     assert number == signal.SIGKILL or "stopped and saved; run the same command again to go on" in errors
-    assert not (job / "result.json").exists(), "it was ended in the middle"
+    assert not (job / "result.json").exists(), "the stage was interrupted"
     pid = read_json(job / "heartbeat-rank-0.json")["pid"]
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the end of rank 0")
     run(command)
     log = (job / "log.txt").read_text()
     starts = re.findall(r"start: own checkpoint of step (\d+)", log)
-    assert len(starts) == 1, "it went on, and did not begin again"
+    assert len(starts) == 1, "it resumed and did not start again"
     saved = re.findall(r"step (\d+): checkpoint", log.partition("start: own checkpoint")[0])
     assert number == signal.SIGKILL or starts == saved[-1:], "from the step at which all ranks stopped"
     history = read_lines(job / "metrics.jsonl")
@@ -175,7 +175,7 @@ def test_a_driver_that_is_ended_leaves_nothing_running_and_is_gone_on_from(
         (["model.weights={tmp}/none.h5"], ["none.h5", "no such file"]),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_is_trained(
+def test_invalid_input_is_one_line_and_trains_nothing(
     tiny: Path, tmp_path: Path, settings: list[str], words: list[str]
 ) -> None:
     folder = tmp_path / "run"

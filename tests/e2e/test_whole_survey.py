@@ -1,4 +1,4 @@
-"""A survey from label files to the page of pictures, on drawn pages with planted trouble and on real ones."""
+"""A complete survey, from label files to the HTML page, on drawn pages with planted faults and on real pages."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def config(root: Path) -> DataConfig:
 
 
 def add(root: Path, split: str, name: str, content: bytes | None, class_id: int = 3) -> None:
-    """One more page of a split; without content, only its line."""
+    """Add one page to a split; without content, only its line."""
     if content is not None:
         (root / name).write_bytes(content)
     with (root / "labels" / f"{split}.txt").open("a") as file:
@@ -69,7 +69,7 @@ def found(troubled: Path) -> Survey:
     return survey(config(troubled), seed=1, workers=2)
 
 
-def test_planted_trouble_is_found_and_nothing_else(found: Survey) -> None:
+def test_the_planted_faults_are_found_and_nothing_else(found: Survey) -> None:
     assert found.leaked == ["copy.png", "rescan.png", "white-test.png"]
     kinds = {kind: [m.page_id for m in found.measures.values() if m.kind == kind] for kind in ("black", "unreadable")}
     assert kinds == {"black": ["black.png"], "unreadable": ["cut.png", "gone.tif"]}
@@ -83,7 +83,7 @@ def test_planted_trouble_is_found_and_nothing_else(found: Survey) -> None:
     ]
 
 
-def test_the_page_stands_alone_and_says_everything(found: Survey, tmp_path: Path) -> None:
+def test_the_page_is_self_contained_and_complete(found: Survey, tmp_path: Path) -> None:
     path = write_survey(found, tmp_path / "survey", regions=REGIONS)
     html = path.read_text()
     assert not re.search(r'(src|href)="(?!data:|#)', html)
@@ -102,7 +102,7 @@ def test_workers_and_order_change_nothing(found: Survey, troubled: Path) -> None
     assert alone.groups == found.groups
 
 
-def test_a_sample_is_stated(troubled: Path, tmp_path: Path) -> None:
+def test_a_sample_is_reported_as_one(troubled: Path, tmp_path: Path) -> None:
     some = survey(config(troubled), seed=1, sample=30, workers=1)
     assert len(some.measures) == 30
     html = write_survey(some, tmp_path / "survey", regions=REGIONS).read_text()

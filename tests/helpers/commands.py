@@ -23,7 +23,7 @@ def horovodrun(
     status: int | None = 0,
     timeout_s: float = LONGEST_S,
 ) -> str:
-    """Run a Python program as a real Horovod world; its output. status None: any but 0."""
+    """Run a Python program as a real Horovod world; its output. status None: any status except 0."""
     launcher = str(Path(sys.executable).parent / "horovodrun")
     world = [launcher, "-np", str(workers), sys.executable, *command]
     return run(world, env=env, status=status, timeout_s=timeout_s)
@@ -36,7 +36,10 @@ def run(
     status: int | None = 0,
     timeout_s: float = LONGEST_S,
 ) -> str:
-    """Run a command in the project's root; output and errors together."""
+    """Run a command in the project's root; its output and errors together.
+
+    Raises:
+        AssertionError: it exits with another status."""
     ended = subprocess.run(
         command, cwd=ROOT, text=True, check=False, timeout=timeout_s, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL, env={**environment(), **(env or {})},
@@ -48,7 +51,7 @@ def run(
 
 
 def environment() -> dict[str, str]:
-    """This process' environment, quiet TensorFlow, one thread a worker, the project importable."""
+    """This process' environment with quiet TensorFlow, one thread per worker and the project on PYTHONPATH."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     bin_folder = str(Path(sys.executable).parent)
     return {**os.environ, "PYTHONPATH": path, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",

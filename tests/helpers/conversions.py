@@ -1,4 +1,4 @@
-"""Small conversions and what they left on disk, for the tests that run them."""
+"""Small conversions and the files that they write."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pages with flipped, cut, doubled, moved and overwritten bytes, in every format that is read."""
+"""Pages with flipped, cut, repeated, moved and overwritten bytes, in every supported format."""
 
 import io
 import random
@@ -42,7 +42,7 @@ FORMATS: dict[str, Callable[[Image.Image], bytes]] = {
 
 
 def mutated(content: bytes, dice: random.Random) -> bytes:
-    """`content` with one to three faults; half of them near its ends, where headers and directories lie."""
+    """`content` with one to three faults, most of them near its ends, which hold headers and directories."""
     raw = bytearray(content)
     for _ in range(dice.randint(1, 3)):
         size = len(raw)
@@ -73,20 +73,20 @@ def mutated(content: bytes, dice: random.Random) -> bytes:
 
 
 def write_mutated(
-    folder: Path, images: Sequence[NDArray[np.uint8]], *, count: int, seed: int, whole: int = 30
+    folder: Path, images: Sequence[NDArray[np.uint8]], *, count: int, seed: int, intact: int = 30
 ) -> DataConfig:
-    """A data set of `count` mutated pages for training, and `whole` sound ones for each split."""
+    """A data set of `count` mutated pages for training and `intact` unchanged ones for each split."""
     dice = random.Random(seed)
     (folder / "pages").mkdir(parents=True)
     lines: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     sources = {}
-    for number in range(count + 3 * whole):
+    for number in range(count + 3 * intact):
         image = number % len(images)
         name, save = dice.choice(list(FORMATS.items()))
         if (image, name) not in sources:
             sources[image, name] = save(Image.fromarray(images[image]))
         content = sources[image, name]
-        split = "train" if number < count + whole else "val" if number < count + 2 * whole else "test"
+        split = "train" if number < count + intact else "val" if number < count + 2 * intact else "test"
         path = f"{number:05d}-{name}"
         (folder / "pages" / path).write_bytes(mutated(content, dice) if number < count else content)
         lines[split].append(f"{path} {number % CLASSES}\n")

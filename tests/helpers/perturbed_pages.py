@@ -1,4 +1,4 @@
-"""What a second scan, a copy or a hand does to a page: for tests and figures of the search for duplicates."""
+"""Changes that a second scan, a copy or a person makes to a page, for tests and benchmarks of duplicate search."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ Change = Callable[[Pixels, np.random.Generator], Pixels]
 
 
 def moved(page: Pixels, *, degrees: float = 0.0, shift: tuple[float, float] = (0, 0), scale: float = 1.0) -> Pixels:
-    """Turned about its centre, shifted by shares of width and height, scaled; white comes in from outside."""
+    """Rotated about its center, shifted by fractions of width and height, scaled; filled with white."""
     height, width = page.shape
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, scale)
     matrix[:, 2] += (shift[0] * width, shift[1] * height)
@@ -32,7 +32,7 @@ def levelled(page: Pixels, factor: float, offset: float) -> Pixels:
 
 
 def stamped(page: Pixels) -> Pixels:
-    """A number at the foot, as archives stamp them."""
+    """A number at the bottom, as archives stamp it."""
     stamped = page.copy()
     height, width = page.shape
     place = (round(0.65 * width), round(0.97 * height))
@@ -50,7 +50,7 @@ def blurred(page: Pixels) -> Pixels:
 
 
 def rescanned(page: Pixels, random: np.random.Generator) -> Pixels:
-    """All at once: skew up to 0.7 degrees, shift up to 1 %, blur, noise, and a stamped number."""
+    """Skew up to 0.7 degrees, shift up to 1 %, blur, noise and a stamped number together."""
     turned = moved(page, degrees=random.uniform(-0.7, 0.7), shift=tuple(random.uniform(-0.01, 0.01, 2)))
     return stamped(noisy(cv2.GaussianBlur(turned, (3, 3), 0), random, 8))  # type: ignore[arg-type]
 
@@ -78,7 +78,7 @@ CHANGES: dict[str, Change] = {
 
 
 def filled_in(page: Pixels, other: Pixels, share: float, random: np.random.Generator) -> Pixels:
-    """`page` as another form of one template: blocks of text exchanged, until `share` of its ink is gone."""
+    """`page` as another form of the same template: blocks of text replaced until `share` of its ink is gone."""
     filled = page.copy()
     ink = np.count_nonzero(page < 128)
     height, width = (min(sizes) for sizes in zip(page.shape, other.shape, strict=True))

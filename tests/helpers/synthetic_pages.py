@@ -1,4 +1,4 @@
-"""Small data sets of drawn noise pages, and bad pages of every kind, for the tests of conversion and reading."""
+"""Small data sets of noise pages, and invalid image files, for tests of conversion and reading."""
 
 import struct
 import zlib
@@ -15,7 +15,7 @@ COUNTS = {"train": 40, "val": 12, "test": 11}
 
 
 def page(number: int, *, height: int = 60, width: int = 44) -> NDArray[np.uint8]:
-    """A gray page that no other number has."""
+    """A gray page, unique to its number."""
     return np.random.default_rng(number).integers(0, 256, (height + number % 7, width), np.uint8)
 
 
@@ -53,7 +53,7 @@ def data_config(folder: Path, **settings: object) -> DataConfig:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that declares any size and holds next to nothing."""
+    """A PNG that declares any size and holds almost no data."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         crc = zlib.crc32(kind + content)

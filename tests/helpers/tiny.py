@@ -9,7 +9,7 @@ import yaml
 from tests.helpers.commands import regionstack
 
 PAGES = {"train": 6, "val": 2, "test": 2}
-"""Drawn pages a class: 96 to train on, 32 to validate, 32 to test."""
+"""Drawn pages per class; 96, 32 and 32 in all."""
 
 TINY: dict[str, Any] = {
     "preset": "demo",
@@ -33,7 +33,7 @@ TINY: dict[str, Any] = {
 
 
 def make_tiny_data(folder: Path) -> Path:
-    """Draw the pages, write `tiny.yaml` and convert; returns the YAML's path. Everything lies in `folder`."""
+    """Draw the pages, write `tiny.yaml` and convert, all in `folder`; returns the path of the YAML file."""
     config = json.loads(json.dumps(TINY))
     for key in ("root", "train", "val", "test", "class_names"):
         config["data"][key] = str(folder / config["data"][key])

@@ -1,4 +1,4 @@
-"""Evaluation after a short run measures what was learnt, and not the statistics that the weights began with."""
+"""Evaluation after a short run measures what was learned, not the initial moving statistics."""
 
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def evaluated(classifier: Classifier) -> tuple[float, float]:
 
 
 def test_a_short_run_is_evaluated_as_it_was_trained() -> None:
-    """First the artefact, with MobileNetV2's momentum of 0.999, then the same weights without it."""
+    """First the artifact, with MobileNetV2's momentum of 0.999, then the same weights without it."""
     classifier, world = network("MobileNetV2"), World.start()
     optimizer = build_optimizer(OptimizerConfig(name="adam", learning_rate=1e-3))
     step = TrainStep(classifier, optimizer, world, TrainingConfig())
@@ -59,7 +59,7 @@ def test_a_short_run_is_evaluated_as_it_was_trained() -> None:
         step.write_sums(np.zeros(3))
         step(images, labels)
     learnt, correct, pages = step.read_sums()
-    assert (learnt / pages < 0.1, correct) == (True, pages), "it knows all of its pages"
+    assert (learnt / pages < 0.1, correct) == (True, pages), "it has learned all of its pages"
     assert evaluated(classifier)[1] < 0.5
     trained = {v.path: v.numpy().copy() for v in classifier.model.trainable_variables}
     PreciseStatistics(classifier, world).update([images])
@@ -68,8 +68,8 @@ def test_a_short_run_is_evaluated_as_it_was_trained() -> None:
     assert all(np.array_equal(v.numpy(), trained[v.path]) for v in classifier.model.trainable_variables)
 
 
-def test_the_statistics_are_those_of_all_pages_together() -> None:
-    """In the first layer, where batches do not depend on each other, for any division into batches."""
+def test_the_statistics_are_those_of_all_pages() -> None:
+    """In the first layer, whose input does not depend on the batch, for any division into batches."""
     import keras
 
     found = []
@@ -87,7 +87,7 @@ def test_the_statistics_are_those_of_all_pages_together() -> None:
         np.testing.assert_allclose(variance, inside.var(axis=0), rtol=1e-3, atol=1e-5)
 
 
-def test_frozen_layers_keep_theirs_and_momentum_stays() -> None:
+def test_frozen_layers_keep_their_statistics_and_momentum_stays() -> None:
     classifier = network("SmallConvNet")
     set_momentum(classifier, 0.97)
     freeze(classifier, {"backbone/batch_normalization", "backbone/batch_normalization_1"})
@@ -124,6 +124,6 @@ def test_both_settings_reach_the_job_and_change_statistics_alone(tiny: Path, tmp
         (TrainingConfig, {"batchnorm_batches": -1}, "batchnorm_batches: must not be negative"),
     ],
 )
-def test_settings_that_cannot_be(kind: Any, settings: dict[str, Any], words: str) -> None:
+def test_invalid_settings(kind: Any, settings: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         kind(**settings)

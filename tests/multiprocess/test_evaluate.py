@@ -24,7 +24,7 @@ def by_size(compared_worlds: dict[int, Path]) -> dict[int, dict[str, np.ndarray]
 def test_every_page_once_and_the_same_bits(by_size: dict[int, dict[str, np.ndarray]], count: int) -> None:
     one = by_size[1][str(count)]
     assert one.shape == (count, CLASSES)
-    assert len(np.unique(one, axis=0)) == count, "every page is another, so none stands in for another"
+    assert len(np.unique(one, axis=0)) == count, "all pages differ, so no page can stand in for another"
     for size in by_size:
         assert by_size[size][str(count)].tobytes() == one.tobytes(), f"{size} workers"
 

@@ -26,7 +26,7 @@ EVERY_STEP = CheckpointConfig(every_steps=1, agree_steps=1, keep=99)
 
 
 def train(tiny: Path, folder: Path, *settings: str) -> Path:
-    """Train the first stage here with `stages.holistic_16.<setting>` laid on top; the job's folder."""
+    """Train the first stage in this process with `stages.holistic_16.<setting>`; the job's folder."""
     config = load_config(str(tiny), [f"stages.{JOB}.{setting}" for setting in settings])
     job = replace(plan_recipe(config).of_stage(JOB, None), checkpoint=EVERY_STEP)
     run(payload(job, folder))
@@ -53,7 +53,7 @@ BLOCKS = {f"{kind}{number}" for kind in ("conv2d", "batch_normalization") for nu
 
 @pytest.fixture(scope="module")
 def head_first(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A job of one head epoch and two of all layers, never interrupted; its folder."""
+    """Folder of an uninterrupted job of one head epoch and two epochs of all layers."""
     return train(tiny, tmp_path_factory.mktemp("head") / "run", "head_epochs=1", "head_learning_rate=0.01")
 
 
@@ -61,11 +61,11 @@ def test_frozen_layers_and_their_statistics_do_not_move(tiny: Path, tmp_path: Pa
     job = train(tiny, tmp_path / "run", "freeze=[..batch_normalization_1, dense_1]", "epochs=1")
     frozen = {"conv2d", "conv2d_1", "batch_normalization", "batch_normalization_1", "dense_1"}
     assert moved(weights(job, 1), weights(job, STEPS)) == (BLOCKS | HEAD) - frozen
-    assert not [name for name in moments(job, STEPS) if "dense_1" in name], "no moments are kept for what is frozen"
+    assert not [name for name in moments(job, STEPS) if "dense_1" in name], "frozen layers have no moments"
     assert [name for name in moments(job, STEPS) if "dense_2" in name]
 
 
-def test_the_head_first_then_all_with_an_optimiser_as_new(head_first: Path) -> None:
+def test_the_head_first_then_all_layers_with_a_new_optimizer(head_first: Path) -> None:
     assert moved(weights(head_first, 1), weights(head_first, STEPS)) == HEAD
     assert moved(weights(head_first, STEPS), weights(head_first, STEPS + 1)) == HEAD | BLOCKS
     counts = [int(moments(head_first, step)["adam/iteration"]) for step in (STEPS, STEPS + 1, STEPS + 2)]
@@ -80,7 +80,7 @@ def test_the_head_first_then_all_with_an_optimiser_as_new(head_first: Path) -> N
     assert rates == pytest.approx([0.01, 0.002, 0.002])
 
 
-def test_killed_around_the_switch_and_resumed_is_never_killed(
+def test_killed_around_the_switch_and_resumed_equals_never_killed(
     tiny: Path, head_first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the head's epoch; at the switch, whose checkpoint is the newest; after it."""
@@ -109,7 +109,7 @@ def test_killed_around_the_switch_and_resumed_is_never_killed(
     assert outcome(job) == outcome(head_first)
 
 
-def test_a_pattern_that_matches_nothing_is_refused(tiny: Path, tmp_path: Path) -> None:
+def test_a_pattern_that_matches_nothing_is_rejected(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"freeze: conv2d_1 matches no layer .* backbone/conv2d_1"):
         train(tiny, tmp_path / "run", "freeze=[conv2d_1]")
     assert not (tmp_path / "run" / "jobs" / JOB / "checkpoints").exists()

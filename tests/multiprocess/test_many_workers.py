@@ -1,4 +1,4 @@
-"""N workers compute what one worker computes, with every setting of the step: real worlds of 1, 2 and 4."""
+"""N workers compute what one computes, with every setting of the step: real worlds of 1, 2 and 4."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def load(path: Path) -> Arrays:
 
 
 def distance(one: Arrays, other: Arrays) -> float:
-    """Norm of the difference of all weights together, as a share of how far training has moved the other's."""
+    """Norm of the difference of all weights, relative to how far training moved those of `other`."""
     names = [name for name in other if name not in FIGURES]
     assert set(one) == set(other)
     difference = sum(np.square(np.float64(one[name]) - other[name]).sum() for name in names)
@@ -36,10 +36,10 @@ def same_bits(one: Arrays, other: Arrays) -> bool:
     return all(np.array_equal(one[name], other[name]) for name in other if name not in FIGURES)
 
 
-# How far apart weights (as a share of their way) and losses may be. Adding up floats in another order moves the last of
-# seven digits, and Adam divides small gradients by themselves; sixteen-bit formats round at the third digit. Without
-# synchronisation each worker's BatchNorm normalises by the moments of its own 12 or 6 pages: another function of the
-# batch.
+# Tolerances of weights (relative to how far training moved them) and of losses. Adding floats in another order changes
+# the last of seven digits, and Adam divides small gradients by themselves; 16-bit formats round at the third digit.
+# Without synchronization each worker's BatchNorm normalizes by the moments of its own 12 or 6 pages, which is another
+# function of the batch.
 @pytest.mark.parametrize(
     ("case", "weights", "losses"),
     [
@@ -59,7 +59,7 @@ def same_bits(one: Arrays, other: Arrays) -> bool:
         ("everything", 0.1, 0.2),
     ],
 )
-def test_n_workers_are_one_worker(runs: Runs, case: str, weights: float, losses: float) -> None:
+def test_n_workers_compute_what_one_computes(runs: Runs, case: str, weights: float, losses: float) -> None:
     for workers in SIZES[1:]:
         ours, alone = runs[workers][case], runs[1][case]
         assert distance(ours, alone) < weights, f"{workers} workers"
@@ -67,8 +67,8 @@ def test_n_workers_are_one_worker(runs: Runs, case: str, weights: float, losses:
 
 
 @pytest.mark.parametrize("workers", SIZES)
-def test_the_settings_did_something(runs: Runs, workers: int) -> None:
-    """Else the test above would hold for settings that are ignored."""
+def test_every_setting_has_an_effect(runs: Runs, workers: int) -> None:
+    """Otherwise the test above would also pass for settings that are ignored."""
     ran = runs[workers]
     for case in ("clipped", "adam", "smoothed", "averaged", "bfloat16", "float16"):
         assert distance(ran[case], ran["plain"]) > 3e-3, case
@@ -83,7 +83,7 @@ def test_the_same_again_gives_the_same_bits(runs: Runs, workers: int) -> None:
 
 
 @pytest.mark.parametrize("workers", SIZES)
-def test_micro_batches_are_the_whole_batch(runs: Runs, workers: int) -> None:
+def test_micro_batches_add_up_to_the_batch(runs: Runs, workers: int) -> None:
     assert distance(runs[workers]["micro"], runs[workers]["plain"]) < 1e-5
 
 
@@ -92,8 +92,8 @@ def test_a_step_compiled_by_xla_agrees(runs: Runs, workers: int) -> None:
     assert distance(runs[workers]["compiled"], runs[workers]["plain"]) < 1e-5
 
 
-def test_synchronised_batch_norm_takes_away_what_local_statistics_add(runs: Runs) -> None:
-    assert same_bits(runs[1]["synchronized"], runs[1]["statistics"]), "alone there is nothing to synchronise"
+def test_synchronized_batch_norm_removes_the_error_of_local_statistics(runs: Runs) -> None:
+    assert same_bits(runs[1]["synchronized"], runs[1]["statistics"]), "with one worker there is nothing to synchronize"
     for workers in SIZES[1:]:
         local = distance(runs[workers]["statistics"], runs[1]["statistics"])
         assert distance(runs[workers]["synchronized"], runs[1]["statistics"]) < local / 1000

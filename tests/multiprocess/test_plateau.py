@@ -1,4 +1,4 @@
-"""The plateau rule in real training: reduced rates, and a state that an interrupted job takes up again."""
+"""The plateau rule in real training: reduced rates, and a state that survives an interruption."""
 
 import json
 from dataclasses import replace
@@ -16,7 +16,7 @@ from trainer.job import run
 
 JOB = "holistic_16"
 RATES = [0.002, 0.002, 0.001, 0.0005]
-"""Of four epochs of which only the first counts as an improvement: halved after each of the others."""
+"""Rates of four epochs, of which only the first counts as an improvement: halved after each of the others."""
 
 
 def train(tiny: Path, folder: Path) -> list[tuple[float, str]]:

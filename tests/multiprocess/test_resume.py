@@ -73,7 +73,7 @@ HARMS = [(name, number) for name, harms in RUNS.items() for number in range(1, l
 def runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with the runs of `RUNS`, each resumed after every fault, and `unharmed`."""
     folder = tmp_path_factory.mktemp("harmed")
-    # The rate falls within the run, so that a forgotten schedule would show.
+    # The rate falls within the run, so a lost schedule would show.
     plateau = "{patience: 1, factor: 0.5, min_delta: 0.9}"
     more = ["--set", f"stages.{STAGE}.plateau={plateau}", "--set", "training.evaluation_batch=16"]
     program = "tests/multiprocess/programs/harmed_everywhere.py"
@@ -106,7 +106,7 @@ def test_resumed_after_every_fault_is_never_interrupted(runs: Path, run: str) ->
     assert outcome(runs / run, STAGE) == outcome(runs / "unharmed", STAGE)
 
 
-def test_the_unharmed_run_has_something_to_forget(runs: Path) -> None:
+def test_the_uninterrupted_run_has_state_to_lose(runs: Path) -> None:
     history = read_lines(runs / "unharmed" / "jobs" / STAGE / "metrics.jsonl")
     assert len({row["learning_rate"] for row in history}) > 1
     assert len({row["weights_digest"] for row in history}) == STEPS // EACH

@@ -1,4 +1,4 @@
-"""Where weights come from is recorded, file and digest, and a file that changed since is refused."""
+"""The source of the start weights is recorded by file and digest; a file that changed since is rejected."""
 
 import hashlib
 from dataclasses import replace
@@ -22,7 +22,7 @@ FIRST, SECOND = "holistic_16", "holistic_32px"
 
 
 def train(tiny: Path, folder: Path, stage: str, *settings: str) -> dict[str, Any]:
-    """Train one epoch of a stage here; its result."""
+    """Train one epoch of a stage in this process; its result."""
     config = load_config(str(tiny), [f"stages.{stage}.epochs=1", f"stages.{stage}.head_epochs=0", *settings])
     recipe = plan_recipe(config, weights_file=ensure_weights(config, folder))
     job = replace(recipe.of_stage(stage, None), checkpoint=CheckpointConfig(every_seconds=None))
@@ -35,7 +35,7 @@ def sha256(path: Path) -> str:
 
 @pytest.fixture
 def start_weights(tmp_path: Path) -> Path:
-    """A weight file of the backbone, as a user brings one."""
+    """A weight file of the backbone, as a user provides it."""
     import keras
 
     from trainer.network.backbones import build_backbone
@@ -59,7 +59,7 @@ def test_both_transfers_are_recorded_by_file_and_digest(tiny: Path, tmp_path: Pa
 
     with h5py.File(start_weights) as file:
         given = np.array(file["layers/conv2d/vars/0"])
-    assert np.array_equal(load_arrays(best)["conv2d/kernel"], given), "the frozen backbone is the one of the file"
+    assert np.array_equal(load_arrays(best)["conv2d/kernel"], given), "the frozen backbone is that of the file"
 
     second = train(tiny, folder, SECOND, f"model.weights={start_weights}")
     start = second["start"]
@@ -68,7 +68,7 @@ def test_both_transfers_are_recorded_by_file_and_digest(tiny: Path, tmp_path: Pa
     assert read_json(folder / "jobs" / SECOND / "result.json")["start"] == start
 
 
-def test_a_source_that_changed_since_is_refused(tiny: Path, tmp_path: Path) -> None:
+def test_a_source_that_changed_since_is_rejected(tiny: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     first = train(tiny, folder, FIRST)
     best = folder / "jobs" / FIRST / first["best_checkpoint"] / "weights.safetensors"

@@ -1,4 +1,4 @@
-"""The compiled step alone: each setting does what it says, on a world of one."""
+"""The compiled training step alone: each setting has its effect, in a world of one."""
 
 import os
 from collections.abc import Iterator
@@ -183,7 +183,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_remembered(world: Worl
     kernel.assign(np.nan_to_num(sound))
     step(*batch())
     assert weights_digest(others) == digest, "neither weights nor statistics moved, nor did they after it"
-    assert int(step.first_bad.numpy()) == 2, "the first of them is told, not the last"
+    assert int(step.first_bad.numpy()) == 2, "the first one is reported, not the last"
     assert step.bad_losses.numpy().shape == (BATCH,)
     assert not np.isfinite(step.bad_losses.numpy()).any()
     assert step.averages is not None

@@ -1,4 +1,4 @@
-"""One stage under real horovodrun: equal ranks, exact resumption, figures that do not depend on the world."""
+"""One stage under real horovodrun: equal ranks, exact resumption, one-line errors."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def train(config: Path, folder: Path, stage: str, *more: str, workers: int = 2, 
 
 
 def outcome(folder: Path, job: str) -> dict[str, Any]:
-    """All that must be equal between two runs: figures, digests, predictions; no times."""
+    """Everything that two equal runs share: figures, digests, predictions; no times."""
     job_folder = folder / "jobs" / job
     result = read_json(job_folder / "result.json")
     history = [{k: v for k, v in row.items() if k not in TIMES} for row in read_lines(job_folder / "metrics.jsonl")]
@@ -39,7 +39,7 @@ def outcome(folder: Path, job: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def unharmed(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder whose first stage was trained by two workers, never interrupted."""
+    """A run folder whose first stage two workers trained without interruption."""
     folder = tmp_path_factory.mktemp("unharmed") / "run"
     train(tiny, folder, "holistic_16")
     return folder
@@ -54,13 +54,13 @@ def test_a_stage_on_two_workers(unharmed: Path) -> None:
     assert [row["step"] for row in history] == [4, 8, 12], "96 pages in batches of 24"
     best = max(history, key=lambda row: row["val_accuracy"])
     assert (result["best_epoch"], result["val_accuracy"]) == (best["epoch"], best["val_accuracy"])
-    assert result["weights_digest"] == best["weights_digest"], "the best epoch's weights were loaded and told"
+    assert result["weights_digest"] == best["weights_digest"], "the best epoch's weights were loaded and recorded"
     predictions = np.load(job / "predictions" / "test.npz", allow_pickle=False)
     assert predictions["softmax"].shape == (32, 16)
     accuracy = (predictions["softmax"].argmax(axis=1) == predictions["labels"]).mean()
     assert accuracy == pytest.approx(result["test_accuracy"])
     assert len(set(predictions["ids"].tolist())) == 32
-    assert "rank 1" in (job / "log-rank-001.txt").read_text(), "both ranks were at work"
+    assert "rank 1" in (job / "log-rank-001.txt").read_text(), "both ranks trained"
 
 
 def test_the_same_command_again_trains_nothing(tiny: Path, unharmed: Path) -> None:
@@ -78,7 +78,7 @@ def test_the_same_command_again_trains_nothing(tiny: Path, unharmed: Path) -> No
         (8, 1, "evaluating"),  # the other rank, between two epochs
     ],
 )
-def test_killed_and_resumed_is_never_killed(
+def test_killed_and_resumed_equals_never_killed(
     tiny: Path, unharmed: Path, tmp_path: Path, step: int, rank: int, phase: str
 ) -> None:
     plan = tmp_path / "faults.json"
@@ -92,13 +92,13 @@ def test_killed_and_resumed_is_never_killed(
     assert outcome(folder, "holistic_16") == outcome(unharmed, "holistic_16")
 
 
-def test_asked_to_stop_all_ranks_save_one_step_and_leave(tiny: Path, unharmed: Path, tmp_path: Path) -> None:
+def test_on_a_stop_request_all_ranks_save_the_same_step_and_exit(tiny: Path, unharmed: Path, tmp_path: Path) -> None:
     plan = tmp_path / "faults.json"
     plan.write_text(json.dumps([{"job": "holistic_16", "step": 5, "rank": 1, "action": "term"}]))
     folder = tmp_path / "run"
     output = train(tiny, folder, "holistic_16", env={"REGIONSTACK_FAULTS": str(plan)}, status=None)
     assert "holistic_16: stopped at step 5, saved; run the same command again" in output
-    assert f"Exit code: {STOPPED}" in output, "horovodrun's word for how the first rank ended"
+    assert f"Exit code: {STOPPED}" in output, "horovodrun reports the first rank's exit status"
     assert (folder / "jobs" / "holistic_16" / "checkpoints" / "step-00000005").is_dir()
     train(tiny, folder, "holistic_16")
     assert outcome(folder, "holistic_16") == outcome(unharmed, "holistic_16")
@@ -113,7 +113,7 @@ def test_augmentation_changes_what_is_learned(tiny: Path, tmp_path: Path) -> Non
     assert len(digests) == 2
 
 
-def test_a_warm_start_under_another_stage_and_without_horovodrun(tiny: Path, unharmed: Path) -> None:
+def test_a_warm_start_of_the_next_stage_without_horovodrun(tiny: Path, unharmed: Path) -> None:
     regionstack("train", "--config", str(tiny), "--set", f"run.folder={unharmed}", "--stage", "holistic_32px")
     result = read_json(unharmed / "jobs" / "holistic_32px" / "result.json")
     source = read_json(unharmed / "jobs" / "holistic_16" / "result.json")
@@ -128,7 +128,7 @@ def test_a_broken_all_reduce_is_caught(tiny: Path, tmp_path: Path) -> None:
         f"run.folder={tmp_path / 'run'}", "--stage", "holistic_16", status=None,
     )  # fmt: skip
     assert "hold other weights than rank 0" in output
-    assert not list((tmp_path / "run" / "jobs" / "holistic_16").glob("checkpoints/step-*")), "nothing of it was saved"
+    assert not list((tmp_path / "run" / "jobs" / "holistic_16").glob("checkpoints/step-*")), "no checkpoint was saved"
 
 
 @pytest.mark.parametrize(
@@ -138,18 +138,16 @@ def test_a_broken_all_reduce_is_caught(tiny: Path, tmp_path: Path) -> None:
         ("stages.holistic_16.image_px=20", "possible: 32, 16"),
     ],
 )
-def test_a_setting_that_cannot_be_is_one_line_and_no_result(
-    tiny: Path, tmp_path: Path, setting: str, words: str
-) -> None:
+def test_an_invalid_setting_is_one_line_and_no_result(tiny: Path, tmp_path: Path, setting: str, words: str) -> None:
     folder = tmp_path / "run"
     output = train(tiny, folder, "holistic_16", "--set", setting, status=None)
     assert words in output
-    assert "stderr>:Traceback" not in output, "horovodrun adds one of its own; the ranks must not"
+    assert "stderr>:Traceback" not in output, "horovodrun prints its own traceback; the ranks must not"
     assert not (folder / "jobs" / "holistic_16" / "result.json").exists()
 
 
 def test_a_loss_that_is_not_finite_ends_the_job_with_its_batch(tiny: Path, tmp_path: Path) -> None:
-    """All ranks agree on it; the line and the file tell of the step and its pages, and no checkpoint holds it."""
+    """All ranks agree; the message and the file name the step and its pages, and no checkpoint contains it."""
     settings = [
         "stages.holistic_16.optimizer={name: sgd, learning_rate: 1.0e+30}",
         "checkpoint.agree_steps=4", "checkpoint.every_steps=null",
@@ -173,7 +171,7 @@ def test_a_loss_that_is_not_finite_ends_the_job_with_its_batch(tiny: Path, tmp_p
     assert shards.ids[expected.positions[0]] in output
 
 
-def test_with_every_option_a_killed_job_goes_on_to_the_bit(tiny: Path, tmp_path: Path) -> None:
+def test_with_every_option_a_killed_job_resumes_to_the_same_bits(tiny: Path, tmp_path: Path) -> None:
     """With averaged weights, micro-batches, clipping and warm-up, killed and resumed == never killed."""
     settings = [
         "stages.holistic_16.micro_batches=2", "stages.holistic_16.optimizer.ema_decay=0.9",
@@ -206,6 +204,6 @@ def test_a_changed_configuration_is_refused(tiny: Path, unharmed: Path) -> None:
     assert "stages.holistic_16.epochs: 3 -> 9" in output
 
 
-def test_the_configuration_that_ran_stands_in_the_job(unharmed: Path) -> None:
+def test_the_job_folder_holds_its_configuration(unharmed: Path) -> None:
     config = yaml.safe_load((unharmed / "jobs" / "holistic_16" / "config.yaml").read_text())
     assert (config["stage"]["epochs"], config["seed"], config["region"]) == (3, 1, "holistic")

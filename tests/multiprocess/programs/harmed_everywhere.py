@@ -36,7 +36,7 @@ def attempt(run: Path, arguments: list[str], output: Path) -> int:
             os.dup2(writer, 1)
             os.dup2(writer, 2)
             status = main([*arguments, "--set", f"run.folder={run}"])
-        except Exception:  # noqa: BLE001 - what the interpreter does with it, in a child that must not go on here
+        except Exception:  # noqa: BLE001 - a forked child must not return into the caller
             traceback.print_exc()
         finally:
             sys.stdout.flush()

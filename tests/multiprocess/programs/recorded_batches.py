@@ -1,4 +1,4 @@
-"""Program: launch/train.py, with the pages of every training batch of this rank written down before its step."""
+"""Program: launch/train.py that records the pages of each training batch of this rank before the step."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ train_to = Loop.train_to
 
 
 class Recorded:
-    """The batches of a loop; `step`: finished steps before the batch that comes next."""
+    """The batches of a loop; `step` counts the finished steps before the next batch."""
 
     def __init__(self, loop: Loop, batches: Any) -> None:
         self.loop, self.batches, self.step = loop, batches, loop.state.step

@@ -56,7 +56,7 @@ CASES: dict[str, Case] = {
 
 
 def network(batch_norm: bool) -> Classifier:
-    """The small network of the project, or one like it without BatchNorm; the same weights in every process."""
+    """SmallConvNet, or a similar network without BatchNorm; the same weights in every process."""
     import keras
 
     keras.utils.set_random_seed(1)
@@ -78,7 +78,7 @@ def network(batch_norm: bool) -> Classifier:
 
 
 def batches(world: World) -> list[tuple[np.ndarray, np.ndarray]]:
-    """This rank's part of the global batches: noise that gets darker from class to class."""
+    """This rank's part of the global batches: noise, brighter from class to class."""
     random = np.random.default_rng(3)
     parts = []
     for _ in range(STEPS):

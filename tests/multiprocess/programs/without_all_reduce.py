@@ -1,4 +1,4 @@
-"""launch/train.py with the all-reduce taken out: each rank follows the gradients of its own pages."""
+"""launch/train.py without the all-reduce: each rank applies the gradients of its own pages."""
 
 import sys
 from typing import Any
