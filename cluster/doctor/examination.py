@@ -13,6 +13,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from cluster import interface
 from cluster.config import ClusterConfig
 from cluster.doctor import probe as node_probe
 from cluster.doctor.facts import ClusterFacts, NodeFacts, facts_of
@@ -146,7 +147,8 @@ def _facts(host: _Host, found: Mapping[str, Any]) -> NodeFacts:
 
 def _start(host: _Host) -> Any:
     """An actor on `host` that holds nothing; its module travels by value, whatever project is installed there."""
-    ray.cloudpickle.register_pickle_by_value(node_probe)
+    for module in (node_probe, interface):
+        ray.cloudpickle.register_pickle_by_value(module)
     there = NodeAffinitySchedulingStrategy(node_id=host.node_id, soft=False)
     probe = ray.remote(node_probe.Probe).options(num_cpus=0, scheduling_strategy=there, max_restarts=0)
     return probe.remote()

@@ -5,7 +5,6 @@ project is missing or of another version, which is one of the things that it is 
 """
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.util
 import json
@@ -13,7 +12,6 @@ import os
 import resource
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -23,7 +21,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-SIOCGIFADDR = 0x8915
+from cluster.interface import interface_names, interface_of
+
 PACKAGES = ("tensorflow", "keras", "horovod", "ray", "numpy", "regionstack")
 PROJECT = ("data_tools", "trainer", "cluster", "launch")
 MARK = "driver"
@@ -131,19 +130,16 @@ def gpus_in(folder: Path) -> list[str]:
     return found
 
 
-def find_interface(address: str, wanted: str | None) -> tuple[str | None, str | None]:
-    """The interface for Gloo and NCCL (the `wanted` one, else the one that holds `address`), or what is wrong."""
-    names = [name for _, name in socket.if_nameindex()]
-    if wanted is not None:
-        return (wanted, None) if wanted in names else (None, f"no interface {wanted} (there are {', '.join(names)})")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        for name in names:
-            request = struct.pack("256s", name.encode()[:15])
-            with contextlib.suppress(OSError):
-                answer = fcntl.ioctl(any_socket.fileno(), SIOCGIFADDR, request)
-                if socket.inet_ntoa(answer[20:24]) == address:
-                    return name, None
-    return None, f"no interface holds {address}, Ray's address of this host (there are {', '.join(names)})"
+def find_interface(address: str, configured: str | None) -> tuple[str | None, str | None]:
+    """The interface for Gloo and NCCL (the `configured` one, or the one that holds `address`), or what is wrong."""
+    names = interface_names()
+    name = interface_of(address) if configured is None else configured if configured in names else None
+    if name is not None:
+        return name, None
+    missing = (
+        f"no interface {configured}" if configured else f"no interface holds {address}, Ray's address of this host"
+    )
+    return None, f"{missing} (found {', '.join(names)})"
 
 
 def address_of(name: str) -> str | None:

@@ -1,55 +1,53 @@
-"""How a worker that was given up, and cannot be reached, learns that another one has its place.
+"""Ends a worker that has been replaced by another one, also where nobody can reach it.
 
-A token file on the folder that all share names who may write: the lease names the driver, a job's `attempt.json` the
-attempt. A worker is started with the tokens of its driver and its attempt, and leaves where a file holds another one.
+A token file in the shared folder names who may write: the lease names the driver, a job's `attempt.json` the attempt. A
+worker starts with the tokens of its driver and its attempt, and exits once a file holds another token.
 """
 
 import json
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-GUARD_S = 2.0
-"""How often a worker looks."""
-REPLACED = 77
+SUPERSEDED = 77
 """Exit status of a worker that was replaced."""
 
 
 @dataclass(frozen=True)
 class Fence:
-    """A file of the shape {"token": …}, and the token with which one is inside."""
+    """A file of the form {"token": …}, and the token that permits its holder to write."""
 
     path: str
     token: str
 
     @classmethod
-    def of(cls, order: Mapping[str, Any]) -> "Fence":
-        """The fence from plain data."""
-        return cls(str(order["path"]), str(order["token"]))
+    def from_plain(cls, values: Mapping[str, Any]) -> "Fence":
+        """The fence from plain data: `path` and `token`."""
+        return cls(str(values["path"]), str(values["token"]))
 
-    def broken(self) -> bool:
-        """Whether the file now holds another token. A file that cannot be read says nothing: storage has pauses."""
+    def superseded(self) -> bool:
+        """Whether the file holds another token. An unreadable file does not count: network storage has pauses."""
         try:
             return bool(json.loads(Path(self.path).read_text())["token"] != self.token)
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
 
-def keep_inside(fences: list[Fence]) -> None:
-    """Look after `fences` from a thread; end this process at once when one of them is broken."""
+def exit_when_superseded(fences: Sequence[Fence], *, every_s: float) -> None:
+    """Check `fences` every `every_s` seconds from a thread; end this process at once when one is superseded."""
 
     def watch() -> None:
         pause = threading.Event()
-        while not pause.wait(GUARD_S):
+        while not pause.wait(every_s):
             for fence in fences:
-                if fence.broken():
-                    sys.stderr.write(f"{fence.path}: another one has this place now; this worker leaves\n")
+                if fence.superseded():
+                    sys.stderr.write(f"{fence.path}: another process has replaced this worker; it exits\n")
                     sys.stderr.flush()
-                    os._exit(REPLACED)
+                    os._exit(SUPERSEDED)
 
     if fences:
         threading.Thread(target=watch, name="fence", daemon=True).start()

@@ -1,10 +1,9 @@
-"""The lease of a folder: one driver at a time, whatever hosts they run on, and a stale lease is taken over.
+"""The lease of a folder: one driver at a time, on any host; a stale lease is taken over.
 
-`driver.lease` holds who has it (plain JSON, never rewritten) under a token of its own; its owner shows that it lives by
-touching the file. On the owner's machine its process tells whether it lives; elsewhere a number of a process means
-nothing and clocks differ, so one watches for a while whether the file is touched. Whoever takes a lease over replaces
-the file: from then on the old owner, and the workers that it started (see `cluster.liveness.fence`), see a token that
-is not theirs, and leave.
+`driver.lease` names its owner in plain JSON, with a unique token, and is never rewritten; the owner renews it by
+touching the file. On the owner's host a look at the process shows whether it is alive. On another host a pid means
+nothing and clocks differ, so the file is watched for a while. Whoever takes a lease over replaces the file: the old
+owner and the workers that it started (see `cluster.liveness.fence`) then find a token that is not theirs, and exit.
 """
 
 import contextlib
@@ -28,27 +27,27 @@ from data_tools.files import write_json
 logger = logging.getLogger(__name__)
 
 LEASE = "driver.lease"
-DOOR = "driver.lock"
-"""Locked while somebody looks at the lease or takes it; on file systems without locks, chance must do."""
+LOCK_FILE = "driver.lock"
+"""Locked while a process examines or takes the lease. File systems without locks leave a small race."""
 RENEW_S = 3.0
 STALE_S = 30.0
-"""A lease of another machine that is not renewed for so long, by the clock of who waits for it, is stale."""
+"""A lease of another host that is not renewed for this long, by the clock of the waiting process, is stale."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who has a lease: its token, the process, and unix seconds of the taking, by its clock."""
+    """Who holds a lease: its token, its process, and when it took it (unix seconds of its clock)."""
 
     token: str
     owner: Identity
     taken: float
 
 
-Verdict = Literal["held", "free", "watch"]
+Availability = Literal["held", "free", "watch"]
 
 
-def judge(holder: Holder | None, me: Identity, *, alive: bool) -> Verdict:
-    """Whether `me` may take the lease. alive: whether the holder's process is there, known on its machine alone."""
+def judge(holder: Holder | None, me: Identity, *, alive: bool) -> Availability:
+    """Whether `me` may take the lease. alive: whether the holder's process runs, which is known on its host only."""
     if holder is None:
         return "free"
     if holder.owner.machine != me.machine:
@@ -57,7 +56,7 @@ def judge(holder: Holder | None, me: Identity, *, alive: bool) -> Verdict:
 
 
 def read_holder(folder: Path) -> Holder | None:
-    """Who has the lease of `folder`, or None: nobody, or the file is damaged."""
+    """Who holds the lease of `folder`; None where nobody does, or the file is corrupt."""
     try:
         found = json.loads((folder / LEASE).read_text())
         return Holder(str(found["token"]), Identity(**found["owner"]), float(found["taken"]))
@@ -66,50 +65,50 @@ def read_holder(folder: Path) -> Holder | None:
 
 
 def renewed_at(folder: Path) -> float | None:
-    """When the lease was last touched, unix seconds of the file system's clock; None: there is none."""
+    """When the lease was last renewed, in unix seconds of the file system's clock; None without a lease."""
     with contextlib.suppress(OSError):
         return (folder / LEASE).stat().st_mtime
     return None
 
 
 def check_free(folder: Path) -> None:
-    """See to it that no driver that seems to live has the lease of `folder`; for those who take none.
+    """Check that no live driver holds the lease of `folder`; for commands that take none themselves.
 
     Raises:
-        UserError: one has; the text names its host and process.
+        UserError: one does; the text names its host and process.
     """
     holder, renewed = read_holder(folder), renewed_at(folder)
     if holder is None or renewed is None:
         return
-    verdict = judge(holder, own_identity(), alive=is_alive(holder.owner.pid, holder.owner.ticks))
-    if verdict == "held" or (verdict == "watch" and time.time() - renewed < STALE_S):
+    state = judge(holder, own_identity(), alive=is_alive(holder.owner.pid, holder.owner.ticks))
+    if state == "held" or (state == "watch" and time.time() - renewed < STALE_S):
         raise UserError(f"{folder}: {holder.owner.text()} is driving this run; wait for it, or stop it first")
 
 
 class Lease:
     """A lease that this process holds, renewed from a thread; see `hold`."""
 
-    def __init__(self, folder: Path, token: str, former: Holder | None) -> None:
+    def __init__(self, folder: Path, token: str, previous: Holder | None) -> None:
         self.folder, self.token = folder, token
-        self.former = former
-        """Who had it before without giving it back: a driver that died, or that is out of reach."""
+        self.previous = previous
+        """The holder before, where it did not return the lease: a driver that died, or is out of reach."""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     @property
     def fence(self) -> Fence:
-        """What keeps the workers of this driver from writing once another one has the lease."""
+        """The fence that ends this driver's workers once another driver holds the lease."""
         return Fence(str((self.folder / LEASE).absolute()), self.token)
 
     def check(self) -> None:
-        """See to it that the lease is still ours.
+        """Check that this process still holds the lease.
 
         Raises:
             UserError: another process has taken it over.
         """
         holder = read_holder(self.folder)
         if holder is not None and holder.token != self.token:
-            raise UserError(f"{self.folder}: {holder.owner.text()} has taken this run over; this one leaves it")
+            raise UserError(f"{self.folder}: {holder.owner.text()} has taken over this run; this driver exits")
 
     def _run(self) -> None:
         while not self._ended.wait(RENEW_S):
@@ -131,34 +130,34 @@ class Lease:
 
 
 @contextlib.contextmanager
-def hold(folder: Path, *, stale_s: float = STALE_S, say: Callable[[str], None] = logger.warning) -> Iterator[Lease]:
+def hold(folder: Path, *, stale_s: float = STALE_S, warn: Callable[[str], None] = logger.warning) -> Iterator[Lease]:
     """Hold the lease of `folder` for this process while the block runs.
 
-    `say` hears it where one has to wait for a lease of another machine.
+    warn: called with a line where the lease of another host has to be watched for `stale_s` seconds.
 
     Raises:
         UserError: another process holds it; the text names its host and process.
     """
-    with _at_the_door(folder):
-        former = _wait_until_free(folder, stale_s, say)
-        lease = Lease(folder, uuid.uuid4().hex, former)
+    with _exclusive(folder):
+        previous = _wait_until_free(folder, stale_s, warn)
+        lease = Lease(folder, uuid.uuid4().hex, previous)
         owner = own_identity()
         write_json(folder / LEASE, {"token": lease.token, "owner": asdict(owner), "taken": time.time()})
     with lease:
         yield lease
 
 
-def _wait_until_free(folder: Path, stale_s: float, say: Callable[[str], None]) -> Holder | None:
-    """Return the last holder once the lease may be taken."""
+def _wait_until_free(folder: Path, stale_s: float, warn: Callable[[str], None]) -> Holder | None:
+    """Wait until the lease may be taken; returns its last holder."""
     holder, me = read_holder(folder), own_identity()
     alive = holder is not None and is_alive(holder.owner.pid, holder.owner.ticks)
-    verdict = judge(holder, me, alive=alive)
-    if holder is None or verdict == "free":
+    state = judge(holder, me, alive=alive)
+    if holder is None or state == "free":
         return holder
-    if verdict == "held":
-        stopped = " (it is stopped: kill -CONT, or kill, it)" if is_stopped(holder.owner.pid) else ""
+    if state == "held":
+        stopped = " (it is stopped by a signal: kill -CONT or kill it)" if is_stopped(holder.owner.pid) else ""
         raise UserError(f"{folder}: {holder.owner.text()} is driving this run{stopped}; wait for it, or stop it first")
-    say(f"{folder}: {holder.owner.text()} was driving this run; waiting {stale_s:.0f} s to see whether it still does")
+    warn(f"{folder}: {holder.owner.text()} was driving this run; watching its lease for {stale_s:.0f} s")
     before, until = renewed_at(folder), time.monotonic() + stale_s
     while time.monotonic() < until:
         time.sleep(min(0.2, stale_s))
@@ -170,12 +169,12 @@ def _wait_until_free(folder: Path, stale_s: float, say: Callable[[str], None]) -
 
 
 @contextlib.contextmanager
-def _at_the_door(folder: Path) -> Iterator[None]:
-    with (folder / DOOR).open("a") as file:
+def _exclusive(folder: Path) -> Iterator[None]:
+    with (folder / LOCK_FILE).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{folder}: another process is just taking this run; one of the two is enough") from None
+            raise UserError(f"{folder}: another process is taking this run at the moment; let it continue") from None
         except OSError as error:
-            logger.info("%s: no locks on this file system (%s)", folder, error)
+            logger.info("%s: this file system has no locks (%s)", folder, error)
         yield

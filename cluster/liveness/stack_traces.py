@@ -1,4 +1,4 @@
-"""Where each rank of a world that hangs is in its program: Python stacks, as the workers write them when asked."""
+"""Python stacks of the ranks of a world that hangs, which the workers write on a signal."""
 
 import re
 import time
@@ -6,30 +6,30 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 ANSWER_S = 3.0
-LOOK_S = 0.05
+POLL_S = 0.05
 IN_A_COLLECTIVE = re.compile(r"[/\\](tensorflow|horovod|keras)[/\\]")
-"""A rank whose innermost frame lies in these computes, or waits for others."""
+"""A rank whose innermost frame lies in one of these packages computes, or waits for other ranks."""
 
 
-def take_stacks(logs: Sequence[Path], ask: Callable[[], None], *, answer_s: float = ANSWER_S) -> dict[int, str]:
+def take_stacks(logs: Sequence[Path], request: Callable[[], None], *, answer_s: float = ANSWER_S) -> dict[int, str]:
     """The stacks by rank, innermost frame first, of the ranks that answered within `answer_s` seconds.
 
-    logs: the ranks' outputs, which a worker appends its stack to when `ask` has sent it the signal.
+    logs: the ranks' output files, to which a worker appends its stack after `request` has sent it the signal.
     """
     before = [_size(log) for log in logs]
-    ask()
+    request()
     until = time.monotonic() + answer_s
     while time.monotonic() < until and not all(map(_grown, logs, before)):
-        time.sleep(LOOK_S)
-    time.sleep(LOOK_S)  # what has begun to be written is written by then
+        time.sleep(POLL_S)
+    time.sleep(POLL_S)  # a stack that is being written is complete by then
     found = {rank: _stack(_since(log, size)) for rank, (log, size) in enumerate(zip(logs, before, strict=True))}
     return {rank: stack for rank, stack in found.items() if stack}
 
 
 def not_in_a_collective(stacks: Mapping[int, str]) -> int | None:
-    """The one rank that neither computes nor waits for others, if there is just one such."""
-    elsewhere = [rank for rank, stack in stacks.items() if not IN_A_COLLECTIVE.search(_first_file(stack))]
-    return elsewhere[0] if len(elsewhere) == 1 and len(stacks) > 1 else None
+    """The rank that neither computes nor waits for others, where there is exactly one."""
+    outside = [rank for rank, stack in stacks.items() if not IN_A_COLLECTIVE.search(_first_file(stack))]
+    return outside[0] if len(outside) == 1 and len(stacks) > 1 else None
 
 
 def _first_file(stack: str) -> str:
@@ -37,7 +37,7 @@ def _first_file(stack: str) -> str:
 
 
 def _stack(text: str) -> str:
-    """The frames in what a worker wrote."""
+    """The frames of the last stack in `text`."""
     lines = text.splitlines()
     starts = [number for number, line in enumerate(lines) if "(most recent call first)" in line]
     if not starts:

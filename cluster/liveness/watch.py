@@ -1,14 +1,14 @@
-"""When a rank that neither ends nor fails has hung: a decision from heartbeats, and what it is told as.
+"""Detects a rank that neither ends nor fails but hangs: a decision from the heartbeats of its world.
 
 A target that keeps heartbeats rewrites a small JSON file for each rank, `heartbeat-rank-R.json` in a folder that the
-driver sees, about once a second from a thread of its own:
+driver sees, from a thread of its own, at the intervals of `data_tools.protocol`:
 
     {"pid": 4711, "time": 1764032400.2, "phase": "training", "step": 120, "batch": 0, "waiting": true, "still_s": 0.4}
 
-`time` (unix seconds) changes with every writing, so a file whose `time` stays belongs to a process that is stopped or
-out of reach; hosts' clocks differ, so the age is measured by the reader, from when it last saw a change. `phase`,
-`step` and `batch` are what the rank is doing; `still_s` is how long they have been the same, by the writer's clock.
-`waiting` (false where it is left out): it is where ranks wait for each other.
+`time` (unix seconds) changes with every write, so a file whose `time` stays belongs to a process that is stopped or out
+of reach. Clocks of hosts differ, so the reader measures the age from when it last saw a change. `phase`, `step` and
+`batch` are what the rank is doing; `still_s` is how long they have not changed, by the writer's clock. `waiting` (false
+where it is missing): the rank is where ranks wait for each other.
 """
 
 import json
@@ -16,21 +16,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from data_tools.protocol import heartbeat_path, heartbeat_s, pulse_s
+
 PAUSE_S = 20.0
-"""A reader that has not looked for so long was stopped itself, perhaps with all that it watches."""
+"""A reader that has not looked for this long was stopped itself, perhaps together with all that it watches."""
 AFTER_PAUSE_S = 60.0
-"""How long nothing is held against anybody after such a pause."""
+"""How long no rank counts as hung after such a pause."""
 SUSPICIOUS_S = 20.0
-"""A rank that has done nothing new for so long may be why the others gave up waiting."""
+"""A rank that has done nothing new for this long may be why the other ranks gave up waiting."""
 TRAINING = "training"
-"""The phase in which steps follow each other; every other one is given `phase_s`."""
+"""The phase in which steps follow each other; `step_s` is its limit, `phase_s` that of every other phase."""
 ENDING = "done", "stopped", "failed"
 """Phases after which a rank writes nothing more, since its target returns."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a rank may be silent; do nothing new while it trains; and in any other phase. Seconds; 0: for ever."""
+    """Seconds after which a rank counts as hung; 0 turns a limit off.
+
+    silence_s: without a heartbeat, on top of the interval at which heartbeats come. step_s: without a step while it
+    trains. phase_s: without anything new in any other phase.
+    """
 
     silence_s: float
     step_s: float
@@ -38,8 +44,8 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Beat:
-    """What one heartbeat file says."""
+class Heartbeat:
+    """The content of one heartbeat file."""
 
     time: float
     phase: str
@@ -48,109 +54,108 @@ class Beat:
     still_s: float = 0.0
     waiting: bool = False
 
-    def doing(self) -> str:
+    def position(self) -> str:
         """In words: `training, step 120`."""
         return f"{self.phase}, step {self.step}" + (f", batch {self.batch}" if self.batch else "")
 
 
 @dataclass(frozen=True)
-class Sight:
-    """The newest beat of a rank, and when (seconds of the reader's clock) it was first seen; no beat: since when."""
+class Observation:
+    """The newest heartbeat of a rank, and when the reader (seconds of its clock) first saw it.
+
+    Without a heartbeat, `since` is when the reader began to look.
+    """
 
     since: float
-    beat: Beat | None = None
+    heartbeat: Heartbeat | None = None
 
     def silent_s(self, now: float) -> float:
-        """How long nothing new has come from the rank."""
+        """Seconds since the rank's last new heartbeat."""
         return now - self.since
 
     def still_s(self, now: float) -> float:
-        """How long the rank has been at the same thing."""
-        return self.silent_s(now) + (self.beat.still_s if self.beat else 0.0)
+        """Seconds since the rank last did something new."""
+        return self.silent_s(now) + (self.heartbeat.still_s if self.heartbeat else 0.0)
 
 
 @dataclass(frozen=True)
 class Hang:
-    """The rank that is most probably the cause, and what is told of it; `also`: what the others are doing."""
+    """The rank that is most probably the cause, and the message about it; `also`: what the other ranks are doing."""
 
     rank: int
     message: str
     also: tuple[str, ...] = ()
 
 
-def see(before: Sight, beat: Beat | None, *, now: float) -> Sight:
-    """What is known of a rank after its file was looked at: a new `time` is a sign of life."""
-    if beat is None or (before.beat is not None and before.beat.time == beat.time):
+def observe(before: Observation, heartbeat: Heartbeat | None, *, now: float) -> Observation:
+    """The observation of a rank after its file was read: a new `time` is a sign of life."""
+    if heartbeat is None or (before.heartbeat is not None and before.heartbeat.time == heartbeat.time):
         return before
-    return Sight(now, beat)
+    return Observation(now, heartbeat)
 
 
-def judge(sights: Sequence[Sight], limits: Limits, *, now: float) -> Hang | None:
-    """The hang of a world, given the sights of its ranks in order, or None where there is none.
+def judge(observations: Sequence[Observation], limits: Limits, *, now: float) -> Hang | None:
+    """The hang of a world, given the observations of its ranks in order; None where there is none.
 
-    A silent rank is the cause of all that wait for it, so silence comes first; among several, the rank that has been
-    silent longest. Where all give signs and nothing goes on, it is the rank that is furthest behind.
+    A silent rank is why all others wait, so silence comes first; of several silent ranks, the one silent for longest.
+    Where all ranks write heartbeats and none makes progress, the cause is the rank that is furthest behind.
     """
-    silent = [rank for rank, sight in enumerate(sights) if _too_silent(sight, limits, now)]
+    silent = [rank for rank, one in enumerate(observations) if _too_silent(one, limits, now)]
     if silent:
-        rank = max(silent, key=lambda r: sights[r].silent_s(now))
-        return _hang(sights, rank, now)
-    still = [rank for rank, sight in enumerate(sights) if _too_still(sight, limits, now)]
-    return _hang(sights, furthest_behind(sights, still, now), now) if still else None
+        rank = max(silent, key=lambda r: observations[r].silent_s(now))
+        return _hang(observations, rank, now)
+    still = [rank for rank, one in enumerate(observations) if _too_still(one, limits, now)]
+    return _hang(observations, furthest_behind(observations, still, now), now) if still else None
 
 
-def furthest_behind(sights: Sequence[Sight], ranks: Sequence[int], now: float) -> int:
+def furthest_behind(observations: Sequence[Observation], ranks: Sequence[int], now: float) -> int:
     """Of `ranks`, the one with the fewest steps and batches; of equals, one that does not wait for the others; of such
-    equals, the one that came there first.
+    equals, the one that got there first.
     """
 
     def place(rank: int) -> tuple[int, int, bool, float]:
-        beat = sights[rank].beat
-        return (beat.step, beat.batch, beat.waiting, -sights[rank].still_s(now)) if beat else (-1, 0, False, 0.0)
+        last = observations[rank].heartbeat
+        return (last.step, last.batch, last.waiting, -observations[rank].still_s(now)) if last else (-1, 0, False, 0.0)
 
     return min(ranks, key=place)
 
 
-def describe(sight: Sight, *, now: float) -> str:
-    """What one rank was last known to be doing, and since when."""
-    if sight.beat is None:
-        return f"no sign of life since it was started {sight.silent_s(now):.0f} s ago"
-    doing = f"in {sight.beat.doing()} for {sight.still_s(now):.0f} s"
-    return f"{doing}, silent for {sight.silent_s(now):.0f} s"
+def describe(observation: Observation, *, now: float) -> str:
+    """In words: what a rank was last doing, and since when."""
+    if observation.heartbeat is None:
+        return f"no heartbeat since it was started {observation.silent_s(now):.0f} s ago"
+    position = f"in {observation.heartbeat.position()} for {observation.still_s(now):.0f} s"
+    return f"{position}, silent for {observation.silent_s(now):.0f} s"
 
 
-def _too_silent(sight: Sight, limits: Limits, now: float) -> bool:
-    if sight.beat is not None and sight.beat.phase in ENDING:
+def _too_silent(observation: Observation, limits: Limits, now: float) -> bool:
+    if observation.heartbeat is not None and observation.heartbeat.phase in ENDING:
         return False
-    limit = limits.silence_s if sight.beat else limits.phase_s
-    return bool(limit) and sight.silent_s(now) > limit
+    limit = limits.silence_s if observation.heartbeat else limits.phase_s
+    return bool(limit) and observation.silent_s(now) > limit
 
 
-def _too_still(sight: Sight, limits: Limits, now: float) -> bool:
-    if sight.beat is None or sight.beat.phase in ENDING:
+def _too_still(observation: Observation, limits: Limits, now: float) -> bool:
+    last = observation.heartbeat
+    if last is None or last.phase in ENDING:
         return False
-    limit = limits.step_s if sight.beat.phase == TRAINING else limits.phase_s
-    return bool(limit) and sight.still_s(now) > limit
+    limit = limits.step_s if last.phase == TRAINING else limits.phase_s
+    return bool(limit) and observation.still_s(now) > limit
 
 
-def _hang(sights: Sequence[Sight], rank: int, now: float) -> Hang:
-    others = [other for other in range(len(sights)) if other != rank]
-    also = tuple(f"rank {other}: {describe(sights[other], now=now)}" for other in others)
-    return Hang(rank, f"it hangs: {describe(sights[rank], now=now)}", also)
+def _hang(observations: Sequence[Observation], rank: int, now: float) -> Hang:
+    others = [other for other in range(len(observations)) if other != rank]
+    also = tuple(f"rank {other}: {describe(observations[other], now=now)}" for other in others)
+    return Hang(rank, f"it hangs: {describe(observations[rank], now=now)}", also)
 
 
-def heartbeat_path(folder: Path, rank: int) -> Path:
-    """The heartbeat file of one rank."""
-    return folder / f"heartbeat-rank-{rank}.json"
-
-
-def read_beat(path: Path, *, pid: int) -> Beat | None:
-    """The heartbeat in `path`, or None: it is not there (yet), not readable, or of another process than `pid`."""
+def read_heartbeat(path: Path, *, pid: int) -> Heartbeat | None:
+    """The heartbeat in `path`; None where there is none (yet), it is unreadable, or of another process than `pid`."""
     try:
         found = json.loads(path.read_text())
         if int(found["pid"]) != pid:
             return None
-        return Beat(
+        return Heartbeat(
             float(found["time"]),
             str(found["phase"]),
             int(found.get("step") or 0),
@@ -162,31 +167,55 @@ def read_beat(path: Path, *, pid: int) -> Beat | None:
         return None
 
 
+def allowed_silence_s(world_size: int) -> float:
+    """Seconds that a live rank's heartbeat may seem to be late: until it is written, and until it is read again."""
+    rank = world_size - 1
+    return pulse_s(rank, world_size) + heartbeat_s(rank, world_size)
+
+
 class Watch:
-    """Follows the heartbeats of one world: `pids` by rank, files in `folder`; `now` is any clock in seconds."""
+    """Follows the heartbeats of one world: `pids` by rank, files in `folder`; `now` is any clock in seconds.
+
+    A rank's file is read no more often than it is written, so that the driver's reads do not grow with the world.
+    """
 
     def __init__(self, folder: Path, pids: Sequence[int], limits: Limits, *, now: float) -> None:
-        self._folder, self._pids, self._limits = folder, pids, limits
-        self._sights = [Sight(now) for _ in pids]
+        self._folder, self._pids = folder, pids
+        self._slack_s = allowed_silence_s(len(pids))
+        silence_s = limits.silence_s + self._slack_s if limits.silence_s else 0.0
+        self._limits = replace(limits, silence_s=silence_s)
+        self._observations = [Observation(now) for _ in pids]
+        self._due = [now] * len(pids)
         self._looked = self._trusted = now
 
     def look(self, now: float) -> Hang | None:
-        """Read all files once; the hang that they show, if any."""
-        beats = [read_beat(heartbeat_path(self._folder, rank), pid=pid) for rank, pid in enumerate(self._pids)]
-        self._sights = [see(sight, beat, now=now) for sight, beat in zip(self._sights, beats, strict=True)]
+        """Read the files that are due; the hang that they show, if any."""
+        self._observations = [self._read(rank, now) for rank in range(len(self._pids))]
         if now - self._looked > PAUSE_S:
-            self._sights = [replace(sight, since=now) for sight in self._sights]
+            self._observations = [replace(one, since=now) for one in self._observations]
             self._trusted = now + AFTER_PAUSE_S
         self._looked = now
-        return judge(self._sights, self._limits, now=now) if now >= self._trusted else None
+        return judge(self._observations, self._limits, now=now) if now >= self._trusted else None
 
     def about(self, rank: int, now: float) -> Hang:
         """The hang of which `rank` is known to be the cause."""
-        return _hang(self._sights, rank, now)
+        return _hang(self._observations, rank, now)
 
     def suspect(self, ranks: Sequence[int], now: float) -> Hang | None:
-        """Which of `ranks`, for which the others gave up waiting, is the cause; None where all went on just now."""
-        silent = max(self._sights[rank].silent_s(now) for rank in ranks)
-        quiet = [rank for rank in ranks if self._sights[rank].silent_s(now) == silent]
-        rank = furthest_behind(self._sights, quiet, now)
-        return _hang(self._sights, rank, now) if self._sights[rank].still_s(now) > SUSPICIOUS_S else None
+        """The one of `ranks`, for which all others gave up waiting, that is the cause.
+
+        None where all of them did something new just now.
+        """
+        silent = [rank for rank in ranks if self._observations[rank].silent_s(now) > self._slack_s]
+        if silent:
+            rank = max(silent, key=lambda r: self._observations[r].silent_s(now))
+        else:
+            rank = furthest_behind(self._observations, ranks, now)
+        return _hang(self._observations, rank, now) if self._observations[rank].still_s(now) > SUSPICIOUS_S else None
+
+    def _read(self, rank: int, now: float) -> Observation:
+        if now < self._due[rank]:
+            return self._observations[rank]
+        self._due[rank] = now + heartbeat_s(rank, len(self._pids))
+        heartbeat = read_heartbeat(heartbeat_path(self._folder, rank), pid=self._pids[rank])
+        return observe(self._observations[rank], heartbeat, now=now)

@@ -1,40 +1,54 @@
-"""What runs inside a worker process, before and around the target; plain data in, plain data out.
+"""Runs inside a worker process, before and around the target; plain data in, plain data out.
 
-Nothing heavy is imported here: the target's module brings what it needs.
+Imports nothing heavy: the target's module imports what it needs.
 """
 
 import contextlib
 import faulthandler
-import fcntl
 import importlib
 import os
 import signal
 import socket
-import struct
 import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from cluster.interface import interface_names, interface_of
 from cluster.liveness import process
-from cluster.liveness.fence import Fence, keep_inside
+from cluster.liveness.fence import Fence, exit_when_superseded
 from cluster.schedule.slots import cores_of
 from data_tools.errors import NumericError, Stopped, UserError, is_lost_peer
 from data_tools.files import PROJECT_ROOT
+from data_tools.protocol import fence_s
 
-SIOCGIFADDR = 0x8915
 DUMP_SIGNAL = signal.SIGUSR1
-"""On this signal a worker writes its Python stack to its output, and goes on."""
+"""On this signal a worker writes its Python stack to its output, and continues."""
 
 
-def prepare(order: dict[str, Any]) -> dict[str, Any]:
+class WorkerOrder(TypedDict):
+    """What `prepare` gets, the same on every rank.
+
+    target: `module:function`. environment: variables to set. interface: the one for Gloo and NCCL; null takes the one
+    that holds this host's address. addresses: Ray's address of each rank's host. bindings: by rank, the slot and the
+    number of slots that share the host's cores; null does not bind. logs: folder of the ranks' output, or null.
+    fences: see `cluster.liveness.fence`.
+    """
+
+    target: str
+    environment: dict[str, str]
+    interface: str | None
+    addresses: list[str]
+    bindings: list[tuple[int, int]] | None
+    logs: str | None
+    fences: list[dict[str, str]]
+
+
+def prepare(order: WorkerOrder) -> dict[str, Any]:
     """Set this process up for `order["target"]` and import its module; the report says where it runs.
 
-    Keys of `order`: `target`; `environment`, variables to set; `interface`, for Gloo and NCCL, or null for
-    the one that holds this host's address among `addresses`, which are by rank; `bindings`, by rank the slot and
-    the number of slots that share the host's cores, or null; `logs`, folder of the ranks' output, or null;
-    `fences`, by which a worker that was replaced learns of it (see `cluster.liveness.fence`).
+    Raises nothing: a failure is a report with the key `failure`, as of `call`.
     """
     rank = int(os.environ["HOROVOD_RANK"])
     os.environ.update(order["environment"])
@@ -46,17 +60,18 @@ def prepare(order: dict[str, Any]) -> dict[str, Any]:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     if order["logs"]:
         _send_output_to(Path(order["logs"]) / f"rank-{rank}.txt")
-    # A crash in a library then leaves its Python stack in that output.
+    # A crash in a library then leaves the Python stack in that output.
     faulthandler.enable(2)
-    # The driver asks for the stack of a worker that hangs.
+    # The driver requests the stack of a worker that hangs.
     faulthandler.register(DUMP_SIGNAL, 2, all_threads=False)
-    keep_inside([Fence.of(fence) for fence in order["fences"]])
+    fences = [Fence.from_plain(fence) for fence in order["fences"]]
+    exit_when_superseded(fences, every_s=fence_s(rank, len(order["addresses"])))
     began = time.monotonic()
-    # The process boundary: whatever is raised here, by an import above all, has to reach the driver as data.
+    # The process boundary: whatever is raised here, mostly by an import, reaches the driver as data.
     try:
         check_own_name(socket.gethostname(), several_hosts=len(set(order["addresses"])) > 1)
         if "HOROVOD_GLOO_IFACE" not in order["environment"]:
-            set_interface(order["interface"] or interface_of(order["addresses"][rank]))
+            set_interface(order["interface"] or find_interface(order["addresses"][rank]))
         _resolve(order["target"])
     except Exception as error:  # noqa: BLE001
         return _failure(error, kind="start")
@@ -72,7 +87,7 @@ def prepare(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def bind_to_slot(slot: int, slots: int) -> None:
-    """Keep this process, threads that run already included, on the cores of one of the host's `slots`."""
+    """Bind this process, with the threads that already run, to the cores of one of the host's `slots`."""
     cores = cores_of(slot, slots, sorted(os.sched_getaffinity(0)))
     for thread in Path("/proc/self/task").iterdir():
         with contextlib.suppress(ProcessLookupError):  # It has ended meanwhile.
@@ -80,10 +95,10 @@ def bind_to_slot(slot: int, slots: int) -> None:
 
 
 def call(target: str, payload: dict[str, Any]) -> dict[str, Any]:
-    """Run the target; the report holds `value` (of rank 0 only) or `failure`."""
+    """Run the target; the report holds `value` (rank 0's; null on others) or `failure`, see `RankFailure`."""
     try:
         value = _resolve(target)(payload)
-    # The process boundary again.
+    # The process boundary, as above.
     except (Exception, SystemExit) as error:  # noqa: BLE001
         return _failure(error, kind="raised")
     finally:
@@ -96,52 +111,47 @@ def call(target: str, payload: dict[str, Any]) -> dict[str, Any]:
 def _resolve(target: str) -> Any:
     module, colon, function = target.partition(":")
     if not colon:
-        raise ValueError(f"target {target!r}: write it as module:function")
+        raise ValueError(f"target {target!r}: must have the form module:function")
     return getattr(importlib.import_module(module), function)
 
 
 def check_own_name(name: str, *, several_hosts: bool) -> None:
-    """See to it that this host's own `name` leads to an address that the world's ranks can use.
+    """Check that this host's own `name` resolves to an address that the world's ranks can use.
 
-    Horovod 0.28.1 takes the interface that it is told for its first connection only; the one over which
-    gradients go is that of the host's own name, and where that has no address the process ends with a signal.
+    Horovod 0.28.1 uses the configured interface for its first connection only; gradients go over the one of the host's
+    own name, and where that does not resolve the process ends with a signal.
 
     Raises:
-        UserError: the name has no address, or one that other hosts cannot reach.
+        UserError: the name does not resolve, or to an address that other hosts cannot reach.
     """
-    mend = f"give it one in /etc/hosts there (ADDRESS {name})"
+    advice = f"add it to /etc/hosts there (ADDRESS {name})"
     try:
         address = socket.gethostbyname(name)
     except OSError:
-        raise UserError(f"{name}: the host's own name has no address, and Horovod needs one; {mend}") from None
+        raise UserError(f"{name}: the host's own name does not resolve, and Horovod needs that; {advice}") from None
     if several_hosts and address.startswith("127."):
-        raise UserError(f"{name}: the host's own name leads to {address}, where no other host reaches it; {mend}")
+        raise UserError(f"{name}: the host's own name resolves to {address}, which no other host reaches; {advice}")
 
 
 def set_interface(name: str) -> None:
-    """Let Gloo and NCCL talk over the network interface `name`."""
+    """Make Gloo and NCCL use the network interface `name`."""
     os.environ["HOROVOD_GLOO_IFACE"] = name
     os.environ["NCCL_SOCKET_IFNAME"] = f"={name}"
 
 
-def interface_of(address: str) -> str:
-    """Name of the network interface of this machine that holds the IPv4 `address`.
+def find_interface(address: str) -> str:
+    """Name of the network interface of this host that holds the IPv4 `address`.
 
     Raises:
         UserError: none does.
     """
-    names = [name for _, name in socket.if_nameindex()]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        for name in names:
-            request = struct.pack("256s", name.encode()[:15])
-            with contextlib.suppress(OSError):
-                answer = fcntl.ioctl(any_socket.fileno(), SIOCGIFADDR, request)
-                if socket.inet_ntoa(answer[20:24]) == address:
-                    return name
-    raise UserError(
-        f"{socket.gethostname()}: no network interface holds {address}, Ray's address of this host "
-        f"(there are {', '.join(names)}); name one with cluster.interface"
-    )
+    name = interface_of(address)
+    if name is None:
+        raise UserError(
+            f"{socket.gethostname()}: no network interface holds {address}, Ray's address of this host "
+            f"(found {', '.join(interface_names())}); set cluster.interface"
+        )
+    return name
 
 
 def _send_output_to(path: Path) -> None:
@@ -161,15 +171,15 @@ def _failure(error: BaseException, *, kind: str) -> dict[str, Any]:
     if isinstance(error, Stopped):
         kind = "stopped"
     elif user:
-        # A number that is not finite may come from a broken chip: that is found out by a second try.
+        # A value that is not finite may come from a faulty chip; a second attempt shows whether it does.
         kind = "raised" if isinstance(error, NumericError) else "user"
     message = text if user or kind == "stopped" else f"{type(error).__name__}: {text}"
     lost_peer = kind != "stopped" and is_lost_peer(error)
     return {
         "failure": {
             "kind": kind,
-            # Horovod's own words are a paragraph, and stand in the traceback.
-            "message": "another rank is gone or silent, and Horovod shut down" if lost_peer else message,
+            # Horovod's own text is a paragraph long, and stands in the traceback.
+            "message": "another rank is gone or silent; Horovod shut down" if lost_peer else message,
             "traceback": None if user or kind == "stopped" else "".join(traceback.format_exception(error)),
             "lost_peer": lost_peer,
         }

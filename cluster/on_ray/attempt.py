@@ -181,7 +181,7 @@ class Attempt:
             check_devices(workers)
         return tuple(workers)
 
-    def _order(self) -> dict[str, Any]:
+    def _order(self) -> worker.WorkerOrder:
         """What every worker is told before the target's module is imported; see `worker.prepare`."""
         share = self._reserved.share
         several_hosts = len(self._group.hosts) > 1

@@ -13,7 +13,7 @@ from typing import Any
 from data_tools.config import from_mapping, to_mapping
 from data_tools.conversion.assemble import Recipe
 from data_tools.conversion.one_pass import OnProgress, Run, plan_missing
-from data_tools.conversion.parts import part_path, receipt_path
+from data_tools.conversion.parts import receipt_path
 from data_tools.conversion.shard_plan import ShardConfig, ShardPlan, Work
 from data_tools.conversion.staging import survey
 from data_tools.documents.data_set import DataConfig, read_data_set
@@ -57,7 +57,7 @@ def spread_out(
         running = thread.submit(spread.run, [common | {"share": share} for share in range(spread.shares)])
         while wait([running], _POLL_S).not_done:
             if progress is not None:
-                progress(sum(pages_written(staging, plan) for plan in plans), total, 0)
+                progress(pages_written(staging, plans), total, 0)
         running.result()
 
 
@@ -69,12 +69,11 @@ def _absolute(data: DataConfig) -> dict[str, str]:
     return {name: str(Path(path).absolute()) for name, path in paths.items()}
 
 
-def pages_written(staging: Path, plan: ShardPlan) -> int:
-    """Pages of a shard that some process has written, by the names of files alone."""
-    if receipt_path(staging, plan).exists():
-        return plan.pages
-    parts = enumerate(plan.parts)
-    return sum(len(pages) for number, pages in parts if part_path(staging, plan, number).exists())
+def pages_written(staging: Path, plans: Sequence[ShardPlan]) -> int:
+    """Pages of the shards that are complete: one folder listing a split, however many shards and parts there are."""
+    folders = {receipt_path(staging, plan).parent for plan in plans}
+    receipts = {path for folder in folders if folder.is_dir() for path in folder.iterdir()}
+    return sum(plan.pages for plan in plans if receipt_path(staging, plan) in receipts)
 
 
 def write_share(payload: dict[str, Any]) -> dict[str, Any]:

@@ -1,23 +1,22 @@
 """What an earlier driver of a run may have left behind: workers that still write, and have to go first."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from cluster.liveness import process
-from cluster.liveness.fence import GUARD_S
-from cluster.liveness.watch import heartbeat_path, read_beat
+from cluster.liveness.watch import allowed_silence_s, read_heartbeat
 from data_tools.errors import UserError
 from data_tools.files import read_lines
+from data_tools.protocol import fence_s, heartbeat_path
 from launch.run.attempts import CLOSING
 from launch.run.folder import EVENTS
 from trainer.job_folder.journal import job_folder
 
-QUIET_S = 3 * GUARD_S
-"""A worker elsewhere that has written nothing for so long has seen that it was replaced, or cannot write."""
 LONGEST_S = 60.0
-LOOK_S = 0.5
+POLL_S = 0.5
 
 
 def end_former_workers(folder: Path) -> list[str]:
@@ -52,17 +51,24 @@ def open_workers(events: Iterable[Mapping[str, Any]]) -> list[tuple[str, Mapping
     return [(job, one) for job, workers in running.items() for one in workers]
 
 
+def quiet_s(world_size: int) -> float:
+    """Seconds after which a silent worker of another host has exited since it was replaced, or cannot write at all."""
+    return fence_s(world_size - 1, world_size) + allowed_silence_s(world_size)
+
+
 def _wait_until_quiet(folder: Path, workers: list[tuple[str, Mapping[str, Any]]]) -> None:
+    sizes = Counter(job for job, _ in workers)
+    limit_s = quiet_s(max(sizes.values()))
     begun = quiet_since = time.monotonic()
     before: dict[tuple[str, int], float | None] = {}
-    while time.monotonic() - quiet_since < QUIET_S:
+    while time.monotonic() - quiet_since < limit_s:
         for job, one in workers:
             rank = int(one["rank"])
-            beat = read_beat(heartbeat_path(job_folder(folder, job), rank), pid=int(one["pid"]))
-            written = beat.time if beat else None
+            heartbeat = read_heartbeat(heartbeat_path(job_folder(folder, job), rank), pid=int(one["pid"]))
+            written = heartbeat.time if heartbeat else None
             if before.setdefault((job, rank), written) != written:
                 before[job, rank], quiet_since = written, time.monotonic()
-                if quiet_since - begun > LONGEST_S:
+                if quiet_since - begun > LONGEST_S + limit_s:
                     where = f"rank {rank} of {job} (process {one['pid']} on {one['host']})"
                     raise UserError(f"{folder}: {where} still writes for an earlier driver; end it")
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)

@@ -50,7 +50,7 @@ def test_one_at_a_time_and_given_back(tmp_path: Path) -> None:
         lease.check()
     assert not (tmp_path / LEASE).exists()
     with hold(tmp_path) as lease:
-        assert lease.former is None
+        assert lease.previous is None
 
 
 @contextlib.contextmanager
@@ -76,14 +76,14 @@ def test_a_killed_driver_lets_go(tmp_path: Path) -> None:
         other.kill()
         other.wait()
         with hold(tmp_path) as lease:
-            assert lease.former.owner.pid == other.pid
+            assert lease.previous.owner.pid == other.pid
 
 
 def test_a_stopped_driver_still_holds_and_is_named(tmp_path: Path) -> None:
     with holder_process(tmp_path) as other:
         other.send_signal(signal.SIGSTOP)
         os.waitpid(other.pid, os.WUNTRACED)
-        with pytest.raises(UserError, match="it is stopped: kill -CONT"), hold(tmp_path):
+        with pytest.raises(UserError, match="kill -CONT"), hold(tmp_path):
             pass
 
 
@@ -96,8 +96,8 @@ def foreign(folder: Path) -> Holder:
 
 def test_a_lease_of_another_machine_is_taken_over_when_nobody_renews_it(tmp_path: Path) -> None:
     theirs, said = foreign(tmp_path), list[str]()
-    with hold(tmp_path, stale_s=0.3, say=said.append) as lease:
-        assert lease.former == theirs
+    with hold(tmp_path, stale_s=0.3, warn=said.append) as lease:
+        assert lease.previous == theirs
     assert "process 1 on node9 was driving this run" in said[0]
 
 
@@ -131,9 +131,9 @@ def test_who_takes_no_lease_leaves_a_driven_run_alone(tmp_path: Path) -> None:
 def test_whoever_lost_its_lease_notices_and_leaves_it_alone(tmp_path: Path) -> None:
     with hold(tmp_path) as lease:
         foreign(tmp_path)
-        with pytest.raises(UserError, match="process 1 on node9 has taken this run over; this one leaves"):
+        with pytest.raises(UserError, match="process 1 on node9"):
             lease.check()
-        assert lease.fence.broken()
+        assert lease.fence.superseded()
     assert read_holder(tmp_path).token == "theirs", "it is not ours to give back"
 
 
@@ -151,7 +151,7 @@ def test_renewing_never_brings_an_old_lease_back(tmp_path: Path, monkeypatch: py
 def test_a_damaged_lease_is_taken(tmp_path: Path) -> None:
     (tmp_path / LEASE).write_text('{"token": "x"')
     with hold(tmp_path) as lease:
-        assert lease.former is None
+        assert lease.previous is None
 
 
 @pytest.mark.parametrize(
@@ -161,23 +161,24 @@ def test_a_damaged_lease_is_taken(tmp_path: Path) -> None:
 def test_a_fence_is_broken_by_another_token_alone(tmp_path: Path, content: str | None, broken: bool) -> None:
     if content is not None:
         (tmp_path / "f.json").write_text(content)
-    assert Fence(str(tmp_path / "f.json"), "mine").broken() == broken
+    assert Fence(str(tmp_path / "f.json"), "mine").superseded() == broken
 
 
 def test_a_worker_outside_its_fence_leaves(tmp_path: Path) -> None:
     path = tmp_path / "attempt.json"
     write_json(path, {"token": "first"})
     code = (
-        "import sys, threading; from cluster.liveness import fence\nfence.GUARD_S = 0.02\n"
-        "fence.keep_inside([fence.Fence(sys.argv[1], 'first')]); print('up', flush=True); threading.Event().wait()"
+        "import sys, threading; from cluster.liveness import fence\n"
+        "fence.exit_when_superseded([fence.Fence(sys.argv[1], 'first')], every_s=0.02)\n"
+        "print('up', flush=True); threading.Event().wait()"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True) as worker:  # fmt: skip
         assert worker.stdout.readline() == "up\n"
         write_json(path, {"token": "second"})
         _, errors = worker.communicate(timeout=50)
-    assert worker.returncode == fence.REPLACED
-    assert "another one has this place now" in errors
+    assert worker.returncode == fence.SUPERSEDED
+    assert str(path) in errors
 
 
 def test_a_process_is_known_by_more_than_its_number() -> None:

@@ -6,13 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from cluster.liveness.watch import AFTER_PAUSE_S, PAUSE_S, Beat, Hang, Limits, Sight, Watch, heartbeat_path, judge, see
+from cluster.liveness.watch import (
+    AFTER_PAUSE_S,
+    PAUSE_S,
+    Hang,
+    Heartbeat,
+    Limits,
+    Observation,
+    Watch,
+    allowed_silence_s,
+    judge,
+    observe,
+)
+from data_tools.protocol import heartbeat_path
 
 LIMITS = Limits(silence_s=300, step_s=900, phase_s=3600)
 NOW = 10_000.0
 
 
-def sight(
+def observation(
     silent_s: float,
     phase: str = "training",
     step: int = 7,
@@ -20,59 +32,64 @@ def sight(
     still_s: float = 0.0,
     batch: int = 0,
     waiting: bool = False,
-) -> Sight:
-    return Sight(NOW - silent_s, Beat(1.0, phase, step, batch, still_s, waiting))
+) -> Observation:
+    return Observation(NOW - silent_s, Heartbeat(1.0, phase, step, batch, still_s, waiting))
 
 
-NONE_YET = Sight(NOW - 3599)
-# sights by rank -> the rank that is the cause, or None
+NONE_YET = Observation(NOW - 3599)
+# observations by rank -> the rank that is the cause, or None
 TABLE = [
-    ([sight(1), sight(2)], None),
-    ([sight(299, still_s=500), sight(1, still_s=899 - 1)], None),  # slow, and alive
-    ([sight(1), sight(301)], 1),  # SIGSTOP, or a host that is gone
-    ([sight(400), sight(301)], 0),  # silent longest
-    ([sight(1, still_s=900), sight(1, still_s=10)], 0),  # lives, and trains no step
-    ([sight(1, step=8, still_s=950), sight(1, step=7, still_s=950)], 1),  # furthest behind
-    ([sight(1, still_s=901), sight(1, still_s=950)], 1),  # of equals, the one that was there first
-    ([sight(1, still_s=950, waiting=True), sight(1, still_s=901)], 1),  # unless it waits for the other
-    ([sight(1, still_s=3000), sight(301, still_s=5)], 1),  # silence first: the others wait for it
-    ([sight(1, "starting", 0, still_s=3590)], None),  # tracing, compiling
-    ([sight(1, "starting", 0, still_s=3600)], 0),
-    ([sight(1, "evaluating", still_s=3590), sight(1, "saving", still_s=1000)], None),
-    ([sight(1, "evaluating", batch=4, still_s=3700), sight(1, "evaluating", batch=3, still_s=3600)], 1),
-    ([NONE_YET, sight(1)], None),  # imports, joins the world
-    ([Sight(NOW - 3601), sight(1)], 0),
-    ([sight(4000, "done"), sight(1)], None),  # returns; writes no more
+    ([observation(1), observation(2)], None),
+    ([observation(299, still_s=500), observation(1, still_s=899 - 1)], None),  # slow, and alive
+    ([observation(1), observation(301)], 1),  # SIGSTOP, or a host that is gone
+    ([observation(400), observation(301)], 0),  # silent longest
+    ([observation(1, still_s=900), observation(1, still_s=10)], 0),  # lives, and trains no step
+    ([observation(1, step=8, still_s=950), observation(1, step=7, still_s=950)], 1),  # furthest behind
+    ([observation(1, still_s=901), observation(1, still_s=950)], 1),  # of equals, the one that was there first
+    ([observation(1, still_s=950, waiting=True), observation(1, still_s=901)], 1),  # unless it waits for the other
+    ([observation(1, still_s=3000), observation(301, still_s=5)], 1),  # silence first: the others wait for it
+    ([observation(1, "starting", 0, still_s=3590)], None),  # tracing, compiling
+    ([observation(1, "starting", 0, still_s=3600)], 0),
+    ([observation(1, "evaluating", still_s=3590), observation(1, "saving", still_s=1000)], None),
+    ([observation(1, "evaluating", batch=4, still_s=3700), observation(1, "evaluating", batch=3, still_s=3600)], 1),
+    ([NONE_YET, observation(1)], None),  # imports, joins the world
+    ([Observation(NOW - 3601), observation(1)], 0),
+    ([observation(4000, "done"), observation(1)], None),  # returns; writes no more
 ]
 
 
-@pytest.mark.parametrize(("sights", "cause"), TABLE)
-def test_judge(sights: list[Sight], cause: int | None) -> None:
-    hang = judge(sights, LIMITS, now=NOW)
+@pytest.mark.parametrize(("observations", "cause"), TABLE)
+def test_judge(observations: list[Observation], cause: int | None) -> None:
+    hang = judge(observations, LIMITS, now=NOW)
     assert (hang.rank if hang else None) == cause
 
 
-def test_what_is_told() -> None:
-    hang = judge([sight(1, step=8, still_s=20), sight(301, still_s=2)], LIMITS, now=NOW)
-    told = "rank 0: in training, step 8 for 21 s, silent for 1 s"
-    assert hang == Hang(1, "it hangs: in training, step 7 for 303 s, silent for 301 s", (told,))
-    absent = judge([Sight(NOW - 4000)], LIMITS, now=NOW)
+def test_the_message_names_rank_position_and_time() -> None:
+    hang = judge([observation(1, step=8, still_s=20), observation(301, still_s=2)], LIMITS, now=NOW)
+    other = "rank 0: in training, step 8 for 21 s, silent for 1 s"
+    assert hang == Hang(1, "it hangs: in training, step 7 for 303 s, silent for 301 s", (other,))
+    absent = judge([Observation(NOW - 4000)], LIMITS, now=NOW)
     assert absent is not None
-    assert absent.message == "it hangs: no sign of life since it was started 4000 s ago"
+    assert absent.message == "it hangs: no heartbeat since it was started 4000 s ago"
 
 
-def test_0_is_for_ever() -> None:
-    for_ever = Limits(0, 0, 0)
-    sights = [sight(1e6), sight(1, still_s=1e6), sight(1, "starting", still_s=1e6), Sight(NOW - 1e6)]
-    assert judge(sights, for_ever, now=NOW) is None
+def test_0_turns_a_limit_off() -> None:
+    unlimited = Limits(0, 0, 0)
+    observations = [
+        observation(1e6),
+        observation(1, still_s=1e6),
+        observation(1, "starting", still_s=1e6),
+        Observation(NOW - 1e6),
+    ]
+    assert judge(observations, unlimited, now=NOW) is None
 
 
 def test_a_new_time_is_a_sign_of_life_whatever_the_clock_says() -> None:
-    first = see(Sight(0.0), Beat(5000.0, "training", 7), now=1.0)
+    first = observe(Observation(0.0), Heartbeat(5000.0, "training", 7), now=1.0)
     assert first.since == 1.0
-    assert see(first, Beat(5000.0, "training", 7), now=9.0) is first, "the same file again"
-    assert see(first, Beat(4000.0, "training", 7), now=9.0).since == 9.0, "a clock that was put back"
-    assert see(first, None, now=9.0) is first, "a file that cannot be read just now"
+    assert observe(first, Heartbeat(5000.0, "training", 7), now=9.0) is first, "the same file again"
+    assert observe(first, Heartbeat(4000.0, "training", 7), now=9.0).since == 9.0, "a clock that was put back"
+    assert observe(first, None, now=9.0) is first, "a file that cannot be read just now"
 
 
 def write(folder: Path, rank: int, **values: object) -> None:
@@ -92,8 +109,8 @@ def test_the_files_of_a_world(tmp_path: Path) -> None:
             write(tmp_path, 0, time=written)
         hang = watch.look(clock)
     assert hang is not None
-    assert (hang.rank, clock) == (0, 400.0)
-    assert hang.also == ("rank 1: no sign of life since it was started 400 s ago",)
+    assert (hang.rank, clock) == (0, 400.0 + allowed_silence_s(2))
+    assert hang.also == ("rank 1: no heartbeat since it was started 406 s ago",)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": 100}', '{"pid": 100, "time": "x", "phase": "p"}'])
