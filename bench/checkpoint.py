@@ -43,6 +43,7 @@ from trainer.job_folder.journal import CHECKPOINTS, Journal, job_folder  # noqa:
 from trainer.job_folder.writer import BackgroundWriter  # noqa: E402
 from trainer.network.freezing import layer_names, plan_freezing  # noqa: E402
 from trainer.scoring.evaluate import Evaluator  # noqa: E402
+from trainer.training.agreement import Coordinator  # noqa: E402
 from trainer.training.loop import Loop  # noqa: E402
 from trainer.training.state import (  # noqa: E402
     SnapshotBuffers,
@@ -165,13 +166,14 @@ def one_save(loop: Loop, step: Any) -> dict[str, float]:
 def make_loop(config: JobConfig, folder: Path, world: World, checkpoints: CheckpointFolder) -> Loop:
     """The loop as a job builds it."""
     data = open_data(config)
-    classifier = classifier_for(config, data.geometry)
+    classifier = classifier_for(config, data.manifest)
     step = TrainStep(classifier, build_optimizer(config.stage.optimizer), world, config.training)
-    heartbeat = Heartbeat(folder, rank=0)
+    heartbeat, writer = Heartbeat(folder, rank=0), BackgroundWriter(checkpoints)
     return Loop(
         config=config, world=world, step=step, evaluator=Evaluator(classifier, world, batch=8), train=data.train,
-        val=data.val, state=TrainingState(), writer=BackgroundWriter(checkpoints),
-        journal=Journal(folder, rank=0, fixed={}, heartbeat=heartbeat), heartbeat=heartbeat,
+        val=data.val, state=TrainingState(),
+        writer=writer, journal=Journal(folder, rank=0, fixed={}, heartbeat=heartbeat),
+        coordinator=Coordinator(world, heartbeat, writer, config.checkpoint.agree_steps),
         freezing=plan_freezing(config.stage, layer_names(classifier)),
     )  # fmt: skip
 

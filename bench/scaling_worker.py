@@ -58,7 +58,7 @@ def serve(host: Connection, options: argparse.Namespace, rank: int) -> None:
             began = time.perf_counter()
             for _ in range(order["steps"]):
                 batch = next(batches)
-                step.run([(as_tensor(batch.images), as_tensor(batch.labels))], [0.01])
+                step(as_tensor(batch.images), as_tensor(batch.labels))
             step.read_sums()
             tell(host, {"seconds": time.perf_counter() - began})
 

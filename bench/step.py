@@ -45,6 +45,7 @@ from trainer.job_folder.journal import Journal  # noqa: E402
 from trainer.job_folder.writer import BackgroundWriter  # noqa: E402
 from trainer.network.freezing import layer_names, plan_freezing  # noqa: E402
 from trainer.scoring.evaluate import Evaluator  # noqa: E402
+from trainer.training.agreement import Coordinator  # noqa: E402
 from trainer.training.loop import Loop  # noqa: E402
 from trainer.training.state import TrainingState  # noqa: E402
 from trainer.training.step import TrainStep, build_optimizer  # noqa: E402
@@ -102,11 +103,12 @@ def make_loop(job: JobConfig, folder: Path, world: World, training: TrainingConf
     train, val = (ShardSet.open(Path(job.shards) / split / "holistic") for split in ("train", "val"))
     classifier = classifier_for(job, train.manifest)
     step = TrainStep(classifier, build_optimizer(job.stage.optimizer), world, training)
-    heartbeat = Heartbeat(folder, rank=0)
+    heartbeat, writer = Heartbeat(folder, rank=0), BackgroundWriter(CheckpointFolder(folder / "checkpoints", keep=1))
     return Loop(
         config=job, world=world, step=step, evaluator=Evaluator(classifier, world, batch=8), train=train, val=val,
-        state=TrainingState(), writer=BackgroundWriter(CheckpointFolder(folder / "checkpoints", keep=1)),
-        journal=Journal(folder, rank=0, fixed={}, heartbeat=heartbeat), heartbeat=heartbeat,
+        state=TrainingState(),
+        writer=writer, journal=Journal(folder, rank=0, fixed={}, heartbeat=heartbeat),
+        coordinator=Coordinator(world, heartbeat, writer, job.checkpoint.agree_steps),
         freezing=plan_freezing(job.stage, layer_names(classifier)),
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""One training job from its payload to its result; the same on a laptop, under horovodrun and under Ray."""
+"""One training job, from its payload to its result: the same on a laptop, under horovodrun and under Ray."""
 
 import logging
 import time
@@ -25,9 +25,11 @@ from trainer.network.classifier import Classifier, Geometry, build_classifier
 from trainer.network.freezing import FreezePlan, layer_names, plan_freezing
 from trainer.scoring.evaluate import Evaluator
 from trainer.stop import StopSignal
+from trainer.training.agreement import Coordinator
 from trainer.training.loop import Loop
 from trainer.training.outcome import load_best, predict_splits, result_of
-from trainer.training.start import begin, read_ahead
+from trainer.training.start import initial_state, read_ahead
+from trainer.training.state import TrainingState
 from trainer.training.step import TrainStep, build_optimizer
 from trainer.world import World
 
@@ -43,8 +45,8 @@ class Data:
     test: ShardSet
 
     @property
-    def geometry(self) -> Manifest:
-        """The manifest that speaks for the three: they agree on everything that shapes the model."""
+    def manifest(self) -> Manifest:
+        """The manifest of `train`; all three agree on everything that shapes the model."""
         return self.train.manifest
 
 
@@ -52,7 +54,7 @@ def open_data(config: JobConfig) -> Data:
     """Open the shard sets of the job's region.
 
     Raises:
-        UserError: one is missing, or they do not agree on size or classes.
+        UserError: a shard set is missing, or sizes or classes differ.
     """
     sets = {split: ShardSet.open(Path(config.shards) / split / config.region) for split in ("train", "val", "test")}
     first = sets["train"].manifest
@@ -61,23 +63,49 @@ def open_data(config: JobConfig) -> Data:
             ours, theirs = getattr(first, name), getattr(shards.manifest, name)
             if ours != theirs:
                 where = f"{config.shards}: {name} of {split}"
-                raise UserError(f"{where} is {theirs}, of train {ours}; convert them together")
+                raise UserError(f"{where} is {theirs}, but of train {ours}; convert them together")
     return Data(**sets)
 
 
 def classifier_for(config: JobConfig, manifest: Manifest) -> Classifier:
-    """The job's network, freshly initialised."""
-    geometry = Geometry(manifest.height, manifest.width, manifest.channels, config.stage.image_px)
-    return build_classifier(config.model, geometry, classes=len(manifest.class_ids))
+    """The job's network with its initial weights."""
+    return build_classifier(config.model, _geometry(config, manifest), classes=len(manifest.class_ids))
+
+
+def _geometry(config: JobConfig, manifest: Manifest) -> Geometry:
+    return Geometry(manifest.height, manifest.width, manifest.channels, config.stage.image_px)
+
+
+def build_step(config: JobConfig, geometry: Geometry, *, classes: int, world: World) -> tuple[TrainStep, FreezePlan]:
+    """The compiled step of a job with all settings of its stage, and the layers that it freezes.
+
+    Raises:
+        UserError: an unknown backbone, a geometry that it cannot process, or layers to freeze that do not exist.
+    """
+    classifier = build_classifier(config.model, geometry, classes=classes)
+    set_momentum(classifier, config.model.batchnorm_momentum)
+    freezing = plan_freezing(config.stage, layer_names(classifier))
+    optimizer = config.stage.optimizer
+    step = TrainStep(
+        classifier,
+        build_optimizer(optimizer, precision=config.training.precision),
+        world,
+        config.training,
+        frozen=freezing.always,
+        micro_batches=config.stage.micro_batches,
+        ema_decay=optimizer.ema_decay,
+    )
+    return step, freezing
 
 
 def run(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Train one model as one rank of its world; returns the content of `result.json`.
 
-    payload: `JobPayload` as plain data. A job that has a result returns it; one that has a checkpoint goes on.
+    payload: `JobPayload` as plain data. A finished job returns its result; a job with a checkpoint resumes.
 
     Raises:
-        UserError: anything that the user can mend. Stopped: somebody asked the job to stop, and it is saved.
+        UserError: an error that the user can fix.
+        Stopped: the job received a stop request, and its state is saved.
     """
     job = from_mapping(JobPayload, payload, where="payload")
     config = job.config
@@ -91,7 +119,7 @@ def run(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 def _run(job: JobPayload, folder: Path, world: World, heartbeat: Heartbeat) -> dict[str, Any]:
     config, began, clock = job.config, time.time(), time.monotonic()
-    # First of all: TensorFlow takes no settings any more once it has computed, or averaged, anything.
+    # First: TensorFlow rejects these settings once it has computed, or Horovod averaged, anything.
     device = prepare_device(world, config.training, seed=config.seed)
     attempt = heartbeat.attempt = number_attempt(folder, world)
     fixed = {"job": config.name, "world_size": world.size}
@@ -116,17 +144,17 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     newest = read_ahead(checkpoints) if world.rank == 0 else None
     data = open_data(config)
     check_batch(config.stage.global_batch, world.size, config.stage.micro_batches)
-    step, freezing = _step(config, data.geometry, world)
-    state = begin(job, step, world, newest)
+    classes = len(data.manifest.class_ids)
+    step, freezing = build_step(config, _geometry(config, data.manifest), classes=classes, world=world)
+    state = initial_state(job, step, world, newest)
     heartbeat.at("starting", step=state.step)
-    if world.rank == 0 and state.best is not None and checkpoints.missing(state.best.step):
-        logger.warning(
-            "%s: the best checkpoint so far, of epoch %d, is gone; where no later epoch is better, the job cannot end",
-            checkpoints.path(state.best.step), state.best.epoch,
-        )  # fmt: skip
+    if world.rank == 0:
+        _warn_without_best(state, checkpoints)
     journal.rewrite(state.history)
     place = (config.name, heartbeat.attempt, world.rank)
     with BackgroundWriter(checkpoints) as writer, StopSignal() as stop:
+        faults = FaultInjector(Path(job.run), folder, place=place, settled=writer.wait)
+        coordinator = Coordinator(world, heartbeat, writer, config.checkpoint.agree_steps, stop.asked, faults)
         loop = Loop(
             config=config,
             world=world,
@@ -137,47 +165,40 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
             state=state,
             writer=writer,
             journal=journal,
-            heartbeat=heartbeat,
+            coordinator=coordinator,
             freezing=freezing,
-            stop_asked=stop.asked,
-            on_progress=FaultInjector(Path(job.run), folder, place=place, settled=writer.wait),
         )
         loop.run()
-        journal.progress(
-            "predicting",
-            epoch=config.stage.epochs,
-            epochs=config.stage.epochs,
-            step=state.step,
-            steps=state.step,
-            steps_per_epoch=loop.steps_per_epoch,
-        )
-        best = load_best(loop, checkpoints)
-        figures = predict_splits(folder, {"val": data.val, "test": data.test}, loop)
-    return result_of(loop, best, figures)
+        return _finish(loop, checkpoints, {"val": data.val, "test": data.test})
 
 
-def _step(config: JobConfig, manifest: Manifest, world: World) -> tuple[TrainStep, FreezePlan]:
-    """The job's network under its optimiser, and what of it is frozen when."""
-    classifier = classifier_for(config, manifest)
-    set_momentum(classifier, config.model.batchnorm_momentum)
-    freezing = plan_freezing(config.stage, layer_names(classifier))
-    step = TrainStep(
-        classifier,
-        build_optimizer(config.stage.optimizer, precision=config.training.precision),
-        world,
-        config.training,
-        frozen=freezing.always,
-        micro_batches=config.stage.micro_batches,
-        ema_decay=config.stage.optimizer.ema_decay,
+def _warn_without_best(state: TrainingState, checkpoints: CheckpointFolder) -> None:
+    if state.best is not None and checkpoints.missing(state.best.step):
+        logger.warning(
+            "%s: the best checkpoint so far, of epoch %d, is missing; unless a later epoch is better, the job fails",
+            checkpoints.path(state.best.step), state.best.epoch,
+        )  # fmt: skip
+
+
+def _finish(loop: Loop, checkpoints: CheckpointFolder, splits: Mapping[str, ShardSet]) -> dict[str, Any]:
+    """Predict with the best weights; the content of `result.json` without the attempt and its times."""
+    config, state, world = loop.config, loop.state, loop.world
+    epochs, step = config.stage.epochs, state.step
+    loop.journal.progress(
+        "predicting", epoch=epochs, epochs=epochs, step=step, steps=step, steps_per_epoch=loop.steps_per_epoch
     )
-    return step, freezing
+    best = load_best(loop.step.classifier.model, state, checkpoints, world=world)
+    figures = predict_splits(
+        splits, loop.evaluator, coordinator=loop.coordinator, folder=loop.journal.folder, step=step
+    )
+    return result_of(config, state, best, figures, world_size=world.size)
 
 
 def check_batch(global_batch: int, workers: int, micro_batches: int = 1) -> None:
-    """The global batch must split evenly over the workers, and each worker's share into its micro-batches.
+    """Check that the global batch divides evenly into the micro-batches of all workers.
 
     Raises:
-        UserError: it does not; the text names the nearest batches that do.
+        UserError: it does not; the message names the nearest batches that do.
     """
     parts = workers * micro_batches
     if global_batch % parts:

@@ -11,17 +11,17 @@ from data_tools.errors import UserError, horovod_required
 
 DIGEST_BYTES = 32
 CPU_CYCLE_MS = "5"
-"""Horovod's cycle time, ms, where it was built for CPUs and nobody chose another. In every cycle all ranks exchange a
-few bytes, whether there is anything to reduce or not; every millisecond, Horovod's own default, that took 7 % of a core
-from the training (two idle ranks, each pinned to a core), every five 3 %."""
+"""Cycle time, ms, of a Horovod built for CPUs, unless HOROVOD_CYCLE_TIME is set. In each cycle all ranks exchange a few
+bytes, even with nothing to reduce: that costs two idle ranks, each pinned to a core, 7 % of the core at 1 ms (Horovod's
+default) and 3 % at 5 ms."""
 
 
 @dataclass(frozen=True)
 class World:
-    """This process' place among the workers of its job.
+    """The place of this process among the workers of its job.
 
-    rank: 0..size-1; rank 0 writes files. local_rank: place among the workers on the same host, which is also
-    the number of its GPU among those that the host shows to the job.
+    rank: 0..size-1; rank 0 writes files. local_rank: rank among the workers on the same host, and index of this
+    worker's GPU among those visible to the job on that host.
     """
 
     rank: int
@@ -30,7 +30,7 @@ class World:
 
     @classmethod
     def start(cls) -> "World":
-        """Join the world that the launcher (horovodrun, Ray) describes; alone where there is none.
+        """Join the world described by the launcher (horovodrun, Ray); without a launcher, a world of one.
 
         Raises:
             UserError: Horovod is not installed.
@@ -42,50 +42,51 @@ class World:
         return cls(hvd.rank(), hvd.size(), hvd.local_rank())
 
     def average_step(
-        self, gradients: Sequence[Any], others: Sequence[Any], *, compression: str, deterministic: bool
+        self, gradients: Sequence[Any], statistics: Sequence[Any], *, compression: str, deterministic: bool
     ) -> tuple[list[Any], list[Any]]:
-        """Averages over ranks of one step's gradients and of its `others`, small float32 tensors, inside `tf.function`.
+        """Averages over ranks of one step's gradients and statistics, float32 tensors, inside a `tf.function`.
 
-        Deterministic: everything goes as one group. Otherwise each gradient goes as soon as the backward pass has
-        it, and which of them share a fusion buffer, and with it the order in which a ring of three or more ranks
-        adds up, depends on timing. compression `fp16` halves the bytes of gradients; the others stay as they are.
+        deterministic: all tensors form one group, which starts once the last gradient is computed. Otherwise each
+        gradient starts on its own, overlapping the backward pass; then timing decides which tensors share a fusion
+        buffer, and thereby the order in which a ring of three or more ranks adds up.
+        compression: `fp16` sends gradients, not statistics, as float16: values above 65,504 become infinite.
         """
         import tensorflow as tf
 
         if self.size == 1:
-            return list(gradients), list(others)
+            return list(gradients), list(statistics)
         hvd = _horovod()
         chosen = hvd.Compression.fp16 if compression == "fp16" else hvd.Compression.none
-        flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in others], axis=0)
+        flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in statistics], axis=0)
         if not deterministic:
             averaged = [
                 hvd.allreduce(gradient, op=hvd.Average, compression=chosen, name=f"gradient.{number}")
                 for number, gradient in enumerate(gradients)
             ]
-            flat = hvd.allreduce(flat, op=hvd.Average, name="others")
+            flat = hvd.allreduce(flat, op=hvd.Average, name="statistics")
         elif compression == "fp16":
             averaged = hvd.grouped_allreduce(list(gradients), op=hvd.Average, compression=chosen, name="gradients")
-            # A group is of one type. Side by side, the two might share a buffer, as it happens.
+            # A group has one dtype. One after the other: otherwise timing decides whether they share a buffer.
             with tf.control_dependencies(averaged):
-                flat = hvd.allreduce(tf.identity(flat), op=hvd.Average, name="others")
+                flat = hvd.allreduce(tf.identity(flat), op=hvd.Average, name="statistics")
         else:
             *averaged, flat = hvd.grouped_allreduce([*gradients, flat], op=hvd.Average, name="step")
-        return averaged, _apart(flat, others)
+        return averaged, _unflatten(flat, statistics)
 
     def average(self, tensors: Sequence[Any], *, name: str) -> list[Any]:
-        """Averages over ranks of float32 tensors, as one collective; usable inside `tf.function`."""
+        """Averages over ranks of float32 tensors, in one collective; usable inside a `tf.function`."""
         import tensorflow as tf
 
         if self.size == 1 or not tensors:
             return list(tensors)
         hvd = _horovod()
         flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
-        return _apart(hvd.allreduce(flat, op=hvd.Average, name=name), tensors)
+        return _unflatten(hvd.allreduce(flat, op=hvd.Average, name=name), tensors)
 
     def average_in_order(self, tensor: Any, *, name: str) -> Any:
-        """Average over ranks of a small float32 tensor, summed in the order of ranks, so that bits never vary.
+        """Average over ranks of a small float32 tensor, summed in the order of ranks, so its bits never vary.
 
-        Inside `tf.function`; its gradient is the average of the ranks' gradients.
+        Inside a `tf.function`; the gradient is the average of the ranks' gradients.
         """
         import tensorflow as tf
 
@@ -114,13 +115,13 @@ class World:
         return [bool(count) for count in counts]
 
     def gather(self, rows: np.ndarray, *, name: str) -> np.ndarray:
-        """The rows of all ranks, rank 0's first; ranks may hold different numbers of rows."""
+        """The rows of all ranks, [n, ...] of any dtype, rank 0's first; ranks may hold different numbers of rows."""
         if self.size == 1:
             return rows
         return np.asarray(_horovod().allgather(rows, name=name))
 
     def broadcast(self, variables: Sequence[Any]) -> None:
-        """Give all ranks the values that rank 0's Keras variables hold."""
+        """Assign the values of rank 0's Keras variables to those of all ranks."""
         if self.size > 1:
             _horovod().broadcast_variables([variable.value for variable in variables], root_rank=0)
 
@@ -134,7 +135,7 @@ class World:
         return bytes(np.asarray(hvd.broadcast(buffer.copy(), root_rank=0, name=name)).tobytes())
 
     def check_equal(self, digest: str, *, step: int) -> None:
-        """Stop the job where ranks hold different weights.
+        """Check that all ranks hold the same weights. digest: hex SHA-256 of this rank's weights.
 
         Raises:
             UserError: on every rank, naming the ranks that differ from rank 0.
@@ -144,13 +145,13 @@ class World:
         different = [rank for rank in range(len(rows)) if not np.array_equal(rows[rank], rows[0])]
         if different:
             raise UserError(
-                f"step {step}: ranks {', '.join(map(str, different))} hold other weights than rank 0; the gradients "
-                "were not averaged over all ranks, and nothing was saved from here on"
+                f"step {step}: ranks {', '.join(map(str, different))} hold other weights than rank 0: gradients were "
+                "not averaged over all ranks; nothing is saved from this step on"
             )
 
 
-def _apart(flat: Any, tensors: Sequence[Any]) -> list[Any]:
-    """The parts of a flat tensor, in the shapes of `tensors`, which it was joined from."""
+def _unflatten(flat: Any, tensors: Sequence[Any]) -> list[Any]:
+    """Split a flat tensor into the shapes of `tensors`, whose elements it holds in order."""
     import tensorflow as tf
 
     parts = tf.split(flat, [int(np.prod(tensor.shape)) for tensor in tensors])
@@ -158,7 +159,7 @@ def _apart(flat: Any, tensors: Sequence[Any]) -> list[Any]:
 
 
 def _horovod() -> Any:
-    # Horovod looks for TensorFlow's Keras at import, which costs seconds; only training processes pay for it.
+    # Importing Horovod loads TensorFlow's Keras, which takes seconds; only training processes need it.
     with horovod_required():
         import horovod.tensorflow as hvd
 

@@ -134,7 +134,7 @@ def test_loss_scaling_finds_its_scale_and_then_follows_the_same_gradients(
     assert all(np.array_equal(after[name], before[name]) for name in before), "neither weights nor statistics moved"
     while int(optimizer.iterations.numpy()) == 0 and float(optimizer.dynamic_scale.numpy()) > 1:
         step(*batch())
-    assert int(step.first_bad.numpy()) == 0, "overflow is no fault"
+    assert int(step.first_nonfinite_step.numpy()) == 0, "overflow is no fault"
     moves = {v.path: v.numpy() for v in classifier.model.trainable_variables}
     assert moved({name: before[name] for name in moves}, moves) == pytest.approx(0.01, rel=1e-3), "clipped unscaled"
 
@@ -147,7 +147,7 @@ def test_what_no_scale_mends_is_a_fault_under_half_precision_too(world: World, h
     bias = next(v for v in classifier.model.trainable_variables if v.path == "logits/bias")
     bias.assign(np.full(bias.shape, np.nan, np.float32))
     step(*batch())
-    assert int(step.first_bad.numpy()) == 1
+    assert int(step.first_nonfinite_step.numpy()) == 1
     assert float(optimizer.dynamic_scale.numpy()) == 1.0
 
 
@@ -163,7 +163,7 @@ def test_weights_are_averaged_step_by_step(world: World) -> None:
         seen.append(kernel.numpy().copy())
     # The first average is the weights after the first step; then the decay is 1/10, and min(0.15, 2/11).
     expected = 0.15 * (0.1 * seen[0] + 0.9 * seen[1]) + 0.85 * seen[2]
-    with step.as_evaluated():
+    with step.evaluated_weights():
         np.testing.assert_allclose(kernel.numpy(), expected, rtol=1e-5)
         assert not np.allclose(expected, seen[2], rtol=1e-3)
     np.testing.assert_array_equal(kernel.numpy(), seen[2])
@@ -183,11 +183,11 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_remembered(world: Worl
     kernel.assign(np.nan_to_num(sound))
     step(*batch())
     assert weights_digest(others) == digest, "neither weights nor statistics moved, nor did they after it"
-    assert int(step.first_bad.numpy()) == 2, "the first one is reported, not the last"
-    assert step.bad_losses.numpy().shape == (BATCH,)
-    assert not np.isfinite(step.bad_losses.numpy()).any()
-    assert step.averages is not None
-    assert int(step.averages.variables[-1].numpy()) == 1, "and no average took it in"
+    assert int(step.first_nonfinite_step.numpy()) == 2, "the first one is reported, not the last"
+    assert step.nonfinite_losses.numpy().shape == (BATCH,)
+    assert not np.isfinite(step.nonfinite_losses.numpy()).any()
+    assert step.ema is not None
+    assert int(step.ema.variables[-1].numpy()) == 1, "and no average took it in"
 
 
 def test_building_twice_gives_the_same_names() -> None:

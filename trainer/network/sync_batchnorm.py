@@ -1,4 +1,4 @@
-"""BatchNorm by the moments of the whole global batch instead of each worker's share of it."""
+"""Synchronized BatchNorm: moments of the global batch instead of each worker's share."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from trainer.network.classifier import Classifier
 from trainer.world import World
 
 
-def synchronize(classifier: Classifier, world: World) -> None:
-    """Let every BatchNorm layer of the backbone normalise by the moments of the whole global batch.
+def synchronize_batchnorm(classifier: Classifier, world: World) -> None:
+    """Make every BatchNorm layer of the backbone normalize by the moments of the global batch.
 
-    Each rank averages mean and variance of its own pages over all ranks, which hold equally many; the gradient
-    flows back the same way. `keras.layers.BatchNormalization(synchronized=True)` asks `tf.distribute` for it, which
-    knows nothing of Horovod's ranks.
+    Each rank averages mean and variance of its pages over all ranks, which hold equally many pages; the gradient is
+    averaged the same way. `keras.layers.BatchNormalization(synchronized=True)` uses `tf.distribute`, which does not
+    know Horovod's ranks.
     """
     import keras
 
@@ -19,7 +19,7 @@ def synchronize(classifier: Classifier, world: World) -> None:
         return
     for layer in classifier.backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            # Keras computes a layer's moments in this one method; set on the instance, it stands before the class'.
+            # A private Keras method, the only place that computes a layer's moments; listed in docs/training.md.
             layer._moments = _Moments(layer, world)
 
 
@@ -35,10 +35,10 @@ class _Moments:
     def __call__(self, inputs: Any, mask: Any) -> tuple[Any, Any]:
         import tensorflow as tf
 
-        del mask  # pages have none
+        del mask  # pages have no mask
         mean, variance = tf.nn.moments(inputs, self._axes)
-        # E[x²] - E[x]² loses digits where the mean is large; about a shift that is near the mean, it does not. The
-        # moving mean is one, and the same on all ranks.
+        # E[x²] - E[x]² loses digits if the mean is large, unless it is computed about a shift near the mean, such as
+        # the moving mean, which is the same on all ranks.
         shift = tf.stop_gradient(tf.cast(self._shift.value, mean.dtype))
         sums = tf.stack([mean, variance + tf.square(mean - shift)])
         mean, squares = tf.unstack(self._world.average_in_order(sums, name=self._name))

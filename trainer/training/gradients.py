@@ -1,4 +1,4 @@
-"""Gradients of one worker's batch: at once or in micro-batches, compiled by XLA where asked."""
+"""Gradients of one worker's share of the global batch: at once or in micro-batches, optionally compiled by XLA."""
 
 from typing import Any, NamedTuple
 
@@ -6,24 +6,24 @@ from trainer.config import TrainingConfig
 from trainer.network.classifier import Classifier
 
 
-class Local(NamedTuple):
-    """What one worker's batch of b pages gave, before any rank knows of another.
+class LocalResult(NamedTuple):
+    """Result of one worker's share of b pages, before any communication.
 
-    gradients: of the mean loss (times the loss scale), one float32 tensor a trainable variable; losses: float32 [b];
-    hits: bool [b], whether the likeliest class is the page's.
+    gradients: of the mean loss times the loss scale, one float32 tensor per trainable variable; losses: float32 [b];
+    correct: bool [b], whether the most probable class is the page's.
     """
 
     gradients: list[Any]
     losses: Any
-    hits: Any
+    correct: Any
 
 
 class LocalGradients:
     """Forward and backward pass, to be called inside a `tf.function`.
 
-    With `micro_batches` k > 1 the batch is computed in k equal parts, one after the other, which takes the memory
-    of one part; the mean of their gradients is the gradient of the whole batch. BatchNorm sees only one part at a
-    time: it normalises each by its own moments and moves its statistics once a part.
+    With `micro_batches` k > 1 the share is computed in k equal parts, one after the other, in the memory of one part;
+    the mean of their gradients is the gradient of the share. BatchNorm sees one part at a time: it normalizes each
+    by the part's own moments and moves its statistics once per part.
     """
 
     def __init__(
@@ -35,18 +35,18 @@ class LocalGradients:
         self._optimizer = optimizer
         self._smoothing = training.label_smoothing
         self._parts = micro_batches
-        # Collectives cannot be part of what XLA compiles (Horovod's operations for it need a TensorFlow header that
-        # is no longer shipped), so that is the passes alone; averaging and update stay outside.
+        # XLA cannot compile collectives: Horovod's operations for XLA need a header that TensorFlow no longer ships.
+        # So it compiles the two passes; averaging and update stay outside.
         compiled = tf.function(self._part, autograph=False, jit_compile=True)
         self._one = compiled if training.jit_compile else self._part
 
-    def __call__(self, images: Any, labels: Any) -> Local:
-        """images: uint8 [b, height, width, channels]; labels: int32 [b]; `micro_batches` divides b."""
+    def __call__(self, images: Any, labels: Any) -> LocalResult:
+        """images: uint8 [b, height, width, channels]; labels: int32 [b]; b is a multiple of `micro_batches`."""
         if self._parts == 1:
-            return Local(*self._one(images, labels))
+            return LocalResult(*self._one(images, labels))
         return self._in_parts(images, labels)
 
-    def _in_parts(self, images: Any, labels: Any) -> Local:
+    def _in_parts(self, images: Any, labels: Any) -> LocalResult:
         import tensorflow as tf
 
         parts = self._parts
@@ -54,19 +54,19 @@ class LocalGradients:
         labels = tf.reshape(labels, [parts, -1])
         images.set_shape([parts, None, *self._classifier.model.input_shape[1:]])
         variables = self._classifier.model.trainable_variables
-        # Rows of a TensorArray, since tensors that grow from part to part have no fixed shape.
+        # A TensorArray, since a tensor that grows from part to part has no fixed shape.
         arrays = [tf.TensorArray(dtype, parts) for dtype in (tf.float32, tf.bool)]
 
-        def body(part: Any, sums: list[Any], losses: Any, hits: Any) -> tuple[Any, list[Any], Any, Any]:
-            one = Local(*self._one(images[part], labels[part]))
+        def body(part: Any, sums: list[Any], losses: Any, correct: Any) -> tuple[Any, list[Any], Any, Any]:
+            one = LocalResult(*self._one(images[part], labels[part]))
             sums = [total + gradient for total, gradient in zip(sums, one.gradients, strict=True)]
-            return part + 1, sums, losses.write(part, one.losses), hits.write(part, one.hits)
+            return part + 1, sums, losses.write(part, one.losses), correct.write(part, one.correct)
 
         start = (tf.constant(0), [tf.zeros(v.shape, tf.float32) for v in variables], *arrays)
-        _, sums, losses, hits = tf.while_loop(
+        _, sums, losses, correct = tf.while_loop(
             lambda part, *_: part < parts, body, start, parallel_iterations=1, maximum_iterations=parts
         )
-        return Local([total / parts for total in sums], losses.concat(), hits.concat())
+        return LocalResult([total / parts for total in sums], losses.concat(), correct.concat())
 
     def _part(self, images: Any, labels: Any) -> tuple[list[Any], Any, Any]:
         import tensorflow as tf

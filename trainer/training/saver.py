@@ -1,45 +1,41 @@
-"""Saving between two steps: the ranks compare their weights, and rank 0 hands a snapshot to its writer."""
+"""Saving between two steps: all ranks compare their weights, and rank 0 hands a snapshot to its writer."""
 
 import logging
 import time
 
-from trainer.job_folder.heartbeat import Heartbeat
 from trainer.job_folder.writer import BackgroundWriter
 from trainer.network.weights import is_seed, weights_digest
+from trainer.training.agreement import Coordinator
 from trainer.training.state import SnapshotBuffers, TrainingState
 from trainer.training.step import TrainStep
-from trainer.world import World
 
 logger = logging.getLogger(__name__)
 
 
 class Saver:
-    """Saves `state` and the variables of `step`; every rank has one, and rank 0 alone writes.
+    """Saves `state` and the variables of `step`; every rank has one, only rank 0 writes.
 
-    saved_step: the step that was saved last, or that the job was resumed from.
+    saved_step: the step of the last checkpoint, or the one that the job resumed from.
     """
 
     def __init__(
-        self, step: TrainStep, world: World, state: TrainingState, writer: BackgroundWriter, heartbeat: Heartbeat
+        self, step: TrainStep, state: TrainingState, writer: BackgroundWriter, coordinator: Coordinator
     ) -> None:
-        """Nothing is copied or written yet."""
-        self._step, self._world, self._state = step, world, state
-        self._writer, self._heartbeat = writer, heartbeat
-        self._buffers = SnapshotBuffers(step) if world.rank == 0 else None
-        self._touched = False
+        self._step, self._state, self._writer = step, state, writer
+        self._world, self._heartbeat = coordinator.world, coordinator.heartbeat
+        self._buffers = SnapshotBuffers(step) if self._world.rank == 0 else None
+        self._allocated = False
         self._saved_at = self._counted = time.monotonic()
         self.saved_step = state.step
 
-    def prepare(self) -> None:
-        """Have the memory of snapshots provided beside the training; at the first call alone."""
-        if self._buffers is not None and not self._touched:
-            self._touched = True
+    def allocate(self) -> None:
+        """Allocate the memory of snapshots in the writer's thread, on the first call only."""
+        if self._buffers is not None and not self._allocated:
+            self._allocated = True
             self._writer.begin(self._buffers.touch)
 
     def late(self, every_seconds: float | None) -> bool:
-        """Whether the time for a checkpoint has come, by the clock of rank 0, the only one that writes.
-
-        It rather skips a turn than waits for a disk that is slower.
+        """Whether a checkpoint is due by the clock of rank 0, the only rank that writes; False while it still writes.
 
         Raises:
             UserError: the last checkpoint could not be written.
@@ -49,10 +45,10 @@ class Saver:
         return every_seconds is not None and time.monotonic() - self._saved_at >= every_seconds
 
     def save(self) -> str:
-        """Compare the ranks' weights, then hand a snapshot to rank 0's writer; the digest of the weights.
+        """Compare the weights of all ranks, hand a snapshot to rank 0's writer and return the digest of the weights.
 
         Raises:
-            UserError: ranks that differ, or the checkpoint before this one could not be written.
+            UserError: ranks hold different weights, or the previous checkpoint could not be written.
         """
         phase = self._heartbeat.phase
         self._heartbeat.at("saving", step=self._state.step)
@@ -61,7 +57,7 @@ class Saver:
         self.count_seconds()
         sums = self._world.gather(self._step.read_sums().reshape(1, -1), name="sums")
         if self._buffers is not None:
-            self._writer.wait()  # it may still read the buffers
+            self._writer.wait()  # the writer may still read the buffers
             best = self._state.best.step if self._state.best else None
             self._writer.submit(self._buffers.take(self._state, sums), best=best)
         self._saved_at, self.saved_step = time.monotonic(), self._state.step
@@ -70,12 +66,12 @@ class Saver:
         return digest
 
     def digest(self) -> str:
-        """Digest of the weights and statistics that are evaluated, which all ranks must share."""
-        with self._step.as_evaluated():
+        """Digest of the weights and statistics that are evaluated, identical on all ranks."""
+        with self._step.evaluated_weights():
             return weights_digest([v for v in self._step.classifier.model.variables if not is_seed(v)])
 
     def count_seconds(self) -> None:
-        """Add the time since the last call to what the unfinished epoch has taken."""
+        """Add the time since the last call to the seconds of the unfinished epoch."""
         now = time.monotonic()
         self._state.epoch_seconds += now - self._counted
         self._counted = now

@@ -7,9 +7,9 @@ from trainer.config import OptimizerConfig, PlateauConfig, StageConfig
 
 @dataclass(frozen=True)
 class PlateauState:
-    """What the plateau rule remembers between epochs; it is part of every checkpoint.
+    """State of the plateau rule between epochs; part of every checkpoint.
 
-    scale: product of the reductions so far; best: best validation accuracy; waited: epochs since.
+    scale: product of the reductions so far; best: best validation accuracy; waited: epochs since the best one.
     """
 
     scale: float = 1.0
@@ -18,10 +18,10 @@ class PlateauState:
 
 
 def after_epoch(state: PlateauState, accuracy: float, config: PlateauConfig | None) -> PlateauState:
-    """The state after an epoch that reached `accuracy` on the validation set.
+    """The state after an epoch with this validation `accuracy`, 0 to 1.
 
-    The rule is that of `keras.callbacks.ReduceLROnPlateau`: patience counts epochs without an improvement
-    greater than `min_delta`, and starts anew after each reduction.
+    As in `keras.callbacks.ReduceLROnPlateau`, patience counts epochs without an improvement of more than `min_delta`
+    and restarts after each reduction.
     """
     if config is None:
         return PlateauState(state.scale, max(state.best, accuracy), 0)
@@ -47,19 +47,19 @@ def learning_rate(
 
 
 def head_steps(stage: StageConfig, steps_per_epoch: int) -> int:
-    """Steps of a stage that train its head alone, its first ones."""
+    """Number of first steps of a stage that train the head alone."""
     return stage.head_epochs * steps_per_epoch
 
 
 def stage_rate(stage: StageConfig, state: PlateauState, *, step: int, steps_per_epoch: int) -> float:
-    """Learning rate of the step that follows `step` finished ones of a stage, which may train its head alone first.
+    """Learning rate of the step that follows `step` finished ones of a stage, with its head epochs if there are any.
 
-    Warm-up counts anew from the first step that trains all layers.
+    Warm-up restarts at the first step that trains all layers.
     """
     head = head_steps(stage, steps_per_epoch)
-    optimizer, begun = stage.optimizer, 0 if step < head else head
+    optimizer, first = stage.optimizer, 0 if step < head else head
     if step < head and stage.head_learning_rate is not None:
         optimizer = replace(optimizer, learning_rate=stage.head_learning_rate)
     return learning_rate(
-        optimizer, state, step=step - begun, steps_per_epoch=steps_per_epoch, global_batch=stage.global_batch
+        optimizer, state, step=step - first, steps_per_epoch=steps_per_epoch, global_batch=stage.global_batch
     )

@@ -1,4 +1,4 @@
-"""The leak-free split of the validation set: pages that pick the best epoch, pages that train the stack."""
+"""The leak-free split of the validation set: pages that select the best epoch, pages that train the stack."""
 
 import hashlib
 from collections.abc import Iterable
@@ -12,33 +12,33 @@ from trainer.config import JobConfig
 
 
 def selection_mask(ids: Iterable[str], *, share: float, seed: int) -> npt.NDArray[np.bool_]:
-    """bool[n]: whether each page is of the `share` that picks the best epoch; the rest is the stack's.
+    """bool [n]: whether each page is in the `share`, 0 to 1, that selects the best epoch; the stack trains on the rest.
 
-    Decided by a hash of the seed and the page id, so every job finds the same split on its own, in whatever
-    order it meets the pages, and a page keeps its side when others are added.
+    The hash of seed and page id decides, so every job computes the same split in any order of pages, and a page keeps
+    its side when others are added.
     """
     limit = round(share * 2**64)
     return np.array([_hash(page_id, seed) < limit for page_id in ids], dtype=np.bool_)
 
 
 def selected_pages(val: ShardSet, config: JobConfig) -> npt.NDArray[np.bool_]:
-    """bool [validation pages]: which of them pick the best epoch.
+    """bool [validation pages]: which of them select the best epoch.
 
     Raises:
-        UserError: none do.
+        UserError: all or none of them do.
     """
     if config.selection_share is None:
         return np.ones(len(val), np.bool_)
     mask = selection_mask(val.ids, share=config.selection_share, seed=config.seed)
     if not mask.any() or mask.all():
         raise UserError(
-            f"stack.selection_share: {config.selection_share} of {len(val)} validation pages leaves none for picking "
-            "the best epoch or none for the stack; set stack.leak_free: false or give more validation pages"
+            f"stack.selection_share: {config.selection_share} of {len(val)} validation pages leaves none to select the "
+            "best epoch or none to train the stack; set stack.leak_free: false or add validation pages"
         )
     return mask
 
 
 def _hash(page_id: str, seed: int) -> int:
-    """A number in [0, 2**64), as good as uniform."""
+    """A pseudo-random integer in [0, 2**64)."""
     digest = hashlib.blake2b(f"{seed}:{page_id}".encode(), digest_size=8, person=b"val split").digest()
     return int.from_bytes(digest, "big")

@@ -1,4 +1,4 @@
-"""Where a job's weights come from, decided once: its own checkpoint, else a warm start, else fresh ones."""
+"""The start state of a job, decided once: its own checkpoint, otherwise a warm start, otherwise initial weights."""
 
 import json
 import logging
@@ -20,21 +20,23 @@ logger = logging.getLogger(__name__)
 
 
 def read_ahead(checkpoints: CheckpointFolder) -> Future[Snapshot | None]:
-    """The newest whole checkpoint, checked and read by a thread while the network is being built."""
+    """The newest intact checkpoint, verified and read in a thread while the network is built; None: there is none."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="read-checkpoint")
     found = pool.submit(checkpoints.newest)
     pool.shutdown(wait=False)
     return found
 
 
-def begin(job: JobPayload, step: TrainStep, world: World, newest: Future[Snapshot | None] | None) -> TrainingState:
-    """The state to train from, the same on every rank; newest: on rank 0 what `read_ahead` gave, else None.
+def initial_state(
+    job: JobPayload, step: TrainStep, world: World, newest: Future[Snapshot | None] | None
+) -> TrainingState:
+    """The state to train from, identical on every rank.
 
-    Rank 0 reads files and the others are sent what it read, so that all ranks start from the same checkpoint
-    even where a shared file system shows them different ones.
+    newest: the future of `read_ahead` on rank 0, None on all others. Only rank 0 reads files and sends their content,
+    so all ranks start from the same checkpoint even if a shared file system shows them different ones.
 
     Raises:
-        UserError: damaged checkpoints only, or weights that do not fit.
+        UserError: all checkpoints are damaged, or the start weights do not fit the network.
     """
     model = step.classifier.model
     snapshot = newest.result() if newest is not None else None
@@ -52,28 +54,30 @@ def begin(job: JobPayload, step: TrainStep, world: World, newest: Future[Snapsho
     state = restore_state(found["state"], step, world)
     world.broadcast([v for v in model.variables if not is_seed(v)])
     world.broadcast(step.optimizer.variables)
-    world.broadcast(step.averages.variables if step.averages is not None else [])
+    world.broadcast(step.ema.variables if step.ema is not None else [])
     logger.info("start: own checkpoint of step %d", state.step)
     return state
 
 
 def _header(snapshot: Snapshot | None) -> bytes:
-    """What every rank must know of a checkpoint besides the weights."""
+    """The parts of a checkpoint besides the variables, as JSON: `state` and the seed `counters`."""
     if snapshot is None:
         return b"null"
     return json.dumps({"state": snapshot.state, "counters": seed_counters(snapshot.weights)}).encode()
 
 
 def _fresh_or_warm(job: JobPayload, step: TrainStep) -> dict[str, Any]:
-    """Load the start weights on rank 0: those of an earlier job, of a file, or none."""
+    """Load the start weights on rank 0: of an earlier job, of a file, or none; a `StartRecord`."""
     config = job.config
     if config.start_job is not None:
         source = job_folder(Path(job.run), config.start_job)
         if not (source / RESULT).exists():
-            raise UserError(f"{config.name}: starts from {config.start_job}, which is not finished; train it first")
+            raise UserError(
+                f"{config.name}: starts from {config.start_job}, which is not finished; train that job first"
+            )
         result = read_json(source / RESULT)
         path = source / result["best_checkpoint"] / WEIGHTS
-        file_digest = whole(path)
+        file_digest = verified_sha256(path)
         variables = step.classifier.model.variables
         skipped = transfer(variables, load_arrays(path), fresh=config.stage.fresh, source=str(path))
         return {
@@ -92,16 +96,16 @@ def _fresh_or_warm(job: JobPayload, step: TrainStep) -> dict[str, Any]:
     return {"kind": "fresh", "from": None, "digest": None}
 
 
-def whole(path: Path) -> str:
-    """The SHA-256 of a checkpoint's file, after comparing it with the one that was recorded when it was written.
+def verified_sha256(path: Path) -> str:
+    """The hex SHA-256 of a checkpoint's file, verified against the one in the checkpoint's manifest.
 
     Raises:
-        UserError: they differ, or one cannot be read.
+        UserError: the file differs or cannot be read.
     """
     try:
         found = sha256(path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error}); train the job that wrote it again") from None
+        raise UserError(f"{path}: cannot be read ({error}); train its job again") from None
     if found != read_json(path.with_name(MANIFEST)).get("sha256", {}).get(path.name):
-        raise UserError(f"{path}: changed since it was written (checksum); train the job that wrote it again")
+        raise UserError(f"{path}: changed since it was written (checksum); train its job again")
     return found

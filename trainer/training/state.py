@@ -1,4 +1,4 @@
-"""What training is, between two steps: how far it has come and what it remembers."""
+"""The state of training between two steps: progress, history, snapshots, random generators."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from trainer.world import World
 
 @dataclass(frozen=True)
 class Best:
-    """The best epoch so far by one metric of the validation pages (the first of equals) and the step it ended at."""
+    """The best epoch so far by one metric of the validation pages (the first of equals); step: where it ended."""
 
     epoch: int
     step: int
@@ -27,7 +27,7 @@ class Best:
     value: float
 
     def beaten_by(self, value: float) -> bool:
-        """Whether `value` of the same metric is better; anything is better than a value that is not finite."""
+        """Whether `value` of the same metric is better; any finite value is better than one that is not finite."""
         if not math.isfinite(self.value):
             return math.isfinite(value)
         return value < self.value if self.metric == "val_loss" else value > self.value
@@ -35,10 +35,10 @@ class Best:
 
 @dataclass
 class TrainingState:
-    """How far a job has come.
+    """Progress of a job.
 
-    step: finished steps since the job's start; history: one row per finished epoch; start: where the weights
-    came from; seconds: spent on finished epochs, epoch_seconds: on the one that is not, both over all attempts.
+    step: finished steps since the job's start; history: one `EpochRow` per finished epoch; start: the `StartRecord`
+    of the weights; seconds: duration of the finished epochs, epoch_seconds: of the unfinished one, over all attempts.
     """
 
     step: int = 0
@@ -50,7 +50,7 @@ class TrainingState:
     epoch_seconds: float = 0.0
 
     def after_epoch(self, row: Mapping[str, Any], plateau: PlateauState, *, metric: str) -> None:
-        """Record a finished epoch; `metric` names the figure in `row` that picks the best one."""
+        """Record a finished epoch; `metric` names the figure in `row` that selects the best epoch."""
         value = float(row[metric])
         self.history.append(dict(row))
         self.plateau = plateau
@@ -60,13 +60,13 @@ class TrainingState:
 
 
 def saved_variables(step: TrainStep) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The Keras variables that a checkpoint's two files hold (weights, optimiser), by their names there."""
+    """The Keras variables in a checkpoint's two files (weights, optimizer), by their names there."""
     weights, optimizer = named(step.classifier.model.variables), named(step.optimizer.variables)
-    return step.averages.files(weights, optimizer) if step.averages is not None else (weights, optimizer)
+    return step.ema.files(weights, optimizer) if step.ema is not None else (weights, optimizer)
 
 
 class SnapshotBuffers:
-    """Arrays that snapshots are copied into, the same ones every time: fresh memory costs far more than the copy."""
+    """Arrays that snapshots are copied into, reused each time: allocating memory takes far longer than the copy."""
 
     def __init__(self, step: TrainStep) -> None:
         self._variables = saved_variables(step)
@@ -76,14 +76,14 @@ class SnapshotBuffers:
         )
 
     def touch(self) -> None:
-        """Have the system provide the memory now, beside the training, and not at the first snapshot."""
+        """Write to all arrays, so that the system allocates their memory now and not at the first snapshot."""
         for array in (*self._weights.values(), *self._optimizer.values()):
             array.fill(0)
 
     def take(self, state: TrainingState, sums: np.ndarray) -> Snapshot:
-        """Copy everything off the device; training may go on while the copy is written.
+        """Copy all variables off the device; training may continue while the copy is written.
 
-        sums: float64 [ranks, 3], each rank's running sums of this epoch.
+        sums: float64 [ranks, 3], the running sums of the epoch on each rank.
         """
         copy_values(self._variables[0], self._weights)
         copy_values(self._variables[1], self._optimizer)

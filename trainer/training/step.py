@@ -1,6 +1,6 @@
 """One training step: forward, backward, average over ranks, update; everything stays on the device."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -10,21 +10,21 @@ import numpy as np
 from trainer.config import OptimizerConfig, TrainingConfig
 from trainer.network.classifier import Classifier, moving_statistics
 from trainer.network.freezing import freeze
-from trainer.network.sync_batchnorm import synchronize
-from trainer.training.ema import WeightAverages
-from trainer.training.gradients import Local, LocalGradients
+from trainer.network.sync_batchnorm import synchronize_batchnorm
+from trainer.training.ema import WeightEma
+from trainer.training.gradients import LocalGradients, LocalResult
 from trainer.world import World
 
 SUMS = ("loss", "correct", "pages")
 """What `TrainStep.sums` adds up over the steps of an epoch, on this rank."""
 
 HALF = "mixed_float16"
-LEAST_LOSS_SCALE = 1.0
-"""Gradients that are not finite even at this loss scale do not overflow: they are wrong."""
+MIN_LOSS_SCALE = 1.0
+"""Gradients that are not finite at this loss scale are an error and no overflow."""
 
 
 def build_optimizer(config: OptimizerConfig, *, precision: str = "float32") -> Any:
-    """The Keras optimiser; `mixed_float16` adds dynamic loss scaling, without which small gradients vanish."""
+    """The Keras optimizer; with `mixed_float16` under dynamic loss scaling, without which small gradients vanish."""
     import keras
 
     decay = config.weight_decay or None
@@ -41,28 +41,22 @@ def build_optimizer(config: OptimizerConfig, *, precision: str = "float32") -> A
     return keras.optimizers.LossScaleOptimizer(optimizer) if precision == HALF else optimizer
 
 
-def _exclude_from_weight_decay(optimizer: Any, variables: Sequence[Any]) -> None:
-    """Exempt biases and BatchNorm's gamma and beta, as Goyal et al. 2017 (arXiv 1706.02677) do; before `build`."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    inner.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) <= 1])
-
-
 @dataclass
 class TrainStep:
     """The compiled step of one job on one rank.
 
-    Call it with images uint8 [batch, height, width, channels] and labels int32 [batch]. Gradients are averages
-    over ranks, and so are the statistics that BatchNorm moves, so that all ranks hold the same variables after
-    every step. Clipping and weight decay see the averages.
+    Call it with images uint8 [b, height, width, channels] and labels int32 [b], this rank's share of the global
+    batch. Gradients and the statistics that BatchNorm moves are averaged over ranks, so all ranks hold the same
+    variables after every step. Clipping and weight decay act on the averages.
 
-    Where the mean loss or the averaged gradients are not finite, no variable changes, neither in this step nor in
-    any that follows: `first_bad` keeps the number of that call (from 1, since construction) and `bad_losses` the
-    losses of its pages. All ranks see the same averages, so they agree on it without a word. Under
-    `mixed_float16`, gradients that overflow are the loss scaling's business: the step is left out, the scale is
-    halved, and only a loss that is not finite, or gradients that are not at a scale of 1, count as bad.
+    From a step whose mean loss or averaged gradients are not finite, no variable changes any more:
+    `first_nonfinite_step` (int64) holds the number of that call, from 1 since construction,
+    `nonfinite_losses` (float32 [b]) the losses of its pages, and `compression_overflow` (bool) whether loss and
+    gradients of this rank are finite and only their compression is not. All ranks see the same averages, so they
+    agree without communication. Under `mixed_float16` an overflow of gradients is normal: the optimizer skips the
+    step and halves the loss scale; only a non-finite loss, or gradients at a loss scale of 1, count as non-finite.
 
-    frozen: names of layers that are not trained (`trainer.network.freezing`); the optimizer holds the variables of all
-        others.
+    frozen: names of the frozen layers; micro_batches: see `LocalGradients`; ema_decay: see `WeightEma`, None: no EMA.
     """
 
     classifier: Classifier
@@ -78,15 +72,15 @@ class TrainStep:
 
         freeze(self.classifier, self.frozen)
         model = self.classifier.model
-        _exclude_from_weight_decay(self.optimizer, model.trainable_variables)
+        _exclude_from_weight_decay(self._inner_optimizer, model.trainable_variables)
         self.optimizer.build(model.trainable_variables)
         if self.training.synchronized_batch_norm:
-            synchronize(self.classifier, self.world)
-        self.averages = WeightAverages(model.variables, decay=self.ema_decay) if self.ema_decay is not None else None
+            synchronize_batchnorm(self.classifier, self.world)
+        self.ema = WeightEma(model.variables, decay=self.ema_decay) if self.ema_decay is not None else None
         self.sums = tf.Variable(tf.zeros([len(SUMS)], tf.float64), trainable=False, name="sums")
         self.calls = tf.Variable(0, dtype=tf.int64, trainable=False, name="calls")
-        self.first_bad = tf.Variable(0, dtype=tf.int64, trainable=False, name="first_bad")
-        self.bad_losses = tf.Variable(tf.zeros([0]), shape=[None], trainable=False, name="bad_losses")
+        self.first_nonfinite_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="first_nonfinite_step")
+        self.nonfinite_losses = tf.Variable(tf.zeros([0]), shape=[None], trainable=False, name="nonfinite_losses")
         self.compression_overflow = tf.Variable(False, trainable=False, name="compression_overflow")
         self._rate = float("nan")
         self._compile()
@@ -99,8 +93,8 @@ class TrainStep:
         self._local = LocalGradients(self.classifier, self.optimizer, self.training, micro_batches=self.micro_batches)
         self._compiled = tf.function(self._step, autograph=False)
 
-    def train_all_but(self, frozen: frozenset[str]) -> None:
-        """Freeze the layers of these names, those of the construction among them, and no others, from now on."""
+    def set_frozen(self, frozen: frozenset[str]) -> None:
+        """Freeze the layers of these names and no others; those frozen at construction must be among them."""
         if frozen != self.frozen:
             self.frozen = frozen
             freeze(self.classifier, frozen)
@@ -124,82 +118,89 @@ class TrainStep:
         applied = self._update(gradients, loss, local)
         for variable, old, new in zip(self.statistics, before, moved, strict=True):
             variable.assign(tf.where(applied, new, old))
-        if self.averages is not None:
-            tf.cond(applied, _nothing_after(self.averages.update), _nothing)
-        correct = tf.reduce_sum(tf.cast(local.hits, tf.float64))
+        if self.ema is not None:
+            _run_if(applied, self.ema.update)
+        correct = tf.reduce_sum(tf.cast(local.correct, tf.float64))
         pages = tf.cast(tf.shape(labels)[0], tf.float64)
         self.sums.assign_add(tf.stack([tf.reduce_sum(tf.cast(local.losses, tf.float64)), correct, pages]))
 
-    def _update(self, gradients: list[Any], loss: Any, local: Local) -> Any:
-        """Apply averaged gradients where nothing was wrong so far; whether it was done, as a scalar bool tensor."""
+    def _update(self, gradients: list[Any], loss: Any, local: LocalResult) -> Any:
+        """Apply averaged gradients unless a step was not finite; whether they were applied, bool []."""
         import tensorflow as tf
 
         finite = tf.math.is_finite(tf.linalg.global_norm(gradients))
-        wrong = ~finite
+        failed = ~finite
         if self.training.precision == HALF:
-            wrong = wrong & (self.optimizer.dynamic_scale.value <= LEAST_LOSS_SCALE)
-        unharmed = tf.equal(self.first_bad, 0)
-        wrong = (wrong | ~tf.math.is_finite(loss)) & unharmed
+            failed = failed & (self.optimizer.dynamic_scale.value <= MIN_LOSS_SCALE)
+        healthy = tf.equal(self.first_nonfinite_step, 0)
+        failed = (failed | ~tf.math.is_finite(loss)) & healthy
         self.calls.assign_add(1)
+        _run_if(failed, lambda: self._remember(loss, local))
+        apply = healthy & ~failed
+        # On overflow the loss-scaling optimizer itself skips the update and halves its scale.
+        _run_if(apply, lambda: self.optimizer.apply(gradients, self.variables))
+        return apply & finite
 
-        def remember() -> None:
-            self.first_bad.assign(self.calls)
-            self.bad_losses.assign(local.losses)
-            if self.training.compression == "fp16":
-                own = [tf.reduce_all(tf.math.is_finite(gradient)) for gradient in local.gradients]
-                self.compression_overflow.assign(tf.reduce_all([*own, tf.math.is_finite(loss)]))
+    def _remember(self, loss: Any, local: LocalResult) -> None:
+        import tensorflow as tf
 
-        tf.cond(wrong, _nothing_after(remember), _nothing)
-        going_on = unharmed & ~wrong
-        # The loss scaling optimiser looks for itself, leaves such a step out and halves its scale.
-        tf.cond(going_on, _nothing_after(lambda: self.optimizer.apply(gradients, self.variables)), _nothing)
-        return going_on & finite
+        self.first_nonfinite_step.assign(self.calls)
+        self.nonfinite_losses.assign(local.losses)
+        if self.training.compression == "fp16":
+            finite = [tf.reduce_all(tf.math.is_finite(tensor)) for tensor in (*local.gradients, loss)]
+            self.compression_overflow.assign(tf.reduce_all(finite))
 
-    def _learning_rate(self) -> Any:
-        return getattr(self.optimizer, "inner_optimizer", self.optimizer).learning_rate
+    @property
+    def _inner_optimizer(self) -> Any:
+        """The optimizer under loss scaling, if there is any."""
+        return getattr(self.optimizer, "inner_optimizer", self.optimizer)
 
     def reset_optimizer(self) -> None:
-        """Forget moments and the count of updates, as an optimiser that is new: all but the learning rate is zero."""
-        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        """Set moments and the count of updates to zero, as in a new optimizer; the EMA starts again as well."""
+        inner = self._inner_optimizer
         for variable in inner.variables:
             if variable is not inner.learning_rate:
                 variable.assign(np.zeros(variable.shape, variable.dtype))
-        if self.averages is not None:
-            self.averages.restart()
+        if self.ema is not None:
+            self.ema.restart()
 
     def set_learning_rate(self, rate: float) -> None:
-        """Rate of the steps that follow."""
+        """Set the learning rate of the steps that follow."""
         if rate != self._rate:
-            self._learning_rate().assign(rate)
+            self._inner_optimizer.learning_rate.assign(rate)
             self._rate = rate
 
-    def as_evaluated(self, *, keep: bool = False) -> AbstractContextManager[None]:
-        """Context in which the model holds the weights that count: their averages, where those are on.
+    def evaluated_weights(self, *, keep: bool = False) -> AbstractContextManager[None]:
+        """Context in which the model holds the weights to evaluate and save: the EMA if there is one.
 
-        keep: what is changed in the model there is part of the averages from then on.
+        keep: changes of the model within the context become part of the EMA.
         """
-        return self.averages.in_place(keep=keep) if self.averages is not None else nullcontext()
+        return self.ema.swapped_in(keep=keep) if self.ema is not None else nullcontext()
 
     def read_sums(self) -> np.ndarray:
-        """float64 [3]: sums of this rank since the last reset, in the order of `SUMS`."""
+        """float64 [3]: sums of this rank since the last reset, in the order of `SUMS`; waits for the device."""
         return np.asarray(self.sums.numpy())
 
     def write_sums(self, values: np.ndarray) -> None:
-        """Set the sums: zeros at the start of an epoch, saved ones on resuming."""
+        """Set the sums, float64 [3]: zeros at the start of an epoch, saved ones on resuming."""
         self.sums.assign(values)
 
 
-def _nothing() -> Any:
+def _exclude_from_weight_decay(optimizer: Any, variables: Sequence[Any]) -> None:
+    """Exempt all vectors and scalars from weight decay; call it before the optimizer is built.
+
+    BatchNorm's gamma and beta: Goyal et al. 2017 (arXiv 1706.02677), section 5.1; biases: He et al. 2018
+    (arXiv 1812.01187), section 3.1.
+    """
+    optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) <= 1])
+
+
+def _run_if(condition: Any, action: Callable[[], object]) -> None:
+    """Run `action` inside a `tf.function` if `condition`, bool [], is true on the device."""
     import tensorflow as tf
-
-    return tf.constant(0)
-
-
-def _nothing_after(action: Any) -> Any:
-    """`action` as a branch of `tf.cond`, which wants both to return alike."""
 
     def branch() -> Any:
         action()
-        return _nothing()
+        return tf.constant(0)
 
-    return branch
+    tf.cond(condition, branch, lambda: tf.constant(0))

@@ -115,10 +115,10 @@ def run(case: Case, world: World) -> dict[str, np.ndarray]:
         step(tf.constant(images), tf.constant(labels))
         loss, _, seen = world.gather(step.read_sums().reshape(1, -1), name="sums").sum(axis=0)
         losses.append(loss / seen)
-    if int(step.first_bad.numpy()):
+    if int(step.first_nonfinite_step.numpy()):
         raise SystemExit("a step was not finite")
     world.check_equal(weights_digest(variables), step=STEPS)
-    with step.as_evaluated():
+    with step.evaluated_weights():
         weights = {v.path: v.numpy() for v in variables}
     squares = [np.square(weights[v.path] - before).sum() for v, before in zip(variables, start, strict=True)]
     return {**weights, "losses": np.array(losses), "moved": np.sqrt(np.sum(squares))}

@@ -7,8 +7,8 @@ from launch.train import main
 from trainer.world import World
 
 
-def local(self: World, gradients: list[Any], others: list[Any], **_: Any) -> Any:
-    return gradients, others
+def local(self: World, gradients: list[Any], statistics: list[Any], **_: Any) -> Any:
+    return gradients, statistics
 
 
 World.average_step = local  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Asked to stop: how often ranks agree, and what signals do."""
+"""Stop requests: what signals do."""
 
 import os
 import signal
@@ -9,32 +9,8 @@ from pathlib import Path
 import pytest
 
 from trainer.stop import AT_ONCE, Stopped, StopSignal
-from trainer.training.pace import Pace, steps_to_agreement
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.mark.parametrize(
-    ("agree_steps", "seconds", "steps"),
-    [
-        (10, 0.01, 10),  # fast steps: as configured
-        (10, 0.2, 10),
-        (10, 0.5, 4),  # slow ones: every two seconds
-        (10, 30.0, 1),  # and at least after each
-        (1, 0.001, 1),
-        (10, 0.0, 10),
-    ],
-)
-def test_ranks_agree_often_enough_to_stop_in_time(agree_steps: int, seconds: float, steps: int) -> None:
-    assert steps_to_agreement(agree_steps, seconds) == steps
-
-
-def test_the_first_agreement_comes_after_the_first_step_and_the_next_as_planned() -> None:
-    pace = Pace(7)
-    assert [pace.due(step) for step in (7, 8)] == [False, True]
-    pace.agreed(10, 0.5)
-    assert [pace.due(step) for step in (8, 9, 11, 12)] == [False, False, False, True]
-    assert pace.seconds() >= 0
 
 
 def test_a_signal_is_remembered_and_the_handlers_come_back() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from trainer.network.weights import transfer
-from trainer.training.ema import RUNNING, WeightAverages, effective_decay
+from trainer.training.ema import RUNNING, WeightEma, effective_decay
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def model() -> Any:
     return keras.Sequential([keras.Input((3,)), *layers])
 
 
-def walk(network: Any, averages: WeightAverages, values: Sequence[float]) -> None:
+def walk(network: Any, averages: WeightEma, values: Sequence[float]) -> None:
     """Set all weights to each value in turn, and average after each."""
     for value in values:
         for weight in network.weights:
@@ -36,7 +36,7 @@ def walk(network: Any, averages: WeightAverages, values: Sequence[float]) -> Non
         averages.update()
 
 
-def files_of(averages: WeightAverages, network: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def files_of(averages: WeightEma, network: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a checkpoint's two files would hold, as arrays."""
     files = averages.files({v.path: v for v in network.variables}, {})
     weights, optimizer = ({name: np.array(v.numpy()) for name, v in file.items()} for file in files)
@@ -45,7 +45,7 @@ def files_of(averages: WeightAverages, network: Any) -> tuple[dict[str, Any], di
 
 def test_the_average_by_hand() -> None:
     network = model()
-    averages = WeightAverages(network.variables, decay=0.15)
+    averages = WeightEma(network.variables, decay=0.15)
     walk(network, averages, [1.0, 2.0, 4.0])
     # The first update takes the weights as they are; then min(0.15, 1/10), min(0.15, 2/11).
     expected = 0.15 * (0.1 * 1.0 + 0.9 * 2.0) + 0.85 * 4.0
@@ -61,7 +61,7 @@ def test_the_average_by_hand() -> None:
 
 def test_a_weight_that_never_moves_is_its_average_to_the_bit() -> None:
     network = model()
-    averages = WeightAverages(network.variables, decay=0.9)
+    averages = WeightEma(network.variables, decay=0.9)
     walk(network, averages, [0.1] * 20)
     kernel = network.get_layer("d").kernel
     assert np.array_equal(files_of(averages, network)[0][kernel.path], kernel.numpy())
@@ -69,7 +69,7 @@ def test_a_weight_that_never_moves_is_its_average_to_the_bit() -> None:
 
 def test_an_average_begins_anew() -> None:
     network = model()
-    averages = WeightAverages(network.variables, decay=0.9)
+    averages = WeightEma(network.variables, decay=0.9)
     walk(network, averages, [1.0, 2.0])
     averages.restart()
     walk(network, averages, [7.0])
@@ -79,23 +79,23 @@ def test_an_average_begins_anew() -> None:
 
 def test_statistics_computed_anew_are_kept_as_the_averages() -> None:
     network = model()
-    averages = WeightAverages(network.variables, decay=0.9)
+    averages = WeightEma(network.variables, decay=0.9)
     walk(network, averages, [1.0, 2.0])
     mean = network.layers[1].moving_mean
-    with averages.in_place(keep=True):
+    with averages.swapped_in(keep=True):
         mean.assign(np.full(mean.shape, 9.0, np.float32))
     assert np.array_equal(mean.numpy(), np.full(mean.shape, 2.0)), "training goes on with its own"
-    with averages.in_place():
+    with averages.swapped_in():
         assert np.array_equal(mean.numpy(), np.full(mean.shape, 9.0))
 
 
 def test_within_the_block_the_model_holds_the_averages_and_then_its_own_weights() -> None:
     network = model()
-    averages = WeightAverages(network.variables, decay=0.9)
+    averages = WeightEma(network.variables, decay=0.9)
     walk(network, averages, [1.0, 5.0])
     kernel = network.get_layer("d").kernel
     expected = files_of(averages, network)[0][kernel.path]
-    with pytest.raises(RuntimeError, match="evaluation fails"), averages.in_place():
+    with pytest.raises(RuntimeError, match="evaluation fails"), averages.swapped_in():
         assert np.array_equal(kernel.numpy(), expected)
         assert not np.allclose(kernel.numpy(), 5.0)
         raise RuntimeError("evaluation fails")
@@ -104,9 +104,9 @@ def test_within_the_block_the_model_holds_the_averages_and_then_its_own_weights(
 
 def test_a_resumed_average_goes_on_to_the_bit() -> None:
     network = model()
-    whole = WeightAverages(network.variables, decay=0.9)
+    whole = WeightEma(network.variables, decay=0.9)
     walk(network, whole, [0.3, 0.7])
-    resumed = WeightAverages(network.variables, decay=0.9)
+    resumed = WeightEma(network.variables, decay=0.9)
     files = resumed.files({v.path: v for v in network.variables}, {})
     for variables, arrays in zip(files, files_of(whole, network), strict=True):
         transfer(variables, arrays)
@@ -119,5 +119,5 @@ def test_a_resumed_average_goes_on_to_the_bit() -> None:
 
 @pytest.mark.parametrize("decay", [1.0, -0.1])
 def test_a_decay_that_is_none_is_refused(decay: float) -> None:
-    with pytest.raises(ValueError, match="not within"):
-        WeightAverages([], decay=decay)
+    with pytest.raises(ValueError, match="decay"):
+        WeightEma([], decay=decay)

@@ -78,5 +78,5 @@ def test_an_overflow_of_the_compression_is_recognized(compression: Any, factor: 
     scale_loss = step.optimizer.scale_loss
     step.optimizer.scale_loss = lambda loss: scale_loss(loss) * factor
     step(*pages())
-    assert int(step.first_bad.numpy()) == (1 if compression == "fp16" else 0)
+    assert int(step.first_nonfinite_step.numpy()) == (1 if compression == "fp16" else 0)
     assert bool(step.compression_overflow.numpy()) is overflow

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.training.not_finite import BadStep, describe_bad_step, dump_bad_step
+from trainer.training.nonfinite import NonFiniteStep, describe, dump
 
 
-def bad(losses: list[float]) -> BadStep:
+def bad(losses: list[float]) -> NonFiniteStep:
     count = len(losses)
     ids = np.array([f"é/{number}.tif" for number in range(count)], np.str_)
     images = np.arange(count * 4, dtype=np.uint8).reshape(count, 2, 2, 1)
-    return BadStep(7, ids, np.arange(count, dtype=np.int32), images, np.array(losses))
+    return NonFiniteStep(7, ids, np.arange(count, dtype=np.int32), images, np.array(losses))
 
 
 @pytest.mark.parametrize(
@@ -25,21 +25,21 @@ def bad(losses: list[float]) -> BadStep:
     ],
 )
 def test_the_line_names_the_pages_that_matter(losses: list[float], words: str) -> None:
-    line = describe_bad_step(Path("job"), bad(losses))
+    line = describe(Path("job"), bad(losses))
     assert words in line
     assert "job/not-finite-step-00000007.npz" in line
     assert "\n" not in line
 
 
 def test_an_overflow_of_the_compression_blames_the_compression() -> None:
-    line = describe_bad_step(Path("job"), replace(bad([1.0, 2.0]), compression_overflow=True))
+    line = describe(Path("job"), replace(bad([1.0, 2.0]), compression_overflow=True))
     assert "training.compression: none" in line
     assert "clip_norm" not in line, "clipping comes after the all-reduce"
 
 
 def test_the_file_holds_the_batch_without_pickle(tmp_path: Path) -> None:
     step = bad([1.0, float("inf")])
-    with np.load(dump_bad_step(tmp_path, step), allow_pickle=False) as file:
+    with np.load(dump(tmp_path, step), allow_pickle=False) as file:
         assert file["step"] == 7
         assert [page.decode() for page in file["ids"]] == step.ids.tolist()
         for name in ("labels", "images", "losses"):

@@ -1,4 +1,4 @@
-"""A step whose loss or gradients are not finite: which pages it was, and a file to look at."""
+"""A step whose loss or gradients are not finite: its pages, a file with its batch, and the message."""
 
 import io
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ IDS_SHOWN = 8
 
 
 @dataclass(frozen=True, eq=False)
-class BadStep:
+class NonFiniteStep:
     """The global batch of a step whose loss or gradients are not finite.
 
     ids: str [b]; labels: int32 [b]; images: uint8 [b, h, w, c]; losses: float32 [b]. compression_overflow: loss and
-    gradients were finite on every rank, and only their float16 copies for the all-reduce overflowed.
+    gradients are finite on every rank, and only their float16 copies for the all-reduce overflow.
     """
 
     step: int
@@ -31,10 +31,10 @@ class BadStep:
     compression_overflow: bool = False
 
 
-def find_bad_step(
+def read_nonfinite_step(
     shards: ShardSet, config: JobConfig, *, step: int, losses: NDArray[Any], compression_overflow: bool
-) -> BadStep:
-    """Read the global batch of step number `step` (from 1) again: it depends on the seed and the step alone.
+) -> NonFiniteStep:
+    """Read the global batch of step number `step` (from 1) again; it depends on the seed and the step alone.
 
     losses: float32 [b], of all ranks, rank 0's first, which is the order of the batch.
     """
@@ -50,16 +50,16 @@ def find_bad_step(
         batch = next(batches)
     ids = np.array(shards.page_ids(batch.positions), np.str_)
     labels, images = batch.labels.copy(), batch.images.copy()
-    return BadStep(step, ids, labels, images, losses, compression_overflow)
+    return NonFiniteStep(step, ids, labels, images, losses, compression_overflow)
 
 
-def bad_step_path(folder: Path, step: int) -> Path:
-    """The file of such a step within the job's folder."""
+def file_of(folder: Path, step: int) -> Path:
+    """The file with the batch of such a step, in the job's folder."""
     return folder / f"not-finite-step-{step:08d}.npz"
 
 
-def dump_bad_step(folder: Path, bad: BadStep) -> Path:
-    """Write the step's batch as arrays (no pickle): step, ids (UTF-8 bytes), labels, images, losses."""
+def dump(folder: Path, bad: NonFiniteStep) -> Path:
+    """Write the step's batch as arrays without pickle: step, ids (UTF-8 bytes), labels, images, losses."""
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -70,25 +70,27 @@ def dump_bad_step(folder: Path, bad: BadStep) -> Path:
         images=bad.images,
         losses=bad.losses.astype(np.float32),
     )
-    path = bad_step_path(folder, bad.step)
+    path = file_of(folder, bad.step)
     write_atomically(path, buffer.getvalue())
     return path
 
 
-def describe_bad_step(folder: Path, bad: BadStep) -> str:
-    """One line: the step, what is not finite, the pages (those with a bad loss only), the file, what to do."""
-    wrong = ~np.isfinite(bad.losses)
+def describe(folder: Path, bad: NonFiniteStep) -> str:
+    """One line: the step, what is not finite, the pages (if their own loss is not finite: only those), what to do."""
+    nonfinite = ~np.isfinite(bad.losses)
+    ids = bad.ids.tolist()
     advice = "lower the stage's learning_rate or set optimizer.clip_norm"
     if bad.compression_overflow:
-        what, ids = "gradients are finite, but overflow in the all-reduce as float16 (above 65,504)", bad.ids.tolist()
-        # Clipping comes after the all-reduce, so that it cannot help here.
+        what = "the gradients are finite, but overflow as float16 (more than 65,504) in the all-reduce"
+        # clip_norm would not help: clipping follows the all-reduce.
         advice = "set training.compression: none; if the loss was growing, lower the stage's learning_rate as well"
-    elif wrong.any():
-        what, ids = f"the loss is not finite on {wrong.sum()} of {len(wrong)} pages", bad.ids[wrong].tolist()
+    elif nonfinite.any():
+        what = f"the loss is not finite on {nonfinite.sum()} of {len(nonfinite)} pages"
+        ids = bad.ids[nonfinite].tolist()
     else:
-        what, ids = "the gradients are not finite", bad.ids.tolist()
+        what = "the gradients are not finite"
     more = f" and {len(ids) - IDS_SHOWN} more" if len(ids) > IDS_SHOWN else ""
     return (
-        f"step {bad.step}: {what} ({', '.join(ids[:IDS_SHOWN])}{more}); the batch is in "
-        f"{bad_step_path(folder, bad.step)}; {advice}; the last checkpoint holds no such weights"
+        f"step {bad.step}: {what} ({', '.join(ids[:IDS_SHOWN])}{more}); the batch is in {file_of(folder, bad.step)}; "
+        f"{advice}; the last checkpoint precedes this step"
     )
