@@ -12,10 +12,10 @@ from typing import Any
 
 from data_tools.config import from_mapping, to_mapping
 from data_tools.conversion.assemble import Recipe
-from data_tools.conversion.one_pass import OnProgress, Run, plan_missing
+from data_tools.conversion.one_pass import ConversionPass, OnProgress, plan_missing
 from data_tools.conversion.parts import receipt_path
 from data_tools.conversion.shard_plan import ShardConfig, ShardPlan, Work
-from data_tools.conversion.staging import survey
+from data_tools.conversion.staging import remaining_work
 from data_tools.documents.data_set import DataConfig, read_data_set
 from data_tools.documents.regions import Box
 from data_tools.errors import UserError
@@ -25,20 +25,20 @@ _POLL_S = 2.0
 
 
 @dataclass(frozen=True)
-class Spread:
+class ShareRunner:
     """`run` gets `shares` payloads for `write_share` and returns when all have ended, well or not."""
 
     shares: int
     run: Callable[[list[dict[str, Any]]], None]
 
 
-def spread_out(
+def run_shares(
     recipe: Recipe,
     data: DataConfig,
     missing: Mapping[str, Sequence[str]],
     staging: Path,
     *,
-    spread: Spread,
+    share_runner: ShareRunner,
     progress: OnProgress | None,
 ) -> None:
     """Have the shards of the missing sets written in shares, and report what appears in the staging folder."""
@@ -49,12 +49,12 @@ def spread_out(
         "missing": {split: list(regions) for split, regions in missing.items()},
         "seed": recipe.seed,
         "staging": str(staging.absolute()),
-        "shares": spread.shares,
+        "shares": share_runner.shares,
     }
     plans = plan_missing(recipe, missing)
     total = sum(plan.pages for plan in plans)
     with ThreadPoolExecutor(1) as thread:
-        running = thread.submit(spread.run, [common | {"share": share} for share in range(spread.shares)])
+        running = thread.submit(share_runner.run, [common | {"share": share} for share in range(share_runner.shares)])
         while wait([running], _POLL_S).not_done:
             if progress is not None:
                 progress(pages_written(staging, plans), total, 0)
@@ -93,7 +93,7 @@ def write_share(payload: dict[str, Any]) -> dict[str, Any]:
     recipe = Recipe(read_data_set(data, seed=payload["seed"]), shards, boxes, payload["seed"])
     plans = plan_missing(recipe, payload["missing"])[payload["share"] :: payload["shares"]]
     work = Work(data.root, payload["staging"], boxes, shards, data.outside_links)
-    states = [survey(work, plan) for plan in plans]
+    states = [remaining_work(work, plan) for plan in plans]
     # Only the conversion as a whole knows whether too many are set aside.
-    Run(work, states, sum(plan.pages for plan in plans), None).finish(shards.workers or available_cores())
+    ConversionPass(work, states, sum(plan.pages for plan in plans), None).finish(shards.workers or available_cores())
     return {"pages": sum(plan.pages for plan in plans), "rejected": sum(len(s.pages_rejected()) for s in states)}

@@ -11,7 +11,7 @@ import numpy as np
 
 from data_tools.config import differences, to_mapping
 from data_tools.conversion.shard_plan import ShardConfig, ShardPlan
-from data_tools.conversion.staging import Progress, read_receipt
+from data_tools.conversion.staging import ShardState, read_receipt
 from data_tools.documents.data_set import SPLITS, DataSet
 from data_tools.documents.pixels import decoder_version
 from data_tools.documents.regions import Box
@@ -23,7 +23,7 @@ from data_tools.shards.records import file_checksum
 from data_tools.shards.verify import check
 
 REJECTED = "rejected.jsonl"
-ODDITIES = "oddities.jsonl"
+LABEL_WARNINGS = "label_warnings.jsonl"
 
 
 @dataclass(frozen=True)
@@ -140,10 +140,10 @@ def assemble(recipe: Recipe, staging: Path, plans: list[ShardPlan], region: str)
 
 
 def _receipt(staging: Path, plan: ShardPlan) -> dict[str, Any]:
-    path_free = read_receipt(staging, ShardPlan(plan.split, plan.number, plan.of, plan.parts, (), plan.tail_bytes))
-    if path_free is None:
+    receipt = read_receipt(staging, ShardPlan(plan.split, plan.number, plan.of, plan.parts, (), plan.metadata_bytes))
+    if receipt is None:
         raise RuntimeError(f"{plan.split} {plan.name}: no receipt of a shard that was written")
-    return path_free
+    return receipt
 
 
 def _index(receipts: list[dict[str, Any]], region: str) -> Index:
@@ -167,7 +167,7 @@ def _check_siblings(recipe: Recipe, split: str, index: Index) -> None:
             raise UserError(f"{folder}: some pages changed since it was made; delete {folder.parent} to convert again")
 
 
-def write_rejected(folder: Path, states: Iterable[Progress]) -> None:
+def write_rejected(folder: Path, states: Iterable[ShardState]) -> None:
     """List the pages set aside, those of splits that were not converted now as they were before."""
     states = list(states)
     fresh = {state.plan.split for state in states}
@@ -186,10 +186,10 @@ def write_rejected(folder: Path, states: Iterable[Progress]) -> None:
     write_atomically(folder / REJECTED, _lines(lines))
 
 
-def write_oddities(recipe: Recipe) -> None:
+def write_label_warnings(recipe: Recipe) -> None:
     """List what was odd about the labels."""
-    write_atomically(recipe.folder / ODDITIES, _lines([asdict(oddity) for oddity in recipe.data.oddities]))
+    write_atomically(recipe.folder / LABEL_WARNINGS, _lines(map(asdict, recipe.data.label_warnings)))
 
 
-def _lines(values: list[dict[str, Any]]) -> str:
+def _lines(values: Iterable[dict[str, Any]]) -> str:
     return "".join(f"{json.dumps(value)}\n" for value in values)

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_tools.conversion.across_hosts import Spread, spread_out
-from data_tools.conversion.assemble import Recipe, assemble, missing_regions, write_oddities, write_rejected
-from data_tools.conversion.one_pass import OnProgress, Run, TooManyRejected, plan_missing
+from data_tools.conversion.across_hosts import ShareRunner, run_shares
+from data_tools.conversion.assemble import Recipe, assemble, missing_regions, write_label_warnings, write_rejected
+from data_tools.conversion.one_pass import ConversionPass, OnProgress, TooManyRejected, plan_missing
 from data_tools.conversion.shard_plan import ShardConfig, Work
-from data_tools.conversion.staging import Progress, open_staging, remove_staging, survey
-from data_tools.documents.data_set import SPLITS, DataConfig, Oddity, read_data_set
+from data_tools.conversion.staging import ShardState, open_staging, remaining_work, remove_staging
+from data_tools.documents.data_set import SPLITS, DataConfig, LabelWarning, read_data_set
 from data_tools.documents.pixels import decoder_version
 from data_tools.documents.regions import HOLISTIC, WHOLE_PAGE, Box, check_name
 from data_tools.errors import UserError
@@ -19,7 +19,7 @@ from data_tools.shards.lock import locked
 from data_tools.shards.manifest import read_manifest
 from data_tools.workers.pool import available_cores
 
-__all__ = ["ConversionSummary", "DataConfig", "ShardConfig", "Spread", "convert"]
+__all__ = ["ConversionSummary", "DataConfig", "ShardConfig", "ShareRunner", "convert"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ConversionSummary:
     rejected: int
     written: tuple[str, ...]
     kept: tuple[str, ...]
-    oddities: tuple[Oddity, ...]
+    label_warnings: tuple[LabelWarning, ...]
     seconds: float
 
 
@@ -43,12 +43,12 @@ def convert(
     seed: int,
     workers: int | None = None,
     progress: OnProgress | None = None,
-    spread: Spread | None = None,
+    share_runner: ShareRunner | None = None,
 ) -> ConversionSummary:
     """Write a shard set for each split and region, the whole page's (`holistic`) included.
 
     The same arguments give the same bytes, whatever `workers` is (null: `shards.workers`, else all cores),
-    wherever `spread` has them written, and however often it was interrupted. Sets that are there already
+    wherever `share_runner` has them written, and however often it was interrupted. Sets that are there already
     are kept.
 
     Raises:
@@ -64,21 +64,21 @@ def convert(
         missing = {split: missing_regions(recipe, split) for split in SPLITS}
         if any(missing.values()):
             staging = open_staging(recipe.folder, recipe.identity() | {"decoder": decoder_version()})
-            if spread is not None:
-                spread_out(recipe, data, missing, staging, spread=spread, progress=progress)
+            if share_runner is not None:
+                run_shares(recipe, data, missing, staging, share_runner=share_runner, progress=progress)
             cores = workers or shards.workers or available_cores()
             _convert_missing(recipe, data, missing, staging, workers=cores, progress=progress)
         # Where nothing is missing, too: a kill may have come after the last set and before this.
         remove_staging(recipe.folder)
         names = [(split, region) for split in SPLITS for region in boxes]
-        write_oddities(recipe)
+        write_label_warnings(recipe)
         return ConversionSummary(
             folder=recipe.folder,
             pages=sum(len(data_set.labels[split]) for split in SPLITS),
             rejected=sum(read_manifest(recipe.folder / split / HOLISTIC).rejected for split in SPLITS),
             written=tuple(f"{split}/{region}" for split, region in names if region in missing[split]),
             kept=tuple(f"{split}/{region}" for split, region in names if region not in missing[split]),
-            oddities=data_set.oddities,
+            label_warnings=data_set.label_warnings,
             seconds=time.monotonic() - started,
         )
 
@@ -95,11 +95,11 @@ def _convert_missing(
     """Write the missing sets, all of them from one decode of each page."""
     work = Work(data.root, str(staging), recipe.boxes, recipe.shards, data.outside_links)
     plans = plan_missing(recipe, missing)
-    states = [survey(work, plan) for plan in plans]
+    states = [remaining_work(work, plan) for plan in plans]
     _refuse_small_disk(recipe, states)
     allowed = data.rejects_allowed(sum(plan.pages for plan in plans))
     try:
-        Run(work, states, allowed, progress).finish(workers)
+        ConversionPass(work, states, allowed, progress).finish(workers)
     except TooManyRejected:
         write_rejected(recipe.folder, states)
         raise
@@ -109,7 +109,7 @@ def _convert_missing(
             assemble(recipe, staging, [plan for plan in plans if plan.split == split], region)
 
 
-def _refuse_small_disk(recipe: Recipe, states: Iterable[Progress]) -> None:
+def _refuse_small_disk(recipe: Recipe, states: Iterable[ShardState]) -> None:
     """Stop before the first page where raw shards cannot fit; encoded sizes are not known in advance."""
     if recipe.shards.encoding != "raw":
         return

@@ -13,7 +13,7 @@ from typing import Any
 from data_tools.conversion.direct_file import DirectFile
 from data_tools.conversion.parts import part_path, read_footer, receipt_path, shard_path
 from data_tools.conversion.shard_plan import ShardPlan
-from data_tools.conversion.staging import Progress
+from data_tools.conversion.staging import ShardState
 from data_tools.errors import UserError
 from data_tools.files import fsync_folder, temporary_name, write_json
 from data_tools.shards.records import PIECE_BYTES, checksum, image_start, written_checksum
@@ -31,7 +31,7 @@ class Joiner:
         self._staging = staging
         self._threads = ThreadPoolExecutor(_THREADS)
         self._shards: dict[tuple[str, int], _Shard] = {}
-        self._running: dict[Future[int | None], Progress] = {}
+        self._running: dict[Future[int | None], ShardState] = {}
         self._stop = False
 
     def __enter__(self) -> "Joiner":
@@ -45,7 +45,7 @@ class Joiner:
         for shard in self._shards.values():
             shard.discard()
 
-    def advance(self, state: Progress) -> None:
+    def advance(self, state: ShardState) -> None:
         """Append what is there of the shard of `state`, up to its first missing part."""
         if state.whole or any(other is state for other in self._running.values()):
             return
@@ -67,7 +67,7 @@ class Joiner:
                 shard.sync()
         return None
 
-    def results(self, *, block: bool = False) -> Iterator[tuple[Progress, int | None]]:
+    def results(self, *, block: bool = False) -> Iterator[tuple[ShardState, int | None]]:
         """Shards that were advanced, each with the number of its damaged part, which is deleted and must be made again.
 
         A shard without one is whole now where none of its parts was missing. `block`: wait until there is a result.

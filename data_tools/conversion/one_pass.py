@@ -9,7 +9,7 @@ from data_tools.conversion.assemble import REJECTED, Recipe
 from data_tools.conversion.join import Joiner
 from data_tools.conversion.parts import PartTask, part_task
 from data_tools.conversion.shard_plan import ShardPlan, Work, plan_split
-from data_tools.conversion.staging import Progress
+from data_tools.conversion.staging import ShardState
 from data_tools.errors import UserError
 from data_tools.workers.pool import Pool
 
@@ -33,13 +33,13 @@ class TooManyRejected(UserError):
     """More pages were set aside than `max_rejected` allows."""
 
 
-class Run:
+class ConversionPass:
     """One pass over everything that is not whole yet."""
 
     def __init__(
         self,
         work: Work,
-        states: Sequence[Progress],
+        states: Sequence[ShardState],
         allowed: int,
         progress: OnProgress | None,
     ) -> None:
@@ -78,10 +78,10 @@ class Run:
                 self._joined(pool, joiner, block=True)
             self._report(0)
 
-    def _parts(self, state: Progress) -> list[PartTask]:
+    def _parts(self, state: ShardState) -> list[PartTask]:
         return [self._part(state, part) for part in sorted(state.missing)]
 
-    def _part(self, state: Progress, part: int) -> PartTask:
+    def _part(self, state: ShardState, part: int) -> PartTask:
         return part_task(Path(self._work.staging), state.plan, part)
 
     def _take(self, joiner: Joiner, task: PartTask, answer: list[Any]) -> None:

@@ -36,14 +36,14 @@ class PartTask:
     path: str
     pages: tuple[Label, ...]
     regions: tuple[str, ...]
-    tail_bytes: int
+    metadata_bytes: int
 
 
 def part_task(staging: Path, shard: ShardPlan, part: int) -> PartTask:
     """The task that writes part `part` of `shard`."""
     path = str(part_path(staging, shard, part))
     pages = shard.parts[part]
-    return PartTask(shard.split, shard.number, part, path, pages, shard.regions, shard.tail_bytes)
+    return PartTask(shard.split, shard.number, part, path, pages, shard.regions, shard.metadata_bytes)
 
 
 def open_worker(work: Work) -> Handler:
@@ -73,7 +73,7 @@ def shard_path(staging: Path, shard: ShardPlan, region: str) -> Path:
 
 
 def write_part(work: Work, task: PartTask, items: Items) -> list[dict[str, Any]]:
-    """Write one part; returns its rejected pages: `page`, `label`, `reason` and, for resumption, `stamp`."""
+    """Write one part; returns its rejected pages as `page`, `label`, `reason` and `file`, see `file_identity`."""
     regions = task.regions
     sections: dict[str, list[bytes]] = {region: [] for region in regions}
     sizes: dict[str, list[list[int]]] = {region: [] for region in regions}
@@ -88,11 +88,11 @@ def write_part(work: Work, task: PartTask, items: Items) -> list[dict[str, Any]]
                 reason = str(error)
         items.end()
         if reason is not None:
-            rejected.append({"page": page_id, "label": class_id, "reason": reason, "stamp": stamp(path)})
+            rejected.append({"page": page_id, "label": class_id, "reason": reason, "file": file_identity(path)})
             continue
         kept.append([page_id, class_id])
         for region, image in images.items():
-            record = frame(*example(image, class_id, page_id.encode(), tail_bytes=task.tail_bytes))
+            record = frame(*example(image, class_id, page_id.encode(), metadata_bytes=task.metadata_bytes))
             sections[region] += record
             sizes[region].append([sum(map(len, record)), len(image)])
     footer = {"kept": kept, "rejected": rejected, "sizes": sizes}
@@ -109,7 +109,7 @@ def encoded(page: Pixels, regions: Sequence[str], work: Work) -> dict[str, bytes
     }
 
 
-def stamp(path: Path) -> list[int] | None:
+def file_identity(path: Path) -> list[int] | None:
     """Size and time of a file's last change, None without a file: tells whether a bad page was mended."""
     try:
         status = path.stat()

@@ -10,7 +10,7 @@ from data_tools.documents.labels import Label
 from data_tools.documents.page_path import OutsideLinks
 from data_tools.documents.regions import Box
 from data_tools.errors import UserError
-from data_tools.shards.records import FRAME_BYTES, tail_size
+from data_tools.shards.records import FRAME_BYTES, min_metadata_bytes
 
 Encoding = Literal["raw", "png", "jpeg"]
 
@@ -92,7 +92,7 @@ class ShardConfig:
 class ShardPlan:
     """One shard of a split, of all `regions` alike: its pages in the order on disk, cut into parts.
 
-    `tail_bytes` levels the records' lengths (see `records.example`); 0 where they may differ.
+    `metadata_bytes` levels the records' lengths (see `records.example`); 0 where they may differ.
     """
 
     split: str
@@ -100,7 +100,7 @@ class ShardPlan:
     of: int
     parts: tuple[tuple[Label, ...], ...]
     regions: tuple[str, ...]
-    tail_bytes: int
+    metadata_bytes: int
 
     @property
     def name(self) -> str:
@@ -121,20 +121,20 @@ def plan_split(
     count = -(-len(labels) // max(1, shards.shard_mib * MIB // shards.record_bytes))
     size = part_pages(len(labels), len(regions) * shards.raw_bytes)
     level = shards.encoding == "raw"
-    tail = max(tail_size(label.class_id, label.page_id.encode()) for label in labels) if level else 0
+    tail = max(min_metadata_bytes(label.class_id, label.page_id.encode()) for label in labels) if level else 0
     return [
-        ShardPlan(split, number, count, cut(pages, size), tuple(regions), tail)
-        for number, pages in enumerate(evenly(labels, count))
+        ShardPlan(split, number, count, chunk(pages, size), tuple(regions), tail)
+        for number, pages in enumerate(split_evenly(labels, count))
     ]
 
 
-def evenly(labels: Sequence[Label], count: int) -> list[tuple[Label, ...]]:
+def split_evenly(labels: Sequence[Label], count: int) -> list[tuple[Label, ...]]:
     """`labels` in `count` runs whose lengths differ by one at most."""
     bounds = [len(labels) * number // count for number in range(count + 1)]
     return [tuple(labels[start:end]) for start, end in pairwise(bounds)]
 
 
-def cut(labels: tuple[Label, ...], size: int) -> tuple[tuple[Label, ...], ...]:
+def chunk(labels: tuple[Label, ...], size: int) -> tuple[tuple[Label, ...], ...]:
     """`labels` in parts of `size`, the last one shorter."""
     return tuple(labels[start : start + size] for start in range(0, len(labels), size))
 

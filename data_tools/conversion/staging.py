@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data_tools.conversion.parts import part_path, read_footer, receipt_path, shard_path, stamp
+from data_tools.conversion.parts import file_identity, part_path, read_footer, receipt_path, shard_path
 from data_tools.conversion.shard_plan import ShardPlan, Work
 from data_tools.files import UNFINISHED, read_json
 
@@ -35,7 +35,7 @@ def remove_staging(folder: Path) -> None:
 
 
 @dataclass
-class Progress:
+class ShardState:
     """Where one shard stands: parts still to write, and by part the pages set aside in those written."""
 
     plan: ShardPlan
@@ -53,7 +53,7 @@ class Progress:
         return [page for part in sorted(self.rejected) for page in self.rejected[part]]
 
 
-def survey(work: Work, plan: ShardPlan) -> Progress:
+def remaining_work(work: Work, plan: ShardPlan) -> ShardState:
     """What is left of `plan` in the staging folder.
 
     Whatever holds a page that was set aside and whose file has changed since is made again.
@@ -61,9 +61,9 @@ def survey(work: Work, plan: ShardPlan) -> Progress:
     staging = Path(work.staging)
     receipt = read_receipt(staging, plan)
     if receipt is not None and not _mended(work, receipt["rejected"]):
-        return Progress(plan, rejected={0: receipt["rejected"]}, whole=True)
+        return ShardState(plan, rejected={0: receipt["rejected"]}, whole=True)
     receipt_path(staging, plan).unlink(missing_ok=True)
-    progress = Progress(plan)
+    progress = ShardState(plan)
     for number in range(len(plan.parts)):
         footer = read_footer(part_path(staging, plan, number))
         if footer and set(plan.regions) <= set(footer["sizes"]) and not _mended(work, footer["rejected"]):
@@ -89,4 +89,4 @@ def read_receipt(staging: Path, plan: ShardPlan) -> dict[str, Any] | None:
 
 
 def _mended(work: Work, rejected: list[dict[str, Any]]) -> bool:
-    return any(stamp(Path(work.root, page["page"])) != page["stamp"] for page in rejected)
+    return any(file_identity(Path(work.root, page["page"])) != page["file"] for page in rejected)

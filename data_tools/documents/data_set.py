@@ -48,7 +48,7 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class Oddity:
+class LabelWarning:
     """Something about the labels that is reported and does not stop a conversion.
 
     `kind` is `duplicate_line`, `in_two_splits` or `class_without_pages`; `detail` is for people.
@@ -67,7 +67,7 @@ class DataSet:
     labels: dict[str, list[Label]]
     class_ids: tuple[int, ...]
     class_names: tuple[str, ...]
-    oddities: tuple[Oddity, ...]
+    label_warnings: tuple[LabelWarning, ...]
 
     def fingerprint(self, split: str) -> str:
         """Hex SHA-256 of the sorted label lines of `split`: the same set of examples, the same text."""
@@ -83,13 +83,13 @@ def read_data_set(data: DataConfig, *, seed: int) -> DataSet:
     """
     labels, names = _read_splits(data)
     kept = None if data.classes is None else frozenset(data.classes)
-    oddities: list[Oddity] = []
+    label_warnings: list[LabelWarning] = []
     for split in SPLITS:
         chosen = [label for label in labels[split] if kept is None or label.class_id in kept]
-        labels[split] = _without_duplicates(chosen, split, oddities)
-    oddities.extend(_shared_pages(labels))
+        labels[split] = _without_duplicates(chosen, split, label_warnings)
+    label_warnings.extend(_shared_pages(labels))
     class_ids = tuple(sorted(kept or {label.class_id for split in SPLITS for label in labels[split]}))
-    _check_classes(labels, class_ids, oddities)
+    _check_classes(labels, class_ids, label_warnings)
     if data.max_per_class is not None:
         labels["train"] = capped(labels["train"], data.max_per_class, seed)
     if data.class_names is not None:
@@ -98,7 +98,7 @@ def read_data_set(data: DataConfig, *, seed: int) -> DataSet:
         labels=labels,
         class_ids=class_ids,
         class_names=tuple(names.get(class_id, str(class_id)) for class_id in class_ids),
-        oddities=tuple(oddities),
+        label_warnings=tuple(label_warnings),
     )
 
 
@@ -126,22 +126,22 @@ def _read_splits(data: DataConfig) -> tuple[dict[str, list[Label]], dict[int, st
     return {split: read_labels(place) for split, place in places.items()}, {}
 
 
-def _without_duplicates(labels: list[Label], split: str, oddities: list[Oddity]) -> list[Label]:
+def _without_duplicates(labels: list[Label], split: str, warnings: list[LabelWarning]) -> list[Label]:
     classes: dict[str, int] = {}
     for page_id, class_id in labels:
         before = classes.setdefault(page_id, class_id)
         if before != class_id:
             raise UserError(f"data.{split}: {page_id} has two classes, {before} and {class_id}; keep one line")
     lines = Counter(label.page_id for label in labels)
-    oddities.extend(
-        Oddity("duplicate_line", split, page_id, f"{count} lines, used once")
+    warnings.extend(
+        LabelWarning("duplicate_line", split, page_id, f"{count} lines, used once")
         for page_id, count in lines.items()
         if count > 1
     )
     return list(starmap(Label, classes.items()))
 
 
-def _shared_pages(labels: dict[str, list[Label]]) -> list[Oddity]:
+def _shared_pages(labels: dict[str, list[Label]]) -> list[LabelWarning]:
     """Pages that stand in more than one split, once for each later split."""
     first: dict[str, str] = {}
     shared = []
@@ -149,11 +149,11 @@ def _shared_pages(labels: dict[str, list[Label]]) -> list[Oddity]:
         for label in labels[split]:
             earlier = first.setdefault(label.page_id, split)
             if earlier != split:
-                shared.append(Oddity("in_two_splits", split, label.page_id, f"also in {earlier}; used in both"))
+                shared.append(LabelWarning("in_two_splits", split, label.page_id, f"also in {earlier}; used in both"))
     return shared
 
 
-def _check_classes(labels: dict[str, list[Label]], class_ids: tuple[int, ...], oddities: list[Oddity]) -> None:
+def _check_classes(labels: dict[str, list[Label]], class_ids: tuple[int, ...], warnings: list[LabelWarning]) -> None:
     for split in SPLITS:
         counts = Counter(label.class_id for label in labels[split])
         if not counts:
@@ -161,8 +161,9 @@ def _check_classes(labels: dict[str, list[Label]], class_ids: tuple[int, ...], o
         empty = [class_id for class_id in class_ids if not counts[class_id]]
         if empty and split == "train":
             raise UserError(f"data.train: class {empty[0]} has no training page; add some or leave it out")
-        oddities.extend(
-            Oddity("class_without_pages", split, None, f"class {class_id} has no page in {split}") for class_id in empty
+        warnings.extend(
+            LabelWarning("class_without_pages", split, None, f"class {class_id} has no page in {split}")
+            for class_id in empty
         )
 
 

@@ -29,29 +29,29 @@ class RecordError(Exception):
     """Bytes that are no record; its text is the reason."""
 
 
-def example(image: bytes, class_id: int, page_id: bytes, *, tail_bytes: int = 0) -> tuple[bytes, bytes, bytes]:
+def example(image: bytes, class_id: int, page_id: bytes, *, metadata_bytes: int = 0) -> tuple[bytes, bytes, bytes]:
     """A serialised tf.train.Example with the features `image` and `id` (bytes) and `label` (int64).
 
     In three pieces, of which the second is `image` itself: it is never copied. Label, id and padding together
-    take `tail_bytes` where that is not 0; see `tail_size`.
+    take `metadata_bytes` where that is not 0; see `min_metadata_bytes`.
     """
     head = _image_head(len(image))
-    tail = _tail(class_id, page_id)
+    tail = _metadata(class_id, page_id)
     features = len(head) + len(image) + len(tail)
-    if tail_bytes:
+    if metadata_bytes:
         # Two bytes of length whatever the length: one byte more of padding is one byte more of record.
-        missing = tail_bytes - len(tail) - 3
+        missing = metadata_bytes - len(tail) - 3
         tail += _PADDING + _varint(missing, width=2) + bytes(missing)
     return _FIELD_1 + _varint(features, width=5) + head, image, tail
 
 
-def tail_size(class_id: int, page_id: bytes) -> int:
-    """Least `tail_bytes` that this label and id need, padding's own three bytes included."""
-    return len(_tail(class_id, page_id)) + 3
+def min_metadata_bytes(class_id: int, page_id: bytes) -> int:
+    """Least `metadata_bytes` that this label and id need, padding's own three bytes included."""
+    return len(_metadata(class_id, page_id)) + 3
 
 
-def tail_bytes(record_bytes: int, image_bytes: int) -> int:
-    """The `tail_bytes` with which a whole framed record of `record_bytes` was made."""
+def metadata_bytes_of(record_bytes: int, image_bytes: int) -> int:
+    """The `metadata_bytes` with which a whole framed record of `record_bytes` was made."""
     return record_bytes - image_start(image_bytes) - image_bytes - _CHECKSUM.size
 
 
@@ -135,7 +135,7 @@ def _image_head(image_bytes: int) -> bytes:
 
 # One page's records, of all its regions, come one after the other.
 @lru_cache(maxsize=8)
-def _tail(class_id: int, page_id: bytes) -> bytes:
+def _metadata(class_id: int, page_id: bytes) -> bytes:
     label = _field(_FIELD_3, _field(_FIELD_1, _varint(class_id)))
     name = _field(_FIELD_1, _field(_FIELD_1, page_id))
     return _entry(b"label", label) + _entry(b"id", name)

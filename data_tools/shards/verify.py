@@ -8,7 +8,7 @@ import numpy as np
 from data_tools.errors import UserError
 from data_tools.shards.index import INDEX, Index, map_index
 from data_tools.shards.manifest import MANIFEST, Manifest, Shard, read_manifest
-from data_tools.shards.records import example, file_checksum, frame, image_start, tail_bytes
+from data_tools.shards.records import example, file_checksum, frame, image_start, metadata_bytes_of
 
 
 def open_verified(folder: Path) -> tuple[Manifest, Index]:
@@ -95,10 +95,10 @@ def _check_records(folder: Path, manifest: Manifest, index: Index) -> list[str]:
             places = np.flatnonzero(index.entries["shard"] == number)
             for entry, page_id in zip(index.entries[places], index.page_ids(places), strict=True):
                 offset, length, label = (int(entry[name]) for name in ("offset", "length", "label"))
-                tail = tail_bytes(stride, length) if manifest.encoding == "raw" else 0
+                tail = metadata_bytes_of(stride, length) if manifest.encoding == "raw" else 0
                 file.seek(offset)
                 image = file.read(length)
-                record = b"".join(frame(*example(image, label, page_id.encode(), tail_bytes=tail)))
+                record = b"".join(frame(*example(image, label, page_id.encode(), metadata_bytes=tail)))
                 file.seek(offset - image_start(length))
                 if file.read(len(record)) != record:
                     problems.append(f"{path}: the record of {page_id} differs from the index")

@@ -51,9 +51,9 @@ def results(survey: Survey) -> dict[str, Any]:
         "duplicates": leaks.summary(survey.groups)
         | {"look_alikes": survey.look_alikes, "compared": survey.compared, "leaked": len(survey.leaked)},
         "groups": [leaks.as_data(group, names) for group in ordered[:GROUPS_LISTED]],
-        "oddities": [
-            {"kind": oddity.kind, "split": oddity.split, "page": oddity.page_id, "detail": oddity.detail}
-            for oddity in data_set.oddities
+        "label_warnings": [
+            {"kind": warning.kind, "split": warning.split, "page": warning.page_id, "detail": warning.detail}
+            for warning in data_set.label_warnings
         ],
         "limits": {
             "near_bits": NEAR_BITS,

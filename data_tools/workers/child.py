@@ -32,11 +32,11 @@ class Items:
         """`status`: this worker's STATUS_WORDS."""
         self._status = status
         self._timeout_s = timeout_s
-        self._deadly: dict[int, str] = {}
+        self._poison_items: dict[int, str] = {}
 
-    def new_task(self, deadly: dict[int, str]) -> None:
-        """Begin a task in which the items `deadly` are known to kill the process."""
-        self._deadly = deadly
+    def new_task(self, poison_items: dict[int, str]) -> None:
+        """Begin a task in which the items `poison_items` are known to kill the process."""
+        self._poison_items = poison_items
         self._status[0] = self._status[1] = 0
 
     def begin(self, item: int) -> str | None:
@@ -44,8 +44,8 @@ class Items:
 
         From here to `end`, the process has `timeout_s` to live: SIGALRM ends it even inside a decoder's loop.
         """
-        if item in self._deadly:
-            return self._deadly[item]
+        if item in self._poison_items:
+            return self._poison_items[item]
         self._status[0] = item + 1
         signal.setitimer(signal.ITIMER_REAL, self._timeout_s)
         return None
@@ -101,8 +101,8 @@ def main(arguments: list[str]) -> None:
         handler: Handler = getattr(importlib.import_module(module), function)(connection.recv())
         connection.send(("ready", None))
         while True:
-            task, deadly = connection.recv()
-            items.new_task(deadly)
+            task, poison_items = connection.recv()
+            items.new_task(poison_items)
             connection.send(_answer(handler, task, items))
 
 

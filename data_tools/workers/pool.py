@@ -23,7 +23,7 @@ from data_tools.errors import UserError
 from data_tools.files import PROJECT_ROOT
 from data_tools.workers.child import STATUS_BYTES, STATUS_WORDS
 
-_DEADLY_AFTER = 2
+_POISON_AFTER = 2
 """Deaths at an item until it is left out: one alone may be the kernel's or a person's kill."""
 _GIVE_UP_AFTER = 3
 """Deaths of a task outside of any item until the job fails."""
@@ -36,8 +36,8 @@ _ERROR_BYTES = 2**16
 @dataclass
 class _Task:
     payload: Any
-    blame: Counter[int] = field(default_factory=Counter)
-    deadly: dict[int, str] = field(default_factory=dict)
+    crashes: Counter[int] = field(default_factory=Counter)
+    poison_items: dict[int, str] = field(default_factory=dict)
     deaths: int = 0
 
 
@@ -112,7 +112,7 @@ class Pool:
                 try:
                     kind, answer = worker.connection.recv()
                 except (EOFError, ConnectionResetError):
-                    self._bury(worker)
+                    self._reap(worker)
                     continue
                 if kind == "ready":
                     worker.ready = True
@@ -132,11 +132,11 @@ class Pool:
                 # It waits for a task and counts nothing; what it counted of its last one is not of this one.
                 self._clear(slot)
                 try:
-                    worker.connection.send((task.payload, task.deadly))
+                    worker.connection.send((task.payload, task.poison_items))
                 except (BrokenPipeError, ConnectionResetError):
                     # It died idle; its end of the channel will say so, and the task goes to another.
                     self._waiting.appendleft(task)
-                    self._bury(worker)
+                    self._reap(worker)
                     continue
                 worker.task = task
 
@@ -161,7 +161,7 @@ class Pool:
     def _clear(self, slot: int) -> None:
         self._status[STATUS_WORDS * slot] = self._status[STATUS_WORDS * slot + 1] = 0
 
-    def _bury(self, worker: _Worker) -> None:
+    def _reap(self, worker: _Worker) -> None:
         """Requeue a dead worker's task, with what is now known about the item it died of."""
         worker.connection.close()
         del self._workers[worker.slot]
@@ -177,9 +177,9 @@ class Pool:
             if task.deaths >= _GIVE_UP_AFTER:
                 raise UserError(f"worker processes die again and again ({reason}); is there enough memory?")
         else:
-            task.blame[item] += 1
-            if task.blame[item] >= _DEADLY_AFTER:
-                task.deadly[item] = reason
+            task.crashes[item] += 1
+            if task.crashes[item] >= _POISON_AFTER:
+                task.poison_items[item] = reason
         self._waiting.appendleft(task)
 
     def _last_error(self) -> str:

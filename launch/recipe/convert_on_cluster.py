@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cluster.on_ray.address import address_to_join
-from data_tools.conversion.across_hosts import Spread
+from data_tools.conversion.across_hosts import ShareRunner
 from data_tools.errors import UserError
 from launch.config import Config
 from launch.console import print_out
@@ -14,7 +14,7 @@ WRITE_SHARE = "data_tools.conversion.across_hosts:write_share"
 
 
 @contextlib.contextmanager
-def over_all_hosts(config: Config) -> Iterator[Spread | None]:
+def over_all_hosts(config: Config) -> Iterator[ShareRunner | None]:
     """How `convert` uses the hosts of the cluster that `cluster.address` names or that runs here; None without one.
 
     A cluster that merely runs here and cannot be joined is no reason not to convert.
@@ -33,7 +33,7 @@ def over_all_hosts(config: Config) -> Iterator[Spread | None]:
         print_out(line)
 
 
-def _joined(config: Config, stack: contextlib.ExitStack, news: list[str]) -> Spread | None:
+def _joined(config: Config, stack: contextlib.ExitStack, news: list[str]) -> ShareRunner | None:
     from cluster.on_ray.each_host import every_host  # Here, since Ray takes seconds to import.
 
     try:
@@ -52,4 +52,4 @@ def _joined(config: Config, stack: contextlib.ExitStack, news: list[str]) -> Spr
             done = f"did not finish its share ({called.error})" if called.error else f"{called.result['pages']} pages"
             news.append(f"{called.host}: {done}")
 
-    return Spread(len(hosts.hosts), run)
+    return ShareRunner(len(hosts.hosts), run)

@@ -21,7 +21,7 @@ from trainer.network.weights import import_weights, imported_from
 
 WEIGHTS_FILE = "weights/start.weights.h5"
 """Start weights, copied into the run folder, so that a run can go on without the place that they came from."""
-ODDITIES_SHOWN = 5
+LABEL_WARNINGS_SHOWN = 5
 NO_WEIGHTS = "none"
 IMAGENET = "imagenet"
 
@@ -38,9 +38,14 @@ def ensure_shards(config: Config) -> None:
     complete = all((folder / MANIFEST).exists() for folder in folders)
     if not complete or Path(config.data.root).exists():
         hosts = nullcontext() if complete else over_all_hosts(config)
-        with hosts as spread, page_progress("converting") as progress:
+        with hosts as share_runner, page_progress("converting") as progress:
             summary = convert(
-                config.data, config.shards, regions=config.boxes, seed=config.seed, progress=progress, spread=spread
+                config.data,
+                config.shards,
+                regions=config.boxes,
+                seed=config.seed,
+                progress=progress,
+                share_runner=share_runner,
             )
         if summary.written:
             print_out(
@@ -48,10 +53,11 @@ def ensure_shards(config: Config) -> None:
                 f"in {summary.seconds:.0f} s, "
                 f"{summary.rejected} pages set aside"
             )
-        for oddity in summary.oddities[:ODDITIES_SHOWN]:
-            print_out(f"note: {oddity.split}: {oddity.page_id or ''} {oddity.detail}".replace("  ", " "))
-        if len(summary.oddities) > ODDITIES_SHOWN:
-            print_out(f"note: and {len(summary.oddities) - ODDITIES_SHOWN} more oddities of the labels")
+        for warning in summary.label_warnings[:LABEL_WARNINGS_SHOWN]:
+            print_out(f"note: {warning.split}: {warning.page_id or ''} {warning.detail}".replace("  ", " "))
+        more = len(summary.label_warnings) - LABEL_WARNINGS_SHOWN
+        if more > 0:
+            print_out(f"note: and {more} more label warnings, see label_warnings.jsonl in {summary.folder}")
     check_shards(config)
 
 

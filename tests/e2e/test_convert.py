@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_tools.conversion.across_hosts import write_share
-from data_tools.conversion.convert import DataConfig, ShardConfig, Spread, convert
+from data_tools.conversion.convert import DataConfig, ShardConfig, ShareRunner, convert
 from data_tools.documents.pixels import fit, read_page
 from data_tools.documents.regions import WHOLE_PAGE
 from data_tools.errors import UserError
@@ -131,7 +131,7 @@ def test_shares_written_on_other_hosts_give_the_same_bytes(tmp_path: Path) -> No
         done.extend(write_share(json.loads(json.dumps(payload))) for payload in payloads[1:])
 
     shards = ShardConfig(folder=str(tmp_path / "s"), **settings)  # type: ignore[arg-type]
-    convert(data, shards, regions=REGIONS, seed=1, workers=2, spread=Spread(3, elsewhere))
+    convert(data, shards, regions=REGIONS, seed=1, workers=2, share_runner=ShareRunner(3, elsewhere))
     # Five shards in three shares: the first has two of them.
     assert [share["pages"] for share in done] == [206, 200]
     assert files(tmp_path / "s") == files(tmp_path / "alone")

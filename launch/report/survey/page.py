@@ -126,5 +126,5 @@ def _label_notes(data: Mapping[str, Any]) -> list[str]:
         "in_two_splits": ("page", "in more than one split, by the same path"),
         "class_without_pages": ("pair", "of class and split without pages"),
     }
-    kinds = [oddity["kind"] for oddity in data["oddities"]]
+    kinds = [warning["kind"] for warning in data["label_warnings"]]
     return [f"{counted(kinds.count(kind), what)} {text}." for kind, (what, text) in texts.items() if kind in kinds]

@@ -8,7 +8,7 @@ import pytest
 from data_tools.conversion.join import Joiner
 from data_tools.conversion.parts import part_path, part_task, receipt_path, shard_path, write_part
 from data_tools.conversion.shard_plan import ShardConfig, ShardPlan, Work, plan_split
-from data_tools.conversion.staging import Progress, read_receipt, survey
+from data_tools.conversion.staging import ShardState, read_receipt, remaining_work
 from data_tools.documents.data_set import read_data_set
 from data_tools.documents.regions import HOLISTIC, WHOLE_PAGE, Box
 from data_tools.errors import UserError
@@ -36,7 +36,7 @@ def write(work: Work, plan: ShardPlan, *parts: int) -> None:
         assert write_part(work, part_task(Path(work.staging), plan, part), items) == []
 
 
-def join(joiner: Joiner, state: Progress) -> int | None:
+def join(joiner: Joiner, state: ShardState) -> int | None:
     """One step of the join; the damaged part's number."""
     joiner.advance(state)
     ((advanced, damaged),) = joiner.results(block=True)
@@ -57,7 +57,7 @@ def expected(work: Work, plan: ShardPlan, tmp_path: Path) -> list[bytes]:
     """The bytes of both shards, joined at once; nothing of it is left in the staging folder."""
     write(work, plan, *range(len(plan.parts)))
     with Joiner(Path(work.staging)) as joiner:
-        assert join(joiner, Progress(plan)) is None
+        assert join(joiner, ShardState(plan)) is None
     joined = shards(work, plan)
     shutil.rmtree(work.staging)
     return joined
@@ -66,7 +66,7 @@ def expected(work: Work, plan: ShardPlan, tmp_path: Path) -> list[bytes]:
 def test_parts_are_joined_as_they_come(work: Work, plan: ShardPlan, expected: list[bytes]) -> None:
     last = len(plan.parts) - 1
     assert last >= 3
-    state = Progress(plan, missing=set(range(last + 1)))
+    state = ShardState(plan, missing=set(range(last + 1)))
     with Joiner(Path(work.staging)) as joiner:
         for part in (1, 0, *range(2, last + 1)):
             assert not state.whole
@@ -79,7 +79,7 @@ def test_parts_are_joined_as_they_come(work: Work, plan: ShardPlan, expected: li
     assert state.whole
     assert shards(work, plan) == expected
     assert read_receipt(Path(work.staging), plan) is not None
-    assert survey(work, plan).whole
+    assert remaining_work(work, plan).whole
     assert not [*Path(work.staging).rglob("*.part")]
     assert unfinished(work) == []
 
@@ -91,7 +91,7 @@ def test_a_damaged_part_is_made_again(work: Work, plan: ShardPlan, expected: lis
     raw = bytearray(damaged.read_bytes())
     raw[place] ^= 1
     damaged.write_bytes(raw)
-    state = Progress(plan)
+    state = ShardState(plan)
     with Joiner(Path(work.staging)) as joiner:
         assert join(joiner, state) == 2
         assert not damaged.exists()
@@ -106,7 +106,7 @@ def test_a_damaged_part_is_made_again(work: Work, plan: ShardPlan, expected: lis
 
 def test_a_part_that_is_gone_is_made_again(work: Work, plan: ShardPlan, expected: list[bytes]) -> None:
     write(work, plan, *range(1, len(plan.parts)))
-    state = Progress(plan)
+    state = ShardState(plan)
     with Joiner(Path(work.staging)) as joiner:
         assert join(joiner, state) == 0
         write(work, plan, 0)
@@ -116,17 +116,17 @@ def test_a_part_that_is_gone_is_made_again(work: Work, plan: ShardPlan, expected
 
 def test_leaving_in_the_middle_leaves_the_parts_alone(work: Work, plan: ShardPlan) -> None:
     write(work, plan, 0, 1)
-    state = Progress(plan, missing=set(range(2, len(plan.parts))))
+    state = ShardState(plan, missing=set(range(2, len(plan.parts))))
     with Joiner(Path(work.staging)) as joiner:
         assert join(joiner, state) is None
         assert len(unfinished(work)) == len(BOXES)
     assert unfinished(work) == []
-    assert survey(work, plan).missing == state.missing
+    assert remaining_work(work, plan).missing == state.missing
 
 
 def test_a_deleted_folder_is_told(work: Work, plan: ShardPlan) -> None:
     write(work, plan, 0, 1, 2)
-    state = Progress(plan, missing=set(range(1, len(plan.parts))))
+    state = ShardState(plan, missing=set(range(1, len(plan.parts))))
     with Joiner(Path(work.staging)) as joiner:
         assert join(joiner, state) is None
         for region in BOXES:
@@ -144,4 +144,4 @@ def test_a_folder_that_cannot_be_written_is_told(work: Work, plan: ShardPlan) ->
         Joiner(Path(work.staging)) as joiner,
         pytest.raises(UserError, match=rf"{place}.*run the same command again: it continues"),
     ):
-        join(joiner, Progress(plan))
+        join(joiner, ShardState(plan))

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from data_tools.conversion.shard_plan import ShardConfig, cut, evenly, part_pages, plan_split
+from data_tools.conversion.shard_plan import ShardConfig, chunk, part_pages, plan_split, split_evenly
 from data_tools.documents.data_set import DataConfig, capped, read_data_set
 from data_tools.documents.labels import Label
 from data_tools.errors import UserError
-from data_tools.shards.records import tail_size
+from data_tools.shards.records import min_metadata_bytes
 from tests.helpers.synthetic_pages import data_config, made_data
 
 LABELS = [Label(f"p{number:03d}", number % 4) for number in range(100)]
@@ -19,13 +19,13 @@ LABELS = [Label(f"p{number:03d}", number % 4) for number in range(100)]
     [(0, 1, [0]), (1, 1, [1]), (10, 3, [3, 3, 4]), (9, 3, [3, 3, 3]), (100, 7, [14, 14, 14, 15, 14, 14, 15])],
 )
 def test_shards_are_even(pages: int, count: int, sizes: list[int]) -> None:
-    runs = evenly(LABELS[:pages], count)
+    runs = split_evenly(LABELS[:pages], count)
     assert [len(run) for run in runs] == sizes
     assert [label for run in runs for label in run] == LABELS[:pages]
 
 
 def test_parts() -> None:
-    assert [len(part) for part in cut(tuple(LABELS[:10]), 4)] == [4, 4, 2]
+    assert [len(part) for part in chunk(tuple(LABELS[:10]), 4)] == [4, 4, 2]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_plan_is_a_function_of_the_set_and_the_seed() -> None:
     def plan(labels: list[Label], seed: int) -> list[list[Label]]:
         plans = plan_split(labels, "train", seed=seed, shards=shards, regions=["holistic"])
         assert [one.name for one in plans] == [f"shard-0000{i}-of-00004.tfrecord" for i in range(4)]
-        assert {one.tail_bytes for one in plans} == {tail_size(1, b"p000")}
+        assert {one.metadata_bytes for one in plans} == {min_metadata_bytes(1, b"p000")}
         return [[label for part in one.parts for label in part] for one in plans]
 
     assert plan(LABELS, 1) == plan(LABELS[::-1], 1)
@@ -80,7 +80,7 @@ def test_data_set(tmp_path: Path) -> None:
     assert data.class_ids == (3, 7, 20)
     assert data.class_names == ("3", "7", "20")
     assert {split: len(labels) for split, labels in data.labels.items()} == {"train": 40, "val": 12, "test": 11}
-    assert data.oddities == ()
+    assert data.label_warnings == ()
 
 
 def test_classes_filter_and_names(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_fingerprint_does_not_depend_on_the_order_of_lines(tmp_path: Path) -> No
     assert read_data_set(data_config(tmp_path), seed=1).fingerprint("train") != first.fingerprint("train")
 
 
-def test_oddities(tmp_path: Path) -> None:
+def test_label_warnings(tmp_path: Path) -> None:
     made_data(tmp_path)
     lines = (tmp_path / "train.txt").read_text().splitlines()
     (tmp_path / "train.txt").write_text("\n".join([*lines, lines[0], lines[0]]))
@@ -112,7 +112,7 @@ def test_oddities(tmp_path: Path) -> None:
     data = read_data_set(data_config(tmp_path), seed=1)
     assert len(data.labels["train"]) == 40
     page = lines[1].split()[0]
-    assert [(odd.kind, odd.split, odd.page_id) for odd in data.oddities] == [
+    assert [(odd.kind, odd.split, odd.page_id) for odd in data.label_warnings] == [
         ("duplicate_line", "train", lines[0].split()[0]),
         ("in_two_splits", "val", page),
         ("class_without_pages", "val", None),

@@ -10,8 +10,8 @@ from data_tools.shards.records import (
     example,
     frame,
     image_start,
-    tail_bytes,
-    tail_size,
+    metadata_bytes_of,
+    min_metadata_bytes,
     unframe,
 )
 
@@ -53,10 +53,10 @@ def test_image_lies_where_its_length_says(image_bytes: int, label: int, page_id:
 
 def test_padding_levels_all_records() -> None:
     examples = [(0, b"a"), (300, b"b" * 127), (-5, b"c" * 128), (7, b"d" * 3000), (1, b"")]
-    tail = max(tail_size(label, name) for label, name in examples)
-    records = [b"".join(frame(*example(bytes(500), label, name, tail_bytes=tail))) for label, name in examples]
+    tail = max(min_metadata_bytes(label, name) for label, name in examples)
+    records = [b"".join(frame(*example(bytes(500), label, name, metadata_bytes=tail))) for label, name in examples]
     assert len({len(record) for record in records}) == 1
-    assert tail_bytes(len(records[0]), 500) == tail
+    assert metadata_bytes_of(len(records[0]), 500) == tail
 
 
 def test_tensorflow_reads_records() -> None:
@@ -69,7 +69,7 @@ def test_tensorflow_reads_records() -> None:
     }
     for label, name, size in [(0, b"a", 4), (-3, b"b" * 130, 70_000), (300, "ö".encode(), 20_000)]:
         for padding in (0, 300):
-            payload = b"".join(example(b"\x01" * size, label, name, tail_bytes=padding))
+            payload = b"".join(example(b"\x01" * size, label, name, metadata_bytes=padding))
             for parsed in (
                 tf.io.parse_single_example(payload, features),
                 {key: value[0] for key, value in tf.io.parse_example([payload], features).items()},

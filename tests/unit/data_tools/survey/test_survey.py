@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_tools.documents.data_set import DataSet, Oddity
+from data_tools.documents.data_set import DataSet, LabelWarning
 from data_tools.documents.labels import Label
 from data_tools.documents.regions import HOLISTIC, PRESETS, WHOLE_PAGE
 from data_tools.survey.fingerprint import hash_text
@@ -22,8 +22,10 @@ LABELS = {
     "val": [Label("d", 3), Label("white 2", 7)],
     "test": [Label("e", 3), Label("f", 7), Label("b", 3), Label("bad", 7)],
 }
-ODDITY = Oddity("in_two_splits", "test", "b", "also in train; used in both")
-DATA_SET = DataSet(labels=LABELS, class_ids=(3, 7), class_names=("memo", "<b>form</b>"), oddities=(ODDITY,))
+LABEL_WARNING = LabelWarning("in_two_splits", "test", "b", "also in train; used in both")
+DATA_SET = DataSet(
+    labels=LABELS, class_ids=(3, 7), class_names=("memo", "<b>form</b>"), label_warnings=(LABEL_WARNING,)
+)
 ENTRIES = [Entry(split, *label) for split, labels in LABELS.items() for label in labels]
 
 
@@ -120,7 +122,7 @@ def test_a_data_set_without_problems_has_no_notes() -> None:
     data = results(survey_of())
     data["duplicates"] |= {"leaked": 0, "label_conflicts": 0}
     data["kinds"] = {split: {"page": 3, "blank": 0, "black": 0, "unreadable": 0} for split in data["kinds"]}
-    data["oddities"] = []
+    data["label_warnings"] = []
     assert notes(data) == []
 
 
