@@ -124,7 +124,7 @@ class JobCost:
         }
 
 
-def training_cost(job: JobConfig, placements: Mapping[str, Placement], inputs: EstimateInputs) -> JobCost:
+def training_cost(job: JobConfig, placements: Mapping[str, Placement], *, inputs: EstimateInputs) -> JobCost:
     """Cost of a training job on its group of slots, next to the other jobs of its wave."""
     stage, pages, machine = job.stage, inputs.pages, inputs.machine
     placement, step, model = placements[job.name], machine.steps[stage.image_px], inputs.models[stage.image_px]
@@ -137,7 +137,7 @@ def training_cost(job: JobConfig, placements: Mapping[str, Placement], inputs: E
     if workers > 1:
         rings = rings_per_link(job.name, placements)
         allreduce_s = inputs.network.cycle_s + sum(
-            ring_seconds(size, placement.group, inputs.network, rings_per_link=rings)
+            ring_seconds(size, placement.group, network=inputs.network, rings_per_link=rings)
             for size in (gradients, model.statistic_bytes)
         )
     step_s = fixed_s + pages_s + allreduce_s

@@ -65,7 +65,7 @@ class Estimate:
         return dict(sorted(total.items(), key=lambda item: -item[1]))
 
 
-def estimate(config: Config, hosts: Sequence[Host], inputs: EstimateInputs) -> Estimate:
+def estimate(config: Config, hosts: Sequence[Host], *, inputs: EstimateInputs) -> Estimate:
     """Place the jobs as `train_all` would, and estimate each.
 
     Raises:
@@ -78,7 +78,7 @@ def estimate(config: Config, hosts: Sequence[Host], inputs: EstimateInputs) -> E
     placements = plan_jobs(hosts, specs)
     for job in recipe.jobs:
         steps_per_epoch(inputs.pages.train, job.stage.global_batch)  # rejects a batch larger than an epoch
-    costs = [training_cost(job, placements, inputs) for job in recipe.jobs]
+    costs = [training_cost(job, placements, inputs=inputs) for job in recipe.jobs]
     costs.append(stack_cost(STACK, inputs.pages, placement=placements[STACK], machine=inputs.machine))
     return Estimate(tuple(hosts), tuple(costs), timeline(costs, {spec.name: spec.needs for spec in specs}))
 
@@ -92,7 +92,7 @@ def even_hosts(gpus: int, hosts: int | None = None) -> list[Host]:
 def scaling(config: Config, inputs: EstimateInputs, *, max_gpus: int) -> list[Estimate]:
     """Estimates of the recipe on 1, 2, 4 ... GPUs, up to `max_gpus`."""
     counts = [2**i for i in range(max_gpus.bit_length()) if 2**i <= max_gpus]
-    return [estimate(config, even_hosts(count), inputs) for count in counts]
+    return [estimate(config, even_hosts(count), inputs=inputs) for count in counts]
 
 
 def last_worthwhile(estimates: Sequence[Estimate]) -> Estimate:

@@ -59,7 +59,7 @@ def plan(config: Config, options: PlanOptions) -> int:
     hosts, gpus = _hosts(config, options)
     pages, pages_source = count_pages(config, options.pages)
     if rate is None:
-        # First of all: TensorFlow's devices can only be set up before it builds a network.
+        # Before any network is built: TensorFlow's devices cannot be configured after that.
         machine = _measured(config, recipe, hosts=hosts, gpus=gpus)
         models = model_facts(config, recipe)
     else:
@@ -69,15 +69,15 @@ def plan(config: Config, options: PlanOptions) -> int:
         config, gpus=gpus, intra_host_gbps=options.intra_host_gbps, inter_host_gbps=options.inter_host_gbps
     )
     inputs = EstimateInputs(pages=pages, models=models, machine=machine, network=network)
-    result = estimate(config, hosts, inputs)
+    result = estimate(config, hosts, inputs=inputs)
     sizes = scaling(config, inputs, max_gpus=options.scaling) if options.scaling else []
     if options.as_json:
-        data = as_data(result, inputs, pages_source)
+        data = as_data(result, inputs, pages_source=pages_source)
         data["scaling"] = [totals(size) for size in sizes]
         print_out(json.dumps(data, indent=2))
         return 0
     console = tables()
-    print_estimate(result, inputs, pages_source, console)
+    print_estimate(result, inputs, pages_source=pages_source, console=console)
     if sizes:
         print_scaling(sizes, console)
     return 0

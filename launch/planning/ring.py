@@ -36,7 +36,7 @@ CORE_NETWORK = Network(
 """Gloo between the processes of a host, as measured by `bench/ring.py` on two cores, and over 10 Gbit/s."""
 
 
-def ring_seconds(size: float, group: Group, network: Network, *, rings_per_link: int = 1) -> float:
+def ring_seconds(size: float, group: Group, *, network: Network, rings_per_link: int = 1) -> float:
     """Seconds of one ring all-reduce of `size` bytes over the ranks of `group`.
 
     Each of the 2 (n - 1) rounds sends size / n bytes over every link at once, so the slowest link sets the pace

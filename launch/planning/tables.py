@@ -17,7 +17,7 @@ MIN_SHARE_SHOWN = 0.005
 """Activities below this share of the time are not printed."""
 
 
-def print_estimate(plan: Estimate, inputs: EstimateInputs, pages_source: str, console: Console) -> None:
+def print_estimate(plan: Estimate, inputs: EstimateInputs, *, pages_source: str, console: Console) -> None:
     """Print the jobs with their groups, waves, steps and times, then the total and what it is spent on."""
     unit = "slot" if inputs.machine.cores else "GPU"
     pages, network = inputs.pages, inputs.network
@@ -110,7 +110,7 @@ def scaling_limit(plans: Sequence[Estimate]) -> str:
     )
 
 
-def as_data(plan: Estimate, inputs: EstimateInputs, pages_source: str) -> dict[str, Any]:
+def as_data(plan: Estimate, inputs: EstimateInputs, *, pages_source: str) -> dict[str, Any]:
     """The plan as plain data, for `--json`; times in seconds, sizes in bytes."""
     return {
         "pages": {**vars(inputs.pages), "source": pages_source},

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from launch.report.plotting import BLUE, CELL, INK, LINE, MUTED, ORANGE, VERMILION, WIDTH, new_figure, percent_axis
 from launch.report.schema import RunFigures
@@ -56,10 +57,9 @@ def confusion_chart(data: RunFigures, name: str) -> "Figure | None":
         return None
     classes = len(matrix)
     totals = matrix.sum(axis=1)
-    shares = matrix / np.maximum(totals, 1)[:, None]
     figure = new_figure(WIDTH, 2.1 + 0.4 * min(classes, 24))
     axes = figure.subplots()
-    axes.pcolormesh(shares, cmap=_color_map(CELL), vmin=0, vmax=1, edgecolors=LINE, linewidth=0.5)
+    axes.pcolormesh(_row_shares(matrix), cmap=_color_map(CELL), vmin=0, vmax=1, edgecolors=LINE, linewidth=0.5)
     axes.invert_yaxis()
     names = [entry["name"] for entry in data["classes"]]
     rows = [f"{label}  ({total})" for label, total in zip(names, totals, strict=True)]
@@ -75,12 +75,17 @@ def confusion_chart(data: RunFigures, name: str) -> "Figure | None":
     for spine in axes.spines.values():
         spine.set_visible(False)
     if classes <= MAX_CLASSES_WITH_TEXT:
-        _write_cells(axes, matrix, shares)
+        _write_cells(axes, matrix)
     return figure
 
 
-def _write_cells(axes: "Axes", matrix: Any, shares: Any) -> None:
-    """Write share and count into every cell that is not empty."""
+def _row_shares(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(matrix / np.maximum(matrix.sum(axis=1), 1)[:, None])
+
+
+def _write_cells(axes: "Axes", matrix: NDArray[np.int64]) -> None:
+    """Write share and count into every cell of a confusion matrix that is not empty."""
+    shares = _row_shares(matrix)
     for row, column in zip(*np.nonzero(matrix), strict=True):
         share = shares[row, column]
         color = "white" if share > 0.75 else INK
@@ -160,8 +165,8 @@ def curves_chart(data: RunFigures) -> "Figure | None":
     grid = figure.subplots(len(jobs), 3, squeeze=False)
     for row, (name, model) in enumerate(jobs):
         epochs, best = model["epochs"], model["result"].get("best_epoch")
-        _draw_curves(grid[row][0], epochs, "loss", best=best)
-        _draw_curves(grid[row][1], epochs, "accuracy", best=best)
+        _draw_curves(grid[row][0], epochs, quantity="loss", best=best)
+        _draw_curves(grid[row][1], epochs, quantity="accuracy", best=best)
         _draw_learning_rate(grid[row][2], epochs)
         grid[row][1].set_ylim(0, 1.03)
         percent_axis(grid[row][1], "y")
@@ -176,7 +181,7 @@ def curves_chart(data: RunFigures) -> "Figure | None":
 
 
 def _draw_curves(
-    axes: "Axes", epochs: Sequence[EpochRecord], quantity: Literal["loss", "accuracy"], *, best: int | None
+    axes: "Axes", epochs: Sequence[EpochRecord], *, quantity: Literal["loss", "accuracy"], best: int | None
 ) -> None:
     """Plot a quantity of training and validation; a ring marks the best epoch, whose weights are kept."""
     train, val = _points(epochs, f"train_{quantity}"), _points(epochs, f"val_{quantity}")

@@ -38,7 +38,7 @@ def figures(record: RunRecord, *, class_names: Mapping[int, str], now: float) ->
     predictions, problems = all_predictions(record)
     class_ids: list[int] = next((rows.class_ids.tolist() for rows in predictions.values()), [])
     models = {
-        name: _model_figures(job, read_job_status(job, now=now), predictions, class_ids)
+        name: _model_figures(job, read_job_status(job, now=now), predictions=predictions, class_ids=class_ids)
         for name, job in record.jobs.items()
     }
     rows = timeline(record, now=now)
@@ -151,7 +151,7 @@ def transfers(record: RunRecord) -> list[TransferRow]:
 
 
 def _model_figures(
-    job: JobRecord, status: JobStatus, predictions: AllPredictions, class_ids: Sequence[int]
+    job: JobRecord, status: JobStatus, *, predictions: AllPredictions, class_ids: Sequence[int]
 ) -> ModelFigures:
     """The job's own record with its learning curve, its state, and the scores of its stored outputs."""
     model: ModelFigures = {

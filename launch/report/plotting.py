@@ -85,8 +85,8 @@ def percent_axis(axes: "Axes", which: Literal["x", "y"], *, decimals: int | None
     (axes.xaxis if which == "x" else axes.yaxis).set_major_formatter(PercentFormatter(1.0, decimals=decimals))
 
 
-def save(draw: Callable[[], "Figure | None"], folder: Path, name: str) -> str | None:
-    """Write the figure as `<folder>/<name>.png` and return it as inline SVG; None if there is nothing to draw."""
+def save(draw: Callable[[], "Figure | None"], path: Path) -> str | None:
+    """Write the figure as a PNG file and return it as inline SVG; None if there is nothing to draw."""
     with style():
         figure = draw()
         if figure is None:
@@ -95,8 +95,8 @@ def save(draw: Callable[[], "Figure | None"], folder: Path, name: str) -> str | 
         figure.savefig(svg, format="svg", metadata={"Date": None})
         figure.set_layout_engine("none")  # already laid out; a second pass takes as long as drawing
         figure.savefig(png, format="png", dpi=150, facecolor="white", metadata={"Software": None})
-    write_atomically(folder / f"{name}.png", png.getvalue())
-    return themed(svg.getvalue(), name)
+    write_atomically(path, png.getvalue())
+    return themed(svg.getvalue(), path.stem)
 
 
 def themed(svg: str, name: str) -> str:

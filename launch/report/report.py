@@ -63,15 +63,17 @@ def write_report(run: Path, *, now: float | None = None) -> Path:
 def draw_pictures(data: RunFigures, folder: Path, *, final: str | None, reference: str | None) -> dict[str, str]:
     """Write every chart for which there is data as PNG, and return the charts as inline SVG by name."""
     drawn = {
-        "accuracy": save(lambda: charts.accuracy_chart(data), folder, "accuracy"),
-        "curves": save(lambda: charts.curves_chart(data), folder, "curves"),
-        "timeline": save(lambda: timeline_chart(data["timeline"], list(data["models"])), folder, "timeline"),
+        "accuracy": save(lambda: charts.accuracy_chart(data), folder / "accuracy.png"),
+        "curves": save(lambda: charts.curves_chart(data), folder / "curves.png"),
+        "timeline": save(lambda: timeline_chart(data["timeline"], list(data["models"])), folder / "timeline.png"),
     }
     if final is not None:
-        drawn["classes"] = save(lambda: charts.per_class_chart(data, final, reference=reference), folder, "classes")
+        drawn["classes"] = save(
+            lambda: charts.per_class_chart(data, final, reference=reference), folder / "classes.png"
+        )
     for name in dict.fromkeys(name for name in (final, reference) if name is not None):
         draw = functools.partial(charts.confusion_chart, data, name)
-        drawn[f"confusion-{name}"] = save(draw, folder, f"confusion-{name}")
+        drawn[f"confusion-{name}"] = save(draw, folder / f"confusion-{name}.png")
     return {name: svg for name, svg in drawn.items() if svg is not None}
 
 

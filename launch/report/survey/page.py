@@ -49,7 +49,7 @@ def write_survey(found: Survey, folder: Path, *, regions: Mapping[str, Box]) -> 
         splits=SPLITS,
         notes=notes(data),
         frames=frames(regions),
-        pictures=_pictures(found, data, folder / "pictures"),
+        pictures=_pictures(found, data, folder=folder / "pictures"),
         samples=class_samples(found),
         examples=duplicate_examples(found),
         bad=bad[:ROWS_SHOWN],
@@ -62,11 +62,11 @@ def write_survey(found: Survey, folder: Path, *, regions: Mapping[str, Box]) -> 
     return path
 
 
-def _pictures(found: Survey, data: Mapping[str, Any], folder: Path) -> dict[str, str]:
+def _pictures(found: Survey, data: Mapping[str, Any], *, folder: Path) -> dict[str, str]:
     measures = {split: readable(found, split) for split in SPLITS}
     drawn = {
-        "sizes": save(lambda: size_chart(measures), folder, "sizes"),
-        "classes": save(lambda: class_chart(data["classes"]), folder, "classes"),
+        "sizes": save(lambda: size_chart(measures), folder / "sizes.png"),
+        "classes": save(lambda: class_chart(data["classes"]), folder / "classes.png"),
     }
     return {name: svg for name, svg in drawn.items() if svg is not None}
 

@@ -38,7 +38,7 @@ def costed(workers: Group, machine: Machine = MACHINE, **changes: Any) -> JobCos
     job = plan_recipe(config).job("holistic_128")
     job = replace(job, training=replace(job.training, batchnorm_batches=3, **changes))
     inputs = EstimateInputs(pages=PAGES, models={128: MODEL}, machine=machine, network=NETWORK)
-    return training_cost(job, {"holistic_128": Placement(0, workers)}, inputs)
+    return training_cost(job, {"holistic_128": Placement(0, workers)}, inputs=inputs)
 
 
 def test_a_job_of_one_worker() -> None:

@@ -28,7 +28,7 @@ def rvl() -> Config:
 
 
 def test_the_recipe_on_sixteen_gpus(rvl: Config) -> None:
-    plan = estimate(rvl, even_hosts(16, 4), INPUTS)
+    plan = estimate(rvl, even_hosts(16, 4), inputs=INPUTS)
     costs = {cost.name: cost for cost in plan.costs}
     assert list(costs) == ["holistic_128", "holistic_256", "top", "bottom", "left", "right", "stack"]
     assert [cost.workers for cost in plan.costs] == [16, 16, 4, 4, 4, 4, 1]
@@ -59,7 +59,7 @@ def test_where_more_gpus_stop_paying_off(rvl: Config) -> None:
 def test_a_batch_that_no_epoch_fills_is_rejected(rvl: Config) -> None:
     few = replace(INPUTS, pages=PageCounts(100, 10, 10, 1))
     with pytest.raises(UserError, match="global_batch: 128 is more than the 100 training pages"):
-        estimate(rvl, even_hosts(1), few)
+        estimate(rvl, even_hosts(1), inputs=few)
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,13 @@ NETWORK = Network(
 @pytest.mark.parametrize(
     ("size_", "ranks", "changes", "rings", "seconds"),
     [
-        (800.0, group("a"), {}, 1, 0.0),  # nobody to send to
+        (800.0, group("a"), {}, 1, 0.0),  # no other rank
         (0.0, group("a", "a"), {}, 1, 0.0),
-        (800.0, group("a", "a"), {}, 1, 8.0),  # 2 rounds of 400 bytes at 100 a second
+        (800.0, group("a", "a"), {}, 1, 8.0),  # 2 rounds of 400 bytes at 100 per second
         (800.0, group("a", "a", "a", "a"), {}, 1, 12.0),  # 6 rounds of 200
-        (800.0, group("a", "a", "b", "b"), {}, 1, 120.0),  # the same at 10 a second: the slowest link decides
+        (800.0, group("a", "a", "b", "b"), {}, 1, 120.0),  # the same at 10 per second: the slowest link decides
         (800.0, group("a", "a", "b", "b"), {}, 3, 360.0),  # which three rings share
-        (800.0, group("a", "b"), {"inter_host": 500.0}, 1, 8.0),  # the link inside is the slower one
+        (800.0, group("a", "b"), {"inter_host": 500.0}, 1, 8.0),  # the intra-host link is slower
         (800.0, group("a", "a"), {"intra_host_latency_s": 1.0}, 1, 10.0),  # one more second per round
         (
             800.0,
@@ -34,11 +34,13 @@ NETWORK = Network(
         (800.0, group("a", "b"), {"inter_host_latency_s": 1.0}, 1, 82.0),
     ],
 )
-def test_a_ring(size_: float, ranks: Group, changes: dict[str, float], rings: int, seconds: float) -> None:
-    assert ring_seconds(size_, ranks, replace(NETWORK, **changes), rings_per_link=rings) == pytest.approx(seconds)
+def test_seconds_of_a_ring(size_: float, ranks: Group, changes: dict[str, float], rings: int, seconds: float) -> None:
+    assert ring_seconds(size_, ranks, network=replace(NETWORK, **changes), rings_per_link=rings) == pytest.approx(
+        seconds
+    )
 
 
-def test_groups_that_share_a_host() -> None:
+def test_jobs_of_a_wave_share_links_and_slots() -> None:
     placements = {
         "x": Placement(1, group("a", "b")),
         "y": Placement(1, group("b", "c")),

@@ -1,4 +1,4 @@
-"""The report, made from a run folder alone, at any moment of a run."""
+"""The report of a run in every state, from its folder alone."""
 
 import io
 import json
@@ -21,7 +21,7 @@ from tests.unit.launch.report.parsed import checked
 from tests.unit.launch.run_folder import NAMES, START, RunSpec, build
 from trainer.scoring.predictions import Predictions, read_predictions
 
-pytestmark = pytest.mark.timeout(240)  # drawing takes seconds, and many of them on a busy machine
+pytestmark = pytest.mark.timeout(240)  # drawing takes seconds, more on a busy machine
 
 HOSTILE = ("<script>alert(1)</script>", 'a "quoted" & <b>name</b>', "$5 bill_{x}")
 
@@ -55,7 +55,7 @@ def test_the_report_shows_every_model_class_and_chart(full: Path) -> None:
     assert all(version in page.text for version in data["versions"].values())
 
 
-def test_metrics_hold_what_the_predictions_say(full: Path) -> None:
+def test_metrics_match_the_predictions(full: Path) -> None:
     data = metrics(full)
     rows = read_predictions(full / "jobs" / "stack" / "predictions" / "test.npz")
     test = data["models"]["stack"]["test"]
@@ -72,7 +72,7 @@ def test_metrics_hold_what_the_predictions_say(full: Path) -> None:
     }  # fmt: skip
 
 
-def test_pictures_stand_beside_the_report(full: Path) -> None:
+def test_charts_are_written_next_to_the_report(full: Path) -> None:
     names = {path.name for path in (full / "pictures").iterdir()}
     assert names == {
         "accuracy.png", "classes.png", "confusion-holistic_256.png", "confusion-stack.png", "curves.png",
@@ -81,7 +81,7 @@ def test_pictures_stand_beside_the_report(full: Path) -> None:
     assert all((full / "pictures" / name).read_bytes().startswith(b"\x89PNG") for name in names)
 
 
-def test_transfers_are_compared_with_what_the_source_recorded(full: Path) -> None:
+def test_transfers_are_checked_against_the_source(full: Path) -> None:
     found = {row["job"]: (row["from"], row["matches"]) for row in metrics(full)["transfers"]}
     assert found["holistic_256"] == ("holistic_128", True)
     assert found["left"] == ("holistic_256", True)
@@ -93,7 +93,7 @@ def test_a_shared_validation_set_is_reported(full: Path) -> None:
     assert "validation" in warning
 
 
-def test_the_summary_on_a_terminal(full: Path) -> None:
+def test_the_summary_lists_every_model_and_the_gain(full: Path) -> None:
     out = io.StringIO()
     print_summary(full, Console(file=out, width=160))
     data = metrics(full)
@@ -104,12 +104,12 @@ def test_the_summary_on_a_terminal(full: Path) -> None:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the pictures out, which take most of a report's time."""
+    """Skip the charts, which take most of the time."""
     monkeypatch.setattr("launch.report.report.draw_pictures", lambda *_, **__: {})
 
 
 def small(run: Path, **more: Any) -> Path:
-    """A run of three classes and few pages, with its report."""
+    """The report of a run with three classes and few pages."""
     build(run, RunSpec(classes=3, pages=30, **more))
     return write_report(run, now=START + 600)
 
@@ -174,24 +174,24 @@ def test_a_loss_that_is_not_a_number_stays_out_of_the_json(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_copied_run_makes_the_same_report(tmp_path: Path) -> None:
+def test_a_copied_run_gives_the_same_report(tmp_path: Path) -> None:
     first = small(tmp_path / "a" / "run", done=("holistic_128",)).read_text()
     shutil.copytree(tmp_path / "a" / "run", tmp_path / "b" / "run")
     again = write_report(tmp_path / "b" / "run", now=START + 600).read_text()
     assert again == first
 
 
-def test_samples_are_of_three_kinds_and_of_many_classes() -> None:
+def test_samples_cover_three_kinds_and_many_classes() -> None:
     labels = np.array([0, 0, 1, 1, 2, 2], np.int32)
     ids = np.array([f"p{i}" for i in range(6)])
 
-    def table(predicted: list[int], sure: list[float]) -> Predictions:
+    def table(predicted: list[int], confidence: list[float]) -> Predictions:
         softmax = np.full((6, 3), 0.1, np.float32)
-        softmax[np.arange(6), predicted] = sure
+        softmax[np.arange(6), predicted] = confidence
         return Predictions(ids, labels, softmax, np.arange(3, dtype=np.int64))
 
-    sure = [0.9, 0.8, 0.7, 0.6, 0.95, 0.5]
-    tables = {"stack": table([0, 0, 1, 1, 0, 1], sure), "h": table([0, 1, 1, 0, 2, 2], sure)}
+    confidence = [0.9, 0.8, 0.7, 0.6, 0.95, 0.5]
+    tables = {"stack": table([0, 0, 1, 1, 0, 1], confidence), "h": table([0, 1, 1, 0, 2, 2], confidence)}
     found = [(sample.kind, sample.id) for sample in pick_samples(tables, final="stack", reference="h", per_kind=2)]
     assert found == [
         ("corrected", "p1"),
@@ -214,7 +214,7 @@ def test_busy_time_and_jobs_at_once() -> None:
     assert most_at_once([]) == 0
 
 
-def test_idle_stretches_of_a_resumed_run_are_cut_out() -> None:
+def test_idle_stretches_of_a_resumed_run_are_shortened() -> None:
     spans = [(0.0, 100.0), (105.0, 200.0), (10_000.0, 10_100.0)]
     (cut,) = find_cuts(spans)
     assert (cut.start, cut.seconds) == (200, 9800)
@@ -238,7 +238,7 @@ def test_predictions_of_single_pages(tmp_path: Path) -> None:
     page = checked(path)
     assert set(page.images) == {"page a<b>.tif", "page c.tif"}
     first, second = page.text.split("a<b>.tif")[1].split("c.tif")
-    # On each page all models follow, the stack last; the region is drawn over the page, the whole page is not.
+    # Each page lists its models, the stack last. Only the region `top` is drawn over the page.
     for text, shares in ((first, ("60.0%", "70.0%")), (second, ("70.0%", "60.0%"))):
         assert text.index("top") < text.index(shares[0]) < text.index("stack") < text.rindex(shares[1])
     assert "holistic" not in page.text
