@@ -27,7 +27,6 @@ sys.path.insert(0, str(ROOT))
 from repeated_pages import repeated  # noqa: E402
 
 from data_tools.conversion.convert import DataConfig, ShardConfig, convert  # noqa: E402
-from data_tools.conversion.parts import part_task  # noqa: E402
 from data_tools.conversion.shard_plan import Work, plan_split  # noqa: E402
 from data_tools.documents.data_set import read_data_set  # noqa: E402
 from data_tools.documents.regions import HOLISTIC, PRESETS, WHOLE_PAGE  # noqa: E402
@@ -107,8 +106,7 @@ def decoding(data: DataConfig, shards: ShardConfig) -> None:
     with Pool("decode_alone:open_worker", work, workers=shards.workers or 1, item_timeout_s=60) as pool:
         for split in labels:
             for plan in plan_split(labels[split], split, seed=1, shards=shards, regions=list(boxes)):
-                for part in range(len(plan.parts)):
-                    pool.submit(part_task(Path(), plan, part))
+                pool.submit(plan)
         for _ in pool.results():
             pass
 

@@ -2,19 +2,19 @@
 
 from typing import Any
 
-from data_tools.conversion.parts import PartTask, encoded
-from data_tools.conversion.shard_plan import Work
+from data_tools.conversion.shard_plan import ShardPlan, Work
+from data_tools.conversion.shard_writer import encoded
 from data_tools.documents.opencv import use_single_thread
 from data_tools.documents.pixels import read_page
 from data_tools.workers.child import Handler, Items
 
 
 def open_worker(work: Work) -> Handler:
-    """A handler of the parts of a conversion that returns the number of bytes that would have been written."""
+    """A handler of a conversion's shards that returns the number of bytes that it would have written."""
     use_single_thread()
 
     def handle(task: Any, items: Items) -> int:
-        assert isinstance(task, PartTask)
+        assert isinstance(task, ShardPlan)
         size = 0
         for page_id, _ in task.pages:
             images = encoded(read_page(f"{work.root}/{page_id}", color=work.shards.color), task.regions, work)

@@ -1,4 +1,4 @@
-"""A conversion spread over several hosts that see the same folders: shares to write anywhere, one host to finish.
+"""A conversion share_runner over several hosts that see the same folders: shares to write anywhere, one host to finish.
 
 This package knows no cluster. Whoever calls `convert` may bring one: something that runs `write_share` on plain
 payloads, on as many hosts as it likes. What it leaves undone, the calling host does itself.
@@ -13,9 +13,8 @@ from typing import Any
 from data_tools.config import from_mapping, to_mapping
 from data_tools.conversion.assemble import Recipe
 from data_tools.conversion.one_pass import ConversionPass, OnProgress, plan_missing
-from data_tools.conversion.parts import receipt_path
 from data_tools.conversion.shard_plan import ShardConfig, ShardPlan, Work
-from data_tools.conversion.staging import remaining_work
+from data_tools.conversion.staging import receipt_path, remaining_work
 from data_tools.documents.data_set import DataConfig, read_data_set
 from data_tools.documents.regions import Box
 from data_tools.errors import UserError
@@ -52,7 +51,7 @@ def run_shares(
         "shares": share_runner.shares,
     }
     plans = plan_missing(recipe, missing)
-    total = sum(plan.pages for plan in plans)
+    total = sum(len(plan.pages) for plan in plans)
     with ThreadPoolExecutor(1) as thread:
         running = thread.submit(share_runner.run, [common | {"share": share} for share in range(share_runner.shares)])
         while wait([running], _POLL_S).not_done:
@@ -70,10 +69,10 @@ def _absolute(data: DataConfig) -> dict[str, str]:
 
 
 def pages_written(staging: Path, plans: Sequence[ShardPlan]) -> int:
-    """Pages of the shards that are complete: one folder listing a split, however many shards and parts there are."""
+    """Pages of the shards that are complete. Lists one folder per split, however many shards there are."""
     folders = {receipt_path(staging, plan).parent for plan in plans}
     receipts = {path for folder in folders if folder.is_dir() for path in folder.iterdir()}
-    return sum(plan.pages for plan in plans if receipt_path(staging, plan) in receipts)
+    return sum(len(plan.pages) for plan in plans if receipt_path(staging, plan) in receipts)
 
 
 def write_share(payload: dict[str, Any]) -> dict[str, Any]:
@@ -94,6 +93,7 @@ def write_share(payload: dict[str, Any]) -> dict[str, Any]:
     plans = plan_missing(recipe, payload["missing"])[payload["share"] :: payload["shares"]]
     work = Work(data.root, payload["staging"], boxes, shards, data.outside_links)
     states = [remaining_work(work, plan) for plan in plans]
-    # Only the conversion as a whole knows whether too many are set aside.
-    ConversionPass(work, states, sum(plan.pages for plan in plans), None).finish(shards.workers or available_cores())
-    return {"pages": sum(plan.pages for plan in plans), "rejected": sum(len(s.pages_rejected()) for s in states)}
+    pages = sum(len(plan.pages) for plan in plans)
+    # Only the conversion as a whole knows whether too many pages are rejected.
+    ConversionPass(work, states, max_rejected=pages).run(shards.workers or available_cores())
+    return {"pages": pages, "rejected": sum(len(state.rejected) for state in states)}

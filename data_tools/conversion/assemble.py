@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,8 @@ def assemble(recipe: Recipe, staging: Path, plans: list[ShardPlan], region: str)
         version=FORMAT,
         decoder=f"OpenCV {decoder_version()}",
     )
+    # The names of the shards must be on disk before a manifest vouches for them.
+    fsync_folder(source)
     write_manifest(source, manifest)
     target.parent.mkdir(parents=True, exist_ok=True)
     source.rename(target)
@@ -140,7 +142,8 @@ def assemble(recipe: Recipe, staging: Path, plans: list[ShardPlan], region: str)
 
 
 def _receipt(staging: Path, plan: ShardPlan) -> dict[str, Any]:
-    receipt = read_receipt(staging, ShardPlan(plan.split, plan.number, plan.of, plan.parts, (), plan.metadata_bytes))
+    # Without its regions, the receipt alone is read: the files of some may carry their final name already.
+    receipt = read_receipt(staging, replace(plan, regions=()))
     if receipt is None:
         raise RuntimeError(f"{plan.split} {plan.name}: no receipt of a shard that was written")
     return receipt
@@ -180,7 +183,7 @@ def write_rejected(folder: Path, states: Iterable[ShardState]) -> None:
                 "label": page["label"],
                 "reason": page["reason"],
             }
-            for page in state.pages_rejected()
+            for page in state.rejected
         ]
     lines.sort(key=lambda line: SPLITS.index(line["split"]))
     write_atomically(folder / REJECTED, _lines(lines))

@@ -97,9 +97,9 @@ def _convert_missing(
     plans = plan_missing(recipe, missing)
     states = [remaining_work(work, plan) for plan in plans]
     _refuse_small_disk(recipe, states)
-    allowed = data.rejects_allowed(sum(plan.pages for plan in plans))
+    allowed = data.rejects_allowed(sum(len(plan.pages) for plan in plans))
     try:
-        ConversionPass(work, states, allowed, progress).finish(workers)
+        ConversionPass(work, states, max_rejected=allowed, progress=progress).run(workers)
     except TooManyRejected:
         write_rejected(recipe.folder, states)
         raise
@@ -111,14 +111,11 @@ def _convert_missing(
 
 def _refuse_small_disk(recipe: Recipe, states: Iterable[ShardState]) -> None:
     """Stop before the first page where raw shards cannot fit; encoded sizes are not known in advance."""
-    if recipe.shards.encoding != "raw":
+    shards = recipe.shards
+    if shards.encoding != "raw":
         return
-    needed = sum(
-        len(part) * len(state.plan.regions) * recipe.shards.raw_bytes
-        for state in states
-        if not state.whole
-        for number, part in enumerate(state.plan.parts)
-        if number in state.missing
+    needed = shards.raw_bytes * sum(
+        len(state.plan.pages) * len(state.plan.regions) for state in states if not state.complete
     )
     free = shutil.disk_usage(recipe.folder).free
     if needed > free:

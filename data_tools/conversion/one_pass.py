@@ -1,20 +1,15 @@
-"""One pass of worker processes over everything of a conversion that is not whole yet."""
+"""One pass of worker processes over all shards of a conversion that are not complete yet."""
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
-from pathlib import Path
-from typing import Any
 
 from data_tools.conversion.assemble import REJECTED, Recipe
-from data_tools.conversion.join import Joiner
-from data_tools.conversion.parts import PartTask, part_task
 from data_tools.conversion.shard_plan import ShardPlan, Work, plan_split
 from data_tools.conversion.staging import ShardState
 from data_tools.errors import UserError
 from data_tools.workers.pool import Pool
 
 OnProgress = Callable[[int, int, int], None]
-"""Called with pages done, pages in all, pages set aside; several times a second."""
+"""Called with the numbers of pages done, of all pages, and of rejected pages; several times a second."""
 
 
 def plan_missing(recipe: Recipe, missing: Mapping[str, Sequence[str]]) -> list[ShardPlan]:
@@ -30,83 +25,60 @@ def plan_missing(recipe: Recipe, missing: Mapping[str, Sequence[str]]) -> list[S
 
 
 class TooManyRejected(UserError):
-    """More pages were set aside than `max_rejected` allows."""
+    """More pages were rejected than `max_rejected` allows."""
 
 
 class ConversionPass:
-    """One pass over everything that is not whole yet."""
+    """Writes every shard that is not complete yet."""
 
     def __init__(
         self,
         work: Work,
         states: Sequence[ShardState],
-        allowed: int,
-        progress: OnProgress | None,
+        *,
+        max_rejected: int,
+        progress: OnProgress | None = None,
     ) -> None:
-        """`states` are brought to the end by `finish`; up to `allowed` pages may be set aside."""
-        self._work, self._allowed, self._progress = work, allowed, progress
+        """`states` are completed by `run`; more than `max_rejected` rejected pages end it."""
+        self._work, self._max_rejected, self._progress = work, max_rejected, progress
         self._states = {(state.plan.split, state.plan.number): state for state in states}
-        self._total = sum(state.plan.pages for state in states)
-        self._done = sum(state.pages_done for state in states)
-        self._rejected = sum(len(state.pages_rejected()) for state in states)
+        self._total = sum(len(state.plan.pages) for state in states)
+        self._reported = 0
 
-    def finish(self, workers: int) -> None:
-        """Bring every shard to the end.
+    def run(self, workers: int) -> None:
+        """Write what is missing with at most `workers` processes.
 
         Raises:
-            TooManyRejected: more pages than allowed are set aside; what was written is kept.
+            TooManyRejected: more pages are rejected than allowed; complete shards are kept.
         """
-        tasks = [*chain.from_iterable(self._parts(state) for state in self._states.values())]
-        timeout_s = self._work.shards.page_timeout_s
-        size = max(1, min(workers, len(tasks)))
-        with (
-            Pool("data_tools.conversion.parts:open_worker", self._work, workers=size, item_timeout_s=timeout_s) as pool,
-            Joiner(Path(self._work.staging)) as joiner,
-        ):
-            for task in tasks:
-                pool.submit(task)
-            self._report(0)
-            for state in self._states.values():
-                joiner.advance(state)
-            while not all(state.whole for state in self._states.values()):
-                for result in pool.results():
-                    if result is not None:
-                        self._take(joiner, *result)
-                    self._joined(pool, joiner, block=False)
-                    self._report(pool.items_at_work())
-                # What is left is with the joiner; a damaged part makes work for the pool again.
-                self._joined(pool, joiner, block=True)
-            self._report(0)
-
-    def _parts(self, state: ShardState) -> list[PartTask]:
-        return [self._part(state, part) for part in sorted(state.missing)]
-
-    def _part(self, state: ShardState, part: int) -> PartTask:
-        return part_task(Path(self._work.staging), state.plan, part)
-
-    def _take(self, joiner: Joiner, task: PartTask, answer: list[Any]) -> None:
-        state = self._states[task.split, task.number]
-        state.missing.discard(task.part)
-        state.rejected[task.part] = answer
-        self._done += len(task.pages)
-        self._rejected += len(answer)
-        joiner.advance(state)
-
-    def _joined(self, pool: Pool, joiner: Joiner, *, block: bool) -> None:
-        for state, damaged in joiner.results(block=block):
-            if damaged is not None:
-                state.missing.add(damaged)
-                self._done -= len(state.plan.parts[damaged])
-                self._rejected -= len(state.rejected.pop(damaged, ()))
-                pool.submit(self._part(state, damaged), first=True)
-            joiner.advance(state)
+        plans = [state.plan for state in self._states.values() if not state.complete]
+        self._report(0)
+        with Pool(
+            "data_tools.conversion.shard_writer:open_worker",
+            self._work,
+            workers=max(1, min(workers, len(plans))),
+            item_timeout_s=self._work.shards.page_timeout_s,
+        ) as pool:
+            for plan in plans:
+                pool.submit(plan)
+            for result in pool.results():
+                if result is not None:
+                    plan, rejected = result
+                    state = self._states[plan.split, plan.number]
+                    state.complete, state.rejected = True, rejected
+                self._report(pool.items_at_work())
+        self._report(0)
 
     def _report(self, at_work: int) -> None:
-        if self._rejected > self._allowed:
-            first = next(page for state in self._states.values() for page in state.pages_rejected())
+        rejected = [page for state in self._states.values() for page in state.rejected]
+        if len(rejected) > self._max_rejected:
             raise TooManyRejected(
-                f"{self._rejected} of {self._total} pages cannot be used, more than data.max_rejected allows "
-                f"({self._allowed}): {first['page']}: {first['reason']}; see {REJECTED} in the shard folder"
+                f"{len(rejected)} of {self._total} pages cannot be used, more than data.max_rejected allows "
+                f"({self._max_rejected}): {rejected[0]['page']}: {rejected[0]['reason']}; see {REJECTED} in the shard "
+                "folder"
             )
+        done = at_work + sum(len(state.plan.pages) for state in self._states.values() if state.complete)
+        # A process that died starts its shard again; what was reported stays reported.
+        self._reported = max(self._reported, min(done, self._total))
         if self._progress is not None:
-            self._progress(min(self._done + at_work, self._total), self._total, self._rejected)
+            self._progress(self._reported, self._total, len(rejected))

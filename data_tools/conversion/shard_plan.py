@@ -1,4 +1,4 @@
-"""Which page goes to which shard, and how shards are cut into parts: arithmetic, without touching a disk."""
+"""Which page goes to which shard: arithmetic that touches no disk."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ Encoding = Literal["raw", "png", "jpeg"]
 MIB = 2**20
 MIN_PX = 8
 MAX_PX = 8192
-_PART_PAGES = 64
-_LEAST_PART_PAGES = 8
-_PART_BYTES = 64 * MIB
-_PARTS = 256
+_SHARDS = 64
+"""A set smaller than `shard_mib` allows is still split into this many shards, so that many cores can share the work."""
+_MIN_SHARD_PAGES = 16
+"""... as long as each shard keeps this many pages."""
 STORED_SHARE: dict[Encoding, float] = {"raw": 1.0, "png": 0.27, "jpeg": 0.31}
 """Mean size of an encoded page as a share of its raw size: 200 RVL-CDIP pages at 256 x 256 gray, measured by
 `bench/shard_encodings.py`; the table is in docs/shards.md."""
@@ -41,7 +41,7 @@ class ShardConfig:
     width: int = 256
     encoding: Encoding = "raw"
     color: bool = False
-    shard_mib: int = 128
+    shard_mib: int = 32
     workers: int | None = None
     page_timeout_s: float = 30.0
 
@@ -90,15 +90,16 @@ class ShardConfig:
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """One shard of a split, of all `regions` alike: its pages in the order on disk, cut into parts.
+    """One shard of a split, the same for all `regions`: its pages in the order on disk.
 
-    `metadata_bytes` levels the records' lengths (see `records.example`); 0 where they may differ.
+    A shard is the unit of work: one process decodes its pages once and writes one file per region.
+    `metadata_bytes` gives all records one length (see `records.example`); 0 where lengths may differ.
     """
 
     split: str
     number: int
     of: int
-    parts: tuple[tuple[Label, ...], ...]
+    pages: tuple[Label, ...]
     regions: tuple[str, ...]
     metadata_bytes: int
 
@@ -107,51 +108,38 @@ class ShardPlan:
         """The shard's file name."""
         return f"shard-{self.number:05d}-of-{self.of:05d}.tfrecord"
 
-    @property
-    def pages(self) -> int:
-        """Pages planned; those that turn out to be unusable are left out."""
-        return sum(len(part) for part in self.parts)
-
 
 def plan_split(
     labels: Sequence[Label], split: str, *, seed: int, shards: ShardConfig, regions: Sequence[str]
 ) -> list[ShardPlan]:
-    """The shards of `split`, pages ordered by a hash of seed and page id, sizes within one of each other."""
+    """The shards of `split`, pages ordered by a hash of seed and page id, sizes within one of each other.
+
+    The plan does not depend on the number of processes, so that any number of them can resume a conversion.
+    """
     labels = sorted(labels, key=lambda label: hashed(label.page_id, seed, "disk"))
-    count = -(-len(labels) // max(1, shards.shard_mib * MIB // shards.record_bytes))
-    size = part_pages(len(labels), len(regions) * shards.raw_bytes)
-    level = shards.encoding == "raw"
-    tail = max(min_metadata_bytes(label.class_id, label.page_id.encode()) for label in labels) if level else 0
+    count = shard_count(len(labels), pages_per_shard=max(1, shards.shard_mib * MIB // shards.record_bytes))
+    same_length = shards.encoding == "raw"
+    metadata = max(min_metadata_bytes(label.class_id, label.page_id.encode()) for label in labels) if same_length else 0
     return [
-        ShardPlan(split, number, count, chunk(pages, size), tuple(regions), tail)
+        ShardPlan(split, number, count, pages, tuple(regions), metadata)
         for number, pages in enumerate(split_evenly(labels, count))
     ]
 
 
+def shard_count(pages: int, *, pages_per_shard: int) -> int:
+    """Number of shards for `pages`, none of them above `pages_per_shard`."""
+    return max(1, -(-pages // pages_per_shard), min(_SHARDS, pages // _MIN_SHARD_PAGES))
+
+
 def split_evenly(labels: Sequence[Label], count: int) -> list[tuple[Label, ...]]:
-    """`labels` in `count` runs whose lengths differ by one at most."""
+    """`labels` in `count` consecutive runs whose lengths differ by at most one."""
     bounds = [len(labels) * number // count for number in range(count + 1)]
     return [tuple(labels[start:end]) for start, end in pairwise(bounds)]
 
 
-def chunk(labels: tuple[Label, ...], size: int) -> tuple[tuple[Label, ...], ...]:
-    """`labels` in parts of `size`, the last one shorter."""
-    return tuple(labels[start : start + size] for start in range(0, len(labels), size))
-
-
-def part_pages(pages: int, page_bytes: int) -> int:
-    """Pages in a part, the unit of work that is lost when a process dies.
-
-    Few enough to keep many cores busy with a small set, and to be held in memory. The number of workers
-    does not matter, so that any number may continue.
-    """
-    wanted = max(_LEAST_PART_PAGES, min(_PART_PAGES, pages // _PARTS))
-    return max(1, min(wanted, _PART_BYTES // page_bytes))
-
-
 @dataclass(frozen=True)
 class Work:
-    """Everything that a worker process needs to know to write parts and shards, of all regions at once."""
+    """What a worker process needs to write shards of all regions at once."""
 
     root: str
     staging: str

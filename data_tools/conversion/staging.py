@@ -1,4 +1,4 @@
-"""The folder in which unfinished shards wait, and what an interrupted conversion has left in it."""
+"""The folder in which shards wait for the rest of their set, and what an interrupted conversion left there."""
 
 import hashlib
 import json
@@ -7,23 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data_tools.conversion.parts import file_identity, part_path, read_footer, receipt_path, shard_path
 from data_tools.conversion.shard_plan import ShardPlan, Work
-from data_tools.files import UNFINISHED, read_json
+from data_tools.files import UNFINISHED, read_json, temporary_name
 
 _PREFIX = f"{UNFINISHED}conversion-"
 
 
 def open_staging(folder: Path, identity: Any) -> Path:
-    """The staging folder of the conversion that `identity` (plain data) describes; others' are deleted."""
+    """The staging folder of the conversion that `identity` (plain data) describes; those of others are deleted."""
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     staging = folder / f"{_PREFIX}{key}"
     for other in folder.glob(f"{_PREFIX}*"):
         if other != staging:
             shutil.rmtree(other, ignore_errors=True)
     staging.mkdir(exist_ok=True)
-    # Nobody writes now: the lock is ours, and worker processes die with their parent.
-    for unfinished in staging.glob(f"*/*/{UNFINISHED}*"):
+    # No process writes now: this one holds the lock, and worker processes die with their parent.
+    for unfinished in (*staging.glob(f"*/{UNFINISHED}*"), *staging.glob(f"*/*/{UNFINISHED}*")):
         unfinished.unlink()
     return staging
 
@@ -34,47 +33,46 @@ def remove_staging(folder: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def shard_path(staging: Path, plan: ShardPlan, region: str) -> Path:
+    """Where a complete shard waits for the rest of its set."""
+    return staging / plan.split / region / plan.name
+
+
+def unfinished_path(staging: Path, plan: ShardPlan, region: str) -> Path:
+    """A fresh name for a shard that is being written, outside the folder that becomes the set."""
+    return temporary_name(staging / plan.split / f"{region}-{plan.name}")
+
+
+def receipt_path(staging: Path, plan: ShardPlan) -> Path:
+    """The file that states that a shard is complete, and what it holds."""
+    return staging / plan.split / "receipts" / f"{plan.number:05d}.json"
+
+
 @dataclass
 class ShardState:
-    """Where one shard stands: parts still to write, and by part the pages set aside in those written."""
+    """How far one shard is: complete or not, and the pages that were rejected from it."""
 
     plan: ShardPlan
-    missing: set[int] = field(default_factory=set)
-    rejected: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
-    whole: bool = False
-
-    @property
-    def pages_done(self) -> int:
-        """Pages in parts that are written."""
-        return sum(len(part) for number, part in enumerate(self.plan.parts) if number not in self.missing)
-
-    def pages_rejected(self) -> list[dict[str, Any]]:
-        """Pages set aside so far, in the order on disk."""
-        return [page for part in sorted(self.rejected) for page in self.rejected[part]]
+    complete: bool = False
+    rejected: list[dict[str, Any]] = field(default_factory=list)
 
 
 def remaining_work(work: Work, plan: ShardPlan) -> ShardState:
-    """What is left of `plan` in the staging folder.
+    """The state of `plan` in the staging folder.
 
-    Whatever holds a page that was set aside and whose file has changed since is made again.
+    A shard with a rejected page whose file has changed since is written again.
     """
-    staging = Path(work.staging)
-    receipt = read_receipt(staging, plan)
-    if receipt is not None and not _mended(work, receipt["rejected"]):
-        return ShardState(plan, rejected={0: receipt["rejected"]}, whole=True)
-    receipt_path(staging, plan).unlink(missing_ok=True)
-    progress = ShardState(plan)
-    for number in range(len(plan.parts)):
-        footer = read_footer(part_path(staging, plan, number))
-        if footer and set(plan.regions) <= set(footer["sizes"]) and not _mended(work, footer["rejected"]):
-            progress.rejected[number] = footer["rejected"]
-        else:
-            progress.missing.add(number)
-    return progress
+    receipt = read_receipt(Path(work.staging), plan)
+    if receipt is None or any(
+        file_identity(Path(work.root, page["page"])) != page["file"] for page in receipt["rejected"]
+    ):
+        receipt_path(Path(work.staging), plan).unlink(missing_ok=True)
+        return ShardState(plan)
+    return ShardState(plan, complete=True, rejected=receipt["rejected"])
 
 
 def read_receipt(staging: Path, plan: ShardPlan) -> dict[str, Any] | None:
-    """The receipt of a whole shard, or None where one of its files is missing."""
+    """The receipt of a complete shard, or None where the receipt or one of the shard's files is missing."""
     path = receipt_path(staging, plan)
     if not path.exists():
         return None
@@ -88,5 +86,10 @@ def read_receipt(staging: Path, plan: ShardPlan) -> dict[str, Any] | None:
     return receipt
 
 
-def _mended(work: Work, rejected: list[dict[str, Any]]) -> bool:
-    return any(file_identity(Path(work.root, page["page"])) != page["file"] for page in rejected)
+def file_identity(path: Path) -> list[int] | None:
+    """Size in bytes and time of the last change in ns, None without a file: shows whether a bad page was replaced."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return [status.st_size, status.st_mtime_ns]

@@ -1,0 +1,117 @@
+"""What a conversion's worker processes do: decode the pages of a shard once and write one file per region.
+
+Runs in child processes of `workers.pool` only.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from data_tools.conversion.direct_file import DirectFile
+from data_tools.conversion.shard_plan import ShardPlan, Work
+from data_tools.conversion.staging import file_identity, receipt_path, shard_path, unfinished_path
+from data_tools.documents.opencv import use_single_thread
+from data_tools.documents.page_path import page_path
+from data_tools.documents.pixels import PageError, Pixels, encode, fit, read_page
+from data_tools.errors import UserError
+from data_tools.files import write_json
+from data_tools.shards.records import checksum, example, frame, image_start, written_checksum
+from data_tools.workers.child import Handler, Items, limit_memory
+
+_HEADROOM_BYTES = 4 * 2**30
+
+
+def open_worker(work: Work) -> Handler:
+    """The handler of a conversion's worker process: it writes the shard of each `ShardPlan` it receives."""
+    use_single_thread()
+    limit_memory(_HEADROOM_BYTES)
+    background = ThreadPoolExecutor(1)
+
+    def handle(plan: Any, items: Items) -> Any:
+        return write_shard(work, plan, items, background=background)
+
+    return handle
+
+
+def write_shard(work: Work, plan: ShardPlan, items: Items, *, background: Executor) -> list[dict[str, Any]]:
+    """Write a shard's file of every region, then its receipt; `background` writes while pages are decoded.
+
+    Returns the rejected pages: `page`, `label`, `reason` and, for resumption, `file` (see `file_identity`).
+
+    Raises:
+        UserError: the shard folder was deleted while it was written.
+        OSError: a file cannot be written.
+    """
+    staging = Path(work.staging)
+    kept, rejected = [], []
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(_RegionFile(staging, plan, name, background)) for name in plan.regions}
+        for item, (page_id, class_id) in enumerate(plan.pages):
+            path = page_path(work.root, page_id, outside_links=work.outside_links)
+            reason = items.begin(item)
+            if reason is None:
+                try:
+                    images = encoded(read_page(path, color=work.shards.color), plan.regions, work)
+                except PageError as error:
+                    reason = str(error)
+            items.end()
+            if reason is not None:
+                rejected.append({"page": page_id, "label": class_id, "reason": reason, "file": file_identity(path)})
+                continue
+            kept.append([page_id, class_id])
+            for region, image in images.items():
+                record = frame(*example(image, class_id, page_id.encode(), metadata_bytes=plan.metadata_bytes))
+                files[region].append(record, image_bytes=len(image))
+        regions = {name: file.finish() for name, file in files.items()}
+    write_json(receipt_path(staging, plan), {"kept": kept, "rejected": rejected, "regions": regions})
+    return rejected
+
+
+def encoded(page: Pixels, regions: Sequence[str], work: Work) -> dict[str, bytes]:
+    """The page's image bytes for every region."""
+    shards = work.shards
+    return {
+        region: encode(fit(page, work.regions[region], shards.height, shards.width), shards.encoding)
+        for region in regions
+    }
+
+
+class _RegionFile:
+    """The shard file of one region, under a temporary name until it is complete."""
+
+    def __init__(self, staging: Path, plan: ShardPlan, region: str, background: Executor) -> None:
+        """Create the file."""
+        self._target = shard_path(staging, plan, region)
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        self._temporary = unfinished_path(staging, plan, region)
+        self._file = DirectFile(self._temporary, background=background)
+        self._crc = self._written = 0
+        self._offsets: list[int] = []
+        self._lengths: list[int] = []
+
+    def __enter__(self) -> "_RegionFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Delete the file where it is not complete."""
+        self._file.discard()
+        self._temporary.unlink(missing_ok=True)
+
+    def append(self, record: Sequence[bytes], *, image_bytes: int) -> None:
+        """Append one record, given in pieces."""
+        for piece in record:
+            self._file.write(piece)
+        self._crc = checksum(*record, before=self._crc)
+        self._offsets.append(self._written + image_start(image_bytes))
+        self._lengths.append(image_bytes)
+        self._written += sum(map(len, record))
+
+    def finish(self) -> dict[str, Any]:
+        """Sync the file and give it its final name; returns what the receipt records of it."""
+        if not self._file.close():
+            raise UserError("the shard folder was deleted while it was written")
+        self._temporary.replace(self._target)
+        crc = written_checksum(self._crc)
+        return {"bytes": self._written, "crc32c": crc, "offsets": self._offsets, "lengths": self._lengths}
