@@ -141,8 +141,8 @@ def measure_machine(config: Config, recipe: Recipe, *, host: Host, gpus: bool) -
         batch = max(1, job.stage.global_batch // host.slots)
         job = replace(job, weights_file=None)
         measured = calibration.measure(job, stored_geometry(config, px), classes=class_count(config), batch=batch)
-        steps[px] = StepCost(measured.fixed, measured.page, measured.evaluated)
-        first_steps_s.append(measured.first)
+        steps[px] = StepCost(measured.fixed_s, measured.page_s, measured.evaluated_page_s)
+        first_steps_s.append(measured.startup_s)
     speed = f"measured here on {calibration.device}"
     return Machine(speed=speed, steps=steps, cores=cores, startup_s=import_s + max(first_steps_s))
 
