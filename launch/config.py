@@ -1,7 +1,8 @@
-"""The whole configuration: one YAML file on a preset, `--set` on top, read strictly into dataclasses."""
+"""The configuration: one YAML file on top of a preset, then `--set`, read strictly into dataclasses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from data_tools.conversion.shard_plan import ShardConfig
 from data_tools.documents.data_set import DataConfig
 from data_tools.documents.regions import HOLISTIC, WHOLE_PAGE, Box, parse_regions
 from data_tools.errors import UserError
+from launch.paths import Paths
 from trainer.config import CheckpointConfig, ModelConfig, StageConfig, TrainingConfig
 from trainer.stack.config import StackConfig
 
@@ -19,18 +21,18 @@ PRESET_FOLDER = Path(__file__).parent / "presets"
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Where a run is recorded. folder: on storage that every host sees."""
+    """Where a run is recorded. folder: on storage that every host mounts."""
 
     folder: str = "runs/regionstack"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Everything that a run is told.
+    """All settings of a run.
 
-    seed: decides the order of pages, initial weights, dropout, which pages a cap keeps, and the bootstrap.
-    regions: the name of a preset (`halves`, `das2018`) or boxes by name, [left, top, right, bottom] in shares of
-    the page; the whole page, `holistic`, is always there.
+    seed: determines the order of pages, initial weights, dropout, the pages that a cap keeps, and the bootstrap.
+    regions: the name of a preset (`halves`, `das2018`), or boxes by name: [left, top, right, bottom] as fractions of
+    the page. The whole page, `holistic`, is always included.
     """
 
     seed: int = 1
@@ -47,12 +49,23 @@ class Config:
 
     @property
     def boxes(self) -> dict[str, Box]:
-        """Every region's box, the whole page first.
+        """Box of every region, the whole page first.
 
         Raises:
             UserError: an unknown preset, an invalid region name or box, or a region named like the whole page.
         """
         return {HOLISTIC: WHOLE_PAGE, **parse_regions(self.regions)}
+
+    @cached_property
+    def paths(self) -> Paths:
+        """The paths of this configuration, relative ones resolved against the working folder of the first access."""
+        excluded = self.stack.exclude_ids_file
+        return Paths(
+            data_root=Path(self.data.root).absolute(),
+            shards=Path(self.shards.folder).absolute(),
+            run=Path(self.run.folder).absolute(),
+            exclude_ids_file=None if excluded is None else Path(excluded).absolute(),
+        )
 
 
 def preset_names() -> list[str]:
@@ -60,22 +73,12 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESET_FOLDER.glob("*.yaml"))
 
 
-def _layered(path: Path) -> dict[str, Any]:
-    """The mapping in a file, laid on the preset that it names under `preset`."""
-    mapping = read_yaml(path)
-    base = mapping.pop("preset", None)
-    if base is None:
-        return mapping
-    if base not in preset_names():
-        raise UserError(f"{path}: preset: {base} is not one of {', '.join(preset_names())}")
-    return merge(_layered(PRESET_FOLDER / f"{base}.yaml"), mapping)
-
-
 def load_config(source: str, assignments: Sequence[str] = ()) -> Config:
-    """The configuration in a YAML file, or a preset by its name, with `a.b=value` assignments on top.
+    """Load a YAML file, or a preset by its name, and apply `a.b=value` assignments on top.
 
     Raises:
-        UserError: no such file or preset, an unknown key (with the nearest known one), a value of another type.
+        UserError: no such file or preset, an unknown key (the message names the nearest known one), or a value of the
+            wrong type.
     """
     path = Path(source)
     if source in preset_names() and not path.is_file():
@@ -85,18 +88,33 @@ def load_config(source: str, assignments: Sequence[str] = ()) -> Config:
     return config_from(override(_layered(path), assignments))
 
 
+def _layered(path: Path) -> dict[str, Any]:
+    """The mapping in a file, merged into the preset that its key `preset` names."""
+    mapping = read_yaml(path)
+    base = mapping.pop("preset", None)
+    if base is None:
+        return mapping
+    if base not in preset_names():
+        raise UserError(f"{path}: preset: {base} is not one of {', '.join(preset_names())}")
+    return merge(_layered(PRESET_FOLDER / f"{base}.yaml"), mapping)
+
+
 def config_from(mapping: Mapping[str, Any]) -> Config:
-    """The configuration from plain data; stages that are null (a preset's, taken out) are left out."""
+    """Build the configuration from plain data. A stage that is null (to remove it from a preset) is left out.
+
+    Raises:
+        UserError: an unknown key, a value of the wrong type, no stage, or a region that is not valid.
+    """
     stages = mapping.get("stages")
     if isinstance(stages, Mapping):
         mapping = {**mapping, "stages": {name: stage for name, stage in stages.items() if stage is not None}}
     config = from_mapping(Config, mapping, where="")
     if not config.stages:
-        raise UserError("stages: at least one stage is needed")
-    _ = config.boxes  # refuse bad boxes before anything is done
+        raise UserError("stages: at least one stage is required")
+    _ = config.boxes  # reject invalid boxes before anything is done
     return config
 
 
 def resolved(config: Config) -> dict[str, Any]:
-    """The configuration as plain data, every default written out; loading it gives the same configuration."""
+    """The configuration as plain data with every default; `config_from` turns it back into the same configuration."""
     return dict(to_mapping(config))

@@ -89,8 +89,8 @@ def _examination(config: Config | None, settings: ClusterConfig, *, load: bool) 
 
     folders: dict[str, Sequence[str]] = {}
     if config is not None:
-        folders[_run_folder(config)] = ()
-        folders[_shards_folder(config)] = _manifests(config) if _complete(config) else ()
+        folders[str(config.paths.run)] = ()
+        folders[str(config.paths.shards)] = _manifests(config) if _complete(config) else ()
     return Examination(config=settings, folders=folders, load=load)
 
 
@@ -99,18 +99,10 @@ def _wanted(config: Config | None, settings: ClusterConfig) -> Wanted:
         gpus=settings.gpus != 0,
         interface=settings.interface,
         locked={"horovod": HOROVOD} | {name: pinned(LOCK, name)[0] for name in LOCKED},
-        run_folder=_run_folder(config) if config else None,
-        shards_folder=_shards_folder(config) if config else None,
+        run_folder=str(config.paths.run) if config else None,
+        shards_folder=str(config.paths.shards) if config else None,
         shards_complete=config is not None and _complete(config),
     )
-
-
-def _run_folder(config: Config) -> str:
-    return str(Path(config.run.folder).absolute())
-
-
-def _shards_folder(config: Config) -> str:
-    return str(Path(config.shards.folder).absolute())
 
 
 def _manifests(config: Config) -> list[str]:
@@ -118,7 +110,7 @@ def _manifests(config: Config) -> list[str]:
 
 
 def _complete(config: Config) -> bool:
-    return all((Path(config.shards.folder) / name).is_file() for name in _manifests(config))
+    return all((config.paths.shards / name).is_file() for name in _manifests(config))
 
 
 def launcher_hosts(mapping: dict[str, Any], where: str) -> list[str]:

@@ -1,9 +1,9 @@
-"""One stage of one model on one host, without Ray.
+"""Train one stage of one model, without Ray.
 
     horovodrun -np 2 python launch/train.py --config my.yaml --stage holistic_128
     horovodrun -np 2 python launch/train.py --config my.yaml --stage regions --region top
 
-Writes to the same run folder as train_all.py, which takes up what is done here, and the other way round.
+Uses the same run folder as train_all.py: each resumes what the other has begun.
 """
 
 import argparse
@@ -11,13 +11,11 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 if __name__ == "__main__":
-    # Run as a file, this folder stands first on the path and hides modules of the standard library (html). What
-    # `ray submit` runs is a copy without its neighbours; the project is installed there.
+    # Python puts this folder first on the path, where it shadows modules of the standard library (html).
     _root = Path(__file__).resolve().parent.parent
     sys.path[:1] = [str(_root)] if (_root / "launch").is_dir() else []
 
@@ -30,13 +28,13 @@ from data_tools.workers.pool import available_cores
 from launch.config import Config, load_config
 from launch.console import add_config_options, guarded, print_out
 from launch.recipe.jobs import payload
-from launch.recipe.prepare import WEIGHTS_FILE, check_shards, ensure_weights
+from launch.recipe.prepare import check_shards, ensure_weights, weights_path
 from launch.recipe.stages import plan_recipe
 from launch.run.folder import open_run
 from trainer.stop import STOPPED
 
 LOST = 76
-"""Exit status of a rank that ended because another one did (EX_PROTOCOL of sysexits.h)."""
+"""Exit status of a rank that ended because another rank did (EX_PROTOCOL of sysexits.h)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,16 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_config_options(parser)
     parser.add_argument("--stage", required=True, help="name of a stage in the configuration")
-    parser.add_argument("--region", help="region, for a stage that trains one model for each")
+    parser.add_argument("--region", help="region, if the stage trains one model for each")
     options = parser.parse_args(arguments)
     return guarded(lambda: train(load_config(options.config, options.set), options.stage, options.region))
 
 
 def train(config: Config, stage: str, region: str | None) -> int:
-    """Train one job in this process' world; returns 0, or `STOPPED` where somebody asked it to stop.
+    """Train one job as one rank of this process's world; 0, `STOPPED` after a stop request, `LOST` without a peer.
 
     Raises:
-        UserError: anything that the user can mend.
+        UserError: anything that the user can fix.
     """
     from trainer.job import run
 
@@ -66,28 +64,23 @@ def train(config: Config, stage: str, region: str | None) -> int:
     plan_recipe(config).of_stage(stage, region)
     prepare_environment(config.cluster)
     rank = int(os.environ.get("HOROVOD_RANK", "0"))
-    folder = Path(config.run.folder).absolute()
     if rank == 0:
-        # The first rank alone prepares the folder; the others only need the names in it.
-        open_run(config)
-        check_free(folder)
-        ensure_weights(config, folder)
+        # The first rank prepares the folder; the others only need the names in it.
+        check_free(open_run(config))
+        ensure_weights(config)
     check_shards(config)
-    weights = None if config.model.weights == "none" else str(folder / WEIGHTS_FILE)
-    job = replace(
-        plan_recipe(config, weights_file=weights).of_stage(stage, region),
-        shards=str(Path(config.shards.folder).absolute()),
-    )
+    weights = weights_path(config)
+    job = plan_recipe(config, weights_file=None if weights is None else str(weights)).of_stage(stage, region)
     try:
-        result = run(payload(job, folder))
+        result = run(payload(job, config.paths.run))
     except Stopped as stopped:
         if rank == 0:
-            sys.stderr.write(f"{job.name}: {stopped}; run the same command again to go on\n")
-        return leave_at_once(STOPPED)
+            sys.stderr.write(f"{job.name}: {stopped}; run the same command again to resume\n")
+        return exit_at_once(STOPPED)
     except Exception as error:
         if not is_lost_peer(error):
             raise
-        sys.stderr.write(f"rank {rank}: another rank ended; its own error tells why; run the same command to go on\n")
+        sys.stderr.write(f"rank {rank}: lost another rank, which reports why; run the same command again to resume\n")
         return LOST
     if rank == 0:
         print_out(
@@ -97,19 +90,19 @@ def train(config: Config, stage: str, region: str | None) -> int:
 
 
 def prepare_environment(config: ClusterConfig) -> None:
-    """Set what Ray would set for a worker; before TensorFlow and Horovod are imported.
+    """Set the environment variables that Ray would set for a worker; before TensorFlow and Horovod are imported.
 
-    horovodrun gives the number of workers on this host (HOROVOD_LOCAL_SIZE); a lone process has all its cores.
+    horovodrun sets the number of workers on this host (HOROVOD_LOCAL_SIZE); a process on its own has all cores.
     """
     workers = int(os.environ.get("HOROVOD_LOCAL_SIZE", "1"))
     threads = threads_per_worker(available_cores(), workers)
     set_unset(worker_environment(config, threads=threads, gpu=config.gpus != 0))
 
 
-def leave_at_once(status: int) -> NoReturn:
-    """End this process with `status`, all files written and closed.
+def exit_at_once(status: int) -> NoReturn:
+    """Exit with `status` after all files are written and closed.
 
-    TensorFlow and Horovod take seconds to come down, and horovodrun kills what is left 5 s after a Ctrl-C.
+    TensorFlow and Horovod take seconds to shut down, and horovodrun kills what is left 5 s after a Ctrl-C.
     """
     logging.shutdown()
     sys.stdout.flush()

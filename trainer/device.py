@@ -9,6 +9,13 @@ from trainer.config import TrainingConfig
 from trainer.world import World
 
 
+def hide_gpus() -> None:
+    """Keep TensorFlow in this process off the GPUs; before it computes anything."""
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+
+
 def prepare_device(world: World, training: TrainingConfig, *, seed: int) -> str:
     """Choose this rank's GPU (or the CPU), seed everything; before TensorFlow touches a device. Its name.
 

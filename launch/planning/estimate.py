@@ -1,9 +1,8 @@
 """Estimates the whole recipe on given hosts: jobs, times, GPU hours and the bottleneck. Starts nothing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 from cluster.schedule.placement import plan_jobs
 from cluster.schedule.slots import Host
@@ -71,10 +70,8 @@ def estimate(config: Config, hosts: Sequence[Host], *, inputs: EstimateInputs) -
     Raises:
         UserError: The recipe cannot be planned, a batch is larger than the training set, or slots are missing.
     """
-    # The file of duplicates does not affect the plan and may not exist yet.
-    config = replace(config, stack=replace(config.stack, exclude_ids_file=None))
     recipe = plan_recipe(config)
-    specs = job_specs(config, Path(config.run.folder), recipe, recipe.job_names)
+    specs = job_specs(config, recipe, recipe.job_names)
     placements = plan_jobs(hosts, specs)
     for job in recipe.jobs:
         steps_per_epoch(inputs.pages.train, job.stage.global_batch)  # rejects a batch larger than an epoch

@@ -4,7 +4,6 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from cluster.config import ClusterConfig
 from cluster.environment import set_unset, worker_environment
@@ -18,7 +17,6 @@ from data_tools.workers.pool import available_cores
 from launch.config import Config
 from launch.planning.cost import Machine, PageCounts, StepCost
 from launch.planning.ring import CORE_NETWORK, GPU_NETWORK, Network
-from launch.recipe.prepare import set_folder
 from launch.recipe.stages import Recipe
 from trainer.network.classifier import Geometry
 from trainer.network.facts import ModelFacts, facts_of_model
@@ -66,12 +64,12 @@ def count_pages(config: Config, given: Sequence[int] | None) -> tuple[PageCounts
     stored = config.shards.record_bytes
     if given is not None:
         return PageCounts(given[0], given[1], given[2], stored), "as given"
-    folders = [set_folder(config, split, HOLISTIC) for split in RVL_CDIP_PAGES]
+    folders = [config.paths.shard_set(split, HOLISTIC) for split in RVL_CDIP_PAGES]
     if all((folder / MANIFEST).is_file() for folder in folders):
         train, val, test = (read_manifest(folder) for folder in folders)
         size = round(sum(shard.bytes for shard in train.shards) / train.count)
         return PageCounts(train.count, val.count, test.count, size), f"from the shards in {config.shards.folder}"
-    if Path(config.data.root).exists():
+    if config.paths.data_root.exists():
         labels = read_data_set(config.data, seed=config.seed).labels
         counts = {split: len(labels[split]) for split in RVL_CDIP_PAGES}
         return PageCounts(**counts, record_bytes=stored), "from the label files"

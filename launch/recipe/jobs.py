@@ -1,7 +1,6 @@
-"""A recipe's jobs as the scheduler takes them: target, payload, dependencies."""
+"""The jobs of a recipe as the scheduler takes them: target, payload, dependencies."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,66 +10,62 @@ from data_tools.errors import UserError
 from launch.config import Config
 from launch.recipe.stages import Recipe
 from trainer.config import STACK, JobConfig, JobPayload
-from trainer.stack.config import StackConfig
+from trainer.job_folder.journal import job_folder
 
 
-def job_specs(config: Config, folder: Path, recipe: Recipe, left: Sequence[str]) -> list[JobSpec]:
-    """The jobs that are left, as the scheduler takes them; what is done already is no longer needed by any."""
-    shards = str(Path(config.shards.folder).absolute())
-    specs = []
-    for job in recipe.jobs:
-        if job.name in left:
-            specs.append(
-                JobSpec(
-                    name=job.name,
-                    target="trainer.job:run",
-                    payload=payload(replace(job, shards=shards), folder),
-                    workers=config.cluster.workers_per_region if _runs_beside_others(job, recipe) else None,
-                    needs=(job.start_job,) if job.start_job is not None and job.start_job in left else (),
-                    divides=job.stage.global_batch,
-                    logs=str(folder / "jobs" / job.name),
-                    heartbeats=str(folder / "jobs" / job.name),
-                )
-            )
-    if STACK in left:
-        specs.append(
-            JobSpec(
-                name=STACK,
-                target="trainer.stack.job:run",
-                workers=1,
-                gpu=False,  # it fits a small model on stored outputs, on the CPU
-                payload={
-                    "run": str(folder),
-                    "members": list(recipe.members),
-                    "config": to_mapping(_with_absolute_path(config.stack)),
-                    "seed": config.seed,
-                },
-                needs=tuple(name for name in recipe.members if name in left),
-                logs=str(folder / "jobs" / STACK),
-                heartbeats=str(folder / "jobs" / STACK),
-            )
-        )
-    return specs
+def job_specs(config: Config, recipe: Recipe, unfinished: Collection[str]) -> list[JobSpec]:
+    """The jobs named in `unfinished`, in the order of the recipe. They depend on each other, not on finished jobs."""
+    specs = [_training_spec(config, recipe, job, unfinished) for job in recipe.jobs if job.name in unfinished]
+    return [*specs, _stack_spec(config, recipe, unfinished)] if STACK in unfinished else specs
 
 
-def _with_absolute_path(stack: StackConfig) -> StackConfig:
-    """The list of duplicates by its absolute path, since workers run in folders of their own.
+def check_exclude_ids(config: Config) -> None:
+    """Check that the list of duplicates exists, before days of training and not after.
 
     Raises:
-        UserError: it is not there; better said before days of training than after.
+        UserError: it does not.
     """
-    if stack.exclude_ids_file is None:
-        return stack
-    path = Path(stack.exclude_ids_file).absolute()
-    if not path.is_file():
+    path = config.paths.exclude_ids_file
+    if path is not None and not path.is_file():
         raise UserError(f"stack.exclude_ids_file: {path}: no such file; regionstack survey writes it as leaked.txt")
-    return replace(stack, exclude_ids_file=str(path))
 
 
-def _runs_beside_others(job: JobConfig, recipe: Recipe) -> bool:
-    return sum(other.stage_name == job.stage_name for other in recipe.jobs) > 1
+def payload(job: JobConfig, run: Path) -> dict[str, Any]:
+    """The argument of `trainer.job:run` as plain data."""
+    return dict(to_mapping(JobPayload(config=job, run=str(run))))
 
 
-def payload(job: JobConfig, folder: Path) -> dict[str, Any]:
-    """What the workers of a training job are handed, as plain data."""
-    return dict(to_mapping(JobPayload(config=job, run=str(folder))))
+def _training_spec(config: Config, recipe: Recipe, job: JobConfig, unfinished: Collection[str]) -> JobSpec:
+    folder = str(job_folder(config.paths.run, job.name))
+    parallel = sum(other.stage_name == job.stage_name for other in recipe.jobs) > 1
+    return JobSpec(
+        name=job.name,
+        target="trainer.job:run",
+        payload=payload(job, config.paths.run),
+        workers=config.cluster.workers_per_region if parallel else None,
+        needs=(job.start_job,) if job.start_job is not None and job.start_job in unfinished else (),
+        divides=job.stage.global_batch,
+        logs=folder,
+        heartbeats=folder,
+    )
+
+
+def _stack_spec(config: Config, recipe: Recipe, unfinished: Collection[str]) -> JobSpec:
+    folder = str(job_folder(config.paths.run, STACK))
+    excluded = config.paths.exclude_ids_file
+    stack = {**to_mapping(config.stack), "exclude_ids_file": None if excluded is None else str(excluded)}
+    return JobSpec(
+        name=STACK,
+        target="trainer.stack.job:run",
+        workers=1,
+        gpu=False,  # it fits a small model on stored outputs, on the CPU
+        payload={
+            "run": str(config.paths.run),
+            "members": list(recipe.members),
+            "config": stack,
+            "seed": config.seed,
+        },
+        needs=tuple(name for name in recipe.members if name in unfinished),
+        logs=folder,
+        heartbeats=folder,
+    )

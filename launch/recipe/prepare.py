@@ -1,5 +1,7 @@
-"""What must be there before any job starts: shards that fit the configuration, and start weights."""
+"""What a run needs before its first job: shards that fit the configuration, and start weights."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import astuple
 from pathlib import Path
@@ -14,29 +16,30 @@ from launch.config import Config
 from launch.console import print_out
 from launch.page_progress import page_progress
 from launch.recipe.convert_on_cluster import over_all_hosts
+from trainer.device import hide_gpus
 from trainer.network.backbones import check_size
 from trainer.network.classifier import Geometry, build_classifier
 from trainer.network.freezing import layer_names, plan_freezing
 from trainer.network.weights import import_weights, imported_from
 
 WEIGHTS_FILE = "weights/start.weights.h5"
-"""Start weights, copied into the run folder, so that a run can go on without the place that they came from."""
+"""Start weights, copied into the run folder, so that a run resumes without the place that they came from."""
 LABEL_WARNINGS_SHOWN = 5
 NO_WEIGHTS = "none"
 IMAGENET = "imagenet"
 
 
 def ensure_shards(config: Config) -> None:
-    """Convert what is missing, then check that the shards are those that the configuration speaks of.
+    """Convert the shard sets that are missing, then check that all of them fit the configuration.
 
-    Where the pages themselves are not on this machine, shards that are complete are enough.
+    If the pages are not on this machine, complete shards are enough.
 
     Raises:
         UserError: pages or labels that cannot be used, or shards of another geometry.
     """
-    folders = [set_folder(config, split, region) for split in SPLITS for region in config.boxes]
-    complete = all((folder / MANIFEST).exists() for folder in folders)
-    if not complete or Path(config.data.root).exists():
+    paths = config.paths
+    complete = all((paths.shard_set(split, region) / MANIFEST).exists() for split in SPLITS for region in config.boxes)
+    if not complete or paths.data_root.exists():
         hosts = nullcontext() if complete else over_all_hosts(config)
         with hosts as share_runner, page_progress("converting") as progress:
             summary = convert(
@@ -50,8 +53,7 @@ def ensure_shards(config: Config) -> None:
         if summary.written:
             print_out(
                 f"{summary.folder}: {summary.pages} pages to {len(summary.written)} shard sets "
-                f"in {summary.seconds:.0f} s, "
-                f"{summary.rejected} pages set aside"
+                f"in {summary.seconds:.0f} s, {summary.rejected} pages rejected"
             )
         for warning in summary.label_warnings[:LABEL_WARNINGS_SHOWN]:
             print_out(f"note: {warning.split}: {warning.page_id or ''} {warning.detail}".replace("  ", " "))
@@ -61,36 +63,31 @@ def ensure_shards(config: Config) -> None:
     check_shards(config)
 
 
-def set_folder(config: Config, split: str, region: str) -> Path:
-    """Folder of one shard set."""
-    return Path(config.shards.folder) / split / region
-
-
 def verify_shards(config: Config, *, deep: bool) -> int:
-    """Check every shard set against its manifest and tell each problem; returns 0, or 1 where there is one."""
-    problems = 0
-    for split in SPLITS:
-        for region in config.boxes:
-            folder = set_folder(config, split, region)
-            found = check(folder, deep=deep)
-            problems += len(found)
-            for problem in found:
-                print_out(problem)
-    print_out(f"{config.shards.folder}: {problems or 'no'} problem{'' if problems == 1 else 's'}")
+    """Check every shard set against its manifest and print each problem; 0, or 1 if there is a problem.
+
+    deep: also read every byte and compare checksums.
+    """
+    folders = [config.paths.shard_set(split, region) for split in SPLITS for region in config.boxes]
+    problems = [problem for folder in folders for problem in check(folder, deep=deep)]
+    for problem in problems:
+        print_out(problem)
+    print_out(f"{config.paths.shards}: {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}")
     return 1 if problems else 0
 
 
 def check_shards(config: Config) -> None:
-    """Compare every shard set's manifest with the configuration.
+    """Compare the manifest of every shard set with the configuration.
 
     Raises:
-        UserError: a set is missing, or differs in size, box or channels; the text says how to mend it.
+        UserError: a set is missing, or differs in size, box or channels (the message says how to fix it), or a stage's
+            `image_px` does not fit the shards or the backbone.
     """
     for split in SPLITS:
         for region in config.boxes:
-            folder = set_folder(config, split, region)
+            folder = config.paths.shard_set(split, region)
             check_manifest(read_manifest(folder), config, folder)
-    first = read_manifest(set_folder(config, "train", HOLISTIC))
+    first = read_manifest(config.paths.shard_set("train", HOLISTIC))
     for name, stage in config.stages.items():
         try:
             factor = Geometry(first.height, first.width, first.channels, stage.image_px).reduction
@@ -99,34 +96,11 @@ def check_shards(config: Config) -> None:
             raise UserError(f"stages.{name}.{error}") from None
 
 
-def check_freezing(config: Config) -> None:
-    """Refuse what a stage's `freeze` cannot mean, before the stages before it have trained for days.
-
-    Builds the network, where any stage freezes something; for the driver, which leaves the GPUs to its workers.
-
-    Raises:
-        UserError: an entry that matches no layer, or nothing left to train.
-    """
-    if not any(stage.freeze for stage in config.stages.values()):
-        return
-    import tensorflow as tf
-
-    tf.config.set_visible_devices([], "GPU")
-    first = read_manifest(set_folder(config, "train", HOLISTIC))
-    geometry = Geometry(first.height, first.width, first.channels, first.height)
-    layers = layer_names(build_classifier(config.model, geometry, classes=len(first.class_ids)))
-    for name, stage in config.stages.items():
-        try:
-            plan_freezing(stage, layers)
-        except UserError as error:
-            raise UserError(f"stages.{name}.{error}") from None
-
-
 def check_manifest(manifest: Manifest, config: Config, folder: Path) -> None:
     """Compare one manifest with the configuration.
 
     Raises:
-        UserError: they differ; the text names the field, both values, and what to do.
+        UserError: they differ; the message names the field, both values, and what to do.
     """
     shards = config.shards
     expected = {
@@ -144,19 +118,50 @@ def check_manifest(manifest: Manifest, config: Config, folder: Path) -> None:
             )
 
 
-def ensure_weights(config: Config, folder: Path) -> str | None:
-    """The local file of the backbone's start weights, fetched and checked once a run; None from scratch.
+def check_freezing(config: Config) -> None:
+    """Check every stage's `freeze` against the layers of the network, before earlier stages train for days.
+
+    Builds the network on the CPU; call `trainer.device.hide_gpus` first, since the GPUs belong to the workers.
+
+    Raises:
+        UserError: an entry that matches no layer, or a stage with nothing left to train.
+    """
+    first = read_manifest(config.paths.shard_set("train", HOLISTIC))
+    geometry = Geometry(first.height, first.width, first.channels, first.height)
+    layers = layer_names(build_classifier(config.model, geometry, classes=len(first.class_ids)))
+    for name, stage in config.stages.items():
+        try:
+            plan_freezing(stage, layers)
+        except UserError as error:
+            raise UserError(f"stages.{name}.{error}") from None
+
+
+def freezes(config: Config) -> bool:
+    """Whether any stage freezes layers."""
+    return any(stage.freeze for stage in config.stages.values())
+
+
+def ensure_weights(config: Config) -> str | None:
+    """Fetch and check the backbone's start weights once per run; the local file, or None to train from scratch.
+
+    A child process without GPUs imports them, so that TensorFlow in this process stays unconfigured.
 
     Raises:
         UserError: the download cannot be reached, or the given file does not fit the backbone.
     """
-    source = config.model.weights
-    if source == NO_WEIGHTS:
+    source, path = config.model.weights, weights_path(config)
+    if path is None:
         return None
-    path = folder / WEIGHTS_FILE
     if path.exists() and imported_from(path).get("source") == source:
         return str(path)
     print_out(f"start weights: {source}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    import_weights(config.model.backbone, None if source == IMAGENET else Path(source), path)
+    file = None if source == IMAGENET else Path(source)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=hide_gpus) as child:
+        child.submit(import_weights, config.model.backbone, file, path).result()
     return str(path)
+
+
+def weights_path(config: Config) -> Path | None:
+    """Where the run folder keeps its start weights; None if it trains from scratch."""
+    return None if config.model.weights == NO_WEIGHTS else config.paths.run / WEIGHTS_FILE

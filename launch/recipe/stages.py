@@ -1,4 +1,4 @@
-"""The recipe as a plan: stages of the configuration to jobs that need each other; nothing is run here."""
+"""The recipe as a plan: from the stages of the configuration to jobs that depend on each other. Runs nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from trainer.config import EACH_REGION, STACK, START_FROM_WEIGHTS, JobConfig, St
 
 @dataclass(frozen=True)
 class Recipe:
-    """The training jobs in an order in which each stands after the one that it starts from.
+    """The training jobs, each after the one that it starts from.
 
-    members: the jobs whose softmax outputs the stack takes, in its order: the last whole-page one, then the
-    regions.
+    members: names of the jobs whose softmax outputs the stack takes, in its order: the last whole-page job, then the
+    last job of each region.
     """
 
     jobs: tuple[JobConfig, ...]
@@ -29,7 +29,7 @@ class Recipe:
         """The job of that name.
 
         Raises:
-            UserError: there is none.
+            UserError: there is no such job.
         """
         for job in self.jobs:
             if job.name == name:
@@ -38,10 +38,10 @@ class Recipe:
         raise UserError(f"{name}: no such job in this configuration; its jobs: {known}")
 
     def of_stage(self, stage: str, region: str | None) -> JobConfig:
-        """The job of a stage, and of one of its regions where the stage is for each.
+        """The job of a stage; of one of its regions if the stage trains each.
 
         Raises:
-            UserError: an unknown stage or region, or a region missing where it is needed.
+            UserError: an unknown stage or region, or no region given for a stage that trains each.
         """
         found = [job for job in self.jobs if stage in (job.stage_name, job.name) and region in (None, job.region)]
         if len(found) == 1:
@@ -52,18 +52,18 @@ class Recipe:
                 f"--stage {stage}{f' --region {region}' if region else ''}: no such stage; stages: {stages}"
             )
         raise UserError(
-            f"--stage {stage}: is one job per region; add --region {' or '.join(job.region for job in found)}"
+            f"--stage {stage}: has one job per region; add --region {' or '.join(job.region for job in found)}"
         )
 
 
 def plan_recipe(config: Config, *, weights_file: str | None = None) -> Recipe:
-    """Turn the stages into jobs: one a stage, or one a region for stages with `region: each`.
+    """Turn each stage into one job, or into one job per region if it has `region: each`.
 
-    weights_file: the local file that `model.weights` stands for; None where training starts from scratch.
+    weights_file: the local file that `model.weights` resolves to; None to train from scratch.
 
     Raises:
-        UserError: a stage starts from one that does not exist or comes later, reads an unknown region, or two
-            jobs share a name.
+        UserError: a stage starts from one that does not exist or from itself, reads an unknown region, or two jobs
+            would share a name.
     """
     boxes = config.boxes
     regions = [name for name in boxes if name != HOLISTIC]
@@ -75,7 +75,7 @@ def plan_recipe(config: Config, *, weights_file: str | None = None) -> Recipe:
         stage = config.stages[stage_name]
         where = f"stages.{stage_name}"
         if stage.region == EACH_REGION:
-            # Only the last such stage's jobs carry the plain names of the regions.
+            # Only the jobs of the last such stage get the plain names of the regions.
             last = stage_name == each[-1]
             own = {region: region if last else f"{stage_name}_{region}" for region in regions}
         elif stage.region in boxes:
@@ -98,7 +98,7 @@ def _job(
         name=name,
         stage_name=stage_name,
         region=region,
-        shards=config.shards.folder,
+        shards=str(config.paths.shards),
         seed=config.seed,
         stage=config.stages[stage_name],
         model=config.model,
@@ -111,7 +111,7 @@ def _job(
 
 
 def _in_order(stages: Mapping[str, StageConfig]) -> list[str]:
-    """Names of the stages, each after the one that it starts from, else as they stand in the file.
+    """Names of the stages, each after the one that it starts from, otherwise in the order of the file.
 
     Raises:
         UserError: a stage starts from one that does not exist, or stages start from each other.
@@ -122,8 +122,8 @@ def _in_order(stages: Mapping[str, StageConfig]) -> list[str]:
         if not ready:
             stuck = next(name for name in stages if name not in order)
             known = ", ".join([START_FROM_WEIGHTS, *(name for name in stages if name != stuck)])
-            problem = "starts from itself in the end" if stages[stuck].start in stages else "is no stage"
-            raise UserError(f"stages.{stuck}.start: {stages[stuck].start} {problem}; possible here: {known}")
+            problem = "is part of a cycle" if stages[stuck].start in stages else "is not a stage"
+            raise UserError(f"stages.{stuck}.start: {stages[stuck].start} {problem}; choose from {known}")
         order.append(ready[0])
     return order
 
@@ -136,17 +136,17 @@ def _start_job(start: str, region: str, names: Mapping[str, Mapping[str, str]], 
         return earlier[region]
     if len(earlier) == 1:
         return next(iter(earlier.values()))
-    raise UserError(f"{where}.start: {start} has no model of {region}")
+    raise UserError(f"{where}.start: {start} trains no model of {region}")
 
 
 def _check_names(names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1 or name == STACK:
-            raise UserError(f"stages: {name} would be the name of two jobs; rename the stage or the region")
+            raise UserError(f"stages: two jobs would be named {name}; rename the stage or the region")
 
 
 def _members(config: Config, names: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
-    """The last model of each region, the whole page first."""
+    """The last job of each region, the whole page first."""
     last: dict[str, str] = {}
     for own in names.values():
         last |= own

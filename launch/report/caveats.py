@@ -1,11 +1,13 @@
 """What limits the figures of a run: unfinished jobs, contradictions, optimistic validation, few test pages."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from launch.report.schema import Comparison, ModelFigures, RunFigures, SplitSize, TransferRow
 from launch.run.record import RunRecord
 from launch.wording import counted, duration
 from trainer.config import STACK
+from trainer.scoring.schema import StackResult
 
 FEW_PAGES = 200
 """With fewer test pages, a 95% interval is some ten points wide and most differences are insignificant."""
@@ -74,7 +76,8 @@ def _broken_transfers(transfers: Sequence[TransferRow]) -> list[str]:
 def _shared_validation(record: RunRecord, models: Mapping[str, ModelFigures]) -> list[str]:
     if STACK not in models or not models[STACK]["result"]:
         return []
-    split = models[STACK]["result"].get("leak_free") or record.config.get("stack") or {}
+    use = cast(StackResult, models[STACK]["result"]).get("leak_free")
+    split: Mapping[str, Any] = dict(use) if use else record.config.get(STACK) or {}
     if split.get("on") or split.get("leak_free"):
         return [
             f"Leak-free: {split.get('selection_share') or 0:.0%} of the validation pages selected the best epochs, and "

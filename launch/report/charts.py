@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from launch.report.plotting import BLUE, CELL, INK, LINE, MUTED, ORANGE, VERMILION, WIDTH, new_figure, percent_axis
 from launch.report.schema import RunFigures
-from launch.run.schema import EpochRecord
 from trainer.config import STACK
-from trainer.scoring.schema import ClassRow
+from trainer.scoring.schema import ClassRow, EpochRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -181,7 +180,7 @@ def curves_chart(data: RunFigures) -> "Figure | None":
 
 
 def _draw_curves(
-    axes: "Axes", epochs: Sequence[EpochRecord], *, quantity: Literal["loss", "accuracy"], best: int | None
+    axes: "Axes", epochs: Sequence[EpochRow], *, quantity: Literal["loss", "accuracy"], best: int | None
 ) -> None:
     """Plot a quantity of training and validation; a ring marks the best epoch, whose weights are kept."""
     train, val = _points(epochs, f"train_{quantity}"), _points(epochs, f"val_{quantity}")
@@ -201,7 +200,7 @@ def _draw_curves(
         )
 
 
-def _draw_learning_rate(axes: "Axes", epochs: Sequence[EpochRecord]) -> None:
+def _draw_learning_rate(axes: "Axes", epochs: Sequence[EpochRow]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     points = _points(epochs, "learning_rate")
@@ -211,7 +210,7 @@ def _draw_learning_rate(axes: "Axes", epochs: Sequence[EpochRecord]) -> None:
     axes.set_ylim(0, 1.1 * max(points.values(), default=0.0) or 1.0)
 
 
-def _points(epochs: Sequence[EpochRecord], key: str) -> dict[int, float]:
+def _points(epochs: Sequence[EpochRow], key: str) -> dict[int, float]:
     """The values of `key` by epoch, without the epochs that have none."""
     values = {epoch["epoch"]: cast(Mapping[str, float | None], epoch).get(key) for epoch in epochs}
     return {epoch: value for epoch, value in values.items() if value is not None}

@@ -161,7 +161,7 @@ def _model_figures(
         "result": job.result,
         "state": status.state,
         "error": status.error,
-        "silent_s": status.silent_s if status.silent else None,
+        "silent_s": status.age_s if status.stale else None,
     }
     if (rows := predictions.get((job.name, "val"))) is not None:
         model["val"] = metrics.summary(rows.labels, rows.softmax, class_ids=class_ids)

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
 from launch.run.attempts import Outcome
-from launch.run.schema import EpochRecord, JobResult
 from launch.run.status import State
-from trainer.scoring.schema import SplitFigures
+from trainer.scoring.schema import EpochRow, JobResult, SplitFigures
 
 
 class ModelFigures(TypedDict):
@@ -20,7 +19,7 @@ class ModelFigures(TypedDict):
 
     region: str
     attempts: int
-    epochs: list[EpochRecord]
+    epochs: list[EpochRow]
     result: JobResult
     state: State
     error: str | None

@@ -15,7 +15,7 @@ from data_tools.files import append_line, read_object, write_atomically, write_j
 from data_tools.versions import installed
 from launch.config import Config, resolved
 from launch.recipe.stages import Recipe, plan_recipe
-from launch.run.schema import RunInfo
+from launch.run.schema import EventRecord, RunInfo
 from trainer.job_folder.journal import RESULT, job_folder
 
 CONFIG = "config.yaml"
@@ -49,14 +49,14 @@ def result_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def open_run(config: Config) -> Path:
-    """Create the run's folder, or open it if it exists with the same configuration; its path.
+    """Create the run's folder, or open it if it exists with the same configuration; its absolute path.
 
     Raises:
         UserError: the recipe cannot be planned (nothing is written then); the run was created with another
             configuration (the message names the fields); or the folder cannot be written.
     """
     jobs = list(plan_recipe(config).job_names)
-    folder = Path(config.run.folder)
+    folder = config.paths.run
     mapping = resolved(config)
     path = folder / CONFIG
     if path.exists():
@@ -85,11 +85,11 @@ def _record_run(path: Path, jobs: list[str]) -> None:
         write_json(path, {**found, "jobs": jobs})
 
 
-def record_event(folder: Path, record: Mapping[str, Any]) -> None:
-    """Append one event to the run's record."""
+def record_event(folder: Path, record: EventRecord) -> None:
+    """Append one event to the record of the run."""
     append_line(folder / EVENTS, dict(record))
 
 
-def unfinished(folder: Path, recipe: Recipe) -> list[str]:
+def unfinished_jobs(folder: Path, recipe: Recipe) -> list[str]:
     """Names of the jobs that have no result yet, in the order of the recipe, the stack last."""
     return [name for name in recipe.job_names if not (job_folder(folder, name) / RESULT).exists()]

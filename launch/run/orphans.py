@@ -1,10 +1,9 @@
-"""What an earlier driver of a run may have left behind: workers that still write, and have to go first."""
+"""Orphans: workers of an earlier driver that may still write to a run, and must end before a new driver starts."""
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from cluster.liveness import process
 from cluster.liveness.watch import allowed_silence_s, read_heartbeat
@@ -13,42 +12,44 @@ from data_tools.files import read_lines
 from data_tools.protocol import fence_s, heartbeat_path
 from launch.run.attempts import CLOSING
 from launch.run.folder import EVENTS
+from launch.run.schema import EventRecord, WorkerInfo
 from trainer.job_folder.journal import job_folder
 
-LONGEST_S = 60.0
+LIMIT_S = 60.0
+"""Longest wait for orphans, on this host to end and elsewhere to stop writing."""
 POLL_S = 0.5
 
 
-def end_former_workers(folder: Path) -> list[str]:
-    """Make sure that no worker of an earlier driver still writes to the run in `folder`; those that were ended here.
+def end_orphans(folder: Path) -> list[str]:
+    """Make sure that no orphan writes to the run in `folder`; a description of each that was ended here.
 
-    On this machine they are killed. Elsewhere they leave by themselves, since the lease is ours by now; that they have
-    is seen by their heartbeats.
+    Orphans on this machine are killed. Those on other hosts leave by themselves, since this driver holds the lease by
+    now; their heartbeats show whether they have.
 
     Raises:
-        UserError: one elsewhere goes on; the text names its host and process.
+        UserError: an orphan does not end, or still writes; the message names its host and process.
     """
     workers, here = open_workers(read_lines(folder / EVENTS)), process.machine()
-    ours = [(job, one) for job, one in workers if one.get("machine") == here]
-    alive = [(job, one) for job, one in ours if process.is_alive(int(one["pid"]), int(one["ticks"]))]
-    left = process.end([(int(one["pid"]), int(one["ticks"])) for _, one in alive], LONGEST_S)
+    local = [(job, worker) for job, worker in workers if worker.get("machine") == here]
+    alive = [(job, worker) for job, worker in local if process.is_alive(worker["pid"], worker["ticks"])]
+    left = process.end([(worker["pid"], worker["ticks"]) for _, worker in alive], LIMIT_S)
     if left:
-        raise UserError(f"{folder}: workers {left} of an earlier driver on this host do not end; end them first")
-    elsewhere = [(job, one) for job, one in workers if one.get("machine") not in (here, None)]
-    if elsewhere:
-        _wait_until_quiet(folder, elsewhere)
-    return [f"rank {one['rank']} of {job} (process {one['pid']})" for job, one in alive]
+        raise UserError(f"{folder}: workers {left} of an earlier driver on this host do not end; kill them first")
+    remote = [(job, worker) for job, worker in workers if worker.get("machine") not in (here, None)]
+    if remote:
+        _wait_until_quiet(folder, remote)
+    return [f"rank {worker['rank']} of {job} (process {worker['pid']})" for job, worker in alive]
 
 
-def open_workers(events: Iterable[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Job and worker of all attempts whose end nobody wrote down, from the run's events."""
-    running: dict[str, list[Mapping[str, Any]]] = {}
+def open_workers(events: Iterable[EventRecord]) -> list[tuple[str, WorkerInfo]]:
+    """Job name and worker of every attempt that no event has closed."""
+    running: dict[str, list[WorkerInfo]] = {}
     for event in events:
         if event.get("event") == "running":
-            running[str(event["job"])] = list(event.get("workers") or ())
+            running[event["job"]] = event.get("workers") or []
         elif event.get("event") in CLOSING:
-            running.pop(str(event["job"]), None)
-    return [(job, one) for job, workers in running.items() for one in workers]
+            running.pop(event["job"], None)
+    return [(job, worker) for job, workers in running.items() for worker in workers]
 
 
 def quiet_s(world_size: int) -> float:
@@ -56,19 +57,19 @@ def quiet_s(world_size: int) -> float:
     return fence_s(world_size - 1, world_size) + allowed_silence_s(world_size)
 
 
-def _wait_until_quiet(folder: Path, workers: list[tuple[str, Mapping[str, Any]]]) -> None:
+def _wait_until_quiet(folder: Path, workers: list[tuple[str, WorkerInfo]]) -> None:
     sizes = Counter(job for job, _ in workers)
     limit_s = quiet_s(max(sizes.values()))
-    begun = quiet_since = time.monotonic()
-    before: dict[tuple[str, int], float | None] = {}
+    started = quiet_since = time.monotonic()
+    last_writes: dict[tuple[str, int], float | None] = {}
     while time.monotonic() - quiet_since < limit_s:
-        for job, one in workers:
-            rank = int(one["rank"])
-            heartbeat = read_heartbeat(heartbeat_path(job_folder(folder, job), rank), pid=int(one["pid"]))
+        for job, worker in workers:
+            rank = worker["rank"]
+            heartbeat = read_heartbeat(heartbeat_path(job_folder(folder, job), rank), pid=worker["pid"])
             written = heartbeat.time if heartbeat else None
-            if before.setdefault((job, rank), written) != written:
-                before[job, rank], quiet_since = written, time.monotonic()
-                if quiet_since - begun > LONGEST_S + limit_s:
-                    where = f"rank {rank} of {job} (process {one['pid']} on {one['host']})"
-                    raise UserError(f"{folder}: {where} still writes for an earlier driver; end it")
+            if last_writes.setdefault((job, rank), written) != written:
+                last_writes[job, rank], quiet_since = written, time.monotonic()
+                if quiet_since - started > LIMIT_S + limit_s:
+                    where = f"rank {rank} of {job} (process {worker['pid']} on {worker['host']})"
+                    raise UserError(f"{folder}: {where} still writes for an earlier driver; kill it")
         time.sleep(POLL_S)

@@ -1,11 +1,11 @@
-"""What a person sees while a run goes on: bars on a terminal, a line now and then elsewhere."""
+"""Live progress of a run: bars on a terminal, an occasional line otherwise."""
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,80 +13,84 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from data_tools.files import read_object
 from data_tools.protocol import heartbeat_path
+from launch.run.schema import EventRecord, ProgressRecord
 from launch.wording import duration, group_text
+from trainer.job_folder.journal import RESULT, job_folder
 
 POLL_S = 1.0
 LINE_EVERY_S = 10.0
-"""Least time between two lines about one job where there is no terminal; an epoch's end waits for it."""
+"""Least time between two lines about one job without a terminal; the line of an epoch's end waits for it."""
 
 LINE_AT_LEAST_EVERY_S = 60.0
+"""Longest time between two lines about one job without a terminal."""
 
-STARTING = {"started", "running"}
 ENDING = {"done", "failed", "retried", "skipped", "stopped"}
 
 
 class JobPace:
-    """One job's progress records, and when they are worth a line. Times are unix seconds.
+    """The progress records of one attempt, and when they are worth a line. Times are unix seconds.
 
-    stale: the record that an earlier attempt left; hosts' clocks differ, so its age would not tell.
+    previous: the record that an earlier attempt left. It is recognized by its time, not by its age, since the clocks of
+    hosts differ.
     """
 
-    def __init__(self, name: str, started: float, *, stale: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, name: str, started: float, *, previous: ProgressRecord | None = None) -> None:
         self.name = name
         self.started = started
-        self._stale_time = (stale or {}).get("time")
-        self.latest: Mapping[str, Any] = {}
+        self.latest = ProgressRecord()
+        self._previous_time = (previous or {}).get("time")
         self._first: tuple[float, int] | None = None
-        self._told_at = started
-        self._told_epoch: int | None = None
+        self._line_time = started
+        self._line_epoch: int | None = None
 
-    def take(self, record: Mapping[str, Any]) -> bool:
-        """Keep a progress record if it is of this attempt and not the last one again; say whether it was."""
+    def take(self, record: ProgressRecord) -> bool:
+        """Keep a progress record if it is new and of this attempt; whether it was."""
         moment = record.get("time")
-        if not isinstance(moment, int | float) or moment in (self._stale_time, self.latest.get("time")):
+        if not isinstance(moment, int | float) or moment in (self._previous_time, self.latest.get("time")):
             return False
         self.latest = record
-        # Until a record holds figures, the job starts, and its pace says nothing.
+        # A record without figures is of a job that starts, and says nothing about its pace.
         if self._first is None and record.get("steps"):
             self._first = (moment, record["step"])
         return True
 
     def seconds_left(self) -> float | None:
-        """Time that the remaining steps take at the mean pace of this attempt, evaluations included."""
-        step, steps, moment = (self.latest.get(key) for key in ("step", "steps", "time"))
+        """Seconds that the remaining steps take at the mean pace of this attempt, evaluations included."""
+        step, steps, moment = self.latest.get("step"), self.latest.get("steps"), self.latest.get("time")
         if self._first is None or not steps or step is None or moment is None:
             return None
         seconds, done = moment - self._first[0], step - self._first[1]
         return seconds / done * (steps - step) if done > 0 and seconds > 0 else None
 
     def line(self, now: float) -> str | None:
-        """A line, if one is due: at an epoch's end, but not too often, and after a long silence."""
+        """A line if one is due: at the end of an epoch, but not too often, and after a long silence."""
         if not self.latest:
             return None
-        waited, epoch = now - self._told_at, self.latest.get("epoch")
-        new_epoch = epoch != self._told_epoch and waited >= LINE_EVERY_S
+        waited, epoch = now - self._line_time, self.latest.get("epoch")
+        new_epoch = epoch != self._line_epoch and waited >= LINE_EVERY_S
         if not new_epoch and waited < LINE_AT_LEAST_EVERY_S:
             return None
-        self._told_at, self._told_epoch = now, epoch
+        self._line_time, self._line_epoch = now, epoch
         return f"{self.name}: {', '.join(part for part in self.parts() if part)}"
 
     def parts(self) -> list[str]:
-        """Phase, epoch, step, loss, accuracy, pace and time left, in words; empty where unknown."""
-        get, left = self.latest.get, self.seconds_left()
-        training = get("phase") == "training"  # figures of other phases are of no epoch
+        """Phase, epoch, step, loss, accuracy, pace and time left, each as text; empty if unknown."""
+        latest, left = self.latest, self.seconds_left()
+        loss, accuracy, rate = latest.get("loss"), latest.get("accuracy"), latest.get("pages_per_s")
+        training = latest.get("phase") == "training"  # in other phases, these are not figures of the epoch
         return [
-            str(get("phase", "starting")),
-            f"epoch {get('epoch')}/{get('epochs')}" if get("epoch") is not None else "",
-            f"step {get('step') or 0}/{get('steps')}" if get("steps") else "",
-            f"loss {get('loss'):.3f}" if training and _number(get("loss")) else "",
-            f"accuracy {get('accuracy'):.1%}" if training and _number(get("accuracy")) else "",
-            f"{get('pages_per_s'):,.0f} pages/s" if training and _number(get("pages_per_s")) else "",
+            str(latest.get("phase", "starting")),
+            f"epoch {latest.get('epoch')}/{latest.get('epochs')}" if latest.get("epoch") is not None else "",
+            f"step {latest.get('step') or 0}/{latest.get('steps')}" if latest.get("steps") else "",
+            f"loss {loss:.3f}" if training and _is_number(loss) else "",
+            f"accuracy {accuracy:.1%}" if training and _is_number(accuracy) else "",
+            f"{rate:,.0f} pages/s" if training and _is_number(rate) else "",
             f"{duration(left)} left" if left is not None else "",
         ]
 
 
 class RunProgress:
-    """Follows the running jobs of a run folder from a thread, as a context; told of events by the driver."""
+    """Context that follows the running jobs of a run folder from a thread; the driver passes it each event."""
 
     def __init__(self, run: Path, *, console: Console | None = None, clock: Callable[[], float] = time.time) -> None:
         self._run = run
@@ -113,14 +117,13 @@ class RunProgress:
         if self._live:
             self._live.stop()
 
-    def event(self, record: Mapping[str, Any]) -> None:
-        """Take one event of the run's record ({"time", "event", "job", …}), from any thread."""
-        name, kind = str(record["job"]), record["event"]
+    def event(self, record: EventRecord) -> None:
+        """Take one event of the run; from any thread."""
+        name, kind = record["job"], record["event"]
         with self._lock:
             pace = self._jobs.get(name)
             if kind == "started":
-                stale = read_object(heartbeat_path(self._run / "jobs" / name, 0))
-                self._jobs[name] = JobPace(name, float(record["time"]), stale=stale)
+                self._jobs[name] = JobPace(name, record["time"], previous=self._read(name))
             elif kind in ENDING:
                 self._jobs.pop(name, None)
                 bar = self._bars.pop(name, None)
@@ -131,16 +134,19 @@ class RunProgress:
             self._console.print(line)
 
     def poll(self) -> None:
-        """Read the running jobs' progress once, and show what is new."""
+        """Read the progress of the running jobs once, and show what is new."""
         now = self._clock()
         with self._lock:
             jobs = list(self._jobs.values())
             for pace in jobs:
-                pace.take(read_object(heartbeat_path(self._run / "jobs" / pace.name, 0)))
+                pace.take(self._read(pace.name))
                 if self._live:
                     self._draw(self._live, pace)
                 elif line := pace.line(now):
                     self._console.print(escape(line))
+
+    def _read(self, job: str) -> ProgressRecord:
+        return cast(ProgressRecord, read_object(heartbeat_path(job_folder(self._run, job), 0)))
 
     def _follow(self) -> None:
         while not self._stop.wait(POLL_S):
@@ -156,9 +162,9 @@ class RunProgress:
         live.update(self._bars[pace.name], completed=step, total=steps, detail=detail)
 
 
-def event_line(record: Mapping[str, Any], run: Path, *, since: float | None) -> str:
-    """What to tell of an event, as rich markup; empty if it is no news. `since`: the attempt's start."""
-    name, kind = escape(str(record["job"])), record["event"]
+def event_line(record: EventRecord, run: Path, *, since: float | None) -> str:
+    """An event as one line of rich markup; empty if it is not worth one. since: start of the attempt."""
+    name, kind = escape(record["job"]), record["event"]
     reason = escape(str(record.get("error") or "unknown").strip().splitlines()[0])
     took = f" in {duration(record['time'] - since)}" if since is not None else ""
     if kind == "started":
@@ -166,11 +172,10 @@ def event_line(record: Mapping[str, Any], run: Path, *, since: float | None) -> 
         again = f", attempt {attempt}" if attempt > 1 else ""
         return f"[cyan]{name}[/]: started on {escape(group_text(record.get('group') or {}))}{again}"
     if kind == "done":
-        result = read_object(run / "jobs" / str(record["job"]) / "result.json")
-        return f"[green]{name}[/]: done{took}{_accuracies(result)}"
+        return f"[green]{name}[/]: done{took}{_accuracies(job_folder(run, record['job']) / RESULT)}"
     if kind == "retried":
         number = record.get("attempt", 1)
-        return f"[yellow]{name}[/]: attempt {number} failed{took} ({reason}); it is tried again"
+        return f"[yellow]{name}[/]: attempt {number} failed{took} ({reason}); retrying"
     if kind == "failed":
         return f"[bold red]{name}[/]: failed{took}: {reason}"
     if kind == "stopped":
@@ -187,11 +192,12 @@ def _job_bars(console: Console) -> Progress:
     return Progress(*columns, console=console, refresh_per_second=4, transient=True)
 
 
-def _accuracies(result: Mapping[str, Any]) -> str:
+def _accuracies(result_file: Path) -> str:
+    result = read_object(result_file)
     named = (("validation", result.get("val_accuracy")), ("test", result.get("test_accuracy")))
-    parts = [f"{name} {value:.1%}" for name, value in named if _number(value)]
+    parts = [f"{name} {value:.1%}" for name, value in named if _is_number(value)]
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

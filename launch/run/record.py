@@ -13,9 +13,10 @@ from data_tools.files import UNFINISHED, read_lines, read_object, read_text
 from data_tools.protocol import heartbeat_path
 from launch.run.attempts import Attempt, attempts_of
 from launch.run.folder import CONFIG, EVENTS, RUN
-from launch.run.schema import EpochRecord, EventRecord, JobResult, ProgressRecord, RunInfo
+from launch.run.schema import EventRecord, ProgressRecord, RunInfo
 from trainer.config import STACK
 from trainer.job_folder.journal import CHECKPOINTS, METRICS, RESULT
+from trainer.scoring.schema import EpochRow, JobResult
 
 JOBS = "jobs"
 
@@ -24,15 +25,15 @@ JOBS = "jobs"
 class JobRecord:
     """All that the run folder holds about one job; mappings and tuples are empty if it holds nothing yet.
 
-    epochs: one record per complete epoch, in order. error_event: the kind of event that `error` came with. retries:
-    number of starts after a failure, over all calls of the command.
+    epochs: one row per complete epoch, in order. result: empty until the job is done. error_event: kind of the event
+    that `error` came with. retries: number of starts after a failure, over all calls of the command.
     """
 
     name: str
     folder: Path
-    epochs: tuple[EpochRecord, ...] = ()
+    epochs: tuple[EpochRow, ...] = ()
     progress: ProgressRecord = field(default_factory=ProgressRecord)
-    result: JobResult = field(default_factory=JobResult)
+    result: JobResult = field(default_factory=lambda: cast(JobResult, {}))
     attempts: tuple[Attempt, ...] = ()
     last_event: str | None = None
     error: str | None = None
@@ -136,9 +137,9 @@ def _superseded(last: EventRecord, events: Iterable[EventRecord]) -> bool:
     return False
 
 
-def _last_of_each_epoch(lines: Iterable[Mapping[str, Any]]) -> tuple[EpochRecord, ...]:
+def _last_of_each_epoch(lines: Iterable[Mapping[str, Any]]) -> tuple[EpochRow, ...]:
     """Epochs in order. An epoch that was trained again after a kill has two records; the later one counts."""
-    by_epoch = {int(line["epoch"]): cast(EpochRecord, line) for line in lines if isinstance(line.get("epoch"), int)}
+    by_epoch = {int(line["epoch"]): cast(EpochRow, line) for line in lines if isinstance(line.get("epoch"), int)}
     return tuple(by_epoch[epoch] for epoch in sorted(by_epoch))
 
 

@@ -1,9 +1,10 @@
-"""The JSON files of a run folder as types: run.json, events.jsonl, and each job's progress, metrics and result.
+"""Schema of the files that a driver writes into a run folder, and of the progress that each job writes.
 
-Every key may be absent: an older version, or a killed process, may have left it out. Times are unix seconds.
+Every key may be absent, since an older version may have written the file. Times are unix seconds. The files that a job
+writes when an epoch or the job itself is complete are described in `trainer.scoring.schema`.
 """
 
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 EventKind = Literal["started", "running", "done", "failed", "retried", "skipped", "stopped", "waiting"]
 
@@ -88,84 +89,3 @@ class ProgressRecord(TypedDict, total=False):
     pid: int
     time: float
     step_time: float
-
-
-class EpochRecord(TypedDict, total=False):
-    """One line of a job's `metrics.jsonl`: an epoch that is complete.
-
-    val_loss, val_accuracy: None for a stack that is fitted on all validation pages. seconds: training alone.
-    """
-
-    epoch: int
-    step: int
-    train_loss: float | None
-    train_accuracy: float | None
-    val_loss: float | None
-    val_accuracy: float | None
-    learning_rate: float
-    seconds: float
-    pages_per_s: float
-    weights_digest: str
-    time: float
-
-
-StartRecord = TypedDict(
-    "StartRecord",
-    {
-        "kind": Literal["warm_start", "weights", "fresh"],
-        "from": str | None,
-        "digest": str | None,
-        "checkpoint": str,
-        "file": str,
-        "file_sha256": str,
-        "fresh": list[str],
-        "source": str,
-        "source_sha256": str,
-    },
-    total=False,
-)
-"""Where a job's first weights came from.
-
-from: name of the earlier job, or path of the weight file. digest: of the weights there. checkpoint, file, file_sha256,
-fresh: of a warm start; fresh lists the variables that kept their initial values. source, source_sha256: what the weight
-file was imported from.
-"""
-
-
-class JobResult(TypedDict, total=False):
-    """`result.json` of a job: it is done, and this is what came out.
-
-    Training jobs and the stack share the keys down to `versions`; those below are the stack's.
-    parameters: number of trainable ones. train_seconds: without evaluation. best_checkpoint: relative to the job's
-    folder. selection_share: share of the validation pages that picked the best epoch.
-    """
-
-    job: str
-    region: str
-    stage: str
-    world_size: int
-    epochs: int
-    best_epoch: int
-    best_checkpoint: str
-    val_accuracy: float
-    val_loss: float
-    test_accuracy: float
-    test_loss: float
-    parameters: int
-    weights_digest: str
-    start: StartRecord
-    train_seconds: float
-    seconds: float
-    started: float
-    ended: float
-    attempt: int
-    selection_share: float | None
-    versions: dict[str, str]
-    members: list[str]
-    method: str
-    member_weights: dict[str, float]
-    leak_free: dict[str, Any]
-    scores: dict[str, Any]
-    methods: dict[str, Any]
-    members_scores: dict[str, Any]
-    paired_test: dict[str, Any]

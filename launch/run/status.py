@@ -1,4 +1,4 @@
-"""The state of a run and its jobs, from the run folder alone: while it runs, after it died, or copied."""
+"""The state of a run and its jobs, from the run folder alone: while it runs, after it died, or from a copy."""
 
 import time
 from collections.abc import Mapping
@@ -9,26 +9,29 @@ from typing import Any, Literal
 from cluster.liveness.lease import STALE_S, read_holder, renewed_at
 from cluster.liveness.process import is_alive, is_stopped, machine
 from launch.run.record import JobRecord, RunRecord, read_run
+from launch.run.schema import ProgressRecord
 from launch.wording import duration
 
 State = Literal["done", "running", "waiting", "failed", "stopped", "skipped"]
 
-SILENT_AFTER_S = 60.0
-"""A training job rewrites its progress about once a second; a minute without is no ordinary delay."""
+STALE_TRAINING_S = 60.0
+"""A training job rewrites its progress about once a second; a minute without is not an ordinary delay."""
 
-SILENT_BETWEEN_S = 300.0
-"""A job that starts (imports, meets its peers, traces its graph) or evaluates writes nothing for longer."""
+STALE_OTHERWISE_S = 300.0
+"""A job that starts (imports, connects to its peers, traces its graph) or evaluates writes nothing for longer."""
 
 ORPHANED_AFTER_S = 10.0
-"""Workers whose driver has died leave within seconds."""
+"""Workers exit within seconds after their driver has died."""
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """One job at one moment; `silent_s` is the age of its last sign of life (None: it has given none).
+    """One job at one moment.
 
-    accuracy: on the test pages where they were scored, else the last epoch's on the validation pages, else that of
-    training so far; accuracy_on says which ("test", "val", "train").
+    accuracy: on the test pages if they were scored, otherwise of the last epoch on the validation pages, otherwise of
+    the current epoch on the training pages; accuracy_on says which ("test", "val", "train"). last_sign_of_life: unix
+    seconds; age_s: seconds since then; None for both if the job has given none. stale: the job should be running, and
+    its last sign of life is too old.
     """
 
     name: str
@@ -45,14 +48,14 @@ class JobStatus:
     attempts: int = 0
     retries: int = 0
     last_sign_of_life: float | None = None
-    silent_s: float | None = None
-    silent: bool = False
+    age_s: float | None = None
+    stale: bool = False
     error: str | None = None
 
 
 @dataclass(frozen=True)
 class DriverStatus:
-    """The process that drives the run, by its lease. gone: it died, and gave nothing back."""
+    """The process that drives the run, from its lease. gone: it died without releasing the lease."""
 
     text: str
     gone: bool
@@ -60,7 +63,7 @@ class DriverStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """The run at one moment: its state, its jobs in the order of the recipe, its driver if there is one."""
+    """The run at one moment: its state, its jobs in the order of the recipe, and its driver if there is one."""
 
     run: Path
     state: State
@@ -71,7 +74,7 @@ class RunStatus:
 
 
 def read_status(run: Path, *, now: float | None = None) -> RunStatus:
-    """The state of the run in folder `run` at `now` (unix seconds; None: the clock's time).
+    """The state of the run in folder `run` at `now` (unix seconds; None: the current time).
 
     Raises:
         UserError: `run` is not a run folder.
@@ -80,7 +83,7 @@ def read_status(run: Path, *, now: float | None = None) -> RunStatus:
 
 
 def status_of(record: RunRecord, *, now: float) -> RunStatus:
-    """The state of a run that was read already."""
+    """The state at `now` of a run that has been read."""
     driver = read_driver(record.folder, now=now)
     gone = driver is not None and driver.gone
     jobs = tuple(read_job_status(job, now=now, driver_gone=gone) for job in record.jobs.values())
@@ -91,7 +94,7 @@ def status_of(record: RunRecord, *, now: float) -> RunStatus:
 
 
 def read_driver(run: Path, *, now: float) -> DriverStatus | None:
-    """Who drives the run. On its own machine the process itself is looked for, elsewhere its lease has to be fresh."""
+    """The driver of the run. On this machine its process must be alive; on another one its lease must be fresh."""
     holder, renewed = read_holder(run), renewed_at(run)
     if holder is None or renewed is None:
         return None
@@ -100,54 +103,50 @@ def read_driver(run: Path, *, now: float) -> DriverStatus | None:
         gone = age > 2 * STALE_S
         return DriverStatus(f"{who}, {'last heard of' if gone else 'heard of'} {duration(age)} ago", gone)
     if not is_alive(holder.owner.pid, holder.owner.ticks):
-        return DriverStatus(f"{who} has died; run the same command again to go on", gone=True)
+        return DriverStatus(f"{who} has died; run the same command again to resume", gone=True)
     return DriverStatus(f"{who}{', stopped by a signal' if is_stopped(holder.owner.pid) else ''}", gone=False)
 
 
 def read_job_status(job: JobRecord, *, now: float, driver_gone: bool = False) -> JobStatus:
-    """The state of one job. A result outweighs the driver's last event, and that the job's own files."""
+    """The state of one job. Its result takes precedence over the driver's last event, which does over its progress."""
     state = _job_state(job, now)
     if driver_gone and state == "running" and not _alive(job, now, within_s=ORPHANED_AFTER_S):
         state = "stopped"
     alive, progress, result = job.last_sign_of_life, job.progress, job.result
-    silent_s = max(0.0, now - alive) if alive is not None else None
-    limit = SILENT_AFTER_S if progress.get("phase") == "training" else SILENT_BETWEEN_S
+    age_s = max(0.0, now - alive) if alive is not None else None
+    limit = STALE_TRAINING_S if progress.get("phase") == "training" else STALE_OTHERWISE_S
     split, accuracy = _accuracy(job)
     return JobStatus(
         name=job.name,
         state=state,
         group=job.attempts[-1].group if job.attempts else {},
         phase=str(progress["phase"]) if "phase" in progress else None,
-        epoch=_whole(result.get("epochs", progress.get("epoch"))),
-        epochs=_whole(progress.get("epochs", result.get("epochs"))),
-        step=_whole(progress.get("step", job.epochs[-1].get("step") if job.epochs else None)),
-        steps=_whole(progress.get("steps")),
+        epoch=_integer(result.get("epochs", progress.get("epoch"))),
+        epochs=_integer(progress.get("epochs", result.get("epochs"))),
+        step=_integer(progress.get("step", job.epochs[-1].get("step") if job.epochs else None)),
+        steps=_integer(progress.get("steps")),
         accuracy=accuracy,
         accuracy_on=split,
         last_checkpoint=job.last_checkpoint(),
-        attempts=len(job.attempts) or _whole(progress.get("attempt")) or 0,
+        attempts=len(job.attempts) or _integer(progress.get("attempt")) or 0,
         retries=job.retries,
         last_sign_of_life=alive,
-        silent_s=silent_s,
-        silent=state == "running" and (silent_s is None or max(silent_s, _still_s(progress, now)) > limit),
+        age_s=age_s,
+        stale=state == "running" and (age_s is None or max(age_s, _unchanged_s(progress, now)) > limit),
         error=_error(job, state),
     )
 
 
-def _still_s(progress: Mapping[str, Any], now: float) -> float:
-    """Seconds since the job's rank 0 last did something new: a rank that hangs still writes heartbeats."""
+def _unchanged_s(progress: ProgressRecord, now: float) -> float:
+    """Seconds since rank 0 last made progress: a rank that hangs still writes heartbeats."""
     changed = progress.get("step_time")
     return max(0.0, now - changed) if isinstance(changed, int | float) else 0.0
 
 
 def _accuracy(job: JobRecord) -> tuple[str | None, float | None]:
     training = job.progress.get("accuracy") if job.progress.get("phase") == "training" else None
-    last = job.epochs[-1] if job.epochs else {}
-    found = {
-        "test": job.result.get("test_accuracy"),
-        "val": job.result.get("val_accuracy", last.get("val_accuracy")),
-        "train": training,
-    }
+    last = job.epochs[-1].get("val_accuracy") if job.epochs else None
+    found = {"test": job.result.get("test_accuracy"), "val": job.result.get("val_accuracy", last), "train": training}
     return next(((split, float(a)) for split, a in found.items() if isinstance(a, int | float)), (None, None))
 
 
@@ -163,8 +162,8 @@ def _job_state(job: JobRecord, now: float) -> State:
         return ended.get(job.attempts[-1].outcome, "stopped")
     if not job.progress and not job.epochs:
         return "waiting"
-    # No driver wrote events: a stage started by hand. Its own files tell whether it still goes on.
-    return "running" if _alive(job, now, within_s=SILENT_BETWEEN_S) else "stopped"
+    # No driver wrote events: the stage was started by hand, and only its own files show whether it still runs.
+    return "running" if _alive(job, now, within_s=STALE_OTHERWISE_S) else "stopped"
 
 
 def _alive(job: JobRecord, now: float, *, within_s: float) -> bool:
@@ -182,21 +181,21 @@ def _run_state(jobs: tuple[JobStatus, ...]) -> State:
         return "done"
     if "stopped" in states:
         return "stopped"
-    youngest = min((job.silent_s for job in jobs if job.silent_s is not None), default=None)
     if "done" not in states:
         return "waiting"
-    # Between two jobs nothing runs for a moment; for longer, the driver must be gone.
-    return "running" if youngest is not None and youngest <= SILENT_AFTER_S else "stopped"
+    # Between two jobs nothing runs for a moment; if that lasts, the driver must be gone.
+    youngest = min((job.age_s for job in jobs if job.age_s is not None), default=None)
+    return "running" if youngest is not None and youngest <= STALE_TRAINING_S else "stopped"
 
 
 def _error(job: JobRecord, state: State) -> str | None:
-    """The line that says what went wrong: the first of a failure's text, the last of a bare traceback."""
-    # An error that ended an earlier call is past when the job runs again; why it was retried is not.
+    """The line that says what went wrong: the first line of a failure's text, the last one of a bare traceback."""
+    # When a job runs again, the error of an earlier call is past; the reason for a retry is not.
     if state == "done" or not job.error or (state == "running" and job.error_event != "retried"):
         return None
     lines = [line.strip() for line in job.error.splitlines() if line.strip()]
     return (lines[-1] if lines[0].startswith("Traceback ") else lines[0]) if lines else None
 
 
-def _whole(value: Any) -> int | None:
+def _integer(value: Any) -> int | None:
     return int(value) if isinstance(value, int | float) else None

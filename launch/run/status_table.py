@@ -10,7 +10,7 @@ from rich.table import Table
 from launch.run.status import JobStatus, RunStatus
 from launch.wording import clock, duration, group_text
 
-COLOURS: dict[str, str] = {
+COLORS: dict[str, str] = {
     "done": "green",
     "running": "cyan",
     "waiting": "dim",
@@ -22,63 +22,62 @@ COLOURS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table; whole: never broken into lines. everywhere: also on a terminal narrower than WIDE."""
+    """A column of the table. wrap: its text may be broken into lines. narrow: shown on terminals narrower than WIDE."""
 
     heading: str
     justify: Literal["left", "right"] = "left"
-    whole: bool = False
-    everywhere: bool = True
+    wrap: bool = True
+    narrow: bool = True
 
 
 WIDE = 120
-"""Characters of a terminal that holds every column."""
-
+"""Characters of a terminal that is wide enough for every column."""
 
 COLUMNS = (
-    Column("job", whole=True),
-    Column("state", whole=True),
+    Column("job", wrap=False),
+    Column("state", wrap=False),
     Column("group"),
     Column("epoch", "right"),
-    Column("step", "right", whole=True),
+    Column("step", "right", wrap=False),
     Column("accuracy", "right"),
-    Column("last checkpoint", everywhere=False),
-    Column("attempts", "right", everywhere=False),
+    Column("last checkpoint", narrow=False),
+    Column("attempts", "right", narrow=False),
     Column("retries", "right"),
     Column("sign of life"),
 )
 
 
 def print_status(status: RunStatus, console: Console | None = None) -> None:
-    """The run's state as a table on a terminal."""
+    """Print the state of a run as a table."""
     console = console or Console()
     running = [job for job in status.jobs if job.state == "running"]
-    silent = bool(running) and all(job.silent for job in running)
-    word = "[bold yellow]no sign of life[/]" if silent else f"[{COLOURS[status.state]}]{status.state}[/]"
+    stale = bool(running) and all(job.stale for job in running)
+    word = "[bold yellow]no sign of life[/]" if stale else f"[{COLORS[status.state]}]{status.state}[/]"
     title = f"[bold]{escape(str(status.run))}[/]: {word}"
     table = Table(title=title, title_justify="left", header_style="bold", expand=False)
-    columns = [c for c in COLUMNS if c.everywhere or console.width >= WIDE]
+    columns = [c for c in COLUMNS if c.narrow or console.width >= WIDE]
     for column in columns:
-        table.add_column(column.heading, justify=column.justify, no_wrap=column.whole)
+        table.add_column(column.heading, justify=column.justify, no_wrap=not column.wrap)
     for job in status.jobs:
         row = dict(zip(COLUMNS, _row(job, status.now), strict=True))
         table.add_row(*(row[column] for column in columns))
     console.print(table)
     if status.driver is not None:
-        colour = "yellow" if status.driver.gone else "dim"
-        console.print(f"[{colour}]driver: {escape(status.driver.text)}[/]", highlight=False)
+        color = "yellow" if status.driver.gone else "dim"
+        console.print(f"[{color}]driver: {escape(status.driver.text)}[/]", highlight=False)
     for job in status.jobs:
         if job.error:
-            colour = "bold red" if job.state in ("failed", "skipped") else "yellow"
-            console.print(f"[{colour}]{escape(job.name)}[/]: {escape(job.error)}", highlight=False)
+            color = "bold red" if job.state in ("failed", "skipped") else "yellow"
+            console.print(f"[{color}]{escape(job.name)}[/]: {escape(job.error)}", highlight=False)
     for problem in status.problems:
         console.print(f"[yellow]{escape(problem)}[/]", highlight=False)
 
 
 def _row(job: JobStatus, now: float) -> list[str]:
     phase = f" ({job.phase})" if job.state == "running" and job.phase not in (None, "training", "done") else ""
-    state = f"[{COLOURS[job.state]}]{job.state}{phase}[/]"
-    if job.silent:
-        state = "[bold yellow]silent[/]"
+    state = f"[{COLORS[job.state]}]{job.state}{phase}[/]"
+    if job.stale:
+        state = "[bold yellow]stale[/]"
     return [
         escape(job.name),
         state,
@@ -94,14 +93,14 @@ def _row(job: JobStatus, now: float) -> list[str]:
 
 
 def _life(job: JobStatus, now: float) -> str:
-    if job.silent_s is None:
+    if job.age_s is None:
         return "–"
-    if job.silent and job.last_sign_of_life is not None:
-        since = f"{clock(job.last_sign_of_life, now)} ({duration(job.silent_s)})"
+    if job.stale and job.last_sign_of_life is not None:
+        since = f"{clock(job.last_sign_of_life, now)} ({duration(job.age_s)})"
         return f"[bold yellow]no sign of life since {since}[/]"
     if job.state == "running":
-        return f"{job.silent_s:.0f} s ago"
-    return f"{duration(job.silent_s)} ago"
+        return f"{job.age_s:.0f} s ago"
+    return f"{duration(job.age_s)} ago"
 
 
 def _of(part: int | None, whole: int | None) -> str:

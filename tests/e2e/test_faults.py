@@ -87,7 +87,7 @@ def test_one_region_loses_its_worker_twice_another_fails_and_two_do_not_notice(
     output = regionstack(*arguments(tiny, folder, "cluster.slots=4"), status=2)
     assert fired(folder) == [("left", 1, "kill"), ("left", 2, "kill"), ("right", 1, "raise"), ("right", 2, "raise")]
     assert attempts(folder) == {"top": 1, "bottom": 1, "left": 3, "right": 2}, "and no stack without all regions"
-    assert output.count("it is tried again") == 3
+    assert output.count("; retrying") == 3
     assert all("rank 0 on " in error and "the worker died" in error for error in errors(folder, "left"))
     assert "right failed" in output
     assert "InjectedFault" in output, "the worker's own error reaches the driver"

@@ -45,7 +45,7 @@ def test_the_recipe_on_real_pages(real_pages: Path, tmp_path: Path) -> None:
     weights = real_pages.parent / "weights" / MOBILENET
     config = write_config(tmp_path, real_pages, weights)
     output = regionstack("convert", "--config", str(config))
-    assert "1 pages set aside" in output
+    assert "1 pages rejected" in output
     rejected = read_lines(tmp_path / "shards" / "rejected.jsonl")
     assert len(rejected) == 1
     assert "no-such-page" in json.dumps(rejected[0])

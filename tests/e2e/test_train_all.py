@@ -150,7 +150,7 @@ def test_an_interrupted_driver_leaves_nothing_running_and_its_run_resumes(
         driver.send_signal(number)
         _, errors = driver.communicate(timeout=240)
     assert driver.returncode == (-9 if number == signal.SIGKILL else STOPPED), errors
-    assert number == signal.SIGKILL or "stopped and saved; run the same command again to go on" in errors
+    assert number == signal.SIGKILL or "stopped and saved; run the same command again to resume" in errors
     assert not (job / "result.json").exists(), "the stage was interrupted"
     pid = read_json(job / "heartbeat-rank-0.json")["pid"]
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the end of rank 0")

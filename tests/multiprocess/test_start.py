@@ -23,8 +23,9 @@ FIRST, SECOND = "holistic_16", "holistic_32px"
 
 def train(tiny: Path, folder: Path, stage: str, *settings: str) -> dict[str, Any]:
     """Train one epoch of a stage in this process; its result."""
-    config = load_config(str(tiny), [f"stages.{stage}.epochs=1", f"stages.{stage}.head_epochs=0", *settings])
-    recipe = plan_recipe(config, weights_file=ensure_weights(config, folder))
+    short = [f"stages.{stage}.epochs=1", f"stages.{stage}.head_epochs=0"]
+    config = load_config(str(tiny), [f"run.folder={folder}", *short, *settings])
+    recipe = plan_recipe(config, weights_file=ensure_weights(config))
     job = replace(recipe.of_stage(stage, None), checkpoint=CheckpointConfig(every_seconds=None))
     return run(payload(job, folder))
 

@@ -181,12 +181,8 @@ def import_weights(backbone: str, source: Path | None, path: Path) -> str:
         UserError: the download is not reachable (the text says how to give a file instead), or the file does not
             fit the backbone.
     """
-    import tensorflow as tf
-
     from trainer.network.backbones import SMALL, build_backbone
 
-    # The driver only reads weights; the GPUs are the workers'.
-    tf.config.set_visible_devices([], "GPU")
     if source is None and backbone == SMALL:
         raise UserError(f"model.weights: there are no ImageNet weights for {SMALL}; set model.weights: none")
     model = _downloaded(backbone) if source is None else build_backbone(backbone, IMPORT_SHAPE)

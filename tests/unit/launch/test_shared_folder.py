@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data_tools.errors import UserError
-from launch.train_all import SHARED, go_to_shared
+from launch.train_all import SHARED, enter_shared_folder
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_without_a_shared_folder_nothing_changes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(SHARED, raising=False)
-    assert go_to_shared("my.yaml") == "my.yaml"
+    assert enter_shared_folder("my.yaml") == "my.yaml"
     assert Path.cwd() == home
 
 
@@ -28,15 +28,15 @@ def test_relative_paths_lie_in_the_shared_folder(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: str
 ) -> None:
     monkeypatch.setenv(SHARED, str(home.parent / "shared"))
-    assert go_to_shared(config) == config
+    assert enter_shared_folder(config) == config
     assert Path.cwd() == home.parent / "shared"
-    assert f"relative paths lie in {home.parent}/shared" in capsys.readouterr().out
+    assert f"{home.parent}/shared" in capsys.readouterr().out
 
 
 def test_a_configuration_beside_the_program_is_found(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "my.yaml").touch()
     monkeypatch.setenv(SHARED, str(home.parent / "shared"))
-    assert go_to_shared("my.yaml") == str(home / "my.yaml")
+    assert enter_shared_folder("my.yaml") == str(home / "my.yaml")
 
 
 def test_a_shared_folder_that_is_gone_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,4 +44,4 @@ def test_a_shared_folder_that_is_gone_is_named(home: Path, monkeypatch: pytest.M
     with pytest.raises(
         UserError, match=r"^/no/such/folder \(REGIONSTACK_SHARED\): the shared folder cannot be entered"
     ):
-        go_to_shared("demo")
+        enter_shared_folder("demo")

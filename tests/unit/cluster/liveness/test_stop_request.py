@@ -21,10 +21,10 @@ def test_the_first_signal_is_remembered_and_the_second_leaves(
     outside = signal.signal(number, signal.default_int_handler)
     try:
         with StopRequest(timeout_s=120) as request:
-            assert not request.asked()
+            assert not request.received()
             os.kill(os.getpid(), number)
-            assert request.asked()
-            assert f"{number.name}: running jobs save and leave, within 120 s" in capsys.readouterr().err
+            assert request.received()
+            assert f"{number.name}: running jobs save and exit, within 120 s" in capsys.readouterr().err
             with pytest.raises(KeyboardInterrupt):
                 os.kill(os.getpid(), number)
         assert signal.getsignal(number) is signal.default_int_handler
@@ -37,7 +37,7 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
     try:
         with StopRequest(timeout_s=1) as request:
             os.kill(os.getpid(), signal.SIGHUP)
-            assert not request.asked(), "as under nohup"
+            assert not request.received(), "as under nohup"
     finally:
         signal.signal(signal.SIGHUP, before)
 

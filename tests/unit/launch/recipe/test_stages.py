@@ -130,7 +130,7 @@ def test_a_second_round_starts_each_region_from_itself() -> None:
     ("assignments", "words"),
     [
         (["stages.holistic_256.start=holistic_64"], ["stages.holistic_256.start", "holistic_128"]),
-        (["stages.holistic_128.start=holistic_256"], ["stages.holistic_128.start", "in the end"]),
+        (["stages.holistic_128.start=holistic_256"], ["stages.holistic_128.start", "cycle"]),
         (["stages.regions.region=middle"], ["stages.regions.region", "middle", "each"]),
         (["regions=thirds"], ["thirds", "halves"]),
         (["regions={holistic: [0, 0, 1, 1]}"], ["holistic"]),

@@ -9,7 +9,7 @@ from data_tools.errors import UserError
 from launch.config import Config, load_config
 from launch.recipe.jobs import job_specs
 from launch.recipe.stages import plan_recipe
-from launch.run.folder import open_run, unfinished
+from launch.run.folder import open_run, unfinished_jobs
 
 
 def config(folder: Path, *assignments: str) -> Config:
@@ -61,23 +61,23 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_what_is_left_depends_on_results_alone(tmp_path: Path) -> None:
     recipe = plan_recipe(config(tmp_path))
     everything = ["holistic_32", "holistic_64", "top", "bottom", "left", "right", "stack"]
-    assert unfinished(tmp_path, recipe) == everything
+    assert unfinished_jobs(tmp_path, recipe) == everything
     for name in ("holistic_32", "top"):
         (tmp_path / "jobs" / name).mkdir(parents=True)
         (tmp_path / "jobs" / name / "result.json").write_text("{}")
-    assert unfinished(tmp_path, recipe) == ["holistic_64", "bottom", "left", "right", "stack"]
+    assert unfinished_jobs(tmp_path, recipe) == ["holistic_64", "bottom", "left", "right", "stack"]
 
 
 def test_jobs_need_only_what_is_left(tmp_path: Path) -> None:
     settings = config(tmp_path, "cluster.workers_per_region=2")
     recipe = plan_recipe(settings)
-    specs = {spec.name: spec for spec in job_specs(settings, tmp_path, recipe, unfinished(tmp_path, recipe))}
+    specs = {spec.name: spec for spec in job_specs(settings, recipe, unfinished_jobs(tmp_path, recipe))}
     assert specs["holistic_64"].needs == ("holistic_32",)
     assert specs["top"].needs == ("holistic_64",)
     assert specs["stack"].needs == recipe.members
     assert (specs["holistic_32"].workers, specs["top"].workers, specs["stack"].workers) == (None, 2, 1)
     assert specs["holistic_32"].divides == 64
-    later = {spec.name: spec for spec in job_specs(settings, tmp_path, recipe, ["right", "stack"])}
+    later = {spec.name: spec for spec in job_specs(settings, recipe, ["right", "stack"])}
     assert later["right"].needs == ()
     assert later["stack"].needs == ("right",)
     json.dumps([spec.payload for spec in specs.values()])  # plain data, whatever carries it to the workers

@@ -63,7 +63,7 @@ def test_a_line_says_where_the_job_is() -> None:
 
 
 def test_records_of_an_earlier_attempt_and_repeated_ones_are_passed_over() -> None:
-    pace = JobPace("top", NOW, stale=record(NOW - 1, epoch=5, step=150))
+    pace = JobPace("top", NOW, previous=record(NOW - 1, epoch=5, step=150))
     assert not pace.take(record(NOW - 1, epoch=5, step=150))
     assert pace.line(NOW + 100) is None
     assert pace.take(record(NOW + 1, epoch=1, step=1))
@@ -106,7 +106,7 @@ def test_events_and_epochs_of_a_run_as_plain_lines(tmp_path: Path) -> None:
     assert out.getvalue().splitlines() == [
         "top: started on n[1] ×2",
         "top: training, epoch 1/6, step 30/180, loss 0.500, accuracy 87.5%, 1,210 pages/s",
-        "top: attempt 1 failed in 12 s (rank 1 died); it is tried again",
+        "top: attempt 1 failed in 12 s (rank 1 died); retrying",
         "top: started on n[1] ×2, attempt 2",
         "top: done in 1 min 26 s (validation 90.0%, test 85.0%)",
         "stack: skipped: left failed",

@@ -51,33 +51,33 @@ def test_a_run_that_has_just_begun_has_only_waiting_jobs(tmp_path: Path) -> None
     assert set(states(run, now=START).values()) == {"waiting"}
 
 
-def test_a_running_job_is_silent_after_a_while(tmp_path: Path) -> None:
+def test_a_running_job_is_stale_after_a_while(tmp_path: Path) -> None:
     run = build(tmp_path / "run", RunSpec(done=HOLISTIC[:1], running=HOLISTIC[1:], pages=32))
     alive = START + 98 + 160
     assert "3 s ago" in printed(run, now=alive + 3)
     assert "training" not in printed(run, now=alive + 3)
     late = read_status(run, now=alive + 400)
     assert late.jobs[1].state == "running"
-    assert late.jobs[1].silent
+    assert late.jobs[1].stale
     assert "no sign of life since" in printed(run, now=alive + 400)
     assert "6 min 40 s" in printed(run, now=alive + 400)
 
 
-def test_a_starting_job_may_be_quiet_for_longer(tmp_path: Path) -> None:
+def test_a_starting_job_may_write_nothing_for_longer(tmp_path: Path) -> None:
     run = build(tmp_path / "run", RunSpec(done=(), running=("holistic_128",)))
     path = run / "jobs" / "holistic_128" / "heartbeat-rank-0.json"
     path.write_text(json.dumps({"phase": "starting", "time": START + 95}))
-    assert not read_status(run, now=START + 95 + 120).jobs[0].silent
-    assert read_status(run, now=START + 95 + 301).jobs[0].silent
+    assert not read_status(run, now=START + 95 + 120).jobs[0].stale
+    assert read_status(run, now=START + 95 + 301).jobs[0].stale
 
 
-def test_a_job_whose_heartbeats_go_on_without_a_step_is_silent_too(tmp_path: Path) -> None:
+def test_a_job_whose_heartbeats_continue_without_a_step_is_stale_too(tmp_path: Path) -> None:
     run = build(tmp_path / "run", RunSpec(done=(), running=("holistic_128",)))
     path = run / "jobs" / "holistic_128" / "heartbeat-rank-0.json"
     now = START + 500
-    for changed, silent in ((now - 30, False), (now - 61, True)):
+    for changed, stale in ((now - 30, False), (now - 61, True)):
         path.write_text(json.dumps({"phase": "training", "time": now - 1, "step_time": changed}))
-        assert read_status(run, now=now).jobs[0].silent is silent
+        assert read_status(run, now=now).jobs[0].stale is stale
 
 
 def test_a_failed_job_shows_its_error_and_the_others_stand(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_driver_that_died_leaves_jobs_that_are_stopped(run: Path) -> None:
     assert read_status(run, now=ALIVE + 3).jobs[1].state == "running", "its workers are just about to notice"
     status = read_status(run, now=ALIVE + 15)
     assert (status.state, status.jobs[1].state) == ("stopped", "stopped")
-    assert "has died; run the same command again to go on" in printed(run, ALIVE + 15)
+    assert "has died; run the same command again to resume" in printed(run, ALIVE + 15)
 
 
 def test_a_driver_on_another_machine_is_known_by_its_lease(run: Path) -> None:

@@ -1,10 +1,10 @@
 """How failed jobs are told: each error once, with stage, region, rank, host and log; workers of a dead driver."""
 
 from cluster.schedule.job import Failure, JobOutcome
-from launch.run.failed import describe_failures
+from launch.run.failures import describe_failures
 from launch.run.orphans import open_workers
 
-PLACES = {name: f"stage regions, region {name}" for name in ("top", "left", "right")}
+DESCRIPTIONS = {name: f"stage regions, region {name}" for name in ("top", "left", "right")}
 
 
 def failed(name: str, failure: Failure, verdict: str = "the same error twice") -> JobOutcome:
@@ -21,7 +21,7 @@ def raised(name: str, rank: int, address: str = "0x7f01") -> Failure:
 
 def test_one_failure_with_all_that_is_known() -> None:
     outcomes = {"top": failed("top", raised("top", 1)), "left": JobOutcome("left", "done")}
-    assert describe_failures(outcomes, PLACES).splitlines() == [
+    assert describe_failures(outcomes, DESCRIPTIONS).splitlines() == [
         "top failed: ValueError: step 7 is bad",
         "  stage regions, region top, rank 1 on node1",
         "  log: /run/jobs/top/rank-1.txt",
@@ -30,7 +30,7 @@ def test_one_failure_with_all_that_is_known() -> None:
         "ValueError: step 7 is bad",
         "rank 9: the same",
         "the same error twice",
-        "finished: left; run the same command again to go on",
+        "finished: left; run the same command again to resume",
     ]
 
 
@@ -40,7 +40,7 @@ def test_identical_errors_are_told_once_with_all_their_places() -> None:
         "left": failed("left", Failure("died", "the worker died", rank=0, host="b"), "failed 4 times"),
         "right": failed("right", raised("right", 0, "0x8e02")),
     }
-    text = describe_failures(outcomes, PLACES)
+    text = describe_failures(outcomes, DESCRIPTIONS)
     assert text.count("Traceback") == 1
     assert text.splitlines()[:5] == [
         "top, right failed: ValueError: step 7 is bad",
@@ -50,20 +50,20 @@ def test_identical_errors_are_told_once_with_all_their_places() -> None:
         "  log: /run/jobs/right/rank-0.txt",
     ]
     assert "left failed: the worker died\n  stage regions, region left, rank 0 on b\nfailed 4 times\n" in text
-    assert text.endswith("no job finished; run the same command again to go on")
+    assert text.endswith("no job finished; run the same command again to resume")
 
 
 def test_a_users_mistake_is_one_line() -> None:
     outcomes = {name: failed(name, Failure("user", "labels.txt:3: malformed"), "") for name in ("top", "left")}
     for outcome in outcomes.values():
         object.__setattr__(outcome, "error", "labels.txt:3: malformed")
-    assert describe_failures(outcomes, PLACES).splitlines()[0] == "top, left failed: labels.txt:3: malformed"
+    assert describe_failures(outcomes, DESCRIPTIONS).splitlines()[0] == "top, left failed: labels.txt:3: malformed"
 
 
 def test_what_ended_without_a_failure_of_its_own() -> None:
     error = "top needs 4 slots, and 3 are left without b"
     lost = JobOutcome("top", "failed", error=error, failures=(raised("top", 0),))
-    assert describe_failures({"top": lost}, PLACES).splitlines()[0] == f"top failed: {error}"
+    assert describe_failures({"top": lost}, DESCRIPTIONS).splitlines()[0] == f"top failed: {error}"
 
 
 def test_workers_whose_end_nobody_wrote_down() -> None:

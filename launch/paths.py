@@ -1,0 +1,22 @@
+"""The paths of a configuration, resolved once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    """Where a run's files are. All paths are absolute, so they mean the same to a process in another folder.
+
+    data_root: the folder that page ids are relative to. shards: the folder of the shard sets. run: the run folder.
+    exclude_ids_file: the list of test pages with a duplicate in train; None if the configuration names none.
+    """
+
+    data_root: Path
+    shards: Path
+    run: Path
+    exclude_ids_file: Path | None
+
+    def shard_set(self, split: str, region: str) -> Path:
+        """Folder of one shard set."""
+        return self.shards / split / region
