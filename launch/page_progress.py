@@ -1,4 +1,4 @@
-"""Progress over pages: a bar on a terminal, a line every ten seconds elsewhere."""
+"""Progress over pages: a bar on a terminal, a line every ten seconds otherwise."""
 
 import time
 from collections.abc import Callable
@@ -12,11 +12,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from launch.wording import duration
 
 LINE_EVERY_S = 10.0
-"""Least time between two lines where there is no terminal."""
+"""Time between two lines without a terminal."""
+MIN_RATE_S = 1.0
+"""A rate over less time is noise and is not shown."""
 
 
 class PageProgress:
-    """Pages done out of all, their rate and the time left; called as `progress(done, total, rejected)`."""
+    """Context that shows pages done, their rate and the time left. Called as `progress(done, total, rejected)`."""
 
     def __init__(
         self, what: str, *, console: Console | None = None, clock: Callable[[], float] = time.monotonic
@@ -24,13 +26,13 @@ class PageProgress:
         self._what = what
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._clock = clock
-        self._started = self._told_at = clock()
+        self._started = self._line_time = clock()
         self._live: Progress | None = None
         self._bar: TaskID | None = None
         self._last = (0, 0, 0)
 
     def __enter__(self) -> Self:
-        self._started = self._told_at = self._clock()
+        self._started = self._line_time = self._clock()
         return self
 
     def __exit__(
@@ -46,13 +48,13 @@ class PageProgress:
         self.update(done, total, rejected)
 
     def update(self, done: int, total: int, rejected: int = 0) -> None:
-        """Take the counts so far; cheap, may be called for every page."""
+        """Take the counts so far. Cheap enough to be called for every page."""
         self._last = (done, total, rejected)
         now = self._clock()
         if self._console.is_terminal:
             self._draw(now)
-        elif now - self._told_at >= LINE_EVERY_S and done < total:
-            self._told_at = now
+        elif now - self._line_time >= LINE_EVERY_S and done < total:
+            self._line_time = now
             self._console.print(escape(f"{self._what}: {done:,}/{total:,} pages, {self._pace(now)}"))
 
     def _draw(self, now: float) -> None:
@@ -67,21 +69,21 @@ class PageProgress:
     def _pace(self, now: float) -> str:
         done, total, rejected = self._last
         seconds = max(now - self._started, 1e-6)
-        told = done > 0 and seconds > 1  # a rate over less than a second is noise
-        parts = [f"{done / seconds:,.0f} pages/s"] if told else []
-        parts += [f"{duration(seconds / done * (total - done))} left"] if told else []
-        parts += [f"{rejected:,} set aside"] if rejected else []
+        parts = []
+        if done > 0 and seconds > MIN_RATE_S:
+            parts = [f"{done / seconds:,.0f} pages/s", f"{duration(seconds / done * (total - done))} left"]
+        parts += [f"{rejected:,} rejected"] if rejected else []
         return ", ".join(parts)
 
     def _summary(self) -> str:
         done, _, rejected = self._last
         seconds = max(self._clock() - self._started, 1e-6)
-        aside = f", {rejected:,} set aside" if rejected else ""
-        return f"{self._what}: {done:,} pages in {duration(seconds)} ({done / seconds:,.0f} pages/s){aside}"
+        suffix = f", {rejected:,} rejected" if rejected else ""
+        return f"{self._what}: {done:,} pages in {duration(seconds)} ({done / seconds:,.0f} pages/s){suffix}"
 
 
 def page_progress(what: str, *, console: Console | None = None) -> PageProgress:
-    """Progress over pages, as a context: a bar on a terminal, a line every ten seconds elsewhere."""
+    """Progress over pages; `what` is being done to them, as in "converting"."""
     return PageProgress(what, console=console)
 
 

@@ -3,7 +3,7 @@
     horovodrun -np 2 python launch/train.py --config my.yaml --stage holistic_128
     horovodrun -np 2 python launch/train.py --config my.yaml --stage regions --region top
 
-Uses the same run folder as train_all.py: each resumes what the other has begun.
+Uses the same run folder as train_all.py: each resumes what the other has started.
 """
 
 import argparse

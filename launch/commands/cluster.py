@@ -1,4 +1,4 @@
-"""The commands that look ahead: `doctor` at the hosts, `plan` at the recipe."""
+"""The commands to run before training: `doctor` checks the hosts, `plan` estimates the recipe."""
 
 import argparse
 from pathlib import Path
@@ -7,27 +7,27 @@ from launch.console import Commands, add_config_options, command
 
 
 def cluster_commands(commands: Commands) -> None:
-    """Add `doctor` and `plan`."""
+    """Add `doctor` and `plan` to the parser."""
     doctor = command(
         commands,
         "doctor",
         _doctor,
-        about="check that this host, or every host of a cluster, is fit for a run",
+        about="check that this host, or every host of a cluster, is ready for a run",
         examples="  regionstack doctor                                  this host alone\n"
         "  regionstack doctor --cluster --config my.yaml       every host of the Ray cluster that runs here\n"
-        "  regionstack doctor --launcher cluster.yaml          also whether all hosts of that file are there\n"
+        "  regionstack doctor --launcher cluster.yaml          also that all hosts of that file have joined\n"
         "from outside:\n  ray exec cluster.yaml 'regionstack doctor --cluster --config my.yaml'",
     )
     add_config_options(doctor, required=False)
-    doctor.add_argument("--cluster", action="store_true", help="join the Ray cluster and look at all of its hosts")
-    doctor.add_argument("--launcher", metavar="FILE", help="cluster file whose hosts must be there; as --cluster")
+    doctor.add_argument("--cluster", action="store_true", help="join the Ray cluster and check all of its hosts")
+    doctor.add_argument("--launcher", metavar="FILE", help="cluster file whose hosts must be up; implies --cluster")
     doctor.add_argument("--quick", action="store_true", help="do not load Horovod and TensorFlow, which takes seconds")
-    doctor.add_argument("--json", action="store_true", help="findings and facts as one JSON object")
+    doctor.add_argument("--json", action="store_true", help="print findings and facts as one JSON object")
     plan = command(
         commands,
         "plan",
         _plan,
-        about="estimate what a run would take: jobs, groups, steps, bytes, GPU hours",
+        about="estimate what a run takes: jobs, groups, steps, bytes, GPU hours",
         examples="  regionstack plan --config my.yaml                           this machine, measured by a few steps\n"
         "  regionstack plan --config my.yaml --cluster --rate 400@256  the Ray cluster that runs here\n"
         "  regionstack plan --config my.yaml --gpus 16 --hosts 4 --rate 400@256 --inter-host-gbps 25\n"
@@ -52,7 +52,7 @@ def _plan_options(plan: argparse.ArgumentParser) -> None:
     plan.add_argument("--inter-host-gbps", type=float, metavar="G", help="Gbit/s between two hosts (100)")
     plan.add_argument("--pages", type=_numbers, metavar="TRAIN,VAL,TEST", help="page counts, instead of counting pages")
     plan.add_argument("--scaling", type=int, metavar="N", help="also print a table for 1, 2, 4 ... N GPUs")
-    plan.add_argument("--json", action="store_true", help="the plan as one JSON object")
+    plan.add_argument("--json", action="store_true", help="print the plan as one JSON object")
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The commands of `regionstack` that are about data: draw, convert, verify, fetch, survey."""
+"""The commands on data: draw, convert, verify, fetch, survey."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,7 @@ from launch.console import Commands, add_config_options, command, print_out
 
 
 def data_commands(commands: Commands) -> None:
-    """Add the commands to the parser."""
+    """Add the commands on data to the parser."""
     draw = command(
         commands,
         "draw",
@@ -15,17 +15,17 @@ def data_commands(commands: Commands) -> None:
         about="draw a demo data set of 16 classes",
         examples="  regionstack draw --out demo/pages\n  regionstack draw --out small --train 20 --val 5 --test 5",
     )
-    draw.add_argument("--out", default="demo/pages", metavar="DIR", help="folder to make (default: demo/pages)")
-    draw.add_argument("--seed", type=int, default=1, help="same seed, same bytes (default: 1)")
+    draw.add_argument("--out", default="demo/pages", metavar="DIR", help="folder to create (default: demo/pages)")
+    draw.add_argument("--seed", type=int, default=1, help="the same seed draws the same bytes (default: 1)")
     for split, count in (("train", 200), ("val", 50), ("test", 60)):
         draw.add_argument(
-            f"--{split}", type=int, default=count, metavar="N", help=f"pages a class in {split} (default: {count})"
+            f"--{split}", type=int, default=count, metavar="N", help=f"pages per class in {split} (default: {count})"
         )
     convert = command(
         commands,
         "convert",
         _convert,
-        about="convert pages to sharded TFRecords, one set per region",
+        about="convert pages to sharded TFRecords, one set per split and region",
         examples="  regionstack convert --config my.yaml\n"
         "  regionstack convert --config rvl_cdip --set data.root=/data/rvl-cdip/images\n"
         "on all hosts of a Ray cluster:\n"
@@ -36,26 +36,26 @@ def data_commands(commands: Commands) -> None:
         commands,
         "verify",
         _verify,
-        about="check shards against their manifests, every byte",
+        about="check every byte of the shards against their manifests",
         examples="  regionstack verify --config my.yaml\n  regionstack verify --config my.yaml --quick",
     )
     add_config_options(verify)
-    verify.add_argument("--quick", action="store_true", help="sizes and counts only, no checksums")
+    verify.add_argument("--quick", action="store_true", help="check sizes and counts only, not checksums")
     fetch = command(
         commands,
         "fetch",
         _fetch,
-        about="copy shards from a bucket to local disk, every byte checked",
+        about="copy shards from a bucket to local disk and check every byte",
         examples="  regionstack fetch gs://bucket/shards /local/shards\n"
-        "then on every host: --set shards.folder=/local/shards",
+        "then, on every host, train with --set shards.folder=/local/shards",
     )
-    fetch.add_argument("url", metavar="URL", help="folder of shard sets; whatever tf.io.gfile opens")
-    fetch.add_argument("folder", metavar="DIR", help="local folder to write; the same command again goes on")
+    fetch.add_argument("url", metavar="URL", help="folder of shard sets, at any URL that tf.io.gfile opens")
+    fetch.add_argument("folder", metavar="DIR", help="local folder to write; the same command resumes")
     survey = command(
         commands,
         "survey",
         _survey,
-        about="look at a data set: sizes, balance, duplicates, bad pages",
+        about="examine a data set: sizes, balance, duplicates, unreadable pages",
         examples="  regionstack survey --config my.yaml --out survey\n"
         "  regionstack survey --config my.yaml --sample 20000",
     )
@@ -81,7 +81,7 @@ def _convert(options: argparse.Namespace) -> int:
 
     config = load_config(options.config, options.set)
     ensure_shards(config)
-    print_out(f"{config.shards.folder}: complete, and as the configuration says")
+    print_out(f"{config.shards.folder}: complete, and matches the configuration")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A conversion on all hosts of a Ray cluster, where one is joined."""
+"""A conversion on all hosts of a Ray cluster."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,26 +15,28 @@ WRITE_SHARE = "data_tools.conversion.across_hosts:write_share"
 
 @contextlib.contextmanager
 def over_all_hosts(config: Config) -> Iterator[ShareRunner | None]:
-    """How `convert` uses the hosts of the cluster that `cluster.address` names or that runs here; None without one.
+    """Yield what `convert` needs to use the hosts of a Ray cluster; None without a cluster.
 
-    A cluster that merely runs here and cannot be joined is no reason not to convert.
+    The cluster is the one that `cluster.address` names, or one that runs on this host. If the latter cannot be joined,
+    this host converts alone.
 
     Raises:
-        UserError: the address that the configuration names does not answer, or Ray refuses us.
+        UserError: the address in the configuration does not answer, or Ray rejects the connection.
     """
     if address_to_join(config.cluster.address) is None:
         yield None
         return
-    news: list[str] = []
+    lines: list[str] = []
     with contextlib.ExitStack() as stack:
-        yield _joined(config, stack, news)
-    # Only now: until here, a progress bar has had the terminal.
-    for line in news:
+        yield _join(config, stack, lines)
+    # Until here, a progress bar owned the terminal.
+    for line in lines:
         print_out(line)
 
 
-def _joined(config: Config, stack: contextlib.ExitStack, news: list[str]) -> ShareRunner | None:
-    from cluster.on_ray.each_host import every_host  # Here, since Ray takes seconds to import.
+def _join(config: Config, stack: contextlib.ExitStack, lines: list[str]) -> ShareRunner | None:
+    """Join the cluster until `stack` closes. Each host adds a line about its share to `lines`."""
+    from cluster.on_ray.each_host import every_host  # Ray takes seconds to import
 
     try:
         hosts = stack.enter_context(every_host(config.cluster))
@@ -50,6 +52,6 @@ def _joined(config: Config, stack: contextlib.ExitStack, news: list[str]) -> Sha
     def run(payloads: list[dict[str, Any]]) -> None:
         for called in hosts.call(WRITE_SHARE, payloads):
             done = f"did not finish its share ({called.error})" if called.error else f"{called.result['pages']} pages"
-            news.append(f"{called.host}: {done}")
+            lines.append(f"{called.host}: {done}")
 
     return ShareRunner(len(hosts.hosts), run)

@@ -103,7 +103,7 @@ def _life(job: JobStatus, now: float) -> str:
     return f"{duration(job.age_s)} ago"
 
 
-def _of(part: int | None, whole: int | None) -> str:
+def _of(part: int | None, total: int | None) -> str:
     if part is None:
         return "–"
-    return f"{part}/{whole}" if whole is not None else str(part)
+    return f"{part}/{total}" if total is not None else str(part)

@@ -55,7 +55,7 @@ VERSIONS = {
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What the built run has reached: jobs that are done, failed, or begun; how many classes and pages."""
+    """How far the run has come: jobs that are done, failed or running; how many classes and pages."""
 
     done: Sequence[str] = tuple(SKILL)
     failed: Sequence[str] = ()
@@ -83,11 +83,11 @@ def build(run: Path, spec: RunSpec = RunSpec()) -> Path:
     (run / "run.json").write_text(json.dumps(about))
     clock = START
     for job in SKILL:
-        begun = START + 260 if job in REGION_JOBS else clock
+        started = START + 260 if job in REGION_JOBS else clock
         length = {"holistic_128": 95.0, "holistic_256": 160.0, "stack": 8.0}.get(job, 70.0 + 9 * len(job))
         if job in (*spec.done, *spec.failed, *spec.running):
-            write_job(run, job, spec, begun=begun, length=length)
-        clock = max(clock, begun + length + 3)
+            write_job(run, job, spec, started=started, length=length)
+        clock = max(clock, started + length + 3)
     return run
 
 
@@ -115,7 +115,7 @@ def config(spec: RunSpec) -> dict[str, Any]:
     }
 
 
-def write_job(run: Path, job: str, spec: RunSpec, *, begun: float, length: float) -> None:
+def write_job(run: Path, job: str, spec: RunSpec, *, started: float, length: float) -> None:
     """Write one job's folder and its events."""
     folder = run / "jobs" / job
     (folder / "checkpoints" / "step-00000090").mkdir(parents=True)
@@ -123,8 +123,8 @@ def write_job(run: Path, job: str, spec: RunSpec, *, begun: float, length: float
     (folder / "log.txt").write_text("log\n")
     state = "failed" if job in spec.failed else "running" if job in spec.running else "done"
     epochs = 6 if state == "done" else 3
-    write_epochs(folder, job, epochs=epochs, begun=begun, length=length)
-    write_events(run, job, state=state, retried=job in spec.retried, begun=begun, length=length)
+    write_epochs(folder, job, epochs=epochs, started=started, length=length)
+    write_events(run, job, state=state, retried=job in spec.retried, started=started, length=length)
     progress = {
         "job": job,
         "phase": "done" if state == "done" else "training",
@@ -138,15 +138,15 @@ def write_job(run: Path, job: str, spec: RunSpec, *, begun: float, length: float
         "pages_per_s": 210.0,
         "world_size": 2,
         "attempt": 1,
-        "time": begun + length,
+        "time": started + length,
     }
     (folder / "heartbeat-rank-0.json").write_text(json.dumps(progress))
     if state == "done":
         tables = {split: write_softmax(folder, job, split, spec) for split in ("val", "test")}
-        write_result(folder, job, tables, begun=begun, length=length)
+        write_result(folder, job, tables, started=started, length=length)
 
 
-def write_epochs(folder: Path, job: str, *, epochs: int, begun: float, length: float) -> None:
+def write_epochs(folder: Path, job: str, *, epochs: int, started: float, length: float) -> None:
     """The learning curve, with a learning rate that falls once."""
     rows = []
     for epoch in range(1, epochs + 1):
@@ -163,14 +163,14 @@ def write_epochs(folder: Path, job: str, *, epochs: int, begun: float, length: f
                 "seconds": length / 6,
                 "pages_per_s": 210.0,
                 "weights_digest": f"{job}-{epoch}",
-                "time": begun + length * epoch / 6,
+                "time": started + length * epoch / 6,
             }
         )
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def write_events(run: Path, job: str, *, state: str, retried: bool, begun: float, length: float) -> None:
-    """The driver's record of the job: on its own slots where it is a region's, else on all."""
+def write_events(run: Path, job: str, *, state: str, retried: bool, started: float, length: float) -> None:
+    """The driver's events of the job: on its own slots if it trains a region, otherwise on all."""
     place = REGION_JOBS.index(job) if job in REGION_JOBS else -1
     host = f"node{place // 2 + 1}"
     first = 2 * (place % 2)
@@ -179,23 +179,23 @@ def write_events(run: Path, job: str, *, state: str, retried: bool, begun: float
     )
     group = {host: 2} if place >= 0 else {"node1": 4, "node2": 4}
     common = {"job": job, "group": group, "slots": slots, "wave": 0}
-    events: list[dict[str, Any]] = [{"time": begun, "event": "started", **common, "attempt": 1}]
+    events: list[dict[str, Any]] = [{"time": started, "event": "started", **common, "attempt": 1}]
     if retried:
         events.append(
             {
-                "time": begun + 20,
+                "time": started + 20,
                 "event": "retried",
                 **common,
                 "attempt": 1,
                 "error": "rank 1 on node1: killed",
             }
         )
-        events.append({"time": begun + 22, "event": "started", **common, "attempt": 2})
+        events.append({"time": started + 22, "event": "started", **common, "attempt": 2})
     if state == "done":
-        events.append({"time": begun + length, "event": "done", **common, "attempt": 1})
+        events.append({"time": started + length, "event": "done", **common, "attempt": 1})
     if state == "failed":
         error = "rank 0 on node1: ValueError: loss is <nan> & not finite\nTraceback (most recent call last):\n  …"
-        events.append({"time": begun + length, "event": "failed", **common, "attempt": 1, "error": error})
+        events.append({"time": started + length, "event": "failed", **common, "attempt": 1, "error": error})
     with (run / "events.jsonl").open("a") as file:
         file.writelines(json.dumps(event) + "\n" for event in events)
 
@@ -219,7 +219,7 @@ def write_softmax(folder: Path, job: str, split: str, spec: RunSpec) -> dict[str
     return {"accuracy": float((softmax.argmax(1) == labels).mean())}
 
 
-def write_result(folder: Path, job: str, tables: dict[str, dict[str, float]], *, begun: float, length: float) -> None:
+def write_result(folder: Path, job: str, tables: dict[str, dict[str, float]], *, started: float, length: float) -> None:
     """The job's final record."""
     source = {"holistic_128": None, "holistic_256": "holistic_128", "stack": None}.get(job, "holistic_256")
     start = {
@@ -243,8 +243,8 @@ def write_result(folder: Path, job: str, tables: dict[str, dict[str, float]], *,
         "weights_digest": f"digest-of-{job}",
         "start": start,
         "seconds": length,
-        "started": begun,
-        "ended": begun + length,
+        "started": started,
+        "ended": started + length,
         "versions": VERSIONS,
     }
     if job == "stack":

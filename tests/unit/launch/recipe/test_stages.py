@@ -1,4 +1,4 @@
-"""The presets are the recipe: every figure of its table stands in the resolved configuration."""
+"""The presets are the recipe: the resolved configuration has every figure of its table."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.0, "nesterov": False}
 ADAM = {"name": "adam", "learning_rate": 1e-4}
 PLATEAU = {"patience": 2, "factor": 0.9}
 
-# stage, region, px, start, optimiser, plateau, epochs, global batch (Das et al. 2018 and the post built on it)
+# stage, region, px, start, optimizer, plateau, epochs, global batch (Das et al. 2018 and the post built on it)
 RECIPE = [
     ("holistic_128", "holistic", 128, "weights", SGD, PLATEAU, 30, 128),
     ("holistic_256", "holistic", 256, "holistic_128", SGD, PLATEAU, 20, 128),
@@ -144,7 +144,7 @@ def test_a_second_round_starts_each_region_from_itself() -> None:
         (["stages=null"], ["stages"]),
     ],
 )
-def test_recipes_that_cannot_be(assignments: list[str], words: list[str]) -> None:
+def test_recipes_that_cannot_be_planned(assignments: list[str], words: list[str]) -> None:
     with pytest.raises(UserError) as caught:
         plan(*assignments)
     for word in words:
@@ -152,7 +152,7 @@ def test_recipes_that_cannot_be(assignments: list[str], words: list[str]) -> Non
     assert "\n" not in str(caught.value)
 
 
-def test_stages_may_stand_in_any_order() -> None:
+def test_stages_may_be_in_any_order() -> None:
     late = plan("stages.holistic_512={start: holistic_256}", "stages.regions.start=holistic_512")
     assert [job.name for job in late.jobs][:4] == ["holistic_128", "holistic_256", "holistic_512", "top"]
     assert late.members[0] == "holistic_512"
@@ -174,7 +174,7 @@ def test_a_file_on_a_preset(tmp_path: Any) -> None:
     config: Config = load_config(str(path), ["stages.regions.global_batch=32"])
     assert config.data.root == "pages"
     assert (config.stages["regions"].epochs, config.stages["regions"].global_batch) == (7, 32)
-    assert config.stages["regions"].image_px == 256, "what the file does not say is the preset's"
+    assert config.stages["regions"].image_px == 256, "the preset decides what the file leaves out"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How failed jobs are told: each error once, with stage, region, rank, host and log; workers of a dead driver."""
+"""How failed jobs are described: each error once, with stage, region, rank, host and log; orphans of a dead driver."""
 
 from cluster.schedule.job import Failure, JobOutcome
 from launch.run.failures import describe_failures
@@ -19,7 +19,7 @@ def raised(name: str, rank: int, address: str = "0x7f01") -> Failure:
     )  # fmt: skip
 
 
-def test_one_failure_with_all_that_is_known() -> None:
+def test_one_failure_in_full() -> None:
     outcomes = {"top": failed("top", raised("top", 1)), "left": JobOutcome("left", "done")}
     assert describe_failures(outcomes, DESCRIPTIONS).splitlines() == [
         "top failed: ValueError: step 7 is bad",
@@ -34,7 +34,7 @@ def test_one_failure_with_all_that_is_known() -> None:
     ]
 
 
-def test_identical_errors_are_told_once_with_all_their_places() -> None:
+def test_identical_errors_are_printed_once_with_all_their_places() -> None:
     outcomes = {
         "top": failed("top", raised("top", 1, "0x7f01")),
         "left": failed("left", Failure("died", "the worker died", rank=0, host="b"), "failed 4 times"),
@@ -60,13 +60,13 @@ def test_a_users_mistake_is_one_line() -> None:
     assert describe_failures(outcomes, DESCRIPTIONS).splitlines()[0] == "top, left failed: labels.txt:3: malformed"
 
 
-def test_what_ended_without_a_failure_of_its_own() -> None:
+def test_a_job_that_ended_without_a_failure_of_its_own() -> None:
     error = "top needs 4 slots, and 3 are left without b"
     lost = JobOutcome("top", "failed", error=error, failures=(raised("top", 0),))
     assert describe_failures({"top": lost}, DESCRIPTIONS).splitlines()[0] == f"top failed: {error}"
 
 
-def test_workers_whose_end_nobody_wrote_down() -> None:
+def test_workers_of_attempts_that_no_event_closed() -> None:
     def event(kind: str, job: str, *pids: int) -> dict[str, object]:
         return {"event": kind, "job": job, "workers": [{"pid": pid} for pid in pids]}
 

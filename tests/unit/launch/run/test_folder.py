@@ -1,4 +1,4 @@
-"""The run folder: begun once, gone on with by the same configuration, driven by one process."""
+"""The run folder: created once, and resumed only with the same configuration."""
 
 import json
 from pathlib import Path
@@ -16,12 +16,12 @@ def config(folder: Path, *assignments: str) -> Config:
     return load_config("demo", [f"run.folder={folder}", *assignments])
 
 
-def test_begun_and_gone_on_with(tmp_path: Path) -> None:
+def test_created_and_opened_again(tmp_path: Path) -> None:
     folder = open_run(config(tmp_path / "run"))
     created = json.loads((folder / "run.json").read_text())
     assert created["versions"]["python"].startswith("3.")
     open_run(config(tmp_path / "run"))
-    assert json.loads((folder / "run.json").read_text()) == created, "a run is begun once"
+    assert json.loads((folder / "run.json").read_text()) == created, "a run is created once"
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_begun_and_gone_on_with(tmp_path: Path) -> None:
         ("model.dropout=0.5", "model.dropout"),
     ],
 )
-def test_another_configuration_is_refused_by_its_fields(tmp_path: Path, assignment: str, field: str) -> None:
+def test_another_configuration_is_rejected_naming_its_fields(tmp_path: Path, assignment: str, field: str) -> None:
     folder = tmp_path / "run"
     open_run(config(folder))
     before = (folder / "config.yaml").read_text()
@@ -47,7 +47,7 @@ def test_another_configuration_is_refused_by_its_fields(tmp_path: Path, assignme
 @pytest.mark.parametrize(
     "assignment", ["cluster.slots=8", "checkpoint.every_seconds=5", "data.root=elsewhere", "shards.workers=1"]
 )
-def test_places_and_safety_may_change(tmp_path: Path, assignment: str) -> None:
+def test_settings_that_do_not_affect_results_may_change(tmp_path: Path, assignment: str) -> None:
     open_run(config(tmp_path / "run"))
     open_run(config(tmp_path / "run", assignment))
 
@@ -58,7 +58,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         open_run(config(tmp_path / "file" / "run"))
 
 
-def test_what_is_left_depends_on_results_alone(tmp_path: Path) -> None:
+def test_unfinished_jobs_are_those_without_a_result(tmp_path: Path) -> None:
     recipe = plan_recipe(config(tmp_path))
     everything = ["holistic_32", "holistic_64", "top", "bottom", "left", "right", "stack"]
     assert unfinished_jobs(tmp_path, recipe) == everything
@@ -68,7 +68,7 @@ def test_what_is_left_depends_on_results_alone(tmp_path: Path) -> None:
     assert unfinished_jobs(tmp_path, recipe) == ["holistic_64", "bottom", "left", "right", "stack"]
 
 
-def test_jobs_need_only_what_is_left(tmp_path: Path) -> None:
+def test_jobs_depend_on_unfinished_jobs_only(tmp_path: Path) -> None:
     settings = config(tmp_path, "cluster.workers_per_region=2")
     recipe = plan_recipe(settings)
     specs = {spec.name: spec for spec in job_specs(settings, recipe, unfinished_jobs(tmp_path, recipe))}
@@ -80,4 +80,4 @@ def test_jobs_need_only_what_is_left(tmp_path: Path) -> None:
     later = {spec.name: spec for spec in job_specs(settings, recipe, ["right", "stack"])}
     assert later["right"].needs == ()
     assert later["stack"].needs == ("right",)
-    json.dumps([spec.payload for spec in specs.values()])  # plain data, whatever carries it to the workers
+    json.dumps([spec.payload for spec in specs.values()])  # plain data

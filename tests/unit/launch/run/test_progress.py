@@ -1,4 +1,4 @@
-"""What a run tells while it goes on."""
+"""What a run prints while it runs."""
 
 import io
 import json
@@ -21,7 +21,7 @@ def record(time: float, *, epoch: int, step: int) -> dict[str, object]:
 
 
 class Clock:
-    """A clock that stands still until it is set."""
+    """A clock that stops until it is set."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -32,28 +32,28 @@ class Clock:
 
 
 def plain() -> tuple[Console, io.StringIO]:
-    """A console that is no terminal, and what was written to it."""
+    """A console that is not a terminal, and what is written to it."""
     out = io.StringIO()
     return Console(file=out, force_terminal=False, width=200, highlight=False), out
 
 
 def test_a_line_comes_at_an_epochs_end_but_not_too_often() -> None:
     pace = JobPace("top", NOW)
-    told = []
+    seconds = []
     for second in range(1, 40):
         pace.take(record(NOW + second, epoch=1 + second // 4, step=second))
         if pace.line(NOW + second):
-            told.append(second)
-    assert told == [10, 20, 30]
+            seconds.append(second)
+    assert seconds == [10, 20, 30]
 
 
 def test_a_long_epoch_gets_a_line_a_minute() -> None:
     pace = JobPace("top", NOW)
-    told = [s for s in range(1, 200) if pace.take(record(NOW + s, epoch=1, step=s)) and pace.line(NOW + s)]
-    assert told == [10, 70, 130, 190]
+    seconds = [s for s in range(1, 200) if pace.take(record(NOW + s, epoch=1, step=s)) and pace.line(NOW + s)]
+    assert seconds == [10, 70, 130, 190]
 
 
-def test_a_line_says_where_the_job_is() -> None:
+def test_a_line_shows_the_position_of_the_job() -> None:
     pace = JobPace("top", NOW)
     pace.take(record(NOW + 10, epoch=1, step=30))
     pace.take(record(NOW + 20, epoch=2, step=60))
@@ -62,7 +62,7 @@ def test_a_line_says_where_the_job_is() -> None:
     )
 
 
-def test_records_of_an_earlier_attempt_and_repeated_ones_are_passed_over() -> None:
+def test_records_of_an_earlier_attempt_and_repeated_ones_are_ignored() -> None:
     pace = JobPace("top", NOW, previous=record(NOW - 1, epoch=5, step=150))
     assert not pace.take(record(NOW - 1, epoch=5, step=150))
     assert pace.line(NOW + 100) is None
@@ -142,8 +142,8 @@ def test_pages_as_plain_lines() -> None:
             progress(second * 100, 2500, rejected=second // 20)
     assert out.getvalue().splitlines() == [
         "converting: 1,000/2,500 pages, 100 pages/s, 15 s left",
-        "converting: 2,000/2,500 pages, 100 pages/s, 5 s left, 1 set aside",
-        "converting: 2,500 pages in 25 s (100 pages/s), 1 set aside",
+        "converting: 2,000/2,500 pages, 100 pages/s, 5 s left, 1 rejected",
+        "converting: 2,500 pages in 25 s (100 pages/s), 1 rejected",
     ]
 
 
@@ -156,7 +156,7 @@ def test_pages_as_a_bar() -> None:
     assert "200/200 pages" in out.getvalue()
 
 
-def test_nothing_to_do_is_not_told() -> None:
+def test_nothing_to_do_prints_nothing() -> None:
     console, out = plain()
     with PageProgress("converting", console=console):
         pass

@@ -29,7 +29,7 @@ def states(run: Path, *, now: float) -> dict[str, str]:
 
 
 def printed(run: Path, *, now: float) -> str:
-    """What a person sees on a wide terminal without colours."""
+    """The table on a wide terminal without colors."""
     out = io.StringIO()
     print_status(read_status(run, now=now), Console(file=out, width=200))
     return out.getvalue()
@@ -45,7 +45,7 @@ def test_a_run_that_is_done(tmp_path: Path) -> None:
     assert status.jobs[2].group == {"node1": 2}
 
 
-def test_a_run_that_has_just_begun_has_only_waiting_jobs(tmp_path: Path) -> None:
+def test_a_new_run_has_only_waiting_jobs(tmp_path: Path) -> None:
     run = build(tmp_path / "run", RunSpec(done=()))
     assert read_status(run, now=START).state == "waiting"
     assert set(states(run, now=START).values()) == {"waiting"}
@@ -80,7 +80,7 @@ def test_a_job_whose_heartbeats_continue_without_a_step_is_stale_too(tmp_path: P
         assert read_status(run, now=now).jobs[0].stale is stale
 
 
-def test_a_failed_job_shows_its_error_and_the_others_stand(tmp_path: Path) -> None:
+def test_a_failed_job_shows_its_error(tmp_path: Path) -> None:
     done = (*HOLISTIC, "top", "left", "right")
     run = build(tmp_path / "run", RunSpec(done=done, failed=("bottom",), pages=32))
     with (run / "events.jsonl").open("a") as file:
@@ -92,7 +92,7 @@ def test_a_failed_job_shows_its_error_and_the_others_stand(tmp_path: Path) -> No
     assert "bottom: rank 0 on node1: ValueError: loss is <nan> & not finite" in printed(run, now=START + 600)
 
 
-def test_what_an_earlier_call_skipped_waits_when_a_later_call_goes_on(tmp_path: Path) -> None:
+def test_what_an_earlier_call_skipped_waits_when_a_later_call_resumes(tmp_path: Path) -> None:
     run = build(tmp_path / "run", RunSpec(done=("holistic_128",), failed=("holistic_256",), pages=32))
     events = run / "events.jsonl"
     with events.open("a") as file:
@@ -121,7 +121,7 @@ def test_a_stage_started_by_hand_leaves_no_events(tmp_path: Path) -> None:
     assert states(run, now=alive + 4000)["holistic_128"] == "done"
 
 
-def test_damaged_and_half_written_files_do_not_stop_it(tmp_path: Path) -> None:
+def test_corrupt_and_unfinished_files_are_reported_and_skipped(tmp_path: Path) -> None:
     run = build(tmp_path / "run", RunSpec(done=HOLISTIC[:1], pages=32))
     job = run / "jobs" / "holistic_128"
     (job / "heartbeat-rank-0.json").write_text('{"phase": "tra')
@@ -137,7 +137,7 @@ def test_damaged_and_half_written_files_do_not_stop_it(tmp_path: Path) -> None:
     )
 
 
-def test_another_folder_is_refused(tmp_path: Path) -> None:
+def test_another_folder_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such run folder"):
         read_status(tmp_path / "absent")
     with pytest.raises(UserError, match="not a run folder"):
@@ -153,7 +153,7 @@ def test_attempts_of_a_job() -> None:
         event(2, "running"),
         event(3, "retried", error="killed"),
         event(4, "started"),
-        event(6, "done", "b"),  # then the driver dies without a word about a
+        event(6, "done", "b"),  # then the driver dies and closes no attempt of a
         event(90, "started"),
         event(95, "done"),
     ]
@@ -171,7 +171,7 @@ def test_jobs_of_a_new_run_are_those_of_the_recipe_in_its_order(tmp_path: Path, 
     assert tuple(read_run(tmp_path / "run").jobs) == plan_recipe(config).job_names
 
 
-def test_jobs_stand_in_the_order_of_the_recipe_and_not_of_the_file(tmp_path: Path) -> None:
+def test_jobs_have_the_order_of_the_recipe_and_not_of_the_file(tmp_path: Path) -> None:
     config = load_config("demo", [f"run.folder={tmp_path / 'run'}"])
     config = replace(config, stages=dict(reversed(config.stages.items())))
     open_run(config)
@@ -195,7 +195,7 @@ def test_a_run_without_a_list_of_jobs_shows_those_that_have_started_until_it_is_
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
-def test_names_and_states_are_whole_on_any_terminal(tmp_path: Path, width: int) -> None:
+def test_names_and_states_are_not_wrapped_on_any_terminal(tmp_path: Path, width: int) -> None:
     out = io.StringIO()
     print_status(read_status(build(tmp_path / "run", RunSpec()), now=START + 600), Console(file=out, width=width))
     for job in (*HOLISTIC, "top", "bottom", "left", "right", "stack"):

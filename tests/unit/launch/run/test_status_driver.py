@@ -1,4 +1,4 @@
-"""What `regionstack status` says of the driver, from its lease."""
+"""The driver in `regionstack status`, from its lease."""
 
 import io
 import os
@@ -38,18 +38,18 @@ def leave_lease(run: Path, **owner: object) -> None:
     os.utime(run / LEASE, (ALIVE, ALIVE))
 
 
-def test_a_driver_that_lives(run: Path) -> None:
+def test_a_living_driver(run: Path) -> None:
     with hold(run):
         assert f"driver: process {os.getpid()} on" in printed(run, ALIVE + 3)
         assert read_status(run, now=ALIVE + 3).state == "running"
-    assert "driver:" not in printed(run, ALIVE + 3), "a lease that was given back"
+    assert "driver:" not in printed(run, ALIVE + 3), "the lease was released"
 
 
-def test_a_driver_that_died_leaves_jobs_that_are_stopped(run: Path) -> None:
+def test_jobs_of_a_dead_driver_are_stopped(run: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
     leave_lease(run, pid=gone.pid, ticks=1)
-    assert read_status(run, now=ALIVE + 3).jobs[1].state == "running", "its workers are just about to notice"
+    assert read_status(run, now=ALIVE + 3).jobs[1].state == "running", "its workers need a moment to notice"
     status = read_status(run, now=ALIVE + 15)
     assert (status.state, status.jobs[1].state) == ("stopped", "stopped")
     assert "has died; run the same command again to resume" in printed(run, ALIVE + 15)
@@ -73,7 +73,7 @@ def test_a_retry_is_counted_and_its_reason_shown_while_the_job_runs_again(run: P
     assert f"{job}: {error}" in printed(run, ALIVE + 3)
 
 
-def test_a_job_that_waits_for_hosts_says_so(run: Path) -> None:
+def test_a_job_that_waits_for_hosts_shows_why(run: Path) -> None:
     error = "top needs 4 slots, and 3 are left without b"
     append_line(run / "events.jsonl", {"time": ALIVE, "event": "waiting", "job": "top", "error": error})
     status = {job.name: job for job in read_status(run, now=ALIVE + 3).jobs}["top"]
