@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from data_tools.documents.data_set import SPLITS
+from data_tools.survey.schema import Crossings, GroupCounts, GroupRow
 
 
 class Entry(NamedTuple):
@@ -64,7 +65,7 @@ def leaked(groups: Sequence[Group]) -> list[str]:
     )
 
 
-def crossings(groups: Sequence[Group]) -> dict[str, dict[str, int]]:
+def crossings(groups: Sequence[Group]) -> Crossings:
     """For each split, in how many of its entries some other entry of each split is a duplicate."""
     counts = {split: dict.fromkeys(SPLITS, 0) for split in SPLITS}
     for group in groups:
@@ -76,7 +77,7 @@ def crossings(groups: Sequence[Group]) -> dict[str, dict[str, int]]:
     return counts
 
 
-def summary(groups: Sequence[Group]) -> dict[str, object]:
+def summary(groups: Sequence[Group]) -> GroupCounts:
     """The counts of `groups`: plain data."""
     exact = [group for group in groups if group.kind == "exact"]
     near = [group for group in groups if group.kind == "near"]
@@ -93,7 +94,7 @@ def _entries(groups: Sequence[Group]) -> int:
     return sum(len(group.entries) for group in groups)
 
 
-def as_data(group: Group, class_names: Mapping[int, str]) -> dict[str, object]:
+def as_data(group: Group, class_names: Mapping[int, str]) -> GroupRow:
     """A group as plain data, for JSON."""
     return {
         "kind": group.kind,
@@ -103,5 +104,8 @@ def as_data(group: Group, class_names: Mapping[int, str]) -> dict[str, object]:
             {"split": split, "page": page_id, "class": class_names[class_id]}
             for split, page_id, class_id in group.entries
         ],
-        "links": [link._asdict() for link in group.links],
+        "links": [
+            {"first": link.first, "second": link.second, "bits": link.bits, "agreement": link.agreement}
+            for link in group.links
+        ],
     }

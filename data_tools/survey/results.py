@@ -13,6 +13,7 @@ from data_tools.files import write_atomically, write_json
 from data_tools.survey import leaks
 from data_tools.survey.fingerprint import NEAR_AGREEMENT, NEAR_BITS
 from data_tools.survey.measure import BLACK_LEVEL, BLANK_INK, PageMeasure
+from data_tools.survey.schema import SurveyResults
 from data_tools.survey.survey import COMPARED_EACH, Survey
 
 KINDS = ("page", "blank", "black", "unreadable")
@@ -29,7 +30,7 @@ def write_files(survey: Survey, folder: Path) -> None:
     write_atomically(folder / "leaked.txt", "".join(f"{page_id}\n" for page_id in survey.leaked))
 
 
-def results(survey: Survey) -> dict[str, Any]:
+def results(survey: Survey) -> SurveyResults:
     """Everything that was found but the single pages, as plain data."""
     data_set, entries = survey.data_set, survey.entries
     names = dict(zip(data_set.class_ids, data_set.class_names, strict=True))
@@ -45,11 +46,21 @@ def results(survey: Survey) -> dict[str, Any]:
         "kinds": {split: kinds(survey, split) for split in SPLITS},
         "sizes": {split: _sizes(readable(survey, split)) for split in SPLITS},
         "classes": [
-            {"id": class_id, "name": name, **{split: per_class[split, class_id] for split in SPLITS}}
+            {
+                "id": class_id,
+                "name": name,
+                "train": per_class["train", class_id],
+                "val": per_class["val", class_id],
+                "test": per_class["test", class_id],
+            }
             for class_id, name in names.items()
         ],
-        "duplicates": leaks.summary(survey.groups)
-        | {"look_alikes": survey.look_alikes, "compared": survey.compared, "leaked": len(survey.leaked)},
+        "duplicates": {
+            **leaks.summary(survey.groups),
+            "look_alikes": survey.look_alikes,
+            "compared": survey.compared,
+            "leaked": len(survey.leaked),
+        },
         "groups": [leaks.as_data(group, names) for group in ordered[:GROUPS_LISTED]],
         "label_warnings": [
             {"kind": warning.kind, "split": warning.split, "page": warning.page_id, "detail": warning.detail}
@@ -98,7 +109,7 @@ def kinds(survey: Survey, split: str) -> dict[str, int]:
     return {kind: counts[kind] for kind in KINDS}
 
 
-def _sizes(measures: Sequence[PageMeasure]) -> dict[str, Any]:
+def _sizes(measures: Sequence[PageMeasure]) -> dict[str, dict[str, float]]:
     """Quantiles of width, height (pixels), width / height, and ink share."""
     columns: dict[str, list[float]] = {
         "width": [measure.width for measure in measures],

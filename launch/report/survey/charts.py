@@ -1,13 +1,14 @@
 """The charts of a survey: page sizes and class balance by split."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_tools.documents.data_set import SPLITS
 from data_tools.survey.measure import PageMeasure
+from data_tools.survey.schema import ClassCounts
 from launch.report.plotting import BLUE, INK, MUTED, ORANGE, PURPLE, WIDTH, new_figure, percent_axis
 
 if TYPE_CHECKING:
@@ -64,9 +65,14 @@ def _histogram(axes: "Axes", values: Mapping[str, NDArray[np.float64]]) -> None:
     percent_axis(axes, "y", decimals=None)
 
 
-def class_chart(classes: Sequence[Mapping[str, Any]]) -> "Figure | None":
+def class_chart(classes: Sequence[ClassCounts]) -> "Figure | None":
     """Each class's share of every split, with a line at the share of balanced classes."""
-    totals = {split: sum(entry[split] for entry in classes) for split in SPLITS}
+    counts = {
+        "train": np.array([entry["train"] for entry in classes]),
+        "val": np.array([entry["val"] for entry in classes]),
+        "test": np.array([entry["test"] for entry in classes]),
+    }
+    totals = {split: int(count.sum()) for split, count in counts.items()}
     if not classes or not any(totals.values()):
         return None
     figure = new_figure(WIDTH, 0.95 + 0.27 * len(classes))
@@ -75,7 +81,7 @@ def class_chart(classes: Sequence[Mapping[str, Any]]) -> "Figure | None":
     axes.axvline(even, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     axes.text(even, -0.75, " balanced", color=MUTED, fontsize=7.5, va="bottom", ha="left")
     rows = np.arange(len(classes))
-    shares = {s: np.array([c[s] for c in classes]) / totals[s] for s in SPLITS if totals[s]}
+    shares = {split: count / totals[split] for split, count in counts.items() if totals[split]}
     spread = np.stack(list(shares.values()))
     axes.hlines(rows, spread.min(axis=0), spread.max(axis=0), color=MUTED, linewidth=1, alpha=0.5)
     for split, found in shares.items():

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from data_tools.documents.data_set import SPLITS
 from data_tools.documents.regions import Box
 from data_tools.files import write_atomically
 from data_tools.survey.results import readable, results, write_files
+from data_tools.survey.schema import SurveyResults
 from data_tools.survey.survey import Survey, survey
 from launch.config import Config
 from launch.console import print_out
@@ -62,7 +62,7 @@ def write_survey(found: Survey, folder: Path, *, regions: Mapping[str, Box]) -> 
     return path
 
 
-def _pictures(found: Survey, data: Mapping[str, Any], *, folder: Path) -> dict[str, str]:
+def _pictures(found: Survey, data: SurveyResults, *, folder: Path) -> dict[str, str]:
     measures = {split: readable(found, split) for split in SPLITS}
     drawn = {
         "sizes": save(lambda: size_chart(measures), folder / "sizes.png"),
@@ -71,7 +71,7 @@ def _pictures(found: Survey, data: Mapping[str, Any], *, folder: Path) -> dict[s
     return {name: svg for name, svg in drawn.items() if svg is not None}
 
 
-def _counts(data: Mapping[str, Any]) -> dict[str, int]:
+def _counts(data: SurveyResults) -> dict[str, int]:
     """Sums over the splits; a page in two splits counts twice."""
     kinds = data["kinds"].values()
     return {
@@ -80,7 +80,7 @@ def _counts(data: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def notes(data: Mapping[str, Any]) -> list[str]:
+def notes(data: SurveyResults) -> list[str]:
     """Problems to know about before training, one sentence each."""
     counts, found = _counts(data), data["duplicates"]
     lines = []
@@ -107,7 +107,7 @@ def notes(data: Mapping[str, Any]) -> list[str]:
     return lines + _balance_notes(data) + _label_notes(data)
 
 
-def _balance_notes(data: Mapping[str, Any]) -> list[str]:
+def _balance_notes(data: SurveyResults) -> list[str]:
     present = [entry for entry in data["classes"] if entry["train"]]
     if not present:
         return []
@@ -120,7 +120,7 @@ def _balance_notes(data: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _label_notes(data: Mapping[str, Any]) -> list[str]:
+def _label_notes(data: SurveyResults) -> list[str]:
     texts = {
         "duplicate_line": ("page", "listed more than once in a label file and used once"),
         "in_two_splits": ("page", "in more than one split, by the same path"),
