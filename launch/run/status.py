@@ -30,8 +30,9 @@ class JobStatus:
 
     accuracy: on the test pages if they were scored, otherwise of the last epoch on the validation pages, otherwise of
     the current epoch on the training pages; accuracy_on says which ("test", "val", "train"). last_sign_of_life: unix
-    seconds; age_s: seconds since then; None for both if the job has given none. stale: the job should be running, and
-    its last sign of life is too old.
+    seconds; age_s: seconds since then; None for both if the job has given none. idle_s: seconds since its last
+    progress; more than age_s in a job that hangs, whose heartbeats continue. stale: the job should be running, and
+    idle_s is too large.
     """
 
     name: str
@@ -49,6 +50,7 @@ class JobStatus:
     retries: int = 0
     last_sign_of_life: float | None = None
     age_s: float | None = None
+    idle_s: float | None = None
     stale: bool = False
     error: str | None = None
 
@@ -114,6 +116,7 @@ def read_job_status(job: JobRecord, *, now: float, driver_gone: bool = False) ->
         state = "stopped"
     alive, progress, result = job.last_sign_of_life, job.progress, job.result
     age_s = max(0.0, now - alive) if alive is not None else None
+    idle_s = max(age_s, _unchanged_s(progress, now)) if age_s is not None else None
     limit = STALE_TRAINING_S if progress.get("phase") == "training" else STALE_OTHERWISE_S
     split, accuracy = _accuracy(job)
     return JobStatus(
@@ -132,13 +135,14 @@ def read_job_status(job: JobRecord, *, now: float, driver_gone: bool = False) ->
         retries=job.retries,
         last_sign_of_life=alive,
         age_s=age_s,
-        stale=state == "running" and (age_s is None or max(age_s, _unchanged_s(progress, now)) > limit),
+        idle_s=idle_s,
+        stale=state == "running" and (idle_s is None or idle_s > limit),
         error=_error(job, state),
     )
 
 
 def _unchanged_s(progress: ProgressRecord, now: float) -> float:
-    """Seconds since rank 0 last made progress: a rank that hangs still writes heartbeats."""
+    """Seconds since rank 0 last made progress; 0 if unknown."""
     changed = progress.get("step_time")
     return max(0.0, now - changed) if isinstance(changed, int | float) else 0.0
 

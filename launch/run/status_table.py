@@ -52,7 +52,7 @@ def print_status(status: RunStatus, console: Console | None = None) -> None:
     console = console or Console()
     running = [job for job in status.jobs if job.state == "running"]
     stale = bool(running) and all(job.stale for job in running)
-    word = "[bold yellow]no sign of life[/]" if stale else f"[{COLORS[status.state]}]{status.state}[/]"
+    word = "[bold yellow]stale[/]" if stale else f"[{COLORS[status.state]}]{status.state}[/]"
     title = f"[bold]{escape(str(status.run))}[/]: {word}"
     table = Table(title=title, title_justify="left", header_style="bold", expand=False)
     columns = [c for c in COLUMNS if c.narrow or console.width >= WIDE]
@@ -93,8 +93,10 @@ def _row(job: JobStatus, now: float) -> list[str]:
 
 
 def _life(job: JobStatus, now: float) -> str:
-    if job.age_s is None:
+    if job.age_s is None or job.idle_s is None:
         return "–"
+    if job.stale and job.age_s < job.idle_s:
+        return f"[bold yellow]no progress for {duration(job.idle_s)}[/]"
     if job.stale and job.last_sign_of_life is not None:
         since = f"{clock(job.last_sign_of_life, now)} ({duration(job.age_s)})"
         return f"[bold yellow]no sign of life since {since}[/]"

@@ -78,6 +78,7 @@ def test_a_job_whose_heartbeats_continue_without_a_step_is_stale_too(tmp_path: P
     for changed, stale in ((now - 30, False), (now - 61, True)):
         path.write_text(json.dumps({"phase": "training", "time": now - 1, "step_time": changed}))
         assert read_status(run, now=now).jobs[0].stale is stale
+        assert ("no progress for 1 min 01 s" in printed(run, now=now)) is stale
 
 
 def test_a_failed_job_shows_its_error(tmp_path: Path) -> None:
