@@ -9,6 +9,7 @@ from rich.table import Table
 from cluster.doctor.checks import CHECKS, NAMES
 from cluster.doctor.facts import ClusterFacts
 from cluster.doctor.findings import Finding, errors
+from launch.wording import counted
 
 MARKS = {"error": "[bold red]✗[/]", "warning": "[yellow]![/]", "note": "[cyan]i[/]"}
 GOOD = "[green]✓[/]"
@@ -31,16 +32,16 @@ def print_findings(facts: ClusterFacts | None, findings: Sequence[Finding], cons
     console.print(table)
     bad, doubtful = len(errors(findings)), sum(finding.level == "warning" for finding in findings)
     if bad:
-        console.print(f"[bold red]{_count(bad, 'thing')} to mend before a job can run[/]")
+        console.print(f"[bold red]{counted(bad, 'thing')} to mend before a job can run[/]")
     elif doubtful:
-        console.print(f"ready; {_count(doubtful, 'thing')} to look at")
+        console.print(f"ready; {counted(doubtful, 'thing')} to look at")
     else:
         console.print("[green]ready[/]")
 
 
 def passed(check: str, facts: ClusterFacts) -> str | None:
     """What a check that found nothing wrong has seen; null where there was nothing to look at."""
-    first, hosts = facts.nodes[0], _count(len(facts.nodes), "host")
+    first, hosts = facts.nodes[0], counted(len(facts.nodes), "host")
     folders = [folder.path for folder in first.folders]
     match check:
         case "hosts":
@@ -53,7 +54,7 @@ def passed(check: str, facts: ClusterFacts) -> str | None:
             return f"built with {', '.join(first.built)}" if first.built else None
         case "gpus":
             total = sum(node.ray_gpus for node in facts.nodes)
-            return f"{_count(total, 'GPU')}, each of one host" if total else "no GPU; jobs train on cores"
+            return f"{counted(total, 'GPU')}, each of one host" if total else "no GPU; jobs train on cores"
         case "names":
             return ", ".join(f"{node.hostname} is {node.name_address}" for node in facts.nodes)
         case "network":
@@ -69,7 +70,3 @@ def passed(check: str, facts: ClusterFacts) -> str | None:
         case "limits":
             return f"{min(node.open_files for node in facts.nodes)} open files a process"
     return None
-
-
-def _count(number: int, unit: str) -> str:
-    return f"{number} {unit}{'' if number == 1 else 's'}"
