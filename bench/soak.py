@@ -39,7 +39,7 @@ KINDS = ("worker", "worker", "worker", "hang", "driver", "driver", "raylet", "al
 """What may be hit; workers most often, as in life."""
 MOST_A_RUN = 6
 LONGEST_S = 1200.0
-LOOK_S = 0.05
+POLL_S = 0.05
 SETTINGS = (
     "shards.height=32", "shards.width=32", "model.dense=[16]", "stages.holistic_64=null",
     "stages.holistic_32.image_px=16", "stages.holistic_32.epochs=3", "stages.holistic_32.global_batch=24",
@@ -158,7 +158,7 @@ def hit_once(driver: "subprocess.Popen[bytes]", place: Path, rng: random.Random,
     while time.monotonic() < moment:
         if driver.poll() is not None:
             return
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     workers, raylet = live_workers(place), raylet_of(driver.pid)
     raylets = [raylet] if raylet else []
     number = signal.SIGSTOP if kind == "hang" else signal.SIGKILL

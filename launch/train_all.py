@@ -115,7 +115,7 @@ def _prepare(config: Config) -> None:
 
 
 def _run_jobs(config: Config, recipe: Recipe, unfinished: Sequence[str], lease: Lease) -> int:
-    from cluster.on_ray.ray_backend import RayBackend  # Ray takes seconds to import; a finished run does not need it
+    from cluster.on_ray.backend import RayBackend  # Ray takes seconds to import; a finished run does not need it
 
     folder = config.paths.run
     progress = RunProgress(folder)
@@ -156,7 +156,7 @@ def _with_worker_limits(
     """
     placements = plan_jobs(hosts, job_specs(config, recipe, recipe.job_names))
     specs = job_specs(config, recipe, unfinished)
-    return [replace(spec, most=len(placements[spec.name].group.slots)) for spec in specs]
+    return [replace(spec, max_workers=len(placements[spec.name].group.slots)) for spec in specs]
 
 
 def _descriptions(recipe: Recipe) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Where a Ray cluster is to be joined; known without importing Ray, which takes seconds."""
+"""The address of the Ray cluster to join, found without importing Ray, which takes seconds."""
 
 import contextlib
 import os
@@ -7,18 +7,21 @@ from pathlib import Path
 
 from data_tools.errors import UserError
 
-CURRENT_CLUSTER = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
-"""Where `ray start` writes the address of the cluster that it started."""
 ANSWER_S = 3.0
 
 
-def address_to_join(wanted: str | None) -> str | None:
-    """The address to join where the configuration says `wanted`: that, or the cluster's that runs on this host.
+def current_cluster_file() -> Path:
+    """Where `ray start` writes the address of the cluster that it started."""
+    return Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
 
-    Null where a Ray of our own is wanted, or where none runs here.
+
+def address_to_join(wanted: str | None) -> str | None:
+    """The address to join for the configured `wanted`: that one, or that of the cluster that runs on this host.
+
+    Null where a private Ray is wanted, or where no cluster runs here.
 
     Raises:
-        UserError: `auto`, and no cluster runs here.
+        UserError: `auto`, and no cluster runs on this host.
     """
     if wanted == "local":
         return None
@@ -27,12 +30,12 @@ def address_to_join(wanted: str | None) -> str | None:
     if address := os.environ.get("RAY_ADDRESS"):
         return address
     with contextlib.suppress(OSError):
-        address = CURRENT_CLUSTER.read_text().strip()
-        # The file outlives a cluster that was killed.
+        address = current_cluster_file().read_text().strip()
+        # The file remains after a cluster was killed.
         if address and answers(address):
             return address
     if wanted == "auto":
-        raise UserError("cluster.address: auto: no Ray cluster runs on this host; ray up or ray start makes one")
+        raise UserError("cluster.address: auto: no Ray cluster runs on this host; start one with ray up or ray start")
     return None
 
 

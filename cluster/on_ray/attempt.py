@@ -1,4 +1,4 @@
-"""One attempt of a job: reserve its slots, start its Horovod world, call the target, tell how it ended."""
+"""One attempt of a job: reserves its slots, starts its Horovod world, calls the target, reports how it ended."""
 
 import logging
 import signal
@@ -21,7 +21,7 @@ from cluster.liveness.stack_traces import not_in_a_collective, take_stacks
 from cluster.liveness.watch import Hang, Watch
 from cluster.on_ray.hosts import Nodes
 from cluster.on_ray.processes import Processes
-from cluster.on_ray.reports import Failed, Gatherer, plainly
+from cluster.on_ray.reports import Failed, Gatherer, first_line
 from cluster.on_ray.reservation import Reservation, check_devices
 from cluster.schedule.job import Ended, Failure, JobSpec, Started, Worker
 from cluster.schedule.slots import Group
@@ -32,18 +32,18 @@ logger = logging.getLogger(__name__)
 
 LOOPBACK_INTERFACE = "lo"
 END_S = 10.0
-"""How long killed workers may take to vanish."""
+"""How long killed workers may take to end."""
 ATTEMPT = "attempt.json"
-"""In a job's folder: the token of the attempt that may write there (see `cluster.liveness.fence`)."""
+"""File in a job's folder: the token of the attempt that may write there (see `cluster.liveness.fence`)."""
 
-Tell = Callable[[Started | Ended], None]
+Report = Callable[[Started | Ended], None]
 
 
 class Executor(Protocol):
     """The part of Horovod's RayExecutor that an attempt needs."""
 
     def start(self) -> None:
-        """Start the workers and tell each its place in the world."""
+        """Start the workers and give each its rank."""
         ...
 
     def run_remote(self, fn: Callable[..., Any], args: list[Any]) -> list[Any]:
@@ -51,12 +51,12 @@ class Executor(Protocol):
         ...
 
     def kill(self) -> None:
-        """End the workers and give back what they held."""
+        """Kill the workers and release what they held."""
         ...
 
 
 class Attempt:
-    """A thread of the driver that sees one world through from its placement to its end."""
+    """A thread of the driver that follows one world from its reservation to its end."""
 
     def __init__(
         self,
@@ -78,52 +78,52 @@ class Attempt:
         self._watch: Watch | None = None
         self._fences = list(fences)
         self._thread = threading.Thread(target=self._run, name=f"attempt-{job.name}", daemon=True)
-        self._tell: Tell = lambda news: None
-        self.stopped = False
+        self._report: Report = lambda news: None
+        self.killed = False
         self.over = False
-        """Whether its end has been told."""
+        """Whether its end has been reported."""
 
-    def begin(self, tell: Tell) -> None:
-        """Start the thread; `tell` hears `Started` once at most and `Ended` once, from that thread."""
-        self._tell = tell
+    def begin(self, report: Report) -> None:
+        """Start the thread; it calls `report` with `Started` at most once and with `Ended` once."""
+        self._report = report
         self._thread.start()
 
-    def ask(self) -> bool:
-        """Ask the target to save and leave, if it runs already; its `Ended` then comes by itself."""
+    def request_stop(self) -> bool:
+        """Request that the target saves and exits; `Ended` then follows. False: the target does not run yet."""
         if self._processes is None:
             return False
         self._processes.send(signal.SIGTERM)
         return True
 
-    def stop(self) -> None:
-        """Kill the workers; the thread then ends by itself (see `join`)."""
-        self.stopped = True
+    def kill(self) -> None:
+        """Kill the workers; the thread then ends (see `join`)."""
+        self.killed = True
         self._kill()
 
     def join(self) -> bool:
-        """Wait until all is given back; whether it is."""
+        """Wait up to END_S seconds for the thread to release everything and end; whether it has."""
         self._thread.join(timeout=END_S)
         ended = not self._thread.is_alive()
         if not ended:
             logger.warning(
-                "%s: the stopped attempt has not ended after %g s; it may hold its slots", self._job.name, END_S
+                "%s: the killed attempt has not ended after %g s; it may hold its slots", self._job.name, END_S
             )
         return ended
 
     def _run(self) -> None:
-        ended = Ended(self._job.name, failure=Failure("start", "the attempt was stopped"))
+        ended = Ended(self._job.name, failure=Failure("start", "the attempt was killed"))
         try:
             begun = time.monotonic()
-            placed_s = self._reserved.hold(self._leave_if_stopped)
+            placed_s = self._reserved.hold(self._raise_if_killed)
             self._workers = self._start_world()
             self._processes = Processes(self._workers, self._reserved.by_rank, self._nodes)
-            self._tell(Started(self._job.name, self._workers, placed_s, time.monotonic() - begun))
+            self._report(Started(self._job.name, self._workers, placed_s, time.monotonic() - begun))
             ended = Ended(self._job.name, value=self._call())
         except Failed as failed:
             ended = Ended(self._job.name, failure=failed.failure)
         except UserError as error:
             ended = Ended(self._job.name, failure=Failure("user", str(error)))
-        # The boundary of the thread: without an `Ended` the driver would wait for ever.
+        # The boundary of the thread: without an `Ended` the driver would wait forever.
         except Exception as error:  # noqa: BLE001
             message = f"{type(error).__name__}: {error}"
             ended = Ended(self._job.name, failure=Failure("raised", message, "".join(format_exception(error))))
@@ -132,15 +132,15 @@ class Attempt:
             if ended.failure is not None:
                 self.end_processes()
             self.over = True
-            self._tell(ended)
+            self._report(ended)
 
     def end_processes(self) -> None:
-        """See to it that no worker of a failed attempt still runs, and writes, when the next one starts."""
+        """Kill the workers of a failed attempt, so that none writes when the next attempt starts."""
         if self._processes is not None and (left := self._processes.end(END_S)):
-            logger.warning("%s: workers %s do not end", self._job.name, left)
+            logger.warning("%s: workers %s have not ended", self._job.name, left)
 
     def _start_world(self) -> tuple[Worker, ...]:
-        """Start the workers and import the target's module in each; what they say of themselves, by rank."""
+        """Start the workers and import the target's module in each; the workers by rank."""
         limit_s = self._config.start_timeout_s
         late = threading.Event()
 
@@ -158,8 +158,8 @@ class Attempt:
                 timeout_s=limit_s,
             )
             self._executor = executor
-            # A stop, or the timer, that came before the line above had no executor to kill.
-            self._leave_if_stopped()
+            # A `kill`, or the timer, that came before the line above had no executor to kill.
+            self._raise_if_killed()
             if late.is_set():
                 raise TimeoutError
             executor.start()
@@ -168,7 +168,7 @@ class Attempt:
             failure = Failure("start", f"not up after {limit_s} s") if late.is_set() else failed.failure
             raise Failed(replace(failure, kind="user" if failure.kind == "user" else "start")) from None
         except (ray.exceptions.RayError, TimeoutError, OSError) as error:
-            message = f"not up after {limit_s} s" if late.is_set() else plainly(error)
+            message = f"not up after {limit_s} s" if late.is_set() else first_line(error)
             raise Failed(Failure("start", message)) from None
         finally:
             timer.cancel()
@@ -182,7 +182,7 @@ class Attempt:
         return tuple(workers)
 
     def _order(self) -> worker.WorkerOrder:
-        """What every worker is told before the target's module is imported; see `worker.prepare`."""
+        """What every worker gets before it imports the target's module."""
         share = self._reserved.share
         several_hosts = len(self._group.hosts) > 1
         interface = self._config.interface or (None if several_hosts else LOOPBACK_INTERFACE)
@@ -197,12 +197,12 @@ class Attempt:
         }
 
     def _bindings(self) -> list[tuple[int, int]]:
-        """By rank: its slot on the host, and how many slots the host has."""
+        """By rank: its slot on the host, and the host's number of slots."""
         slots = zip(self._group.slots, self._reserved.by_rank, strict=True)
         return [(slot.index, node.slots) for slot, node in slots]
 
     def _own_fence(self) -> list[Fence]:
-        """Make this attempt the one that may write in the job's folder."""
+        """Make this attempt the only one that may write in the job's folder."""
         if self._job.logs is None:
             return []
         fence = Fence(str(Path(self._job.logs) / ATTEMPT), uuid.uuid4().hex)
@@ -225,7 +225,7 @@ class Attempt:
         )
 
     def _look(self) -> None:
-        self._leave_if_stopped()
+        self._raise_if_killed()
         if self._watch is not None and (hang := self._watch.look(time.monotonic())):
             raise Failed(self._hung(hang))
 
@@ -233,11 +233,11 @@ class Attempt:
         return self._watch.suspect(ranks, time.monotonic()) if self._watch is not None else None
 
     def _hung(self, hang: Hang) -> Failure:
-        """The failure that a hang is, with the stack of the rank that is the cause where it can give one."""
+        """A hang as a failure, with the stack of the rank that is the cause, if it still writes one."""
         gatherer, stacks = self._gatherer(), self._stacks()
-        odd = not_in_a_collective(stacks)
-        if self._watch is not None and odd is not None and hang.rank in stacks:
-            hang = self._watch.about(odd, time.monotonic())
+        outsider = not_in_a_collective(stacks)
+        if self._watch is not None and outsider is not None and hang.rank in stacks:
+            hang = self._watch.about(outsider, time.monotonic())
         stack = stacks.get(hang.rank)
         return Failure(
             "hung",
@@ -256,12 +256,12 @@ class Attempt:
         logs = [Path(self._job.logs) / f"rank-{rank}.txt" for rank in range(len(self._workers))]
         return take_stacks(logs, lambda: processes.send(worker.DUMP_SIGNAL))
 
-    def _leave_if_stopped(self) -> None:
-        if self.stopped:
-            raise Failed(Failure("start", "the attempt was stopped"))
+    def _raise_if_killed(self) -> None:
+        if self.killed:
+            raise Failed(Failure("start", "the attempt was killed"))
 
     def _kill(self) -> None:
-        """End the workers and give back their slots; safe from any thread, and to repeat."""
+        """Kill the workers and release their slots; may be called from any thread, and repeatedly."""
         with self._killing:
             if self._executor is not None:
                 self._executor.kill()

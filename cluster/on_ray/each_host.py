@@ -1,4 +1,4 @@
-"""Calls on all hosts of a joined Ray cluster at once, for work that wants cores and no Horovod world."""
+"""Calls a function on all hosts of a joined Ray cluster at once, for work that needs cores but no Horovod world."""
 
 import contextlib
 import importlib
@@ -17,16 +17,16 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Called:
-    """What became of one call: its result, or why there is none."""
+class HostResult:
+    """The result of one call, or the error that prevented it."""
 
     host: str
     result: Any = None
     error: str | None = None
 
 
-class Everywhere:
-    """The hosts that are ready to be called; see `every_host`."""
+class HostPool:
+    """Hosts that are ready for calls; see `host_pool`."""
 
     def __init__(self, address: str, ready: Sequence[tuple[Node, Any]]) -> None:
         self.address = address
@@ -38,10 +38,10 @@ class Everywhere:
         """Their names, the driver's own host first."""
         return [node.name for node, _ in self._ready]
 
-    def call(self, target: str, payloads: Sequence[Any]) -> list[Called]:
-        """`target` ("module:function") on each host with the payload of its place; waits for all of them.
+    def call(self, target: str, payloads: Sequence[Any]) -> list[HostResult]:
+        """Call `target` ("module:function") on each host with the payload of the same index; waits for all of them.
 
-        A host that is lost, or a call that raises, is a `Called` with an error; the others do not notice.
+        A lost host, or a call that raises, is a `HostResult` with an error and does not affect the others.
         """
         pairs = zip(self._ready, payloads, strict=True)
         calls = [(node.name, actor.call.remote(target, payload)) for (node, actor), payload in pairs]
@@ -49,22 +49,22 @@ class Everywhere:
 
 
 @contextlib.contextmanager
-def every_host(config: ClusterConfig) -> Iterator[Everywhere | None]:
-    """The hosts of the cluster that `config` names or that runs here; None where it has one host only.
+def host_pool(config: ClusterConfig) -> Iterator[HostPool | None]:
+    """The hosts of the cluster that `config` names or that runs here; None where it has only one host.
 
-    A host that has no CPU to spare within `start_timeout_s` is left out.
+    Leaves out a host that has no free CPU within `start_timeout_s`.
 
     Raises:
-        UserError: the address does not answer, or Ray refuses us.
+        UserError: the address does not answer, or Ray rejects this driver.
     """
     address = connect(config)
     try:
         nodes = [node for node in Nodes(config).alive() if node.cpus >= 1]
-        # With one host there is nothing to gain, and it may be busy for long.
+        # A single host brings no gain, and may be busy for a long time.
         ready = _ready(nodes, config) if len(nodes) > 1 else []
-        yield Everywhere(str(address), ready) if len(ready) > 1 else None
+        yield HostPool(str(address), ready) if len(ready) > 1 else None
     finally:
-        ray.shutdown()  # Ends the actors, and whatever they have started dies with them.
+        ray.shutdown()  # Ends the actors and all processes that they have started.
 
 
 def _ready(nodes: Sequence[Node], config: ClusterConfig) -> list[tuple[Node, Any]]:
@@ -74,7 +74,7 @@ def _ready(nodes: Sequence[Node], config: ClusterConfig) -> list[tuple[Node, Any
     found = []
     for node, actor, answer in zip(nodes, actors, answers, strict=True):
         if answer in late or _outcome(node.name, answer).error:
-            logger.warning("%s: no CPU to spare, or gone; it is left out", node.name)
+            logger.warning("%s: no free CPU, or gone; continuing without it", node.name)
             ray.kill(actor)
         else:
             found.append((node, actor))
@@ -91,13 +91,13 @@ def _on(node: Node, config: ClusterConfig) -> Any:
     )
 
 
-def _outcome(host: str, call: Any) -> Called:
+def _outcome(host: str, call: Any) -> HostResult:
     try:
-        return Called(host, ray.get(call))
+        return HostResult(host, ray.get(call))
     except ray.exceptions.RayTaskError as error:
-        return Called(host, error=str(error.cause))
+        return HostResult(host, error=str(error.cause))
     except ray.exceptions.RayError as error:
-        return Called(host, error=str(error).strip().splitlines()[0])
+        return HostResult(host, error=str(error).strip().splitlines()[0])
 
 
 class _Host:

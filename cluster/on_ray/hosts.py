@@ -1,4 +1,4 @@
-"""Joining a Ray cluster or starting one, and the hosts that it has."""
+"""Joins a Ray cluster or starts a private one, and lists its hosts."""
 
 import contextlib
 import logging
@@ -19,14 +19,14 @@ from data_tools.files import PROJECT_ROOT
 logger = logging.getLogger(__name__)
 
 STARTS = 2
-"""Attempts at starting a Ray of our own, which comes to nothing where one of its processes dies on the way."""
+"""Attempts at starting a private Ray; one fails where a process of Ray dies during its start."""
 LOOPBACK = "127.0.0.1"
-TOKEN = "bring the cluster's token to ~/.ray/auth_token here, or set RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token"
+TOKEN = "copy the cluster's token to ~/.ray/auth_token here, or set RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token"
 
 
 @dataclass(frozen=True)
 class Node:
-    """A live host as Ray knows it."""
+    """A live host as Ray reports it; gpus: 0 where jobs train on cores."""
 
     name: str
     node_id: str
@@ -39,12 +39,12 @@ class Node:
 
     @property
     def host(self) -> Host:
-        """The host as the planner wants it."""
+        """The host as the planner takes it."""
         return Host(self.name, self.slots)
 
 
 class Nodes:
-    """The live hosts of the connected Ray; each keeps the name that it was first seen under."""
+    """The live hosts of the connected Ray; each keeps the name under which it was first seen."""
 
     def __init__(self, config: ClusterConfig) -> None:
         self._config = config
@@ -56,7 +56,7 @@ class Nodes:
         entries = [entry for entry in ray.nodes() if entry["Alive"]]
         own = ray.get_runtime_context().get_node_id()
         entries.sort(key=lambda e: (e["NodeID"] != own, e["NodeManagerHostname"], e["NodeID"]))
-        # Where GPUs are asked for and yet to come, the cores of a head are no slots in the meantime.
+        # Where requested GPUs have yet to come, the cores of a head node are no slots in the meantime.
         asked = self._config.request_slots is not None
         with_gpus = self._config.gpus != 0 and (asked or any(e["Resources"].get("GPU") for e in entries))
         names = self._named(entries)
@@ -78,7 +78,7 @@ class Nodes:
         return nodes
 
     def _named(self, entries: Sequence[dict[str, Any]]) -> dict[str, str]:
-        """Node id -> name: the host's own, or with a number behind it where two live hosts share it."""
+        """Node id -> name: the host name, with a number appended where two live hosts share it."""
         with self._naming:
             live = [entry["NodeID"] for entry in entries]
             used = {self._names[node_id] for node_id in live if node_id in self._names}
@@ -90,7 +90,7 @@ class Nodes:
 
 
 def slots_of(cpus: float, gpus: int, *, with_gpus: bool, wanted: int | None) -> int:
-    """Slots of a host. Ranks can share cores but no GPU, so there `wanted` only lowers the number."""
+    """Slots of a host; `wanted` null chooses. Ranks can share cores but no GPU, so there `wanted` only lowers them."""
     if with_gpus:
         return min(gpus, wanted) if wanted is not None else gpus
     if cpus <= 0:
@@ -99,12 +99,12 @@ def slots_of(cpus: float, gpus: int, *, with_gpus: bool, wanted: int | None) -> 
 
 
 def connect(config: ClusterConfig) -> str | None:
-    """Join the cluster that `config` names or that runs on this host, else start a Ray of our own.
+    """Join the cluster that `config` names or that runs on this host, or start a private Ray.
 
-    Returns the address that was joined, or null.
+    Returns the address of the joined cluster, or null.
 
     Raises:
-        UserError: the address does not answer, or Ray refuses us.
+        UserError: the address does not answer, or Ray rejects this driver.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = address_to_join(config.address)
@@ -112,18 +112,21 @@ def connect(config: ClusterConfig) -> str | None:
         _start_own(config)
     else:
         _join(address)
-    _log_notices()
+    redirect_notices_to_log()
     return address
 
 
-def _log_notices() -> None:
-    """Put the news that Ray prints into a driver's own output (of raylets, of the autoscaler) into the log."""
+def redirect_notices_to_log() -> None:
+    """Send the notices that Ray prints in a driver (of raylets, of the autoscaler) to this module's log.
+
+    Replaces Ray's private printing function for the whole process; see docs/cluster.md.
+    """
 
     def log(data: dict[str, Any], ignore_prefix: bool = False) -> None:
         for line in data["lines"]:
             logger.info("%s: %s", data["pid"], line)
 
-    # Ray offers no setting for these; `log_to_driver` is about the output of workers.
+    # Ray has no setting for them; `log_to_driver` concerns the output of workers.
     ray._private.worker.print_to_stdstream = log
 
 
@@ -136,29 +139,29 @@ def _join(address: str) -> None:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
         reason = (str(error).strip().splitlines() or [repr(error)])[0]
-        # Ray's own line about tokens goes on for 600 characters; and of a wrong one it only says that it failed.
+        # Ray's own line about tokens is 600 characters long, and about a wrong token it only says that it failed.
         if "token" in reason or "Failed to connect" in reason:
-            reason = f"{reason.partition('. ')[0].rstrip('.')}, most likely for the token; {TOKEN}"
-        raise UserError(f"cluster.address: {address}: Ray refuses: {reason}") from None
+            reason = f"{reason.partition('. ')[0].rstrip('.')}, most likely because of the token; {TOKEN}"
+        raise UserError(f"cluster.address: {address}: Ray rejects this driver: {reason}") from None
 
 
 def _start_own(config: ClusterConfig) -> None:
-    """A Ray for this process alone; Ray itself turns its token authentication on."""
+    """Start a Ray for this process alone; Ray turns token authentication on by itself."""
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     for start in range(1, STARTS + 1):
         try:
             _init_own(config)
         except Exception as error:
-            # Of a process that died on the way, Ray says so by a plain Exception; whatever is more exact is a bug.
+            # Ray reports a process that died during the start as a plain Exception; any other class is a bug.
             if type(error) is not Exception and not isinstance(error, (ConnectionError, ray.exceptions.RayError)):
                 raise
             reason = (str(error).strip().splitlines() or [repr(error)])[0]
             if start == STARTS:
                 raise UserError(
-                    f"Ray could not be started here, tried {STARTS} times: {reason.rstrip('.')}; its logs are in "
-                    "/tmp/ray/session_latest (RAY_TMPDIR); then run the same command again"
+                    f"Ray could not be started on this host, tried {STARTS} times: {reason.rstrip('.')}; its logs are "
+                    "in /tmp/ray/session_latest (RAY_TMPDIR), then run the same command again"
                 ) from None
-            logger.warning("Ray could not be started (%s); once more", reason)
+            logger.warning("Ray could not be started (%s); retrying", reason)
         else:
             return
 
@@ -173,15 +176,15 @@ def _init_own(config: ClusterConfig) -> None:
             object_store_memory=config.object_store_mib * 2**20,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            # Else the raylet accepts the driver only when a worker for each core has started, a second later: one
-            # that dies in that second ends the driver's process from inside Ray, where nobody can catch it.
+            # By default the raylet accepts the driver only when a worker for each core has started, a second later; a
+            # raylet that dies in that second ends the driver's process inside Ray, where nothing can catch it.
             _system_config={"prestart_worker_first_driver": False},
         )
 
 
 @contextlib.contextmanager
 def _project_on_python_path() -> Iterator[None]:
-    """Workers inherit the environment that their Ray was started in, and have to find this project there."""
+    """Put the project on PYTHONPATH while Ray starts: its workers inherit that environment."""
     before = os.environ.get("PYTHONPATH")
     root = str(PROJECT_ROOT)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, before]))
@@ -195,7 +198,7 @@ def _project_on_python_path() -> Iterator[None]:
 
 
 def _unused(name: str, used: set[str]) -> str:
-    """`name`, or `name-2` and so on where another host has it."""
+    """`name`, or `name-2` and so on where another host has that name."""
     number, candidate = 1, name
     while candidate in used:
         number += 1

@@ -1,4 +1,4 @@
-"""The worker processes of one attempt, reached on whatever hosts they run: signalled, ended."""
+"""Signals and kills the worker processes of one attempt, on all its hosts."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from cluster.on_ray.hosts import Node, Nodes
 from cluster.schedule.job import Worker
 
 ANSWER_S = 30.0
-"""How long a task on another host may take, the start of a Ray worker for it included."""
+"""How long a task on another host may take, including the start of a Ray worker for it."""
 
 
 class Processes:
@@ -26,20 +26,20 @@ class Processes:
             self._own |= {node.node_id} if node.own else set()
 
     def send(self, number: int) -> None:
-        """Send signal `number` to all that can be reached."""
-        self._each(process.send, number)
+        """Send signal `number` to all reachable processes."""
+        self._on_every_host(process.send, number)
 
     def end(self, timeout_s: float) -> list[int]:
-        """Kill all that can be reached, and wait; the numbers of those that do not end.
+        """Kill all reachable processes and wait up to `timeout_s` seconds; the pids of those that remain.
 
-        A host that Ray has lost cannot be reached. Its workers see by themselves that they have been replaced (see
+        A host that Ray has lost is out of reach. Its workers notice by themselves that they have been replaced (see
         `cluster.liveness.fence`).
         """
-        left = self._each(process.end, timeout_s)
+        left = self._on_every_host(process.end, timeout_s)
         return [pid for pids in left for pid in pids or ()]
 
-    def _each(self, act: Callable[..., list[int] | None], argument: float) -> list[list[int] | None]:
-        # Our own host is reached without Ray, also when its raylet hangs or is gone.
+    def _on_every_host(self, act: Callable[..., list[int] | None], argument: float) -> list[list[int] | None]:
+        # The driver's own host needs no Ray, so its processes are reached even when the raylet hangs or is gone.
         done = [act(found, argument) for node, found in self._on.items() if node in self._own]
         elsewhere = [node for node in self._on if node not in self._own]
         if not elsewhere:

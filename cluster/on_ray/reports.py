@@ -1,4 +1,4 @@
-"""What the ranks of one call report: values, or the one failure that a person is told."""
+"""Gathers what the ranks of one call report: their values, or the failure that is their cause."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,14 +12,14 @@ from cluster.liveness.watch import Hang
 from cluster.schedule.failures import RankFailure, first_failure
 from cluster.schedule.job import Failure
 
-LOOK_S = 1.0
+POLL_S = 1.0
 GRACE_S = 2.0
-"""How long the other ranks are heard after the first failure, which may be a consequence of theirs."""
+"""How long to wait for the other ranks after the first failure, which may be a consequence of theirs."""
 TAIL_LINES = 15
 
 
 class Failed(Exception):
-    """An attempt that came to nothing, and why."""
+    """An attempt has failed, and why."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -30,8 +30,8 @@ class Failed(Exception):
 class Gatherer:
     """Waits for the reports of all ranks of a world.
 
-    hosts: by rank. logs: folder of the ranks' output, or null. look: called at every turn, and may raise. suspect:
-    which of the given ranks, for which all others gave up waiting, is the cause; None where nothing is known.
+    hosts: by rank. logs: folder of the ranks' output, or null. look: called once a second; it may raise. suspect: which
+    of the given ranks, for which all others gave up waiting, is the cause; None where that is unknown.
     """
 
     hosts: Sequence[str]
@@ -40,17 +40,17 @@ class Gatherer:
     suspect: Callable[[Sequence[int]], Hang | None] = lambda _: None
 
     def gather(self, refs: Sequence[Any]) -> list[dict[str, Any]]:
-        """The reports, by rank; the first failure ends it, GRACE_S later at most.
+        """The reports, by rank. Ends at most GRACE_S seconds after the first failure.
 
         Raises:
-            Failed: a rank failed; the cause, with what the others said.
+            Failed: a rank failed; with the cause, and what the other ranks reported.
         """
         waiting = {ref: rank for rank, ref in enumerate(refs)}
         reports: dict[int, dict[str, Any]] = {}
         failures: list[RankFailure] = []
         until = float("inf")
         while waiting and time.monotonic() < until:
-            ready, _ = ray.wait(list(waiting), timeout=LOOK_S)
+            ready, _ = ray.wait(list(waiting), timeout=POLL_S)
             self.look()
             for ref in ready:
                 rank = waiting.pop(ref)
@@ -65,7 +65,7 @@ class Gatherer:
         return [reports[rank] for rank in range(len(refs))]
 
     def missed(self, failures: Sequence[RankFailure], waiting: Sequence[int]) -> list[RankFailure]:
-        """Of the ranks `waiting`, which have not said a word, the one that all the others gave up waiting for."""
+        """Of the ranks `waiting`, which have reported nothing, the one that all others gave up waiting for."""
         if not waiting or not all(failure.lost_peer for failure in failures):
             return []
         hang = self.suspect(waiting)
@@ -80,11 +80,11 @@ class Gatherer:
         except ray.exceptions.RayActorError as error:
             return RankFailure(rank, host, "died", _death(str(error)), traceback=_tail(log), log=log)
         except ray.exceptions.RayError as error:
-            return RankFailure(rank, host, "raised", plainly(error), traceback=str(error), log=log)
+            return RankFailure(rank, host, "raised", first_line(error), traceback=str(error), log=log)
         return self.failure(rank, report) if "failure" in report else report
 
     def failure(self, rank: int, report: Mapping[str, Any]) -> RankFailure:
-        """The failure that a rank reports."""
+        """The failure in a rank's report."""
         return RankFailure(rank, self.hosts[rank], **report["failure"], log=self.log(rank))
 
     def log(self, rank: int) -> str | None:
@@ -92,14 +92,14 @@ class Gatherer:
         return str(Path(self.logs) / f"rank-{rank}.txt") if self.logs else None
 
 
-def plainly(error: BaseException) -> str:
-    """The first telling line of one of Ray's long errors."""
+def first_line(error: BaseException) -> str:
+    """The first line of one of Ray's long errors that is not empty."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 
 
 def _death(text: str) -> str:
-    """Why an actor is dead, from the many lines that Ray says of it; it knows no exit status."""
+    """Why an actor died, from Ray's long text about it, which names no exit status."""
     if "SYSTEM_ERROR" in text:
         return "the worker died: killed, out of memory, or crashed"
     if "node has died" in text:
@@ -109,7 +109,7 @@ def _death(text: str) -> str:
 
 
 def _tail(log: str | None) -> str | None:
-    """The last lines of a rank's output, where that file can be seen from here."""
+    """The last lines of a rank's output; None where the file is not visible on this host."""
     if log is None:
         return None
     try:

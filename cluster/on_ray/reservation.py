@@ -1,4 +1,4 @@
-"""The slots of one attempt, held on Ray: a placement group with one bundle a rank."""
+"""Reserves the slots of one attempt on Ray: a placement group with one bundle per rank."""
 
 import logging
 import math
@@ -11,21 +11,17 @@ import ray
 
 from cluster.config import ClusterConfig
 from cluster.on_ray.hosts import Node, Nodes
-from cluster.on_ray.reports import LOOK_S, Failed
+from cluster.on_ray.reports import POLL_S, Failed
 from cluster.schedule.job import Failure, Worker
 from cluster.schedule.slots import Group
 from data_tools.protocol import threads_per_worker
 
 logger = logging.getLogger(__name__)
 
-
 LEAST_CPUS = 0.001
-
-
-TELL_FIRST_S = 5.0
-
-
-TELL_EVERY_S = 30.0
+FIRST_NOTICE_S = 5.0
+"""How long to wait for busy slots before the log says so; then again every NOTICE_EVERY_S seconds."""
+NOTICE_EVERY_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class Share:
 
 
 class Reservation:
-    """The slots of `group` for the job `name`: nothing is held before `hold`, nor after `release`.
+    """The slots of `group` for the job `name`, held from `hold` to `release`.
 
     by_rank: the node of each rank. share: what each rank has of its node.
     """
@@ -55,15 +51,15 @@ class Reservation:
         self.placement_group: Any = None
 
     def hold(self, look: Callable[[], None]) -> float:
-        """Reserve one bundle a rank, on the group's hosts; the seconds that it took.
+        """Reserve one bundle per rank on the group's hosts; returns the seconds that it took.
 
-        look: called every now and then while the slots are in use by something else; what it raises ends the wait.
+        look: called once a second while other programs use the slots; what it raises ends the wait.
 
         Raises:
-            Failed: a host is gone, or the slots did not become free in time.
+            Failed: a host is gone, or the slots were not free within `cluster.busy_timeout_s`.
         """
         begun = time.monotonic()
-        tell_at = begun + TELL_FIRST_S
+        notice_at = begun + FIRST_NOTICE_S
         self.by_rank = self._find_nodes()
         self.share = share_of(self.by_rank, gpu=self._gpu)
         bundle = {"CPU": self.share.cpus} | ({"GPU": 1} if self.share.gpus else {})
@@ -72,24 +68,24 @@ class Reservation:
             strategy="PACK",
             bundle_label_selector=[{"ray.io/node-id": node.node_id} for node in self.by_rank],
         )
-        while not self.placement_group.wait(LOOK_S):
+        while not self.placement_group.wait(POLL_S):
             look()
             self._find_nodes()
             now = time.monotonic()
             if now - begun > self._config.busy_timeout_s:
                 raise Failed(Failure("start", f"{self._demand()} were not free for {now - begun:.0f} s"))
-            if now >= tell_at:
-                tell_at = now + TELL_EVERY_S
-                logger.warning("%s waits for %s: in use by something else", self._name, self._demand())
+            if now >= notice_at:
+                notice_at = now + NOTICE_EVERY_S
+                logger.warning("%s waits for %s: in use by another program", self._name, self._demand())
         return time.monotonic() - begun
 
     def release(self) -> None:
-        """Give the slots back; may be repeated."""
+        """Release the slots; may be called repeatedly."""
         if self.placement_group is not None:
             ray.util.remove_placement_group(self.placement_group)
 
     def _find_nodes(self) -> list[Node]:
-        """The nodes of the group by rank, as long as all of them are there."""
+        """The nodes of the group by rank; raises `Failed` where one is gone."""
         alive = {node.name: node for node in self._nodes.alive()}
         if gone := [name for name in self._group.hosts if name not in alive]:
             raise Failed(Failure("start", f"host {', '.join(gone)} is gone"))

@@ -1,4 +1,4 @@
-"""Before jobs are placed: ask a cluster that grows for all slots at once, and wait for the hosts that are to come."""
+"""Before jobs are placed: requests all slots from an autoscaling cluster at once, and waits for its hosts."""
 
 import contextlib
 import logging
@@ -17,14 +17,14 @@ from data_tools.errors import UserError
 logger = logging.getLogger(__name__)
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
-"""Where `ray up` leaves the cluster's configuration on the head, resolved (commands.py of Ray 2.60's launcher)."""
-LOOK_S = 1.0
-TELL_FIRST_S = 5.0
-TELL_EVERY_S = 30.0
+"""Where `ray up` puts the resolved cluster configuration on the head node (commands.py of Ray 2.60's launcher)."""
+POLL_S = 1.0
+FIRST_NOTICE_S = 5.0
+NOTICE_EVERY_S = 30.0
 
 
 def expected_hosts(bootstrap: Path) -> int:
-    """Hosts that a cluster is to have at least, by the file that `ray up` left on its head; 1 where there is none."""
+    """The minimum number of hosts, from the file that `ray up` puts on the head node; 1 without that file."""
     try:
         config: Any = yaml.safe_load(bootstrap.expanduser().read_text())
     except (OSError, yaml.YAMLError):
@@ -34,13 +34,13 @@ def expected_hosts(bootstrap: Path) -> int:
 
 
 def bundles(slots: int, *, gpus: bool) -> list[dict[str, float]]:
-    """What the scaler is asked for: one GPU, or one core, for each slot."""
+    """The request to the autoscaler: one GPU, or one core, for each slot."""
     return [{"GPU": 1} if gpus else {"CPU": 1}] * slots
 
 
 @contextlib.contextmanager
 def requested(config: ClusterConfig) -> Iterator[None]:
-    """Keep `cluster.request_slots` asked for from the cluster's scaler, so that lost hosts are replaced as well."""
+    """Keep `cluster.request_slots` requested from the autoscaler, which then also replaces lost hosts."""
     if config.request_slots is None:
         yield
         return
@@ -59,34 +59,34 @@ def gather(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Wait until `expected` hosts and `cluster.request_slots` slots are there; tells what it waits for.
+    """Wait until the cluster has `expected` hosts and `cluster.request_slots` slots; logs what is missing.
 
-    After `cluster.gather_timeout_s` it goes on with the hosts that came.
+    Continues with the hosts that came after `cluster.gather_timeout_s`.
 
     Raises:
-        UserError: the slots that were asked for did not come.
+        UserError: the requested slots did not come.
     """
     begun = clock()
-    tell_at = begun + TELL_FIRST_S
+    notice_at = begun + FIRST_NOTICE_S
     while missing := _missing(hosts(), config, expected):
         now = clock()
         if now - begun > config.gather_timeout_s:
             if _slots(hosts()) < (config.request_slots or 0):
                 raise UserError(f"after {config.gather_timeout_s} s (cluster.gather_timeout_s) still {missing}")
-            logger.warning("going on with what is there: %s", missing)
+            logger.warning("continuing with the hosts that came: %s", missing)
             return
-        if now >= tell_at:
-            tell_at = now + TELL_EVERY_S
+        if now >= notice_at:
+            notice_at = now + NOTICE_EVERY_S
             logger.warning("waiting for the cluster: %s", missing)
-        sleep(LOOK_S)
+        sleep(POLL_S)
 
 
 def _missing(hosts: Sequence[Host], config: ClusterConfig, expected: int) -> str | None:
-    """What was asked for and what there is, in words; None where all is there."""
+    """What was requested and what was found, in words; None where nothing is missing."""
     if len(hosts) < expected:
-        return f"{expected} hosts are to come, found {describe(hosts)}"
+        return f"{expected} hosts are expected, found {describe(hosts)}"
     if _slots(hosts) < (config.request_slots or 0):
-        return f"{config.request_slots} slots are asked for (cluster.request_slots), found {describe(hosts)}"
+        return f"{config.request_slots} slots are requested (cluster.request_slots), found {describe(hosts)}"
     return None
 
 

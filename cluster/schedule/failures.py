@@ -1,4 +1,4 @@
-"""From what each rank of a world said to the one failure that a person is told."""
+"""Folds the failures of a world's ranks into the one that is reported."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from cluster.schedule.job import Failure, FailureKind
 
 @dataclass(frozen=True)
 class RankFailure:
-    """How one rank ended. `lost_peer`: it only noticed that another one is gone."""
+    """How one rank ended. lost_peer: see `data_tools.errors.is_lost_peer`."""
 
     rank: int
     host: str
@@ -20,10 +20,10 @@ class RankFailure:
 
 
 def first_failure(failures: Sequence[RankFailure]) -> Failure:
-    """The cause among `failures` of one world, given in the order in which they came in.
+    """The cause among the `failures` of one world, given in order of arrival.
 
-    A rank that only lost its peers is the cause where no other said anything; such a loss is no fault of the
-    program, so it counts as a death.
+    A rank that only lost its peers is the cause only where no rank reported anything else; it then counts as a death,
+    since the program is not at fault.
     """
     causes = [failure for failure in failures if not failure.lost_peer] or list(failures)
     cause = causes[0]
@@ -39,8 +39,8 @@ def first_failure(failures: Sequence[RankFailure]) -> Failure:
 
 
 def _others(cause: RankFailure, others: Sequence[RankFailure]) -> list[str]:
-    """One line for each thing that other ranks said, with all the ranks that said it."""
-    said: dict[str, list[int]] = {}
+    """One line for each thing that other ranks reported, with the ranks that reported it."""
+    reported: dict[str, list[int]] = {}
     for other in others:
         if other.lost_peer and not cause.lost_peer:
             what = "lost the connection after that"
@@ -48,8 +48,8 @@ def _others(cause: RankFailure, others: Sequence[RankFailure]) -> list[str]:
             what = "the same"
         else:
             what = other.message.partition("\n")[0]
-        said.setdefault(what, []).append(other.rank)
-    return [f"rank{'s' if len(ranks) > 1 else ''} {_listed(ranks)}: {what}" for what, ranks in said.items()]
+        reported.setdefault(what, []).append(other.rank)
+    return [f"rank{'s' if len(ranks) > 1 else ''} {_listed(ranks)}: {what}" for what, ranks in reported.items()]
 
 
 def _listed(ranks: Sequence[int]) -> str:

@@ -1,46 +1,49 @@
-"""What the scheduler is given and what it hands back: jobs, failures, outcomes and events."""
+"""The scheduler's values: jobs, their state, failures, outcomes and events."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cluster.schedule.slots import Group
+from cluster.schedule.slots import Group, Placement
 
 FailureKind = Literal["start", "user", "raised", "died", "hung", "stopped"]
 
 
 @dataclass(frozen=True)
 class JobSpec:
-    """One function to be run by all ranks of one Horovod world.
+    """One function that all ranks of one Horovod world run.
 
-    `target` is `module:function`, called as `function(payload)` once on each rank; `payload` is plain JSON
-    data, with absolute paths. `workers` null leaves the number to the planner, which then keeps to divisors
-    of `divides` (the global batch) and to at most `most`. `needs` names the jobs that must be done before.
-    Every rank's output goes to a file `rank-N.txt` in the folder `logs`, and to Ray's own logs where that is
-    null. Targets that keep heartbeats (`cluster.liveness.watch`) do so in the folder `heartbeats`, and are watched. A
-    target is asked to stop with SIGTERM to all its ranks; it saves what it has and raises `Stopped`.
+    target: `module:function`, called as `function(payload)` once on each rank. On SIGTERM, which all ranks get, it
+    saves its state and raises `Stopped`.
+    payload: plain JSON data, with absolute paths.
+    workers: number of ranks; null lets the planner choose among the divisors of `global_batch` (null: any number) up
+    to `max_workers` (null: all slots).
+    depends_on: names of the jobs that must be done first.
+    logs: folder for each rank's output, `rank-N.txt`; null leaves it to Ray's own logs.
+    heartbeats: folder in which the ranks keep heartbeats (`cluster.liveness.watch`); null turns hang detection off.
+    gpu: whether its workers use the GPUs of their slots; if not, they reserve none and see none.
     """
 
     name: str
     target: str
     payload: dict[str, Any]
     workers: int | None = None
-    needs: tuple[str, ...] = ()
-    divides: int | None = None
-    most: int | None = None
+    depends_on: tuple[str, ...] = ()
+    global_batch: int | None = None
+    max_workers: int | None = None
     logs: str | None = None
     heartbeats: str | None = None
     gpu: bool = True
-    """Whether its workers use the GPUs of their slots; without, they reserve none and see none."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt ended: the rank that failed first, and the rest of the world folded into it.
+    """Why an attempt ended: what failed first, with a summary of the other ranks.
 
-    Kinds: `start`, before the target was called; `user`, a UserError of the target; `raised`, any other
-    exception of the target (and a NumericError); `died`, a worker or its host that is gone; `hung`, a worker that is
-    there and does not go on; `stopped`, a target that was asked to stop, and saved what it had.
+    kind: `start`, before the target was called; `user`, a UserError of the target; `raised`, any other exception of the
+    target, or a NumericError; `died`, a worker or its host is gone; `hung`, a live worker makes no progress; `stopped`,
+    the target saved its state on request.
+    rank, host, log: of the rank that failed. also: one line for each thing that other ranks reported.
     """
 
     kind: FailureKind
@@ -60,11 +63,11 @@ class Failure:
         return f"{' '.join(where)}: {self.message}" if where else self.message
 
     def text(self) -> str:
-        """All that is known, for a person: the line, the traceback, the log's path, what other ranks said."""
+        """All that is known: the line, then `details`."""
         return "\n".join([self.line(), *self.details()])
 
     def details(self) -> list[str]:
-        """What stands below the line: the traceback, the log's path, what other ranks said."""
+        """The lines after the first: the traceback, the log's path, what other ranks reported."""
         if self.kind in ("user", "stopped"):
             return []
         traceback = [self.traceback.rstrip()] if self.traceback else []
@@ -73,7 +76,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Worker:
-    """One rank of a job that is up: where it runs and what it was given."""
+    """One running rank of a job: where it runs and its GPUs."""
 
     rank: int
     host: str
@@ -81,15 +84,15 @@ class Worker:
     devices: str
     """CUDA_VISIBLE_DEVICES of the process, of which local rank r uses the r-th; `-1` without GPUs."""
     import_s: float
-    """Seconds that the import of the target's module took."""
+    """Seconds that importing the target's module took."""
     ticks: int = 0
     machine: str = ""
-    """With `pid`, the process for good and all; see `cluster.liveness.process`."""
+    """Together with `pid` and `ticks` it identifies the process uniquely; see `cluster.liveness.process`."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """An attempt that is over; without a `failure`, `value` is what rank 0 returned."""
+    """The end of an attempt; without a `failure`, `value` is what rank 0 returned."""
 
     job: str
     value: Any = None
@@ -100,7 +103,7 @@ class Ended:
 class Started:
     """An attempt whose workers are all up and about to call the target.
 
-    `seconds` since it was asked for, and of these `placed_s` until its slots were reserved.
+    seconds: since the attempt was started; placed_s: the part of them until its slots were reserved.
     """
 
     job: str
@@ -111,7 +114,7 @@ class Started:
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """How a job ended. Times are unix seconds of the first start and of the end; null if it never started."""
+    """How a job ended. started, ended: unix seconds of the first start and of the end; null if it never started."""
 
     name: str
     state: Literal["done", "failed", "skipped", "stopped"]
@@ -124,13 +127,58 @@ class JobOutcome:
     wave: int | None = None
     attempts: int = 0
     failures: tuple[Failure, ...] = ()
-    verdict: str | None = None
-    """Why the last failure was not borne; null where something else ended the job."""
+    give_up_reason: str | None = None
+    """Why the last failure was not retried (empty for an error of the user); null where no failure ended the job."""
+
+
+FINAL = "done", "failed", "skipped", "stopped"
+
+
+@dataclass(eq=False)
+class JobState:
+    """What the scheduler knows of one job, from waiting to its outcome."""
+
+    spec: JobSpec
+    placement: Placement
+    state: str = "waiting"  # waiting, running, or one of FINAL
+    attempts: int = 0
+    started: float | None = None
+    ended: float | None = None
+    not_before: float = 0.0
+    lost_since: float | None = None
+    """Since when (unix seconds) it could start but for a lack of hosts; inf: other jobs must end first anyway."""
+    value: object = None
+    error: str | None = None
+    give_up_reason: str | None = None
+    failures: list[Failure] = field(default_factory=list)
+
+    def outcome(self) -> JobOutcome:
+        """How the job ended.
+
+        Raises:
+            RuntimeError: it has not ended.
+        """
+        ran = self.attempts > 0
+        if self.state not in FINAL:
+            raise RuntimeError(f"job {self.spec.name} is still {self.state}")
+        return JobOutcome(
+            name=self.spec.name,
+            state=self.state,  # type: ignore[arg-type]  # narrowed just above
+            value=self.value,
+            error=self.error,
+            started=self.started,
+            ended=self.ended,
+            group=self.placement.group if ran else None,
+            wave=self.placement.wave if ran else None,
+            attempts=self.attempts,
+            failures=tuple(self.failures),
+            give_up_reason=self.give_up_reason,
+        )
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a job, for the run's record."""
+    """Something that happened to a job, for the run's record. time: unix seconds."""
 
     time: float
     event: Literal["started", "running", "done", "failed", "retried", "skipped", "stopped", "waiting"]
@@ -140,7 +188,7 @@ class Event:
     attempt: int = 0
     error: str | None = None
     up: Started | None = None
-    """With `running`: the workers, and how long they took to be up."""
+    """With `running`: the workers, and how long their start took."""
 
     def record(self) -> dict[str, Any]:
         """The event as one JSON object."""

@@ -1,4 +1,4 @@
-"""Whether a job that failed is started again: a decision from what happened so far, and nothing else."""
+"""Decides whether a failed job is retried, from its failures alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ LONGEST_WAIT_S = 30.0
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How many failures of a job are borne; failures to start are counted apart.
+    """How many failures of a job are tolerated; failures to start are counted separately.
 
-    lost_host_timeout_s: how long a job waits for lost hosts without which there are too few slots for it.
+    lost_host_timeout_s: how long a job waits for lost hosts while the others have too few slots for it.
     """
 
     max_failures: int = 3
@@ -22,7 +22,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True)
 class Decision:
-    """Start the job again after `wait_s` seconds, or give up; `reason` says why, in words."""
+    """Retry the job after `wait_s` seconds (`again`), or give up; and the reason, in words."""
 
     again: bool
     reason: str
@@ -30,12 +30,12 @@ class Decision:
 
 
 def decide(policy: RetryPolicy, failures: Sequence[Failure]) -> Decision:
-    """What to do after the last of `failures`, which are all of one job, oldest first."""
+    """The decision after the last of `failures`, all of one job, oldest first."""
     last = failures[-1]
     if last.kind == "user":
-        return Decision(False, "a retry cannot mend it")
-    # What an exception says is decided by the program and its data; the same words twice are not chance.
-    # A failure to start or a death has a traceback only where an exception of the program's caused it.
+        return Decision(False, "a retry cannot fix it")
+    # An exception of the program depends on the program and its data: the same text twice is reproducible.
+    # A failure to start or a death has a traceback only where an exception of the program caused it.
     raised = last.kind == "raised" or (last.kind == "start" and last.traceback is not None)
     if raised and any((f.kind, f.message) == (last.kind, last.message) for f in failures[:-1]):
         return Decision(False, "the same error twice")
@@ -44,6 +44,6 @@ def decide(policy: RetryPolicy, failures: Sequence[Failure]) -> Decision:
     limit = policy.max_start_failures if at_start else policy.max_failures
     what = "failed to start" if at_start else "failed"
     if count > limit:
-        return Decision(False, f"{what} {count} times, and {limit} are allowed")
+        return Decision(False, f"{what} {count} times, {limit} are tolerated")
     wait_s = min(LONGEST_WAIT_S, 2.0 ** (count - 1)) if at_start else 0.0
-    return Decision(True, f"{what}, {count} of {limit} times allowed", wait_s)
+    return Decision(True, f"{what}, {count} of {limit} tolerated", wait_s)

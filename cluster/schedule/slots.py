@@ -1,7 +1,6 @@
 """Which job runs where: slots of hosts, groups of slots, and the waves in which jobs share them.
 
-A slot is one GPU, or one share of the cores on machines without GPUs. Everything here is arithmetic on names
-and counts; nothing is started.
+A slot is one GPU, or one share of the cores on hosts without GPUs. Pure arithmetic on names and counts.
 """
 
 import math
@@ -14,7 +13,7 @@ from data_tools.errors import UserError
 
 @dataclass(frozen=True)
 class Host:
-    """A machine and how many slots it offers."""
+    """A host and how many slots it offers."""
 
     name: str
     slots: int
@@ -45,7 +44,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Placement:
-    """A job's group, and the wave (from 0) in which the group comes to it."""
+    """A job's group, and the wave (from 0) in which it gets the group."""
 
     wave: int
     group: Group
@@ -56,15 +55,15 @@ def plan_waves(
     jobs: Sequence[str],
     *,
     workers: int | None = None,
-    divides: int | None = None,
-    most: int | None = None,
+    global_batch: int | None = None,
+    max_workers: int | None = None,
 ) -> dict[str, Placement]:
     """Give each of `jobs`, which may all run at once, a group of `workers` slots in as few waves as possible.
 
-    Groups of one wave are disjoint. A group straddles hosts only where it must. With `workers` null, every
-    job gets the same number, as many as fit: a lone job takes every slot; several jobs take fewer where that
-    keeps each of them on one host and still uses more than half of the slots. `divides` (a global batch)
-    limits a free choice to its divisors, since every rank takes an equal part of a batch; `most` bounds it.
+    Groups of one wave are disjoint, and span hosts only where they must. With `workers` null, every job gets the same
+    number, as many as fit: a single job takes every slot; several jobs take fewer where that keeps each of them on one
+    host and still uses more than half of the slots. `global_batch` restricts that choice to its divisors, since every
+    rank takes an equal part of a batch, and `max_workers` bounds it.
 
     Raises:
         UserError: there is no slot, or fewer than `workers`.
@@ -73,25 +72,26 @@ def plan_waves(
     if total < 1:
         raise UserError(f"no slot to run {', '.join(jobs)} on; found {describe(hosts)}")
     if workers is not None and not 1 <= workers <= total:
-        raise UserError(f"{workers} workers a job are asked for ({', '.join(jobs)}), found {describe(hosts)}")
+        raise UserError(f"{workers} workers per job are requested ({', '.join(jobs)}), found {describe(hosts)}")
     if not jobs:
         return {}
     at_once = total // (workers or 1)
     waves = math.ceil(len(jobs) / at_once)
-    # The last wave is as full as the first, so that no job waits for a wave of its own while slots lie idle.
+    # The last wave is as full as the first: no job gets a wave to itself while slots are idle.
     at_once = math.ceil(len(jobs) / waves)
-    size = workers or _workers_that_fit(hosts, at_once, divides=divides, most=most)
+    size = workers or _workers_that_fit(hosts, at_once, global_batch=global_batch, max_workers=max_workers)
     groups = carve(hosts, size, at_once)
     return {name: Placement(i // at_once, groups[i % at_once]) for i, name in enumerate(jobs)}
 
 
-def _workers_that_fit(hosts: Sequence[Host], groups: int, *, divides: int | None, most: int | None) -> int:
+def _workers_that_fit(hosts: Sequence[Host], groups: int, *, global_batch: int | None, max_workers: int | None) -> int:
     total = sum(host.slots for host in hosts)
-    sizes = [n for n in range(min(total // groups, most or total), 0, -1) if divides is None or divides % n == 0]
+    largest = min(total // groups, max_workers or total)
+    sizes = [n for n in range(largest, 0, -1) if global_batch is None or global_batch % n == 0]
     if groups > 1:
         for size in sizes:
-            whole = sum(host.slots // size for host in hosts)
-            if whole >= groups and 2 * size * groups > total:
+            on_one_host = sum(host.slots // size for host in hosts)
+            if on_one_host >= groups and 2 * size * groups > total:
                 return size
     return sizes[0]
 
@@ -109,7 +109,7 @@ def carve(hosts: Sequence[Host], workers: int, count: int) -> list[Group]:
 
 
 def place(hosts: Sequence[Host], workers: int, *, busy: Collection[Slot] = ()) -> Group:
-    """A group of `workers` slots outside `busy`: on the fullest host that has room, else on few hosts.
+    """A group of `workers` slots outside `busy`: on the fullest host that has room, otherwise on few hosts.
 
     Raises:
         UserError: fewer than `workers` slots are outside `busy`.
@@ -117,13 +117,13 @@ def place(hosts: Sequence[Host], workers: int, *, busy: Collection[Slot] = ()) -
     taken = set(busy)
     free = {h.name: [i for i in range(h.slots) if Slot(h.name, i) not in taken] for h in hosts}
     if sum(map(len, free.values())) < workers:
-        raise UserError(f"{workers} free slots are asked for, found {describe(hosts)}, {len(taken)} of them busy")
+        raise UserError(f"{workers} free slots are requested, found {describe(hosts)}, {len(taken)} of them busy")
     chosen: list[Slot] = []
     while len(chosen) < workers:
-        need = workers - len(chosen)
-        roomy = [name for name in free if len(free[name]) >= need]
+        missing = workers - len(chosen)
+        roomy = [name for name in free if len(free[name]) >= missing]
         name = min(roomy, key=lambda n: len(free[n])) if roomy else max(free, key=lambda n: len(free[n]))
-        chosen += [Slot(name, index) for index in free.pop(name)[:need]]
+        chosen += [Slot(name, index) for index in free.pop(name)[:missing]]
     return Group(tuple(chosen))
 
 
@@ -135,7 +135,7 @@ def describe(hosts: Sequence[Host]) -> str:
 
 
 def cores_of(slot: int, slots: int, cores: Sequence[int]) -> list[int]:
-    """The slot's own of a host's `cores`: an equal share of neighbours, or one core where slots have to share them."""
+    """A slot's part of a host's `cores`: equal neighboring parts, or one core where slots share cores."""
     if len(cores) < slots:
         return [cores[slot % len(cores)]]
     return list(cores[slot * len(cores) // slots : (slot + 1) * len(cores) // slots])

@@ -77,7 +77,7 @@ def estimate(config: Config, hosts: Sequence[Host], *, inputs: EstimateInputs) -
         steps_per_epoch(inputs.pages.train, job.stage.global_batch)  # rejects a batch larger than an epoch
     costs = [training_cost(job, placements, inputs=inputs) for job in recipe.jobs]
     costs.append(stack_cost(STACK, inputs.pages, placement=placements[STACK], machine=inputs.machine))
-    return Estimate(tuple(hosts), tuple(costs), timeline(costs, {spec.name: spec.needs for spec in specs}))
+    return Estimate(tuple(hosts), tuple(costs), timeline(costs, {spec.name: spec.depends_on for spec in specs}))
 
 
 def even_hosts(gpus: int, hosts: int | None = None) -> list[Host]:

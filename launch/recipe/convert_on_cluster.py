@@ -36,10 +36,10 @@ def over_all_hosts(config: Config) -> Iterator[ShareRunner | None]:
 
 def _join(config: Config, stack: contextlib.ExitStack, lines: list[str]) -> ShareRunner | None:
     """Join the cluster until `stack` closes. Each host adds a line about its share to `lines`."""
-    from cluster.on_ray.each_host import every_host  # Ray takes seconds to import
+    from cluster.on_ray.each_host import host_pool  # Ray takes seconds to import
 
     try:
-        hosts = stack.enter_context(every_host(config.cluster))
+        hosts = stack.enter_context(host_pool(config.cluster))
     except UserError as error:
         if config.cluster.address is not None:
             raise

@@ -43,8 +43,8 @@ def _training_spec(config: Config, recipe: Recipe, job: JobConfig, unfinished: C
         target="trainer.job:run",
         payload=payload(job, config.paths.run),
         workers=config.cluster.workers_per_region if parallel else None,
-        needs=(job.start_job,) if job.start_job is not None and job.start_job in unfinished else (),
-        divides=job.stage.global_batch,
+        depends_on=(job.start_job,) if job.start_job is not None and job.start_job in unfinished else (),
+        global_batch=job.stage.global_batch,
         logs=folder,
         heartbeats=folder,
     )
@@ -65,7 +65,7 @@ def _stack_spec(config: Config, recipe: Recipe, unfinished: Collection[str]) -> 
             "config": stack,
             "seed": config.seed,
         },
-        needs=tuple(name for name in recipe.members if name in unfinished),
+        depends_on=tuple(name for name in recipe.members if name in unfinished),
         logs=folder,
         heartbeats=folder,
     )

@@ -17,7 +17,7 @@ class ErrorGroup:
     def failure(self) -> Failure | None:
         """The failure that ended the jobs; None if they ended for another reason."""
         first = self.outcomes[0]
-        return first.failures[-1] if first.verdict is not None and first.failures else None
+        return first.failures[-1] if first.give_up_reason is not None and first.failures else None
 
 
 def describe_failures(outcomes: Mapping[str, JobOutcome], descriptions: Mapping[str, str]) -> str:
@@ -55,7 +55,7 @@ def _text(group: ErrorGroup, descriptions: Mapping[str, str]) -> str:
     for outcome in group.outcomes:
         lines += _place(outcome.failures[-1], descriptions.get(outcome.name, outcome.name))
     lines += [failure.traceback.rstrip()] if failure.traceback else []
-    return "\n".join([*lines, *failure.also, group.outcomes[0].verdict or ""]).rstrip()
+    return "\n".join([*lines, *failure.also, group.outcomes[0].give_up_reason or ""]).rstrip()
 
 
 def _place(failure: Failure, description: str) -> list[str]:

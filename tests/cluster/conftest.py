@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cluster.config import ClusterConfig
-from cluster.on_ray.ray_backend import RayBackend
+from cluster.on_ray.backend import RayBackend
 from cluster.schedule.job import Event, JobOutcome, JobSpec
 from cluster.schedule.scheduler import run_jobs
 from tests.helpers.waiting import wait_until

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.config import ClusterConfig
-from cluster.on_ray.ray_backend import RayBackend
+from cluster.on_ray.backend import RayBackend
 from cluster.schedule.job import JobOutcome, JobSpec
 from cluster.schedule.scheduler import run_jobs
 

@@ -15,7 +15,7 @@ def test_a_failing_job_leaves_the_others_alone_and_names_its_error(run: Run, tmp
     bad = JobSpec("bad", f"{TARGETS}:fails", {"how": "raise", "rank": 1}, workers=2, logs=str(tmp_path))
     failed = tmp_path / "failed"
     good = JobSpec("good", f"{TARGETS}:place", {"until": str(failed)}, workers=2)
-    after = JobSpec("after", f"{TARGETS}:place", {}, needs=("bad",))
+    after = JobSpec("after", f"{TARGETS}:place", {}, depends_on=("bad",))
     ran = run([bad, good, after], slots=4, touch={("bad", "failed"): failed})
     assert ran.outcomes["good"].state == "done"
     assert ran.outcomes["good"].attempts == 1

@@ -60,7 +60,7 @@ def test_workers_are_bound_to_their_own_cores(run: Run, tmp_path: Path, bind_cor
 
 def test_a_job_that_can_never_be_placed_is_rejected_at_once(run: Run) -> None:
     job = JobSpec("wide", "tests.cluster.targets:place", {}, workers=5)
-    with pytest.raises(UserError, match=r"^5 workers a job are asked for \(wide\), found 4 slots \(.*: 4\)$"):
+    with pytest.raises(UserError, match=r"^5 workers per job are requested \(wide\), found 4 slots \(.*: 4\)$"):
         run([job], gpus=None)
 
 
@@ -90,4 +90,4 @@ def test_a_job_waits_for_busy_gpus_and_says_so(run: Run, caplog: pytest.LogCaptu
     assert ran.of("wide") == ["started", "running", "done"], "waiting is not a failure"
     (said,) = [record.message for record in caplog.records if record.name == "cluster.on_ray.reservation"]
     host = next(iter(ran.outcomes["wide"].group.hosts))
-    assert said == f"wide waits for 2 GPU on {host}: in use by something else"
+    assert said == f"wide waits for 2 GPU on {host}: in use by another program"

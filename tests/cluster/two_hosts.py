@@ -9,7 +9,7 @@ from typing import Any
 from ray.cluster_utils import Cluster
 
 from cluster.config import ClusterConfig
-from cluster.on_ray.ray_backend import RayBackend
+from cluster.on_ray.backend import RayBackend
 from cluster.schedule.job import Event, JobSpec
 from cluster.schedule.scheduler import run_jobs
 
@@ -26,7 +26,7 @@ def main() -> None:
     with RayBackend.connect(ClusterConfig(address=machines.address, gpus=0)) as backend:
         found["hosts"] = [[host.name, host.slots] for host in backend.hosts()]
         pairs = [JobSpec(name, PLACE, {}, workers=2) for name in ("one", "other")]
-        across = JobSpec("across", PLACE, {}, needs=("one", "other"))
+        across = JobSpec("across", PLACE, {}, depends_on=("one", "other"))
         found["placed"] = run(backend, [*pairs, across])
 
         unlike = [JobSpec("three", PLACE, {}, workers=3), JobSpec("one", PLACE, {}, workers=1)]
@@ -43,7 +43,7 @@ def main() -> None:
         stays = JobSpec("stays", PLACE, {"until": str(hit_is_done)}, workers=2)
         hit = JobSpec("hit", LONG, {"mark": sys.argv[1]}, workers=2)
         found["lost"] = run(backend, [stays, hit], on_event=on_event)
-        wide = JobSpec("wide", LONG, {"mark": sys.argv[1] + "-wide-"}, divides=4)
+        wide = JobSpec("wide", LONG, {"mark": sys.argv[1] + "-wide-"}, global_batch=4)
         found["fewer"] = run_and_lose_a_host(backend, machines, wide)
         four = JobSpec("four", LONG, {"mark": sys.argv[1] + "-four-"}, workers=4)
         found["waited"] = run_and_lose_a_host(backend, machines, four, comes_back=True)

@@ -53,7 +53,7 @@ def test_training_is_refused_in_one_line_before_anything_is_written(
 
 
 @pytest.mark.parametrize(
-    "statement", ["import cluster.on_ray.ray_backend", "from trainer.world import World; World.start()"]
+    "statement", ["import cluster.on_ray.backend", "from trainer.world import World; World.start()"]
 )
 def test_what_imports_horovod_raises_a_user_error(statement: str, without_horovod: dict[str, str]) -> None:
     program = f"from data_tools.errors import UserError\ntry:\n    {statement}\nexcept UserError as e:\n    print(e)"

@@ -86,7 +86,7 @@ def test_an_attempt_that_is_stopped_while_its_executor_is_made_starts_no_world(
     executor = FakeExecutor()
 
     def make(*_: object, **__: object) -> FakeExecutor:
-        attempt.stop()  # the scheduler's thread, between the reservation and the executor
+        attempt.kill()  # the scheduler's thread, between the reservation and the executor
         return executor
 
     monkeypatch.setattr(module, "Reservation", FakeReservation)
@@ -131,7 +131,7 @@ def test_a_thread_that_does_not_end_is_reported(
     attempt = Attempt(JobSpec("top", "m:f", {}), GROUP, nodes=None, config=ClusterConfig(), executor=make)
     attempt.begin(lambda _: None)
     try:
-        attempt.stop()
+        attempt.kill()
         assert not attempt.join()
         assert any("top" in message for message in caplog.messages)
     finally:

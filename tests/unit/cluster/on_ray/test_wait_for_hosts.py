@@ -39,20 +39,20 @@ def test_hosts_that_are_to_come_are_waited_for_and_told(caplog: pytest.LogCaptur
     cluster = Cluster([HEAD], [HEAD, ONE], [HEAD, ONE, TWO])
     cluster.gather(3)
     assert cluster.now == 20
-    assert caplog.messages == ["waiting for the cluster: 3 hosts are to come, found 4 slots (head: 2, one: 2)"]
+    assert caplog.messages == ["waiting for the cluster: 3 hosts are expected, found 4 slots (head: 2, one: 2)"]
 
 
 def test_after_the_time_it_goes_on_with_what_is_there(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         Cluster([HEAD]).gather(3, gather_timeout_s=100)
-    assert caplog.messages[-1] == "going on with what is there: 3 hosts are to come, found 2 slots (head: 2)"
+    assert caplog.messages[-1] == "continuing with the hosts that came: 3 hosts are expected, found 2 slots (head: 2)"
 
 
 def test_slots_that_were_asked_for_and_do_not_come_are_an_error() -> None:
     with pytest.raises(UserError) as caught:
         Cluster([HEAD, ONE]).gather(1, request_slots=8, gather_timeout_s=100)
     assert str(caught.value) == (
-        "after 100 s (cluster.gather_timeout_s) still 8 slots are asked for (cluster.request_slots), "
+        "after 100 s (cluster.gather_timeout_s) still 8 slots are requested (cluster.request_slots), "
         "found 4 slots (head: 2, one: 2)"
     )
 

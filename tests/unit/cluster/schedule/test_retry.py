@@ -17,23 +17,23 @@ STOPPED = Failure("stopped", "stopped at step 7, saved")
 
 # failures so far -> again, reason
 TABLE = [
-    ([DIED], True, "failed, 1 of 2 times allowed"),
-    ([DIED, DIED], True, "failed, 2 of 2 times allowed"),
-    ([DIED, DIED, DIED], False, "failed 3 times, and 2 are allowed"),
-    ([START], True, "failed to start, 1 of 1 times allowed"),
-    ([START, START], False, "failed to start 2 times, and 1 are allowed"),
-    ([DIED, DIED, START], True, "failed to start, 1 of 1 times allowed"),  # counted apart
-    ([START, DIED, DIED], True, "failed, 2 of 2 times allowed"),
-    ([USER], False, "a retry cannot mend it"),
-    ([DIED, USER], False, "a retry cannot mend it"),
-    ([NAN_AT_7], True, "failed, 1 of 2 times allowed"),
-    ([NAN_AT_7, NAN_AT_9], True, "failed, 2 of 2 times allowed"),
+    ([DIED], True, "failed, 1 of 2 tolerated"),
+    ([DIED, DIED], True, "failed, 2 of 2 tolerated"),
+    ([DIED, DIED, DIED], False, "failed 3 times, 2 are tolerated"),
+    ([START], True, "failed to start, 1 of 1 tolerated"),
+    ([START, START], False, "failed to start 2 times, 1 are tolerated"),
+    ([DIED, DIED, START], True, "failed to start, 1 of 1 tolerated"),  # counted apart
+    ([START, DIED, DIED], True, "failed, 2 of 2 tolerated"),
+    ([USER], False, "a retry cannot fix it"),
+    ([DIED, USER], False, "a retry cannot fix it"),
+    ([NAN_AT_7], True, "failed, 1 of 2 tolerated"),
+    ([NAN_AT_7, NAN_AT_9], True, "failed, 2 of 2 tolerated"),
     ([NAN_AT_7, NAN_AT_7], False, "the same error twice"),
     ([NAN_AT_7, DIED, NAN_AT_7], False, "the same error twice"),
     ([IMPORT, IMPORT], False, "the same error twice"),
-    ([HUNG, HUNG], True, "failed, 2 of 2 times allowed"),  # a hang is a failure like a death
-    ([HUNG, DIED, HUNG], False, "failed 3 times, and 2 are allowed"),
-    ([STOPPED], True, "failed, 1 of 2 times allowed"),  # by somebody else than the driver: its host is taken away
+    ([HUNG, HUNG], True, "failed, 2 of 2 tolerated"),  # a hang is a failure like a death
+    ([HUNG, DIED, HUNG], False, "failed 3 times, 2 are tolerated"),
+    ([STOPPED], True, "failed, 1 of 2 tolerated"),  # by somebody else than the driver: its host is taken away
 ]
 
 

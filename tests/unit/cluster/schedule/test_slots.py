@@ -77,7 +77,7 @@ def test_every_plan_is_disjoint_and_short(gpus: int, count: int, jobs: int, work
     hosts = hosts_of(*[gpus // count + (i < gpus % count) for i in range(count)])
     names = [f"job{i}" for i in range(jobs)]
     if workers is not None and workers > gpus:
-        with pytest.raises(UserError, match=f"{workers} workers a job .* {gpus} slot"):
+        with pytest.raises(UserError, match=f"{workers} workers per job .* {gpus} slot"):
             plan_waves(hosts, names, workers=workers)
         return
     plan = plan_waves(hosts, names, workers=workers)
@@ -112,7 +112,7 @@ DIVIDES = [
 
 @pytest.mark.parametrize(("slots", "jobs", "batch", "workers"), DIVIDES)
 def test_workers_divide_the_global_batch(slots: tuple[int, ...], jobs: int, batch: int, workers: int) -> None:
-    plan = plan_waves(hosts_of(*slots), [str(i) for i in range(jobs)], divides=batch)
+    plan = plan_waves(hosts_of(*slots), [str(i) for i in range(jobs)], global_batch=batch)
     assert {len(p.group.slots) for p in plan.values()} == {workers}
 
 
@@ -137,7 +137,7 @@ def test_place_keeps_off_busy_slots() -> None:
 
 
 @pytest.mark.parametrize(
-    ("slots", "jobs", "most", "expected"),
+    ("slots", "jobs", "max_workers", "expected"),
     [
         ([4], 1, None, 4),
         ([4], 1, 1, 1),  # a job left over of four that shared the slots
@@ -146,8 +146,8 @@ def test_place_keeps_off_busy_slots() -> None:
         ([2], 4, 3, 1),  # fewer slots than before: as many as there are
     ],
 )
-def test_a_bound_on_a_free_choice(slots: list[int], jobs: int, most: int | None, expected: int) -> None:
-    plan = plan_waves(hosts_of(*slots), [str(i) for i in range(jobs)], most=most)
+def test_a_bound_on_a_free_choice(slots: list[int], jobs: int, max_workers: int | None, expected: int) -> None:
+    plan = plan_waves(hosts_of(*slots), [str(i) for i in range(jobs)], max_workers=max_workers)
     assert {len(placement.group.slots) for placement in plan.values()} == {expected}
 
 

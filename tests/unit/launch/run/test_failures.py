@@ -7,9 +7,11 @@ from launch.run.orphans import open_workers
 DESCRIPTIONS = {name: f"stage regions, region {name}" for name in ("top", "left", "right")}
 
 
-def failed(name: str, failure: Failure, verdict: str = "the same error twice") -> JobOutcome:
-    error = "\n".join([failure.text(), verdict])
-    return JobOutcome(name, "failed", error=error, failures=(failure, failure), verdict=verdict, attempts=2)
+def failed(name: str, failure: Failure, give_up_reason: str = "the same error twice") -> JobOutcome:
+    error = "\n".join([failure.text(), give_up_reason])
+    return JobOutcome(
+        name, "failed", error=error, failures=(failure, failure), give_up_reason=give_up_reason, attempts=2
+    )
 
 
 def raised(name: str, rank: int, address: str = "0x7f01") -> Failure:

@@ -72,12 +72,12 @@ def test_jobs_depend_on_unfinished_jobs_only(tmp_path: Path) -> None:
     settings = config(tmp_path, "cluster.workers_per_region=2")
     recipe = plan_recipe(settings)
     specs = {spec.name: spec for spec in job_specs(settings, recipe, unfinished_jobs(tmp_path, recipe))}
-    assert specs["holistic_64"].needs == ("holistic_32",)
-    assert specs["top"].needs == ("holistic_64",)
-    assert specs["stack"].needs == recipe.members
+    assert specs["holistic_64"].depends_on == ("holistic_32",)
+    assert specs["top"].depends_on == ("holistic_64",)
+    assert specs["stack"].depends_on == recipe.members
     assert (specs["holistic_32"].workers, specs["top"].workers, specs["stack"].workers) == (None, 2, 1)
-    assert specs["holistic_32"].divides == 64
+    assert specs["holistic_32"].global_batch == 64
     later = {spec.name: spec for spec in job_specs(settings, recipe, ["right", "stack"])}
-    assert later["right"].needs == ()
-    assert later["stack"].needs == ("right",)
+    assert later["right"].depends_on == ()
+    assert later["stack"].depends_on == ("right",)
     json.dumps([spec.payload for spec in specs.values()])  # plain data

@@ -1,4 +1,4 @@
-"""Jobs on Ray: each a Horovod world on a placement group of its own, many at once in one driver."""
+"""Jobs on Ray: each is a Horovod world on its own placement group; one driver runs many at once."""
 
 import contextlib
 import logging
@@ -34,7 +34,7 @@ class RayBackend:
 
     def __init__(self, config: ClusterConfig, *, joined: str | None, fences: Sequence[Fence] = ()) -> None:
         self.joined = joined
-        """Address of the cluster that was joined; null with a Ray of our own."""
+        """Address of the joined cluster; null for a private Ray."""
         self._config = config
         self._nodes = Nodes(config)
         self._fences = fences
@@ -44,13 +44,13 @@ class RayBackend:
     @staticmethod
     @contextlib.contextmanager
     def connect(config: ClusterConfig, *, fences: Sequence[Fence] = ()) -> "Iterator[RayBackend]":
-        """Join the cluster that `config` names or that runs here, else start our own; leave it at the end.
+        """Join the cluster that `config` names or that runs here, or start a private Ray; disconnect at the end.
 
-        A cluster that was joined is waited for until all its hosts are there (`.wait_for_hosts`). `fences`
-        are those of the driver; all its workers keep inside them.
+        Waits for the hosts of a joined cluster (`cluster.on_ray.wait_for_hosts`). fences: the driver's, which all its
+        workers check.
 
         Raises:
-            UserError: the address does not answer, Ray refuses us, or slots that were asked for did not come.
+            UserError: the address does not answer, Ray rejects this driver, or requested slots did not come.
         """
         with _own_signals():
             joined = connect(config)
@@ -61,64 +61,64 @@ class RayBackend:
                     gather(backend.hosts, config, expected=expected_hosts(BOOTSTRAP))
                 yield backend
         finally:
-            backend.stop_all()
+            backend.kill_all()
             ray.shutdown()
 
     def hosts(self) -> list[Host]:
         """The live hosts with the slots that the configuration gives them, the driver's own first.
 
-        A Ray of our own that has died is replaced by another; what ran on it has failed.
+        A private Ray that has died is replaced; the attempts that ran on it have failed.
         """
         if self.joined is None and not self._nodes.alive():
             self._start_again()
         return [node.host for node in self._nodes.alive()]
 
     def start(self, job: JobSpec, group: Group, *, attempt: int) -> None:
-        """Begin an attempt of `job` on `group` and return; what becomes of it comes out of `wait`."""
+        """Start an attempt of `job` on `group` and return at once; `wait` reports how it goes."""
         logger.debug("%s: attempt %d on %s", job.name, attempt, group.hosts)
         begun = Attempt(job, group, nodes=self._nodes, config=self._config, executor=WorldExecutor, fences=self._fences)
         self._attempts[job.name] = begun
         begun.begin(lambda news: self._news.put((begun, news)))
 
     def wait(self, timeout_s: float) -> Sequence[Started | Ended]:
-        """The news since the last call; waits up to `timeout_s` seconds for the first."""
+        """The news since the last call; waits up to `timeout_s` seconds for the first one."""
         found = []
         with contextlib.suppress(queue.Empty):
             found.append(self._news.get(timeout=timeout_s))
             while True:
                 found.append(self._news.get_nowait())
-        # An attempt that was stopped may have had a last word in the queue.
-        return [news for attempt, news in found if attempt is None or not attempt.stopped]
+        # An attempt that was killed since may still have news in the queue.
+        return [news for attempt, news in found if attempt is None or not attempt.killed]
 
-    def ask(self, job: str) -> bool:
-        """Ask the workers of `job` to save and leave; False where they are not up yet."""
-        return job in self._attempts and self._attempts[job].ask()
+    def request_stop(self, job: str) -> bool:
+        """Request that the workers of `job` save and exit; False where they are not up yet."""
+        return job in self._attempts and self._attempts[job].request_stop()
 
-    def stop(self, job: str) -> None:
-        """Kill the workers of `job` and wait until they are gone."""
+    def kill(self, job: str) -> None:
+        """Kill the workers of `job` and wait for them to end."""
         if job in self._attempts:
-            self._attempts[job].stop()
+            self._attempts[job].kill()
             self._attempts[job].join()
 
-    def stop_all(self) -> None:
-        """Kill the workers of all jobs and wait until they are gone."""
+    def kill_all(self) -> None:
+        """Kill the workers of all jobs and wait for them to end."""
         for attempt in self._attempts.values():
-            attempt.stop()
+            attempt.kill()
         for attempt in self._attempts.values():
             attempt.join()
 
     def _start_again(self) -> None:
-        """A new Ray of our own in the place of one whose raylet is gone or hangs."""
+        """Replace a private Ray whose raylet is gone or hangs."""
         logger.warning("Ray on this host has died; starting another one")
         for job, attempt in self._attempts.items():
             if not attempt.over:
-                attempt.stop()
+                attempt.kill()
                 attempt.join()
                 self._news.put((None, Ended(job, failure=Failure("died", "Ray on this host died"))))
         with _own_signals():
             _kill_raylet()
             ray.shutdown()
-            # A raylet that hung may have left workers behind.
+            # A raylet that hung may have left orphaned workers.
             for attempt in self._attempts.values():
                 attempt.end_processes()
             connect(self._config)
@@ -127,7 +127,7 @@ class RayBackend:
 
 
 def _kill_raylet() -> None:
-    """Kill the raylet of a Ray of our own; Ray's own shutdown would wait for ever for one that is stopped."""
+    """Kill the raylet of a private Ray; Ray's own shutdown would wait forever for a stopped one."""
     node = ray._private.worker._global_node
     for info in node.all_processes.get("raylet", []) if node is not None else []:
         with contextlib.suppress(ProcessLookupError):
@@ -149,7 +149,7 @@ class WorldExecutor(RayExecutor):
     """A RayExecutor whose rank r runs on bundle r of a given placement group."""
 
     def __init__(self, placement_group: Any, *, workers: int, share: Share, timeout_s: int) -> None:
-        # The loopback interface keeps Horovod from probing the network: every worker sets its own afterwards.
+        # The loopback interface keeps Horovod from probing the network; every worker sets its own afterwards.
         settings = RayExecutor.create_settings(timeout_s=timeout_s, nics={LOOPBACK_INTERFACE})
         settings.verbose = 0
         super().__init__(settings, num_workers=workers, use_current_placement_group=False)
@@ -160,12 +160,12 @@ class WorldExecutor(RayExecutor):
         self._is_remote = False
 
     def kill(self) -> None:
-        """End the workers, remove the placement group, stop the rendezvous server; may be repeated."""
+        """Kill the workers, remove the placement group, stop the rendezvous server; may be called repeatedly."""
         for actor in list(self._strategy.workers or []):
             ray.kill(actor, no_restart=True)
         coordinator, self.adapter.coordinator = self.adapter.coordinator, None
         if coordinator is not None and coordinator.rendezvous is not None:
-            # Horovod's own shutdown leaves the server's thread and socket behind.
+            # Horovod's own shutdown leaves the server's thread and socket open.
             coordinator.rendezvous.stop()
             coordinator.rendezvous._httpd.server_close()
         self.adapter.shutdown()
@@ -191,5 +191,5 @@ class _GivenGroup(PGStrategy):
             gpus_per_worker=1,
             placement_group=placement_group,
         )
-        # As if it had made the group itself: worker r goes to bundle r, and the group is removed at the end.
+        # As if the strategy had made the group: worker r runs on bundle r, and the group is removed at the end.
         self._created_placement_group = True
