@@ -38,7 +38,7 @@ from launch.run.folder import open_run, record_event, unfinished_jobs
 from launch.run.orphans import end_orphans
 from launch.run.progress import RunProgress
 from launch.run.schema import EventRecord
-from launch.run.stop import StopRequest
+from launch.run.stop import stop_request
 from trainer.device import hide_gpus
 from trainer.stop import STOPPED
 
@@ -128,7 +128,7 @@ def _run_jobs(config: Config, recipe: Recipe, unfinished: Sequence[str], lease: 
     with (
         RayBackend.connect(config.cluster, fences=[lease.fence]) as backend,
         progress,
-        StopRequest(timeout_s=config.cluster.stop_timeout_s) as request,
+        stop_request(timeout_s=config.cluster.stop_timeout_s) as request,
     ):
 
         def stop_requested() -> bool:

@@ -24,7 +24,7 @@ from trainer.network.batchnorm import set_momentum
 from trainer.network.classifier import Classifier, Geometry, build_classifier
 from trainer.network.freezing import FreezePlan, layer_names, plan_freezing
 from trainer.scoring.evaluate import Evaluator
-from trainer.stop import StopSignal
+from trainer.stop import StopRequest
 from trainer.training.agreement import Coordinator
 from trainer.training.loop import Loop
 from trainer.training.outcome import load_best, predict_splits, result_of
@@ -152,9 +152,9 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
         _warn_without_best(state, checkpoints)
     journal.rewrite(state.history)
     place = (config.name, heartbeat.attempt, world.rank)
-    with BackgroundWriter(checkpoints) as writer, StopSignal() as stop:
+    with BackgroundWriter(checkpoints) as writer, StopRequest() as stop:
         faults = FaultInjector(Path(job.run), folder, place=place, settled=writer.wait)
-        coordinator = Coordinator(world, heartbeat, writer, config.checkpoint.agree_steps, stop.asked, faults)
+        coordinator = Coordinator(world, heartbeat, writer, config.checkpoint.agree_steps, stop.received, faults)
         loop = Loop(
             config=config,
             world=world,

@@ -1,47 +1,28 @@
-"""The stop request for a whole run: the first signal lets all jobs save and exit, the second ends the command."""
+"""The stop request of a whole run: the first signal lets all jobs save and exit, the second ends the command."""
 
 import signal
-from types import FrameType, TracebackType
-from typing import Any
+from collections.abc import Sequence
 
 from launch.console import print_err
+from trainer.stop import StopRequest
 
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
-class StopRequest:
-    """Context that turns Ctrl-C, SIGTERM and SIGHUP (a closed terminal) into a stop request.
+def stop_request(*, timeout_s: float) -> StopRequest:
+    """Context that records Ctrl-C, SIGTERM and the loss of the terminal; a second signal raises KeyboardInterrupt.
 
-    A second signal raises KeyboardInterrupt. A signal that was ignored before (SIGHUP under nohup) stays ignored.
+    timeout_s: seconds within which jobs save, as the message says. A signal that is ignored (SIGHUP under nohup)
+    stays ignored.
     """
 
-    def __init__(self, *, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._received = False
-        self._handlers_before: dict[int, Any] = {}
-
-    def received(self) -> bool:
-        """Whether a signal has arrived."""
-        return self._received
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        if self._received:
+    def on_signal(received: Sequence[int]) -> None:
+        if len(received) > 1:
             raise KeyboardInterrupt
-        self._received = True
         print_err(
-            f"{signal.Signals(number).name}: running jobs save and exit, within {self._timeout_s:.0f} s; repeat to "
-            "exit at once"
+            f"{signal.Signals(received[0]).name}: running jobs save and exit within {timeout_s:.0f} s; "
+            "send the signal again to exit at once"
         )
 
-    def __enter__(self) -> "StopRequest":
-        for number in SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                self._handlers_before[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._handlers_before.items():
-            signal.signal(number, handler)
+    wanted = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    return StopRequest(wanted, on_signal=on_signal)

@@ -8,26 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from trainer.stop import AT_ONCE, Stopped, StopSignal
+from trainer.stop import AT_ONCE, Stopped, StopRequest
 
 ROOT = Path(__file__).parents[3]
 
 
 def test_a_signal_is_remembered_and_the_handlers_come_back() -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    with StopSignal() as stop:
-        assert not stop.asked()
+    with StopRequest() as stop:
+        assert not stop.received()
         for _ in range(3):  # from a scheduler, from a launcher that was told too
             os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop.asked()
+        assert stop.received()
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 def test_who_is_leaving_already_is_not_stopped_in_it() -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     try:
-        with pytest.raises(Stopped), StopSignal():
+        with pytest.raises(Stopped), StopRequest():
             raise Stopped("saved")
         os.kill(os.getpid(), signal.SIGTERM)
     finally:
@@ -38,10 +38,10 @@ def test_who_is_leaving_already_is_not_stopped_in_it() -> None:
 def test_a_second_ctrl_c_leaves_at_once() -> None:
     program = (
         "import os, signal\n"
-        "from trainer.stop import StopSignal\n"
-        "with StopSignal() as stop:\n"
+        "from trainer.stop import StopRequest\n"
+        "with StopRequest() as stop:\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "    print(stop.asked(), flush=True)\n"
+        "    print(stop.received(), flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    print('still here', flush=True)\n"
     )

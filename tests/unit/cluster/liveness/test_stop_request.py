@@ -10,7 +10,7 @@ from cluster.liveness.watch import Hang
 from cluster.on_ray.reports import Gatherer
 from cluster.schedule.failures import first_failure
 from data_tools.errors import NumericError, Stopped, UserError
-from launch.run.stop import StopRequest
+from launch.run.stop import stop_request
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -20,11 +20,11 @@ def test_the_first_signal_is_remembered_and_the_second_leaves(
     # Tests that run under nohup have SIGHUP ignored, which is to stay so (the next test).
     outside = signal.signal(number, signal.default_int_handler)
     try:
-        with StopRequest(timeout_s=120) as request:
+        with stop_request(timeout_s=120) as request:
             assert not request.received()
             os.kill(os.getpid(), number)
             assert request.received()
-            assert f"{number.name}: running jobs save and exit, within 120 s" in capsys.readouterr().err
+            assert f"{number.name}: running jobs save and exit within 120 s" in capsys.readouterr().err
             with pytest.raises(KeyboardInterrupt):
                 os.kill(os.getpid(), number)
         assert signal.getsignal(number) is signal.default_int_handler
@@ -35,7 +35,7 @@ def test_the_first_signal_is_remembered_and_the_second_leaves(
 def test_a_signal_that_is_ignored_stays_so() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with StopRequest(timeout_s=1) as request:
+        with stop_request(timeout_s=1) as request:
             os.kill(os.getpid(), signal.SIGHUP)
             assert not request.received(), "as under nohup"
     finally:
