@@ -1,5 +1,6 @@
-"""The processor that one rank trains on: its GPU among those shown, threads, determinism."""
+"""The devices of a process: the GPU of a training rank, of an inference process, or none; threads, determinism."""
 
+import contextlib
 import os
 from typing import Any
 
@@ -7,13 +8,6 @@ from data_tools.errors import UserError
 from data_tools.protocol import THREADS
 from trainer.config import TrainingConfig
 from trainer.world import World
-
-
-def hide_gpus() -> None:
-    """Keep TensorFlow in this process off the GPUs; before it computes anything."""
-    import tensorflow as tf
-
-    tf.config.set_visible_devices([], "GPU")
 
 
 def prepare_device(world: World, training: TrainingConfig, *, seed: int) -> str:
@@ -49,3 +43,32 @@ def prepare_device(world: World, training: TrainingConfig, *, seed: int) -> str:
         tf.config.experimental.enable_op_determinism()
     keras.mixed_precision.set_global_policy(training.precision)
     return f"GPU {world.local_rank}" if gpus else "CPU"
+
+
+def prepare_inference() -> str:
+    """Let this process use the first visible GPU (or the CPU) and allocate its memory on demand. Name of the device.
+
+    For processes that use a trained model beside running jobs. TensorFlow's default is to allocate all memory of all
+    GPUs. CUDA_VISIBLE_DEVICES selects another GPU; -1 selects the CPU. A process that has used a device already
+    keeps its settings.
+    """
+    import tensorflow as tf
+
+    gpus: list[Any] = tf.config.list_physical_devices("GPU")
+    # TensorFlow rejects new settings once it has used a device, as in a program that has run a model of its own.
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices(gpus[:1], "GPU")
+        for gpu in gpus[:1]:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    return "GPU 0" if gpus else "CPU"
+
+
+def hide_gpus() -> None:
+    """Keep TensorFlow in this process off all GPUs, for work that is too small for one.
+
+    A process that has used a device already keeps its settings.
+    """
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices([], "GPU")

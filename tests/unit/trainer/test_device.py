@@ -1,5 +1,6 @@
 """The device of a rank, with a fake list of GPUs: TensorFlow's own functions are replaced and record their calls."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from data_tools.errors import UserError
 from trainer.config import TrainingConfig
-from trainer.device import prepare_device
+from trainer.device import hide_gpus, prepare_device, prepare_inference
 from trainer.world import World
 
 
@@ -75,4 +76,36 @@ def test_a_promised_gpu_that_tensorflow_does_not_find_is_an_error(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     with pytest.raises(UserError, match="rank 1: CUDA_VISIBLE_DEVICES=0,1"):
         prepare_device(World(1, 2, 1), TrainingConfig(), seed=7)
+    assert devices.calls == []
+
+
+def test_inference_sees_one_gpu_and_lets_its_memory_grow(devices: FakeDevices) -> None:
+    devices.gpus = ["gpu0", "gpu1"]
+    assert prepare_inference() == "GPU 0"
+    assert devices.calls == [("visible", ["gpu0"], "GPU"), ("growth", "gpu0", True)]
+
+
+def test_inference_without_a_gpu_runs_on_the_cpu(devices: FakeDevices) -> None:
+    assert prepare_inference() == "CPU"
+    assert devices.calls == [("visible", [], "GPU")]
+
+
+def test_hidden_gpus_are_not_visible(devices: FakeDevices) -> None:
+    devices.gpus = ["gpu0", "gpu1"]
+    hide_gpus()
+    assert devices.calls == [("visible", [], "GPU")]
+
+
+@pytest.mark.parametrize("prepare", [prepare_inference, hide_gpus])
+def test_a_process_that_has_used_a_gpu_keeps_its_settings(
+    devices: FakeDevices, monkeypatch: pytest.MonkeyPatch, prepare: Callable[[], object]
+) -> None:
+    import tensorflow as tf
+
+    def reject(*arguments: object) -> None:
+        raise RuntimeError("Visible devices cannot be modified after being initialized")
+
+    devices.gpus = ["gpu0"]
+    monkeypatch.setattr(tf.config, "set_visible_devices", reject)
+    prepare()
     assert devices.calls == []
