@@ -34,6 +34,7 @@ from data_tools.shards.reader import TrainBatches  # noqa: E402
 from launch.config import load_config  # noqa: E402
 from launch.recipe.prepare import check_shards, ensure_shards  # noqa: E402
 from launch.recipe.stages import plan_recipe  # noqa: E402
+from tests.faults import HOOK  # noqa: E402
 from trainer.config import JobConfig  # noqa: E402
 from trainer.device import prepare_device  # noqa: E402
 from trainer.job import classifier_for, open_data  # noqa: E402
@@ -204,7 +205,10 @@ def first_step(path: Path, run: Path, step: int) -> float:
     (run / "faults.json").write_text(json.dumps([{"job": STAGE, "step": step, "action": "kill"}]))
     command = [sys.executable, str(ROOT / "launch/train.py"), "--config", str(path), "--stage", STAGE]
     began = time.time()
-    ended = subprocess.run([*command, "--set", f"run.folder={run}"], check=False, capture_output=True, text=True)
+    ended = subprocess.run(
+        [*command, "--set", f"run.folder={run}"], check=False, capture_output=True, text=True,
+        env={**os.environ, **HOOK, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
     fired = read_lines(run / "jobs" / STAGE / "faults.jsonl")
     if len(fired) != 1:
         raise RuntimeError(f"not killed at step {step}: {ended.stderr[-2000:]}")

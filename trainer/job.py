@@ -14,7 +14,7 @@ from data_tools.shards.manifest import Manifest
 from data_tools.shards.reader import ShardSet
 from trainer.config import JobConfig, JobPayload
 from trainer.device import prepare_device
-from trainer.faults import FaultInjector
+from trainer.hook import Progress, on_progress
 from trainer.job_folder.attempt_count import keep_config, number_attempt
 from trainer.job_folder.checkpoint import CheckpointFolder
 from trainer.job_folder.heartbeat import Heartbeat
@@ -151,10 +151,14 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     if world.rank == 0:
         _warn_without_best(state, checkpoints)
     journal.rewrite(state.history)
-    place = (config.name, heartbeat.attempt, world.rank)
     with BackgroundWriter(checkpoints) as writer, StopRequest() as stop:
-        faults = FaultInjector(Path(job.run), folder, place=place, settled=writer.wait)
-        coordinator = Coordinator(world, heartbeat, writer, config.checkpoint.agree_steps, stop.received, faults)
+        hook = on_progress(
+            Progress(
+                run=Path(job.run), folder=folder, job=config.name, attempt=heartbeat.attempt, rank=world.rank,
+                wait_for_checkpoint=writer.wait,
+            )
+        )  # fmt: skip
+        coordinator = Coordinator(world, heartbeat, writer, config.checkpoint.agree_steps, stop.received, hook)
         loop = Loop(
             config=config,
             world=world,

@@ -6,6 +6,7 @@ environment on shared storage do (VENV in their login shell); the shipped set-up
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,11 @@ import yaml
 
 from data_tools.files import read_json, read_lines
 from tests.cluster.rack import SHARED, VENV, Rack, copy_project, install_tools
+from tests.helpers.commands import ROOT
 from tests.helpers.run_folders import copy_without
 from tests.helpers.tiny import TINY
 from tests.helpers.waiting import wait_until
+from trainer.hook import PROGRESS_HOOK
 
 DESK, HEAD, ONE, TWO = "desk", "head", "one", "two"
 HOSTS = (HEAD, ONE, TWO)
@@ -43,6 +46,8 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
             "ssh_user: ubuntu": "ssh_user: root",
             "~/.ssh/id_ed25519": "/root/.ssh/id_ed25519",
         })  # fmt: skip
+        # Only the packages travel to the hosts, so the faults travel within one.
+        shutil.copy(ROOT / "tests" / "faults.py", rack.folder / DESK / "home" / "project" / "trainer")
         (rack.folder / DESK / "home" / "project" / "tiny.yaml").write_text(yaml.safe_dump(tiny(), sort_keys=False))
         from_desk(rack, "ray", "get-auth-token", "--generate")
         from_desk(rack, *UP)
@@ -60,6 +65,7 @@ def tiny() -> dict[str, Any]:
     config["stages"]["holistic_32px"] = None
     config["stages"]["holistic_16"]["epochs"] = 2
     config["stages"]["regions"]["start"] = "holistic_16"
+    config.setdefault("cluster", {})["environment"] = {PROGRESS_HOOK: "trainer.faults:inject"}
     return config
 
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.faults import HOOK
+
 ROOT = Path(__file__).parents[2]
 LONGEST_S = 900.0
 """Time limit of one command: a complete tiny run takes a minute or two on two cores."""
@@ -51,8 +53,10 @@ def run(
 
 
 def environment() -> dict[str, str]:
-    """This process' environment with quiet TensorFlow, one thread per worker and the project on PYTHONPATH."""
+    """This process' environment with quiet TensorFlow, one thread per worker, the project on PYTHONPATH and faults as
+    planned.
+    """
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     bin_folder = str(Path(sys.executable).parent)
     return {**os.environ, "PYTHONPATH": path, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
-            "TF_CPP_MIN_LOG_LEVEL": "3", "REGIONSTACK_THREADS": "1"}  # fmt: skip
+            "TF_CPP_MIN_LOG_LEVEL": "3", "REGIONSTACK_THREADS": "1", **HOOK}  # fmt: skip

@@ -14,8 +14,8 @@ from data_tools.files import read_json, read_lines
 from launch.config import load_config
 from launch.recipe.jobs import payload
 from launch.recipe.stages import plan_recipe
+from tests.faults import HOOK, PLAN, InjectedFault
 from trainer.config import CheckpointConfig
-from trainer.faults import InjectedFault
 from trainer.job import run
 from trainer.network.weights import load_arrays
 
@@ -88,7 +88,8 @@ def test_killed_around_the_switch_and_resumed_equals_never_killed(
     plan = tmp_path / "faults.json"
     faults = [{"job": JOB, "step": step, "action": "raise", "attempt": n} for n, step in enumerate(steps, start=1)]
     plan.write_text(json.dumps(faults))
-    monkeypatch.setenv("REGIONSTACK_FAULTS", str(plan))
+    for name, value in {**HOOK, PLAN: str(plan)}.items():
+        monkeypatch.setenv(name, value)
     settings = ("head_epochs=1", "head_learning_rate=0.01")
     for _ in steps:
         with pytest.raises(InjectedFault):

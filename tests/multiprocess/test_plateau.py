@@ -10,8 +10,8 @@ from data_tools.files import read_lines
 from launch.config import load_config
 from launch.recipe.jobs import payload
 from launch.recipe.stages import plan_recipe
+from tests.faults import HOOK, PLAN, InjectedFault
 from trainer.config import CheckpointConfig
-from trainer.faults import InjectedFault
 from trainer.job import run
 
 JOB = "holistic_16"
@@ -36,7 +36,8 @@ def test_its_state_survives_an_interruption(tiny: Path, tmp_path: Path, monkeypa
     steps = (9, 14)  # from the checkpoint before the first reduction, and after both
     faults = [{"job": JOB, "step": step, "action": "raise", "attempt": n} for n, step in enumerate(steps, start=1)]
     plan.write_text(json.dumps(faults))
-    monkeypatch.setenv("REGIONSTACK_FAULTS", str(plan))
+    for name, value in {**HOOK, PLAN: str(plan)}.items():
+        monkeypatch.setenv(name, value)
     for _ in steps:
         with pytest.raises(InjectedFault):
             train(tiny, tmp_path / "harmed")

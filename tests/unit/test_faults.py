@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,19 @@ import pytest
 
 from data_tools.errors import UserError
 from data_tools.files import read_lines
-from trainer.faults import FIRED, PLAN_FILE, FaultInjector, InjectedFault, planned_faults
+from tests.faults import FIRED, HOOK, PLAN_FILE, InjectedFault, inject, planned_faults
+from trainer.hook import Progress
 from trainer.job_folder.checkpoint import WEIGHTS, CheckpointFolder, Snapshot
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
 import sys
 from pathlib import Path
-from trainer.faults import FaultInjector
-injector = FaultInjector(Path(sys.argv[1]), Path(sys.argv[1]), place=("job", 1, 0), settled=lambda: None)
-injector("training", 1, 0)
+from trainer.hook import Progress, on_progress
+run = Path(sys.argv[1])
+begin = Progress(run=run, folder=run, job="job", attempt=1, rank=0, wait_for_checkpoint=lambda: None)
+on_progress(begin)("training", 1, 0)
 print("alive", flush=True)
 try:
     Path(sys.argv[1], "more").write_text("something")
@@ -37,12 +40,26 @@ def plan(run: Path, *faults: dict[str, Any]) -> None:
     (run / PLAN_FILE).write_text(json.dumps([{"job": "job", "step": 1, **fault} for fault in faults]))
 
 
-def injector(run: Path, place: tuple[str, int, int] = ("job", 1, 0)) -> FaultInjector:
-    return FaultInjector(run, run, place=place, settled=lambda: None)
+def injector(run: Path, place: tuple[str, int, int] = ("job", 1, 0)) -> Callable[[str, int, int], None]:
+    """What `inject` does at (phase, step, batch) in this job, attempt and rank."""
+
+    def at(phase: str, step: int, batch: int) -> None:
+        job, attempt, rank = place
+        inject(
+            Progress(
+                run=run, folder=run, job=job, attempt=attempt, rank=rank, wait_for_checkpoint=lambda: None,
+                phase=phase, step=step, batch=batch,
+            )
+        )  # fmt: skip
+
+    return at
 
 
 def started(run: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(run)], cwd=ROOT, text=True, stdout=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(run)], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+        env={**os.environ, **HOOK},
+    )  # fmt: skip
 
 
 def wait_for_record(run: Path) -> list[dict[str, Any]]:
