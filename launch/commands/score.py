@@ -1,16 +1,18 @@
 """Use a run's trained models: score them on a split, or classify pages."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.table import Table
 
 from data_tools.config import read_yaml
 from data_tools.documents.data_set import DataConfig, class_names
-from data_tools.documents.pixels import PageError, fit, read_page
+from data_tools.documents.pixels import PageError, Pixels, fit, read_page
 from data_tools.errors import UserError
 from data_tools.files import write_atomically
 from launch.config import Config, config_from
@@ -19,16 +21,22 @@ from launch.run.folder import CONFIG
 from trainer.config import STACK
 
 if TYPE_CHECKING:
+    from data_tools.shards.reader import ShardSet
+    from launch.report.predictions_page import PagePicture
     from trainer.serving.ensemble import Ensemble
 
 BATCH = 64
+"""Pages that are cut and classified at once."""
+
+Outputs = dict[str, np.ndarray]
+"""Softmax float32 [n, classes] by model."""
 
 
 def run_config(run: Path) -> Config:
-    """The configuration that a run was begun with.
+    """The configuration of a run.
 
     Raises:
-        UserError: the folder is not a run's.
+        UserError: the folder is not a run folder.
     """
     if not (run / CONFIG).exists():
         raise UserError(f"{run}: not a run folder (no {CONFIG} in it)")
@@ -36,31 +44,31 @@ def run_config(run: Path) -> Config:
 
 
 def evaluate(run: Path, *, split: str, shards: str | None) -> int:
-    """Score every model of a finished run on a split of its own or of other shards, each page once; returns 0.
+    """Score every model of a finished run on a split, each page once; returns 0.
+
+    shards: folder of other shard sets (None: the run's own); their pages may be stored at another size.
 
     Raises:
         UserError: the run is not finished, or the shards do not fit its models.
     """
     from data_tools.shards.reader import ShardSet
     from trainer.scoring.metrics import accuracy, negative_log_likelihood, wilson_interval
-    from trainer.serving.ensemble import open_ensemble
 
     config = run_config(run)
     folder = Path(shards or config.shards.folder) / split
     sets = {region: ShardSet.open(folder / region) for region in config.boxes}
     first = next(iter(sets.values()))
-    ensemble = _open(run, config, open_ensemble)
+    ensemble = ensemble_for_shards(run, sets)
     if list(first.manifest.class_ids) != ensemble.class_ids:
         raise UserError(
-            f"{folder}: holds the classes {list(first.manifest.class_ids)}, and the run's models know "
+            f"{folder}: has the classes {list(first.manifest.class_ids)}, but the run's models were trained on "
             f"{ensemble.class_ids}"
         )
     table = Table(title=f"{run}: {split}, {len(first)} pages")
     for heading in ("model", "accuracy", "95 % interval", "negative log-likelihood"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
-    outputs = _shard_outputs(ensemble, sets)
     labels = np.asarray(first.labels)
-    for name, softmax in outputs.items():
+    for name, softmax in _shard_outputs(ensemble, sets).items():
         share = accuracy(labels, softmax)
         low, high = wilson_interval(round(share * len(labels)), len(labels))
         loss = negative_log_likelihood(labels, softmax)
@@ -69,66 +77,103 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
     return 0
 
 
-def _shard_outputs(ensemble: "Ensemble", sets: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Outputs by model for all pages of the shard sets, in the order of the first; regions are joined by page id."""
-    names = list(next(iter(sets.values())).ids)
-    places = {region: {page_id: place for place, page_id in enumerate(shards.ids)} for region, shards in sets.items()}
-    for region, known in places.items():
-        if set(known) != set(names):
-            raise UserError(f"{region}: its shards hold other pages than the other regions'; convert them together")
-    parts: dict[str, list[np.ndarray]] = {}
-    for start in range(0, len(names), BATCH):
-        chosen = names[start : start + BATCH]
+def ensemble_for_shards(run: Path, sets: Mapping[str, "ShardSet"]) -> "Ensemble":
+    """The run's models for pages as the shard sets (by region) store them.
+
+    Raises:
+        UserError: the run is not finished, or a model cannot work on pages of this size.
+    """
+    from trainer.serving.ensemble import RegionPages, open_ensemble
+
+    manifests = {region: shards.manifest for region, shards in sets.items()}
+    pages = {region: RegionPages((m.height, m.width, m.channels), m.box) for region, m in manifests.items()}
+    return open_ensemble(run, pages)
+
+
+def _shard_outputs(ensemble: "Ensemble", sets: Mapping[str, "ShardSet"]) -> Outputs:
+    """Outputs for all pages of the shard sets, in the order of the first; regions are joined by page id."""
+    ids = list(next(iter(sets.values())).ids)
+    positions = {region: {page_id: row for row, page_id in enumerate(shards.ids)} for region, shards in sets.items()}
+    for region, known in positions.items():
+        if set(known) != set(ids):
+            raise UserError(f"{region}: its shards have other pages than the other regions'; convert them together")
+    batches = []
+    for start in range(0, len(ids), BATCH):
+        chosen = ids[start : start + BATCH]
         pages = {
-            region: shards.gather(np.array([places[region][page_id] for page_id in chosen]))
+            region: shards.gather(np.array([positions[region][page_id] for page_id in chosen]))
             for region, shards in sets.items()
         }
-        for name, softmax in ensemble.predict(pages).items():
-            parts.setdefault(name, []).append(softmax)
-    return {name: np.concatenate(rows) for name, rows in parts.items()}
+        batches.append(ensemble.predict(pages))
+    return _joined(batches)
 
 
-def _open(run: Path, config: Config, opener: Any) -> "Ensemble":
-    shards = config.shards
-    ensemble: Ensemble = opener(
-        run, channels=3 if shards.color else 1, height=shards.height, width=shards.width, batch=BATCH
-    )
-    return ensemble
+def _joined(batches: Sequence[Outputs]) -> Outputs:
+    """The rows of all batches, by model."""
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]} if batches else {}
 
 
 def predict(run: Path, pages: Sequence[Path], *, html: Path | None, json_file: Path | None) -> int:
-    """Classify image files; pages that cannot be read are told and left out. Returns 0, or 1 where none could be.
+    """Classify image files; unreadable pages are reported and skipped. Returns 0, or 1 if no page is readable.
+
+    Pages are decoded one at a time; what is kept of each is its outputs and, for `html`, a small picture.
 
     Raises:
         UserError: the run is not finished.
     """
-    from trainer.serving.ensemble import open_ensemble
-
     config = run_config(run)
-    ensemble = _open(run, config, open_ensemble)
-    images: dict[str, np.ndarray] = {}
-    for path in pages:
-        try:
-            images[str(path)] = read_page(path, color=config.shards.color)
-        except PageError as error:
-            print_out(f"{path}: left out, {error}")
-    if not images:
+    ensemble = _open(run, config)
+    names, batches, pictures = list[str](), list[Outputs](), dict[str, "PagePicture"]()
+    cuts = _cut_pages(dict.fromkeys(pages), config, pictured=html is not None)
+    while batch := list(islice(cuts, BATCH)):
+        regions = {region: np.stack([cut.regions[region] for cut in batch]) for region in config.boxes}
+        batches.append(ensemble.predict(regions))
+        names += [cut.name for cut in batch]
+        pictures |= {cut.name: cut.picture for cut in batch if cut.picture is not None}
+    if not names:
         return 1
-    regions = {
-        name: np.stack([fit(image, box, config.shards.height, config.shards.width) for image in images.values()])
-        for name, box in config.boxes.items()
-    }
-    outputs = ensemble.predict(regions)
-    names = names_of(config.data, ensemble.class_ids)
-    _print_predictions(list(images), outputs, names)
+    outputs, classes = _joined(batches), names_of(config.data, ensemble.class_ids)
+    _print_predictions(names, outputs, classes)
     if json_file is not None:
-        _write_json(json_file, list(images), outputs, names, ensemble.class_ids)
+        _write_json(json_file, names, outputs, classes, ensemble.class_ids)
     if html is not None:
         from launch.report.predictions_page import write_predictions_page
 
-        write_predictions_page(html, images=images, outputs=outputs, class_names=names, boxes=config.boxes)
+        write_predictions_page(html, pictures=pictures, outputs=outputs, class_names=classes, boxes=config.boxes)
         print_out(f"pictures: {html}")
     return 0
+
+
+def _open(run: Path, config: Config) -> "Ensemble":
+    """The run's models for pages cut as the configuration says."""
+    from trainer.serving.ensemble import RegionPages, open_ensemble
+
+    shape = config.shards.height, config.shards.width, 3 if config.shards.color else 1
+    return open_ensemble(run, {region: RegionPages(shape, box.edges) for region, box in config.boxes.items()})
+
+
+@dataclass(frozen=True)
+class CutPage:
+    """One page without its full image: uint8 [height, width, channels] by region, and a picture if one is wanted."""
+
+    name: str
+    regions: Mapping[str, Pixels]
+    picture: "PagePicture | None"
+
+
+def _cut_pages(paths: Iterable[Path], config: Config, *, pictured: bool) -> Iterator[CutPage]:
+    """Decode the pages one after the other and cut out their regions; report and skip unreadable ones."""
+    from launch.report.predictions_page import picture_of
+
+    shards = config.shards
+    for path in paths:
+        try:
+            image = read_page(path, color=shards.color)
+        except PageError as error:
+            print_out(f"{path}: skipped, {error}")
+            continue
+        regions = {region: fit(image, box, shards.height, shards.width) for region, box in config.boxes.items()}
+        yield CutPage(str(path), regions, picture_of(image) if pictured else None)
 
 
 def names_of(data: DataConfig, class_ids: Sequence[int]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,23 @@ PAGE_PX = 512
 """Longer side of a page's picture."""
 
 
+@dataclass(frozen=True)
+class PagePicture:
+    """A small picture of a page. aspect: width over height of the page itself."""
+
+    png: bytes
+    aspect: float
+
+
+def picture_of(image: NDArray[np.uint8]) -> PagePicture:
+    """The picture of a page uint8 [h, w] or [h, w, 1 or 3]."""
+    return PagePicture(png_of(image, max_px=PAGE_PX), image.shape[1] / image.shape[0])
+
+
 def write_predictions_page(
     path: Path,
     *,
-    images: Mapping[str, NDArray[np.uint8]],
+    pictures: Mapping[str, PagePicture],
     outputs: Mapping[str, NDArray[np.floating[Any]]],
     class_names: Sequence[str],
     boxes: Mapping[str, Box],
@@ -33,8 +47,8 @@ def write_predictions_page(
     """Write one self-contained HTML file with a card for every page; returns `path`.
 
     Args:
-        images: uint8[h, w] or [h, w, 1 or 3] by page name.
-        outputs: Softmax float[n, C] by model; row i belongs to the i-th image.
+        pictures: By page name.
+        outputs: Softmax float[n, C] by model; row i belongs to the i-th picture.
         class_names: Names of the C classes.
         boxes: Regions by name.
     """
@@ -42,11 +56,11 @@ def write_predictions_page(
     pages = [
         {
             "name": name,
-            "png": base64.b64encode(png_of(image, max_px=PAGE_PX)).decode(),
-            "aspect": image.shape[1] / image.shape[0],
+            "png": base64.b64encode(picture.png).decode(),
+            "aspect": picture.aspect,
             "models": {model: top_classes(outputs[model][place]) for model in models},
         }
-        for place, (name, image) in enumerate(images.items())
+        for place, (name, picture) in enumerate(pictures.items())
     ]
     shown = [(name, box) for name, box in boxes.items() if box != WHOLE_PAGE]
     regions = [

@@ -100,7 +100,7 @@ def test_predictions_of_pages_equal_those_of_the_shards(tiny: Path, finished: Pa
         "predict", str(finished), *pages, str(tmp_path / "broken.tif"), "--json", str(tmp_path / "p.json"),
         "--html", str(tmp_path / "p.html"),
     )  # fmt: skip
-    assert "broken.tif: left out" in output
+    assert "broken.tif: skipped" in output
     written = json.loads((tmp_path / "p.json").read_text())
     assert [row["page"] for row in written["pages"]] == pages
     stack = np.array([row["models"]["stack"] for row in written["pages"]])

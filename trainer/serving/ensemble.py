@@ -1,73 +1,158 @@
-"""The trained models of a run, opened from its folder to score or predict pages; no Horovod world, no Ray."""
+"""The trained models of a run, opened from its folder to score, classify or export pages; no Horovod world, no Ray."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from data_tools.config import from_mapping, read_yaml
 from data_tools.errors import UserError
 from data_tools.files import read_json
 from trainer.config import STACK, JobConfig
+from trainer.device import prepare_inference
 from trainer.job_folder.checkpoint import WEIGHTS
 from trainer.job_folder.journal import CONFIG, RESULT, job_folder
 from trainer.network.classifier import Geometry, build_classifier
 from trainer.network.weights import load_arrays, transfer
 from trainer.stack.fit import FittedStack, load_stack
 
-Softmax = Callable[[np.ndarray], np.ndarray]
+BATCH = 64
+"""Pages that `Ensemble.predict` computes at once."""
+
+
+@dataclass(frozen=True)
+class RegionPages:
+    """Stored pages of one region: uint8 [n, *shape], cut out of the page at `box`.
+
+    shape: height, width, channels. box: left, top, right, bottom as shares of the page's width and height.
+    """
+
+    shape: tuple[int, int, int]
+    box: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Member:
-    """One model with its best weights. softmax: uint8 [n, height, width, channels] -> float32 [n, classes]."""
+    """One model with its best weights. model: Keras, uint8 [n, *pages.shape] -> float32 [n, classes]."""
 
     name: str
     region: str
-    geometry: Geometry
-    softmax: Softmax
+    pages: RegionPages
+    model: Any
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ensemble:
-    """All members of a run's stack, in its order, and the stack."""
+    """All members of a run's stack, in its order, and the stack. `predict` and the export share `outputs`."""
 
     members: tuple[Member, ...]
     stack: FittedStack
+    _compiled: Any = field(default=None, init=False, repr=False)
 
     @property
     def class_ids(self) -> list[int]:
         """Class ids in the order of the outputs' columns."""
         return [int(class_id) for class_id in self.stack.class_ids]
 
-    def predict(self, regions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Softmax outputs by model, the stack's last, for pages given as one uint8 array a region."""
-        outputs = {member.name: member.softmax(regions[member.region]) for member in self.members}
-        joined = np.stack([outputs[member.name] for member in self.members], axis=1)
-        return {**outputs, STACK: self.stack.probabilities(joined)}
+    @property
+    def regions(self) -> dict[str, RegionPages]:
+        """The regions that the members take, by name."""
+        return {member.region: member.pages for member in self.members}
+
+    def outputs(self, pages: Mapping[str, Any]) -> dict[str, Any]:
+        """Softmax outputs by model, the stack's last, in TensorFlow: uint8 [n, *shape] by region -> [n, classes]."""
+        import tensorflow as tf
+
+        outputs = {member.name: member.model(pages[member.region], training=False) for member in self.members}
+        joined = tf.stack([outputs[member.name] for member in self.members], axis=1)
+        return {**outputs, STACK: stack_answer(self.stack, joined)}
+
+    def function(self) -> Any:
+        """`outputs` as one TensorFlow function for any number of pages."""
+        import tensorflow as tf
+
+        if self._compiled is None:
+            signature = {
+                name: tf.TensorSpec([None, *region.shape], tf.uint8, name=name) for name, region in self.regions.items()
+            }
+            self._compiled = tf.function(self.outputs, input_signature=[signature])
+        return self._compiled
+
+    def predict(self, pages: Mapping[str, npt.NDArray[np.uint8]]) -> dict[str, npt.NDArray[np.float32]]:
+        """`outputs` for arrays of any length: uint8 [n, *shape] by region -> float32 [n, classes] by model."""
+        import tensorflow as tf
+
+        function, used = self.function(), {name: pages[name] for name in self.regions}
+        count = len(next(iter(used.values())))
+        # No page at all is one empty batch, so that the outputs still have their columns.
+        batches = [
+            function({name: tf.constant(rows[first : first + BATCH]) for name, rows in used.items()})
+            for first in range(0, max(count, 1), BATCH)
+        ]
+        return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
 
 
-def open_ensemble(run: Path, *, channels: int, height: int, width: int, batch: int = 64) -> Ensemble:
-    """Open the finished models of `run` for pages stored as height x width x channels.
+def stack_answer(stack: FittedStack, outputs: Any) -> Any:
+    """`FittedStack.probabilities` in TensorFlow: float32 [n, members, C] -> float32 [n, C], computed in float64."""
+    import tensorflow as tf
+
+    outputs = tf.cast(outputs, tf.float64)
+    if stack.method == "average":
+        return tf.cast(tf.reduce_mean(outputs, axis=1), tf.float32)
+    if stack.method == "weighted":
+        logits = tf.einsum("nmc,m->nc", outputs, tf.constant(stack.member_weights))
+    else:
+        flat = tf.reshape(outputs, [tf.shape(outputs)[0], outputs.shape[1] * outputs.shape[2]])
+        logits = _logits(stack, flat)
+    return tf.cast(tf.nn.softmax(logits), tf.float32)
+
+
+def _logits(stack: FittedStack, flat: Any) -> Any:
+    import tensorflow as tf
+
+    if stack.method == "logistic":
+        return flat @ tf.constant(stack.kernel) + tf.constant(stack.bias)
+    hidden_kernel, hidden_bias, kernel, bias = (tf.constant(a, tf.float64) for a in stack.mlp.arrays())
+    return tf.nn.relu(flat @ hidden_kernel + hidden_bias) @ kernel + bias
+
+
+def open_stack(run: Path) -> FittedStack:
+    """The stack of a finished run.
 
     Raises:
-        UserError: the run or one of its models is not finished, or a file of it is damaged.
+        UserError: the run is not finished, or a file of the stack is damaged.
     """
     _result(run, STACK)
-    stack = load_stack(job_folder(run, STACK))
+    return load_stack(job_folder(run, STACK))
+
+
+def open_ensemble(run: Path, regions: Mapping[str, RegionPages]) -> Ensemble:
+    """Open the finished models of `run` for pages that are stored as `regions` says, by region name.
+
+    Sets up TensorFlow's devices for inference; see `trainer.device.prepare_inference`.
+
+    Raises:
+        UserError: the run or one of its models is not finished, a file of it is damaged, or `regions` lacks a
+            member's region or has pages that its model cannot reduce to the height that it works at.
+    """
+    stack = open_stack(run)
+    prepare_inference()
     members = []
     for name in stack.members:
         config = member_config(run, name)
-        geometry = Geometry(height, width, channels, config.stage.image_px)
-        model = load_member(run, name, geometry=geometry, classes=len(stack.class_ids))
-        members.append(Member(name, config.region, geometry, _batched(model, batch)))
+        if config.region not in regions:
+            raise UserError(f"{run}: {name} takes the region {config.region}, and there are no pages of it")
+        pages = regions[config.region]
+        model = _load_model(run, name, Geometry(*pages.shape, config.stage.image_px), classes=len(stack.class_ids))
+        members.append(Member(name, config.region, pages, model))
     return Ensemble(tuple(members), stack)
 
 
 def member_config(run: Path, name: str) -> JobConfig:
-    """The configuration that a job of `run` was begun with.
+    """The configuration of a job of `run`.
 
     Raises:
         UserError: its file is absent or damaged.
@@ -76,12 +161,8 @@ def member_config(run: Path, name: str) -> JobConfig:
     return from_mapping(JobConfig, read_yaml(path), where=str(path))
 
 
-def load_member(run: Path, name: str, *, geometry: Geometry, classes: int) -> Any:
-    """A finished job's Keras model with its best weights: uint8 pages of `geometry` -> float32 [n, classes].
-
-    Raises:
-        UserError: the job is not finished, or a file of it is absent or damaged.
-    """
+def _load_model(run: Path, name: str, geometry: Geometry, *, classes: int) -> Any:
+    """A finished job's Keras model with its best weights."""
     arrays = load_arrays(job_folder(run, name) / _result(run, name)["best_checkpoint"] / WEIGHTS)
     classifier = build_classifier(member_config(run, name).model, geometry, classes=classes)
     transfer(classifier.model.variables, arrays, source=name)
@@ -93,15 +174,3 @@ def _result(run: Path, job: str) -> dict[str, Any]:
     if not path.exists():
         raise UserError(f"{run}: {job} is not finished ({path} is missing); run train-all to the end first")
     return dict(read_json(path))
-
-
-def _batched(model: Any, batch: int) -> Softmax:
-    import tensorflow as tf
-
-    forward = tf.function(lambda pages: model(pages, training=False), reduce_retracing=True)
-
-    def softmax(pages: np.ndarray) -> np.ndarray:
-        parts = [forward(tf.convert_to_tensor(pages[i : i + batch])).numpy() for i in range(0, len(pages), batch)]
-        return np.concatenate(parts) if parts else np.zeros((0, model.output_shape[-1]), np.float32)
-
-    return softmax

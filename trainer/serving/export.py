@@ -1,13 +1,13 @@
-"""One model out of a run: a SavedModel of all members and the stack that loads without this repository.
+"""Export of a run: one SavedModel of all members and the stack that loads without this repository.
 
-Needs nothing but TensorFlow to use:
+TensorFlow alone is enough to use it:
 
     model = tf.saved_model.load("export/saved_model")
     model.page(page)                     # uint8 [h, w, channels], one page as scanned
     model.regions({"holistic": …, …})    # uint8 [n, height, width, channels] each, as stored in the shards
 
-Both give a dictionary of float32 [n, classes]: one entry a member, and `stack`. `model.class_ids` and
-`model.class_names` say what the columns stand for.
+Both return a dictionary of float32 [n, classes]: one entry a member, and `stack`. `model.class_ids` and
+`model.class_names` name the columns.
 """
 
 import logging
@@ -23,33 +23,31 @@ from data_tools.shards.manifest import Manifest, read_manifest
 from data_tools.shards.reader import ShardSet
 from trainer.config import STACK
 from trainer.job_folder.journal import PREDICTIONS, job_folder
-from trainer.network.classifier import Geometry
 from trainer.scoring.predictions import Predictions, read_predictions
-from trainer.serving.ensemble import load_member, member_config
-from trainer.serving.saved_model import ExportedEnsemble, Part, save_exported
-from trainer.stack.fit import FittedStack, load_stack
+from trainer.serving.ensemble import BATCH, Ensemble, RegionPages, member_config, open_ensemble, open_stack
+from trainer.serving.saved_model import save_exported
 
 SAVED_MODEL = "saved_model"
 DESCRIPTION = "export.json"
 
 TOLERANCE = 1e-4
-"""Largest difference of a probability from the recorded one: other batches or devices move last bits."""
+"""Largest difference of a probability from the recorded one: another batch size or device changes the last bits."""
 
 MIXED_TOLERANCE = 0.05
-"""The same where the run computed in 16 bits: the export always computes in float32."""
-
-BATCH = 64
+"""The same for a run that computed in 16 bits: the export always computes in float32."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported: the stack, and for each of its members the region and that region's test shards."""
+    """A run to export: its models, and the test shards of every region that a member takes.
+
+    tolerance: largest difference of a probability from the recorded one.
+    """
 
     run: Path
-    stack: FittedStack
-    regions: dict[str, str]
+    ensemble: Ensemble
     shards: dict[str, Path]
     manifests: dict[str, Manifest]
     tolerance: float
@@ -58,18 +56,19 @@ class Source:
 def export(run: Path, folder: Path | None = None, *, shards: Path | None = None) -> Path:
     """Write the models of a finished run as one folder, checked against the run's recorded test predictions.
 
-    folder: where to (None: `<run>/export`). shards: the run's shard sets, where they were moved.
+    folder: the target (None: `<run>/export`). shards: the run's shard sets, if they were moved.
 
     Raises:
-        UserError: the run is not finished, its shards are not there, the folder exists, or the exported model
-            does not give the recorded predictions.
+        UserError: the run is not finished, its shards are missing, the folder exists, or the exported model
+            does not reproduce the recorded predictions.
     """
     target = folder or run / "export"
     if target.exists():
         raise UserError(f"{target}: exists already; remove it or give another folder")
     source = open_source(run, shards)
+    names = next(iter(source.manifests.values())).class_names
     with atomic_folder(target) as temporary:
-        save_exported(_ensemble(source), temporary / SAVED_MODEL)
+        save_exported(source.ensemble, temporary / SAVED_MODEL, class_names=names)
         checked = check_exported(source, temporary / SAVED_MODEL)
         write_json(temporary / DESCRIPTION, describe(source) | {"checked": checked})
     logger.info("exported %s to %s", run, target)
@@ -77,59 +76,38 @@ def export(run: Path, folder: Path | None = None, *, shards: Path | None = None)
 
 
 def open_source(run: Path, shards: Path | None = None) -> Source:
-    """The parts of a finished run.
+    """Open the models and the test shards of a finished run.
 
     Raises:
-        UserError: something of it is missing.
+        UserError: the run is not finished, or its shards are missing.
     """
-    if not (job_folder(run, STACK) / "result.json").exists():
-        raise UserError(f"{run}: the stack is not finished; run train-all to the end first")
-    stack = load_stack(job_folder(run, STACK))
-    configs = {name: member_config(run, name) for name in stack.members}
-    folders = {config.region: Path(shards or config.shards) / "test" / config.region for config in configs.values()}
-    mixed = any(config.training.precision != "float32" for config in configs.values())
-    return Source(
-        run=run,
-        stack=stack,
-        regions={name: config.region for name, config in configs.items()},
-        shards=folders,
-        manifests={region: read_manifest(path) for region, path in folders.items()},
-        tolerance=MIXED_TOLERANCE if mixed else TOLERANCE,
-    )
-
-
-def _ensemble(source: Source) -> ExportedEnsemble:
-    """The run's models as one TensorFlow module."""
-    parts = []
-    for name, region in source.regions.items():
-        manifest = source.manifests[region]
-        image_px = member_config(source.run, name).stage.image_px
-        geometry = Geometry(manifest.height, manifest.width, manifest.channels, image_px)
-        model = load_member(source.run, name, geometry=geometry, classes=len(source.stack.class_ids))
-        shape = (manifest.height, manifest.width, manifest.channels)
-        parts.append(Part(name, region, manifest.box, shape, model))
-    names = next(iter(source.manifests.values())).class_names
-    return ExportedEnsemble(parts, source.stack, names)
+    configs = [member_config(run, name) for name in open_stack(run).members]
+    folders = {config.region: Path(shards or config.shards) / "test" / config.region for config in configs}
+    manifests = {region: read_manifest(path) for region, path in folders.items()}
+    pages = {region: RegionPages((m.height, m.width, m.channels), m.box) for region, m in manifests.items()}
+    mixed = any(config.training.precision != "float32" for config in configs)
+    tolerance = MIXED_TOLERANCE if mixed else TOLERANCE
+    return Source(run, open_ensemble(run, pages), folders, manifests, tolerance)
 
 
 def describe(source: Source) -> dict[str, Any]:
-    """What a user of the artefact must know, as plain data."""
+    """Description of the SavedModel for its users, as plain data."""
     first = next(iter(source.manifests.values()))
     return {
         "load": f'tf.saved_model.load("{SAVED_MODEL}")',
         "run": str(source.run),
-        "members": [{"name": name, "region": region} for name, region in source.regions.items()],
+        "members": [{"name": member.name, "region": member.region} for member in source.ensemble.members],
         "regions": {region: list(manifest.box) for region, manifest in source.manifests.items()},
         "page": {"height": first.height, "width": first.width, "channels": first.channels, "dtype": "uint8"},
         "classes": [
             {"id": class_id, "name": name} for class_id, name in zip(first.class_ids, first.class_names, strict=True)
         ],
-        "stack": source.stack.method,
+        "stack": source.ensemble.stack.method,
     }
 
 
 def check_exported(source: Source, saved_model: Path) -> dict[str, Any]:
-    """Load the artefact as a stranger would and compare all test pages with the recorded predictions, by id.
+    """Load the SavedModel and compare its outputs for all test pages with the recorded predictions, by page id.
 
     Raises:
         UserError: an output differs by more than the tolerance; the text names the page and the model.
@@ -138,16 +116,14 @@ def check_exported(source: Source, saved_model: Path) -> dict[str, Any]:
 
     model = tf.saved_model.load(str(saved_model))
     sets = {region: ShardSet.open(path) for region, path in source.shards.items()}
-    places = {region: {page_id: place for place, page_id in enumerate(s.ids)} for region, s in sets.items()}
-    recorded = {
-        name: read_predictions(job_folder(source.run, name) / PREDICTIONS / "test.npz")
-        for name in (*source.regions, STACK)
-    }
+    positions = {region: {page_id: row for row, page_id in enumerate(s.ids)} for region, s in sets.items()}
+    names = [*(member.name for member in source.ensemble.members), STACK]
+    recorded = {name: read_predictions(job_folder(source.run, name) / PREDICTIONS / "test.npz") for name in names}
     ids = recorded[STACK].ids.tolist()
     worst = dict.fromkeys(recorded, 0.0)
     for first in range(0, len(ids), BATCH):
         rows = slice(first, first + BATCH)
-        chosen = {region: _rows(places[region], ids[rows], region) for region in sets}
+        chosen = {region: _rows(positions[region], ids[rows], region) for region in sets}
         pages = {region: tf.constant(sets[region].gather(chosen[region])) for region in sets}
         for name, output in model.regions(pages).items():
             expected = recorded[name].rows(np.arange(len(ids))[rows])
@@ -155,20 +131,20 @@ def check_exported(source: Source, saved_model: Path) -> dict[str, Any]:
     return {"pages": len(ids), "tolerance": source.tolerance, "largest_difference": worst}
 
 
-def _rows(places: dict[str, int], ids: list[str], region: str) -> np.ndarray:
+def _rows(positions: dict[str, int], ids: list[str], region: str) -> np.ndarray:
     for page_id in ids:
-        if page_id not in places:
+        if page_id not in positions:
             raise UserError(f"page {page_id} was predicted in the run but is not in the shards of {region}")
-    return np.array([places[page_id] for page_id in ids], np.int64)
+    return np.array([positions[page_id] for page_id in ids], np.int64)
 
 
 def _compare(name: str, output: np.ndarray, recorded: Predictions, source: Source) -> float:
-    """The largest difference of a probability."""
+    """The largest difference of a probability; output: float32 [n, classes]."""
     differences = np.abs(output - recorded.softmax).max(axis=1)
-    at = int(differences.argmax())
-    if not differences[at] <= source.tolerance:
+    worst = int(differences.argmax())
+    if not differences[worst] <= source.tolerance:
         raise UserError(
-            f"{source.run}: the exported {name} gives page {recorded.ids[at]} probabilities that differ by "
-            f"{differences[at]:.2g} from the recorded ones; were the shards or the checkpoint changed since?"
+            f"{source.run}: the exported {name} gives page {recorded.ids[worst]} probabilities that differ by "
+            f"{differences[worst]:.2g} from the recorded ones; check whether the shards or the checkpoint changed"
         )
-    return float(differences[at])
+    return float(differences[worst])

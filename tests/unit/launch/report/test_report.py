@@ -13,7 +13,7 @@ from rich.console import Console
 
 from data_tools.documents.regions import WHOLE_PAGE, Box
 from launch.report.figures import busy_seconds, most_at_once
-from launch.report.predictions_page import write_predictions_page
+from launch.report.predictions_page import picture_of, write_predictions_page
 from launch.report.report import print_summary, write_report
 from launch.report.samples import pick_samples
 from launch.report.timeline import find_cuts, on_axis
@@ -230,7 +230,7 @@ def test_predictions_of_single_pages(tmp_path: Path) -> None:
     boxes = {"holistic": WHOLE_PAGE, "top": Box(0, 0, 1, 0.5)}
     path = write_predictions_page(
         tmp_path / "out.html",
-        images=images,
+        pictures={name: picture_of(image) for name, image in images.items()},
         outputs={"stack": softmax, "top": softmax[::-1]},
         class_names=HOSTILE,
         boxes=boxes,
