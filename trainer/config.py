@@ -1,4 +1,4 @@
-"""What one training job can be told: model, optimiser, schedule, stage, checkpoints."""
+"""Configuration of a training job: model, optimizer, schedule, stage, checkpoints."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,7 +11,7 @@ STACK = "stack"
 """Name of the last job of every run, which stacks the outputs of the others; no stage or region may have it."""
 
 START_FROM_WEIGHTS = "weights"
-"""`StageConfig.start` of a stage that begins from `ModelConfig.weights` and not from another stage."""
+"""`StageConfig.start` of a stage that starts from `ModelConfig.weights` and not from another stage."""
 
 EACH_REGION = "each"
 """`StageConfig.region` of a stage that stands for one job per configured region."""
@@ -33,9 +33,9 @@ class ModelConfig:
 
     backbone: a name in `keras.applications`, or `SmallConvNet`.
     weights: `imagenet` (Keras' own download), `none`, or a file of the backbone's weights (`.h5`, `.weights.h5`).
-    scaling: `backbone` (what the backbone was trained with) or `unit` (1/255, as in the recipe's source).
-    batchnorm_momentum: of the backbone's BatchNorm layers; None: their own.
-    dense: widths of the hidden layers of the head; dropout: share dropped after each of them.
+    scaling: `backbone` (as the backbone was trained) or `unit` (1/255, as in the source of the recipe).
+    batchnorm_momentum: of the backbone's BatchNorm layers; None: Keras' value.
+    dense: widths of the hidden layers of the head; dropout: rate after each of them.
     """
 
     backbone: str = "InceptionResNetV2"
@@ -55,14 +55,14 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """An optimiser and its learning rate.
+    """An optimizer and its learning rate.
 
-    reference_batch: the global batch that `learning_rate` was chosen for; the rate grows linearly with the
-    global batch (Goyal et al. 2017, arXiv 1706.02677). None: the rate is taken as it stands.
-    warmup_epochs: the rate climbs linearly from 0 over so many epochs.
-    clip_norm: the gradients of the global batch are scaled down to this norm of all of them together.
-    weight_decay: decoupled, per step, times the learning rate; of kernels alone, not of biases and BatchNorm.
-    ema_decay: keep an exponential moving average of the weights; it is what is evaluated and handed on.
+    reference_batch: the global batch, pages, that `learning_rate` is meant for; the rate scales linearly with the
+    global batch (Goyal et al. 2017, arXiv 1706.02677). None: no scaling.
+    warmup_epochs: epochs over which the rate rises linearly from 0.
+    clip_norm: largest global norm of the averaged gradients; larger ones are scaled down to it.
+    weight_decay: decoupled, per step, times the learning rate; biases and BatchNorm's gamma and beta are exempt.
+    ema_decay: decay of an exponential moving average of the weights, which is evaluated and saved; None: no average.
     """
 
     name: Literal["sgd", "adam"] = "sgd"
@@ -79,7 +79,7 @@ class OptimizerConfig:
         _positive("learning_rate", self.learning_rate)
         _share("momentum", self.momentum)
         if self.name == "adam" and (self.momentum or self.nesterov):
-            raise UserError("momentum: adam takes no momentum and no nesterov; leave both out")
+            raise UserError("momentum, nesterov: not supported by adam; remove both, or set name: sgd")
         if self.weight_decay < 0 or self.warmup_epochs < 0:
             raise UserError("weight_decay, warmup_epochs: must not be negative")
         if self.clip_norm is not None:
@@ -92,7 +92,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PlateauConfig:
-    """Learning rate times `factor` when the validation accuracy has not improved for `patience` epochs."""
+    """Multiply the learning rate by `factor` if validation accuracy has not improved for `patience` epochs."""
 
     patience: int = 2
     factor: float = 0.9
@@ -101,24 +101,24 @@ class PlateauConfig:
     def __post_init__(self) -> None:
         _positive("patience", self.patience)
         if not 0 < self.factor < 1:
-            raise UserError(f"factor: must lie between 0 and 1, found {self.factor}")
+            raise UserError(f"factor: must be between 0 and 1, found {self.factor}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageConfig:
-    """One row of the recipe.
+    """One stage of the recipe.
 
     region: a configured region, `holistic`, or `each` (one job per configured region, all at once).
-    image_px: height that the model works at; pages are stored larger and reduced in the model.
+    image_px: height that the model works at, px; stored pages are larger, and the model reduces them.
     start: `weights` (the model's start weights) or the name of an earlier stage.
     micro_batches: equal parts in which a worker computes its share of the global batch, one after the other, to
-    need less memory; the gradients are those of the whole batch, BatchNorm sees one part at a time.
-    augment: how training pages are changed, anew in each epoch and the same for every world size; off by default.
-    fresh: patterns (`logits/*`) of variables that a warm start may leave as initialised; all others must match.
-    freeze: layers that stay as they are through the stage, BatchNorm statistics included: patterns
-    (`backbone/block8_*`, `dense_1`), or `..NAME` for all of the backbone up to layer NAME.
-    head_epochs: so many first epochs train the head alone; then the optimiser and its schedule begin anew on all
-    that is not frozen. head_learning_rate: the rate of those first epochs; None: that of `optimizer`.
+    save memory; the gradient is that of the share, but BatchNorm sees one part at a time.
+    augment: random changes of training pages, new in each epoch and the same for every world size; off by default.
+    fresh: patterns (`logits/*`) of variables that keep their initial values in a warm start; all others must match.
+    freeze: layers that do not change in the stage, BatchNorm statistics included: patterns
+    (`backbone/block8_*`, `dense_1`), or `..NAME` for the backbone up to layer NAME.
+    head_epochs: number of first epochs that train the head alone; the optimizer and its schedule then restart on all
+    layers that are not frozen. head_learning_rate: rate of these epochs; None: that of `optimizer`.
     """
 
     region: str = HOLISTIC
@@ -139,28 +139,29 @@ class StageConfig:
         for name in ("image_px", "epochs", "global_batch", "micro_batches"):
             _positive(name, getattr(self, name))
         if not 0 <= self.head_epochs < self.epochs:
-            limit = f"not negative and less than the stage's {self.epochs} epochs"
+            limit = f"at least 0 and less than the stage's {self.epochs} epochs"
             raise UserError(f"head_epochs: must be {limit}, found {self.head_epochs}")
         if self.head_learning_rate is not None:
             _positive("head_learning_rate", self.head_learning_rate)
             if not self.head_epochs:
-                raise UserError("head_learning_rate: is of the first head_epochs, and there are none; set head_epochs")
+                raise UserError("head_learning_rate: has no effect without head_epochs; set head_epochs, or remove it")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """Settings that all stages share.
 
-    deterministic: the same bits for the same seed and world size, at some cost in speed (on GPUs only as far as
-    TensorFlow's deterministic kernels reach).
+    deterministic: the same bits for the same seed and world size, at some cost in speed (on GPUs only with
+    TensorFlow's deterministic kernels); no gradient is sent before the backward pass ends.
     precision: `float32`, or mixed precision with float32 weights.
-    compression: `fp16` halves the bytes of the gradient all-reduce.
-    jit_compile: let XLA compile the forward and backward pass; averaging over ranks and the update stay outside.
-    synchronized_batch_norm: BatchNorm normalises by the moments of the global batch, not of each worker's share.
-    evaluation_batch: pages a worker evaluates at once.
-    best_metric: figure on the validation pages that picks a job's best epoch, whose weights are the job's result.
-    batchnorm_batches: training batches from which BatchNorm's statistics are computed before each evaluation, see
-    `trainer.network.batchnorm`; 0: they stay as the training steps moved them.
+    compression: `fp16` halves the bytes of the gradient all-reduce; gradients above 65,504 overflow.
+    jit_compile: XLA compiles the forward and backward pass, but not averaging and update; requires `deterministic`
+    and `synchronized_batch_norm` to be false.
+    synchronized_batch_norm: BatchNorm normalizes by the moments of the global batch, not of each worker's share.
+    evaluation_batch: pages that a worker evaluates at once.
+    best_metric: figure on the validation pages that selects a job's best epoch, whose weights are the job's result.
+    batchnorm_batches: number of training batches to recompute BatchNorm's statistics from before each evaluation, see
+    `trainer.network.batchnorm`; 0: evaluate with the statistics of the training steps.
     """
 
     deterministic: bool = True
@@ -178,26 +179,26 @@ class TrainingConfig:
             raise UserError(f"batchnorm_batches: must not be negative, found {self.batchnorm_batches}")
         _share("label_smoothing", self.label_smoothing)
         _positive("evaluation_batch", self.evaluation_batch)
-        if self.jit_compile and self.deterministic and not self.synchronized_batch_norm:
-            raise UserError(
-                "jit_compile: XLA supports not all operations of deterministic mode, and deterministic is true; set "
-                "deterministic: false as well, or leave jit_compile out"
-            )
         if self.jit_compile and self.synchronized_batch_norm:
             raise UserError(
-                "jit_compile: XLA compiles no collectives of Horovod, and synchronized_batch_norm needs some within "
-                "the forward pass; turn one of them off"
+                "jit_compile, synchronized_batch_norm: XLA cannot compile the collectives of synchronized BatchNorm; "
+                "turn one of them off"
+            )
+        if self.jit_compile and self.deterministic:  # as Keras' model_supports_jit
+            raise UserError(
+                "jit_compile, deterministic: XLA does not support all deterministic operations; set "
+                "deterministic: false, or turn jit_compile off"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
-    """When checkpoints are written (each epoch's end in any case) and how many stay.
+    """When checkpoints are written, besides each epoch's end, and how many are kept.
 
-    every_steps, every_seconds: also within an epoch; None: not by that measure.
-    keep: newest checkpoints kept; the best one is kept beside them.
-    agree_steps: most steps between two agreements of all ranks on "save now" and "stop now"; they agree at least
-    every two seconds, or after each step.
+    every_steps, every_seconds: also within an epoch; None: not by this measure.
+    keep: number of newest checkpoints to keep; the best one is kept in addition.
+    agree_steps: largest number of steps between two agreements of all ranks on saving and stopping; they agree at
+    least every two seconds, or after each step if it takes longer.
     """
 
     every_steps: int | None = None
@@ -215,13 +216,13 @@ class CheckpointConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class JobConfig:
-    """All that decides what one training job computes.
+    """Everything that determines what one training job computes.
 
-    shards: folder of the shard sets (`<shards>/<split>/<region>`); region: the one this job reads.
-    start_job: name of the job whose best checkpoint warm-starts this one; None: from `weights_file`, a Keras
-    weight file of the backbone, or from scratch where that is None too.
-    selection_share: share of the validation pages that picks the best epoch, the rest being kept for the stack;
-    None: all of them.
+    shards: folder of the shard sets (`<shards>/<split>/<region>`); region: the region that this job reads.
+    start_job: name of the job whose best checkpoint warm-starts this one; None: start from `weights_file`, a Keras
+    weight file of the backbone, or from initial weights if that is None, too.
+    selection_share: share of the validation pages that selects the best epoch, the rest is for the stack; None: all
+    of them select.
     """
 
     name: str
@@ -240,7 +241,7 @@ class JobConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class JobPayload:
-    """What a worker is handed: the job and the run folder."""
+    """The input of a worker: the job and the run folder."""
 
     config: JobConfig
     run: str

@@ -1,4 +1,4 @@
-"""Backbones by name: every one of `keras.applications`, and a small one that a CPU trains in seconds."""
+"""Backbones by name: all of `keras.applications`, and a small one that a CPU trains in seconds."""
 
 import inspect
 from typing import Any
@@ -7,20 +7,19 @@ from data_tools.errors import UserError
 
 SMALL = "SmallConvNet"
 
-# What the weights of each family expect, as (scale, offset) per RGB channel on values 0..255; the formulas are
-# those of `keras.applications.imagenet_utils.preprocess_input` for its modes tf, torch and caffe. Families that
-# are not listed scale their input inside the network.
+# The input that each family's weights expect, as (scale, offset) per RGB channel of values 0..255; the formulas of
+# `keras.applications.imagenet_utils.preprocess_input` in its modes tf, torch and caffe.
 _TF = ((1 / 127.5,) * 3, (-1.0,) * 3)
 _TORCH = (
     (1 / (255 * 0.229), 1 / (255 * 0.224), 1 / (255 * 0.225)),
     (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225),
 )
 _CAFFE = ((1.0,) * 3, (-103.939, -116.779, -123.68))
-_INSIDE = ((1.0,) * 3, (0.0,) * 3)
-# Keras builds EfficientNet (not V2) with one more layer where it loads ImageNet weights itself, and only there: the
-# network divides by the root of the standard deviation, the weights expect a division by all of it. Here the weights
-# come from a file, so the rest of that division is done before the network: ((a·x + b) / 255 - mean) / sqrt(std)
-# = (x / 255 - mean) / std.
+_INSIDE = ((1.0,) * 3, (0.0,) * 3)  # the network itself scales its input
+# EfficientNet (not V2) divides by the square root of the standard deviation inside the network, while its weights
+# expect a division by the standard deviation. Keras adds a layer for the difference only if it loads ImageNet weights
+# itself. Here weights come from a file, so this scale and offset make up for it:
+# ((a·x + b) / 255 - mean) / sqrt(std) = (x / 255 - mean) / std.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _ROOT = (
     tuple(std**-0.5 for std in _STD),
@@ -47,26 +46,26 @@ _FAMILIES = {
 
 
 SMALLEST_PX = {SMALL: 16, "InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
-"""Smallest side of an input, where it is not `SMALLEST_PX_ELSE`; told by Keras only once a network is built."""
-SMALLEST_PX_ELSE = 32
+"""Smallest input side, px, of backbones that differ from `DEFAULT_SMALLEST_PX`; Keras checks it only on building."""
+DEFAULT_SMALLEST_PX = 32
 
 
 def check_size(name: str, height: int, width: int) -> None:
-    """Refuse an input that the backbone cannot take, without building it.
+    """Check that the backbone accepts inputs of `height` x `width` px, without building it.
 
     Raises:
-        UserError: it is too small; the text says how large it must be.
+        UserError: the input is too small; the message states the smallest side.
     """
-    smallest = SMALLEST_PX.get(name, SMALLEST_PX_ELSE)
+    smallest = SMALLEST_PX.get(name, DEFAULT_SMALLEST_PX)
     if min(height, width) < smallest:
         raise UserError(
-            f"image_px: {name} cannot work at {height}x{width} px, it needs {smallest} px a side; raise image_px, "
+            f"image_px: {name} cannot work at {height}x{width} px, it needs {smallest} px a side; raise image_px "
             "or choose another model.backbone"
         )
 
 
 def backbone_names() -> list[str]:
-    """Names that `build_backbone` takes."""
+    """Names that `build_backbone` accepts."""
     import keras
 
     public = vars(keras.applications).items()
@@ -74,22 +73,22 @@ def backbone_names() -> list[str]:
 
 
 def scaling(name: str, choice: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(scale, offset) per channel that turn gray levels 0..255 into the backbone's input.
+    """(scale, offset) per RGB channel from values 0..255 to the backbone's input. choice: `model.scaling`.
 
     Raises:
-        UserError: the family of the backbone is not known here, so its scaling must be chosen as `unit`.
+        UserError: the scaling of this backbone is unknown; set `model.scaling: unit`.
     """
     if choice == "unit":
         return _UNIT
     if name == SMALL:
         return _TF
     if _family(name) not in _FAMILIES:
-        raise UserError(f"model.scaling: what {name} expects is not known here; set model.scaling: unit")
+        raise UserError(f"model.scaling: the scaling that {name} expects is unknown; set model.scaling: unit")
     return _FAMILIES[_family(name)]
 
 
 def takes_bgr(name: str) -> bool:
-    """Whether the backbone's weights were trained on channels in the order blue, green, red."""
+    """Whether the backbone's weights expect channels in the order blue, green, red."""
     return name != SMALL and _FAMILIES.get(_family(name)) is _CAFFE
 
 
@@ -98,10 +97,12 @@ def _family(name: str) -> str:
 
 
 def build_backbone(name: str, shape: tuple[int, int, int], *, weights: str | None = None) -> Any:
-    """The backbone as a Keras model: float [batch, height, width, 3] -> features [batch, height', width', channels].
+    """The backbone as a Keras model: float [b, height, width, 3] to features [b, height', width', channels].
+
+    shape: (height, width, 3); weights: as in `keras.applications`.
 
     Raises:
-        UserError: an unknown name, or an input smaller than the backbone can take.
+        UserError: an unknown name, or an input that is too small for the backbone.
     """
     check_size(name, *shape[:2])
     if name == SMALL:
@@ -114,15 +115,14 @@ def _function(name: str) -> Any:
 
     function = getattr(keras.applications, name, None)
     if not inspect.isfunction(function):
-        raise UserError(f"model.backbone: {name} is not known; known: {', '.join(backbone_names())}")
+        raise UserError(f"model.backbone: {name} is unknown; use one of {', '.join(backbone_names())}")
     return function
 
 
 def _small(shape: tuple[int, int, int]) -> Any:
     """Five convolution blocks, 0.2 M parameters.
 
-    BatchNorm's momentum is 0.9, since short runs would otherwise be evaluated with statistics that still hold
-    much of their initial values.
+    BatchNorm has momentum 0.9, so that its statistics forget their initial values within a short run.
     """
     import keras
 

@@ -1,9 +1,9 @@
-"""BatchNorm's statistics as evaluation needs them: those of the training pages under the weights of now.
+"""BatchNorm's statistics for evaluation: those of training pages under the current weights.
 
-The statistics that training steps move are averages over hundreds of steps, so they belong to earlier weights, and
-in short runs to the initial ones: Keras' MobileNetV2 (momentum 0.999) recognised 67 % of its training pages after
-160 steps and, evaluated, was no better than chance. Here they are computed anew before each evaluation ("precise
-BN": Wu and Johnson 2021, arXiv 2105.07576, section 3).
+The statistics that training steps move are averages over hundreds of steps, so they belong to earlier weights, and in
+short runs to the initial ones: Keras' MobileNetV2 (momentum 0.999) classified 67 % of its training pages correctly
+after 160 steps, but in evaluation no more than chance. Here they are recomputed before each evaluation ("precise BN",
+Wu and Johnson 2021, arXiv 2105.07576, section 3).
 """
 
 from collections.abc import Iterable
@@ -23,13 +23,13 @@ def batchnorm_layers(classifier: Classifier) -> list[Any]:
 
 
 def set_momentum(classifier: Classifier, momentum: float | None) -> None:
-    """Set the momentum of every BatchNorm layer, where one is given; before the model is traced."""
+    """Set the momentum of every BatchNorm layer, unless it is None; call it before the model is traced."""
     for layer in batchnorm_layers(classifier) if momentum is not None else ():
         layer.momentum = momentum
 
 
 class PreciseStatistics:
-    """Computes the statistics of the layers that are not frozen at its construction."""
+    """Recomputes the statistics of the BatchNorm layers that are not frozen at construction."""
 
     def __init__(self, classifier: Classifier, world: World) -> None:
         import keras
@@ -41,12 +41,12 @@ class PreciseStatistics:
         self._batch: Any = tf.function(self._statistics, autograph=False)
 
     def _statistics(self, images: Any) -> list[Any]:
-        """Mean and mean square of what each layer sees of uint8 [batch, height, width, channels]."""
+        """Means, then mean squares, of the input of each layer, float32 [channels]; images: uint8 [b, h, w, c]."""
         import tensorflow as tf
 
         own = [layer.momentum for layer in self._layers]
         for layer in self._layers:
-            layer.momentum = 0.0  # the moving statistics become those of the batch; read while this is traced
+            layer.momentum = 0.0  # read while tracing: the moving statistics become those of the batch
         try:
             with tf.control_dependencies([self._model(images, training=True)]):
                 means = [tf.identity(layer.moving_mean.value) for layer in self._layers]
@@ -57,9 +57,10 @@ class PreciseStatistics:
         return [*means, *(v + tf.square(m) for m, v in zip(means, variances, strict=True))]
 
     def update(self, batches: Iterable[Any]) -> None:
-        """Set the statistics from this rank's uint8 `batches` and, averaged, those of all ranks; the same on each.
+        """Set the statistics, identical on all ranks, to those of all ranks' batches together.
 
-        The variance is that of all pages together: the mean square less the square of the mean.
+        batches: this rank's, uint8 [b, height, width, channels]. The variance is the mean square minus the square of
+        the mean, over all pages.
         """
         import tensorflow as tf
 

@@ -11,7 +11,7 @@ from trainer.network.weights import is_seed
 
 @dataclass(frozen=True)
 class Geometry:
-    """Stored pages (height, width, channels) and the height that the model works at, px."""
+    """Size of the stored pages (height and width in px, channels) and the height that the model works at, px."""
 
     height: int
     width: int
@@ -20,10 +20,10 @@ class Geometry:
 
     @property
     def reduction(self) -> int:
-        """Whole factor by which the model reduces the stored page.
+        """Integer factor by which the model reduces the stored page.
 
         Raises:
-            UserError: `image_px` does not divide the stored height, or the factor not the width.
+            UserError: `image_px` does not divide the stored height, or the factor does not divide the width.
         """
         factor, rest = divmod(self.height, self.image_px)
         if rest or self.width % max(factor, 1) or factor < 1:
@@ -37,9 +37,9 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Classifier:
-    """One network seen twice: `model` ends in probabilities, `logits` just before the softmax; shared weights.
+    """One network as two Keras models with shared weights: `model` returns probabilities, `logits` the softmax's input.
 
-    Both take uint8 [batch, height, width, channels] and give float32 [batch, classes].
+    Both map uint8 [b, height, width, channels] to float32 [b, classes].
     """
 
     model: Any
@@ -48,15 +48,15 @@ class Classifier:
 
 
 def build_classifier(config: ModelConfig, geometry: Geometry, *, classes: int) -> Classifier:
-    """Build the network; variables keep the same names however often it is built in a process.
+    """Build the network; its variables have the same names each time it is built in a process.
 
     Raises:
-        UserError: an unknown backbone, or a geometry that it cannot work at.
+        UserError: an unknown backbone, or a geometry that it cannot process.
     """
     import keras
 
-    # Keras numbers unnamed layers (conv2d_203) through the life of a process; weights are transferred by name.
-    # Starting the numbers anew also forgets the precision that was chosen.
+    # Keras numbers unnamed layers (conv2d_203) over the life of a process, and weights are transferred by name.
+    # Resetting the numbers also resets the precision policy.
     policy = keras.mixed_precision.dtype_policy()
     keras.utils.clear_session(free_memory=False)
     keras.mixed_precision.set_dtype_policy(policy)
@@ -66,7 +66,7 @@ def build_classifier(config: ModelConfig, geometry: Geometry, *, classes: int) -
     backbone = build_backbone(config.backbone, small)
     scale, offset = scaling(config.backbone, config.scaling)
     inputs = keras.Input((geometry.height, geometry.width, geometry.channels), dtype="uint8", name="pages")
-    # Rescaling casts to its own compute dtype; float32 keeps gray levels exact under mixed precision.
+    # Rescaling casts to its compute dtype; float32 keeps gray levels exact under mixed precision.
     x = layers.Rescaling(1.0, dtype="float32", name="to_float")(inputs)
     if factor > 1:
         x = layers.AveragePooling2D(factor, dtype="float32", name="reduce")(x)
@@ -86,6 +86,6 @@ def build_classifier(config: ModelConfig, geometry: Geometry, *, classes: int) -
 
 
 def moving_statistics(classifier: Classifier) -> list[Any]:
-    """Variables that training moves without a gradient: BatchNorm's statistics in layers that are not frozen."""
+    """The Keras variables that training updates without a gradient: BatchNorm's statistics in layers not frozen."""
     layers = [*classifier.backbone.layers, *(x for x in classifier.model.layers if x is not classifier.backbone)]
     return [v for layer in layers if layer.trainable for v in layer.non_trainable_variables if not is_seed(v)]

@@ -1,4 +1,4 @@
-"""What a network costs, from its layers alone: bytes of gradients and statistics, multiply-adds a page."""
+"""The cost of a network, counted from its layers: bytes of gradients and statistics, multiply-adds per page."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """parameters: trainable ones; statistics: floats that BatchNorm moves; multiply_adds: of one page forward."""
+    """Counts of trainable parameters, of floats in BatchNorm's statistics, and of multiply-adds of one page forward."""
 
     parameters: int
     statistics: int
@@ -27,7 +27,7 @@ class ModelFacts:
 
     @property
     def statistic_bytes(self) -> int:
-        """Bytes of the statistics that are averaged in the same step."""
+        """Bytes of the float32 statistics that one step averages."""
         return FLOAT_BYTES * self.statistics
 
 
@@ -35,13 +35,13 @@ def facts_of_model(model: ModelConfig, geometry: Geometry, *, classes: int) -> M
     """Build the network on this machine and count.
 
     Raises:
-        UserError: an unknown backbone, or a geometry that it cannot work at.
+        UserError: an unknown backbone, or a geometry that it cannot process.
     """
     return count(build_classifier(model, geometry, classes=classes))
 
 
 def count(classifier: Classifier) -> ModelFacts:
-    """The facts of a network that is built."""
+    """The facts of a network that is built already."""
     model = classifier.model
     return ModelFacts(
         parameters=sum(prod(variable.shape) for variable in model.trainable_variables),
@@ -56,7 +56,7 @@ def _layers(model: Any) -> Iterator[Any]:
 
 
 def _multiply_adds(layer: Any) -> float:
-    """Every weight of a kernel is used once at each place of the output; the rest costs little beside that."""
+    """Each weight of a kernel is used once per place of the output; all other operations are negligible."""
     kernels = [weight for weight in layer.weights if len(weight.shape) > 1]
     if not kernels:
         return 0.0

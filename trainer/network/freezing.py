@@ -1,7 +1,7 @@
-"""Layers that a stage leaves as they are: patterns over their names, and the epochs that train the head alone.
+"""Frozen layers of a stage: patterns over their names, and the epochs that train the head alone.
 
-A frozen layer's weights do not move, and its BatchNorm works with its moving statistics, which do not move
-either, in training as in evaluation. Its gradients are neither computed nor sent between ranks.
+The weights of a frozen layer do not change. A frozen BatchNorm layer normalizes by its moving statistics, in training
+as in evaluation, and does not change them. Gradients of frozen layers are neither computed nor sent between ranks.
 """
 
 import difflib
@@ -15,30 +15,30 @@ from trainer.config import StageConfig
 from trainer.network.classifier import Classifier
 
 BACKBONE = "backbone/"
-"""Before the names of the backbone's layers; those of the head (`dense_1`, `logits`) stand alone."""
+"""Prefix of the backbone's layers; those of the head (`dense_1`, `logits`) have none."""
 
 UP_TO = ".."
-"""Before a layer's name: it and all layers of the backbone before it."""
+"""Prefix for a layer of the backbone and all layers before it."""
 
 
 @dataclass(frozen=True)
 class FreezePlan:
-    """The frozen layers, by name: `always`, and those that the first `head_epochs` leave alone as well."""
+    """Names of frozen layers: `always` through the stage, `backbone` as well in the first `head_epochs`."""
 
     always: frozenset[str]
     backbone: frozenset[str]
     head_epochs: int
 
     def at(self, epoch: int) -> frozenset[str]:
-        """Frozen layers of epoch `epoch`, the first being 0."""
+        """Frozen layers in epoch `epoch`, counted from 0."""
         return self.always | self.backbone if epoch < self.head_epochs else self.always
 
 
 def plan_freezing(stage: StageConfig, layers: Mapping[str, bool]) -> FreezePlan:
-    """What a stage freezes. layers: of each layer, by name and in their order, whether it has weights.
+    """The layers that a stage freezes. layers: by name, in order, whether each layer has weights.
 
     Raises:
-        UserError: an entry of `freeze` that matches no layer, or nothing left to train; the text names it.
+        UserError: an entry of `freeze` matches no layer, or no layer is left to train.
     """
     weighted = [name for name, has_weights in layers.items() if has_weights]
     always = frozenset(name for entry in stage.freeze for name in _matching(entry, list(layers), weighted))
@@ -51,7 +51,7 @@ def plan_freezing(stage: StageConfig, layers: Mapping[str, bool]) -> FreezePlan:
 
 
 def _matching(entry: str, layers: Sequence[str], weighted: Sequence[str]) -> list[str]:
-    """The layers with weights that an entry stands for; a block's last layer (`..mixed_6a`) needs to have none."""
+    """The layers with weights that an entry matches; the layer after `..` may have none (`..mixed_6a`)."""
     name = BACKBONE + entry.removeprefix(UP_TO).removeprefix(BACKBONE)
     if entry.startswith(UP_TO) and name in layers:
         before = set(layers[: layers.index(name) + 1])
@@ -65,7 +65,7 @@ def _matching(entry: str, layers: Sequence[str], weighted: Sequence[str]) -> lis
 
 
 def layer_names(classifier: Classifier) -> dict[str, bool]:
-    """Every layer by the name that a configuration uses, in the order in which a page passes them: has it weights?"""
+    """Whether each layer has weights, by its name in a configuration, in the order of the forward pass."""
     return {name: bool(layer.weights) for name, layer in _layers(classifier).items()}
 
 
@@ -75,6 +75,6 @@ def _layers(classifier: Classifier) -> dict[str, Any]:
 
 
 def freeze(classifier: Classifier, frozen: Collection[str]) -> None:
-    """Freeze the layers named and no others; a step that is compiled already must be compiled anew."""
+    """Freeze the named layers and no others; a step that is compiled already must be compiled again."""
     for name, layer in _layers(classifier).items():
         layer.trainable = name not in frozen

@@ -1,4 +1,4 @@
-"""Weights as named arrays: saved without pickle, transferred strictly."""
+"""Weights as named arrays: saved without pickle, transferred by name with no difference ignored."""
 
 import fnmatch
 import hashlib
@@ -14,17 +14,17 @@ from data_tools.errors import UserError
 from data_tools.files import read_json, sha256, write_json
 
 SEED_STATE = "seed_generator_state"
-"""Last part of the path of a Keras random seed; such variables differ between ranks on purpose."""
+"""Last part of the path of a Keras random generator's state, which differs between ranks on purpose."""
 
 READERS = 4
-"""Threads that copy and hash variables: both are bound by one core's speed and free the interpreter meanwhile."""
+"""Threads that copy and hash variables: one core limits both, and both release the interpreter lock."""
 
 NOTE = "start.json"
-"""Beside imported start weights: what they were made from."""
+"""File beside imported start weights that names their source."""
 
 NAMES_SHOWN = 8
 IMPORT_SHAPE = (224, 224, 3)
-"""Any shape that all backbones take: weights do not depend on it."""
+"""A shape that all backbones accept; weights do not depend on it."""
 
 
 def is_seed(variable: Any) -> bool:
@@ -33,10 +33,10 @@ def is_seed(variable: Any) -> bool:
 
 
 def named(variables: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
-    """Keras variables by their path, or by the names that they are given.
+    """Keras variables by path; a mapping keeps its names.
 
     Raises:
-        ValueError: two variables share a path; they could not be told apart in a file.
+        ValueError: two variables share a path, so that a file could not hold both.
     """
     if isinstance(variables, Mapping):
         return dict(variables)
@@ -47,14 +47,14 @@ def named(variables: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def view(variable: Any) -> np.ndarray:
-    """A Keras variable's value; not a copy where it lies in host memory, so read it before training goes on."""
+    """A Keras variable's value; in host memory no copy, so read it before training continues."""
     import tensorflow as tf
 
     return np.asarray(memoryview(tf.convert_to_tensor(variable.value)))
 
 
 def copy_values(variables: Mapping[str, Any], into: Mapping[str, np.ndarray]) -> None:
-    """Copy variables into the arrays of the same names, which have their shapes and dtypes."""
+    """Copy variables into the arrays of the same names, which must have their shapes and dtypes."""
 
     def copy(name: str) -> None:
         np.copyto(into[name], view(variables[name]), casting="no")
@@ -64,9 +64,9 @@ def copy_values(variables: Mapping[str, Any], into: Mapping[str, np.ndarray]) ->
 
 
 def weights_digest(variables: Sequence[Any]) -> str:
-    """Hex SHA-256 over the SHA-256 of each variable (its name, dtype, shape and bytes), in their order.
+    """Hex SHA-256 over the SHA-256 of each variable (path, dtype, shape and bytes), in order.
 
-    Hashed one by one, so that several cores share what would hold up the training.
+    Several threads hash, one variable each, since training waits for the digest.
     """
 
     def digest(variable: Any) -> bytes:
@@ -80,7 +80,7 @@ def weights_digest(variables: Sequence[Any]) -> str:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays by name in the safetensors format; the same arrays give the same bytes.
+    """Write arrays by name in the safetensors format; equal arrays give equal bytes.
 
     Raises:
         OSError: the file cannot be written.
@@ -90,7 +90,7 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
     try:
         save_file({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}, path)
-    except SafetensorError as error:  # its way to tell of a full disk
+    except SafetensorError as error:  # raised for a full disk, too
         raise OSError(str(error)) from None
 
 
@@ -98,7 +98,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """Arrays by name from a safetensors file.
 
     Raises:
-        UserError: the file is absent or damaged.
+        UserError: the file is missing or damaged.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -108,7 +108,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file of weights") from None
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not readable as weights ({error})") from None
+        raise UserError(f"{path}: cannot be read as weights ({error})") from None
 
 
 def transfer(
@@ -118,13 +118,13 @@ def transfer(
     fresh: Sequence[str] = (),
     source: str = "",
 ) -> list[str]:
-    """Assign `arrays` to the Keras variables of the same name; returns the names left as they were.
+    """Assign `arrays` to the Keras variables of the same names; returns the names that keep their initial values.
 
-    Seeds of random generators take no part: a warm start draws its own. Variables that match a pattern of
-    `fresh` stay as initialised; everything else must be on both sides with the same shape.
+    Random generators are left out. Variables that match a pattern of `fresh` keep their initial values; all others
+    must be on both sides with the same shape. source: name of the arrays in the error message.
 
     Raises:
-        UserError: a name on one side only, or another shape, that `fresh` does not announce.
+        UserError: a name that `fresh` does not match is on one side only, or has another shape.
     """
     ours = {name: variable for name, variable in named(variables).items() if not is_seed(variable)}
     theirs = {name: array for name, array in arrays.items() if not name.endswith(SEED_STATE)}
@@ -141,7 +141,7 @@ def transfer(
     if missing or unused or shapes:
         raise UserError(
             f"{source or 'weights'}: do not fit this model; missing in the file: {_shown(missing)}; only in the file: "
-            f"{_shown(unused)}; other shape: {_shown(shapes)}; announce intended differences in the stage's `fresh`"
+            f"{_shown(unused)}; other shape: {_shown(shapes)}; list intended differences in the stage's `fresh`"
         )
     for name in wanted:
         ours[name].assign(theirs[name])
@@ -157,7 +157,7 @@ def load_backbone(backbone: Any, path: Path) -> str:
     """Load a Keras weight file of the backbone (`.weights.h5`, or the `.h5` of `keras.applications`); its SHA-256.
 
     Raises:
-        UserError: the file is absent, is not a weight file, or belongs to another network.
+        UserError: the file is missing, is not a weight file, or belongs to another network.
     """
     if not path.is_file():
         raise UserError(f"model.weights: {path}: no such file")
@@ -172,14 +172,14 @@ def load_backbone(backbone: Any, path: Path) -> str:
 
 
 def import_weights(backbone: str, source: Path | None, path: Path) -> str:
-    """Bring start weights to `path` (`.weights.h5`): from a file, or Keras' ImageNet download where that is None.
+    """Write start weights to `path` (`.weights.h5`) and their source to `start.json` beside it.
 
-    Beside it, `start.json` says what it was made from. Returns the SHA-256 of the file, or of what was written for
-    the download.
+    source: a weight file; None: Keras' ImageNet download. Returns the hex SHA-256 of `source`, or of `path` for the
+    download.
 
     Raises:
-        UserError: the download is not reachable (the text says how to give a file instead), or the file does not
-            fit the backbone.
+        UserError: the download fails (the message says how to provide a file instead), or the file does not fit the
+            backbone.
     """
     from trainer.network.backbones import SMALL, build_backbone
 
@@ -197,7 +197,7 @@ def import_weights(backbone: str, source: Path | None, path: Path) -> str:
 
 
 def imported_from(path: Path) -> dict[str, str]:
-    """What start weights were made from, as `import_weights` noted beside them; empty where there is no note."""
+    """The source of imported start weights, as `source` and `source_sha256`; empty without a `start.json`."""
     note = path.with_name(NOTE)
     if not note.exists():
         return {}
@@ -212,9 +212,9 @@ def _downloaded(backbone: str) -> Any:
         return build_backbone(backbone, IMPORT_SHAPE, weights="imagenet")
     except UserError:
         raise
-    except Exception as error:  # noqa: BLE001 - Keras wraps whatever stopped its download in a bare Exception
+    except Exception as error:  # noqa: BLE001 - Keras raises a bare Exception for any failure of its download
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"model.weights: imagenet: Keras' download for {backbone} cannot be reached ({reason}); fetch the 'notop' "
-            "weight file elsewhere and set model.weights: PATH, or set model.weights: none to train from scratch"
+            f"model.weights: imagenet: Keras' download for {backbone} failed ({reason}); download the 'notop' weight "
+            "file elsewhere and set model.weights: PATH, or set model.weights: none to train from scratch"
         ) from None

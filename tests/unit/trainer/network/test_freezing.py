@@ -49,7 +49,7 @@ def test_the_head_first() -> None:
         ({"freeze": ("dropout_1",)}, "freeze: dropout_1 matches no layer"),
         ({"freeze": ("*",)}, r"freeze: \* leaves no layer to train"),
         ({"freeze": ("logits", "dense*"), "head_epochs": 1}, "head_epochs: .* leaves no layer of the head"),
-        ({"head_epochs": 30}, "head_epochs: must be not negative and less than the stage's 30 epochs, found 30"),
+        ({"head_epochs": 30}, "head_epochs: must be at least 0 and less than the stage's 30 epochs, found 30"),
         ({"head_epochs": -1}, "head_epochs: .* found -1"),
         ({"head_epochs": 1, "head_learning_rate": 0.0}, "head_learning_rate: must be greater than 0"),
         ({"head_learning_rate": 0.1}, "head_learning_rate: .* set head_epochs"),

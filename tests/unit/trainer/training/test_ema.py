@@ -84,7 +84,7 @@ def test_statistics_computed_anew_are_kept_as_the_averages() -> None:
     mean = network.layers[1].moving_mean
     with averages.swapped_in(keep=True):
         mean.assign(np.full(mean.shape, 9.0, np.float32))
-    assert np.array_equal(mean.numpy(), np.full(mean.shape, 2.0)), "training goes on with its own"
+    assert np.array_equal(mean.numpy(), np.full(mean.shape, 2.0)), "training continues with its own"
     with averages.swapped_in():
         assert np.array_equal(mean.numpy(), np.full(mean.shape, 9.0))
 
