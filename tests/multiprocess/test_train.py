@@ -41,7 +41,7 @@ def outcome(folder: Path, job: str) -> dict[str, Any]:
 def unharmed(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder whose first stage two workers trained without interruption."""
     folder = tmp_path_factory.mktemp("unharmed") / "run"
-    train(tiny, folder, "holistic_16")
+    train(tiny, folder, "holistic_16", as_installed=True)
     return folder
 
 
