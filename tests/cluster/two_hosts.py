@@ -35,12 +35,13 @@ def main() -> None:
         def on_event(event: Event) -> None:
             if event.event == "running" and event.job == "hit" and event.attempt == 1:
                 machines.remove_node(second, allow_graceful=False)
-            if (event.job, event.event) == ("hit", "done"):
-                hit_is_done.touch()
+            if (event.job, event.event) == ("hit", "retried"):
+                host_is_lost.touch()
 
         # The first host is full, so the second job starts on the host that is removed.
-        hit_is_done = Path(sys.argv[1] + "-done")
-        stays = JobSpec("stays", PLACE, {"until": str(hit_is_done)}, workers=2)
+        # It ends when the loss is known: the other job then takes its slots.
+        host_is_lost = Path(sys.argv[1] + "-lost")
+        stays = JobSpec("stays", PLACE, {"until": str(host_is_lost)}, workers=2)
         hit = JobSpec("hit", LONG, {"mark": sys.argv[1]}, workers=2)
         found["lost"] = run(backend, [stays, hit], on_event=on_event)
         wide = JobSpec("wide", LONG, {"mark": sys.argv[1] + "-wide-"}, global_batch=4)
