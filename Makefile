@@ -19,7 +19,10 @@ demo: env  ## draw the demo pages, train the complete recipe on them, write the 
 	$(BIN)/regionstack draw
 	$(BIN)/regionstack train-all --config demo
 
-check: lint types imports test-unit  ## lint, types, import rules, unit tests; under 90 seconds
+SIDE_BY_SIDE = @$(MAKE) --no-print-directory --jobs=2 --output-sync=target
+
+check: env  ## lint, types, import rules, unit tests; under 90 seconds
+	$(SIDE_BY_SIDE) test-unit types imports lint
 
 lint: env
 	$(BIN)/ruff check .
@@ -33,8 +36,7 @@ imports: env
 
 # Distributed tests wait as much as they compute, so two folders run at a time; each prints its output when it ends.
 test: check  ## all checks and tests: the fast ones first, then the distributed ones, two folders at a time
-	@echo "distributed tests: two folders at a time; the output of each comes when it has ended"
-	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target test-e2e test-cluster test-multiprocess
+	$(SIDE_BY_SIDE) --keep-going test-e2e test-cluster test-multiprocess
 
 test-unit: env  ## unit tests, without Horovod worlds or Ray
 	$(PYTEST) tests/unit
