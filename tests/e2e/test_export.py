@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from data_tools.drawn import draw_data_set
 from data_tools.errors import UserError
 from data_tools.files import write_json
 from data_tools.shards.reader import ShardSet
+from launch.commands.score import ensemble_for_shards, evaluate, run_config
 from trainer.config import CheckpointConfig, JobConfig, ModelConfig, StageConfig, TrainingConfig
 from trainer.network.classifier import Geometry, build_classifier
 from trainer.network.weights import named, save_arrays
@@ -137,6 +139,26 @@ def test_without_the_project_it_gives_the_recorded_predictions(tmp_path: Path, f
     assert answers["class_names"].tolist()[0] == b"letter"
 
 
+def test_evaluate_takes_shards_of_another_size(tmp_path: Path, finished: Path, shards: Path) -> None:
+    """The same pages, stored at twice the size that the run's configuration says."""
+    pages = shards.parent / "pages"
+    lists = {split: str(pages / "labels" / f"{split}.txt") for split in ("train", "val", "test")}
+    mapping = {
+        "data": {"root": str(pages), **lists, "classes": [0, 2, 4, 6, 9], "class_names": str(pages / "classes.txt")},
+        "shards": {"folder": str(shards), "height": 64, "width": 64},
+        "stages": {"holistic_32": {"image_px": 32}},
+        "regions": {name: list(PRESETS["halves"][name].edges) for name in ("left", "top")},
+    }
+    (finished / "config.yaml").write_text(yaml.safe_dump(mapping))
+    config = run_config(finished)
+    larger = replace(config.shards, folder=str(tmp_path / "larger"), height=128, width=128)
+    convert(config.data, larger, regions=config.boxes, seed=1, workers=1)
+    assert evaluate(finished, split="test", shards=str(tmp_path / "larger")) == 0
+    sets = {region: ShardSet.open(tmp_path / "larger" / "test" / region) for region in config.boxes}
+    models = ensemble_for_shards(finished, sets)
+    assert {region.shape for region in models.regions.values()} == {(128, 128, 1)}
+
+
 def test_the_description_and_the_check(finished: Path) -> None:
     description = json.loads((finished / "export" / "export.json").read_text())
     assert description["checked"]["pages"] == 10
@@ -161,7 +183,7 @@ def test_a_model_other_than_the_recorded_one_is_rejected(tmp_path: Path, finishe
 def test_an_invalid_export_is_rejected(tmp_path: Path, finished: Path) -> None:
     with pytest.raises(UserError, match="export: exists already"):
         export(finished)
-    with pytest.raises(UserError, match="the stack is not finished"):
+    with pytest.raises(UserError, match="stack is not finished"):
         export(tmp_path, tmp_path / "other")
     with pytest.raises(UserError, match="elsewhere"):
         export(finished, tmp_path / "other", shards=tmp_path / "elsewhere")

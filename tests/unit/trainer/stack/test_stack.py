@@ -122,6 +122,15 @@ def test_the_saved_stack_gives_the_recorded_predictions(finished: tuple[Path, di
     assert np.array_equal(loaded.probabilities(outputs), rows.softmax)
 
 
+def test_no_gpu_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    visible = list[tuple[list[str], str]]()
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda devices, kind: visible.append((devices, kind)))
+    stack(make_run(tmp_path), config={"epochs": 1})
+    assert visible == [([], "GPU")]
+
+
 def test_a_finished_stack_is_not_done_again(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, result = finished
     assert run({"run": str(folder), "members": list(MEMBERS), "config": {}, "seed": 99}) == result
