@@ -1,13 +1,13 @@
-"""What checkpoints cost: stall of the training, time to save, to load, and from start to the first step.
+"""Cost of checkpoints: training stall, time to save and load, and time from process start to the first step.
 
     python bench/checkpoint.py [--quick]
 
-InceptionResNetV2 with Adam, as the region models are trained: weights and two moments. One worker. Stall: what a save
-holds the training thread up, as a share of a minute, and, told apart, by how much the steps beside the writing are
-slower than others. First step: from the start of `launch/train.py` until its first step is finished, fresh and resumed
-at the beginning and at the end of an epoch; fresh runs start from no file, and so have nothing to read.
-Bars: at one save a minute, training is held up at most 1 % of the time; a resumed job's first step comes at most 2 s
-after a fresh one's. The figure is the larger of the two, as a share of its bar.
+InceptionResNetV2 with Adam, as in the region models: weights and two moments. One worker. Stall: the time that a save
+blocks the training thread, as a share of a minute; shown separately, the slowdown of the steps beside the writing.
+First step: from the start of `launch/train.py` to the end of its first step, fresh, and resumed at the beginning and
+at the end of an epoch; a fresh run reads no weight file.
+Bars: with one save a minute, training stalls at most 1 % of the time; the first step of a resumed job ends at most 2 s
+later than that of a fresh one. The figure is the larger of the two as a share of its bar.
 """
 
 import argparse
@@ -65,9 +65,9 @@ STEPS_PER_EPOCH = 16 * PAGES_PER_CLASS // BATCH
 
 
 def main() -> int:
-    """Print the table, then the figure as one line of JSON; 0 where both bars hold."""
+    """Print the table, then the figure as one line of JSON; 0 if both bars hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a small backbone, one start of a kind; within a minute")
+    parser.add_argument("--quick", action="store_true", help="a small backbone, one start of each kind; under a minute")
     parser.add_argument("--measure", metavar="CONFIG", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -76,7 +76,7 @@ def main() -> int:
     backbone = "SmallConvNet" if options.quick else "InceptionResNetV2"
     with tempfile.TemporaryDirectory() as folder:
         config = make_config(Path(folder), backbone)
-        # In a process of its own: the starts below shall find no memory or core taken.
+        # In a separate process, so that the starts below find all memory and cores free.
         command = [sys.executable, __file__, "--measure", str(config), *(["--quick"] if options.quick else [])]
         saved = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         starts = first_steps(config, times=1 if options.quick else 2)
@@ -113,7 +113,7 @@ def job_of(path: Path) -> JobConfig:
 
 
 def measure(path: Path, *, saves: int) -> dict[str, float]:
-    """Seconds of steps, saves and loads within one loop; leaves checkpoints at both ends of an epoch."""
+    """Seconds of steps, saves and loads in one loop; leaves checkpoints at both ends of an epoch."""
     config = job_of(path)
     world = World.start()
     prepare_device(world, config.training, seed=1)
@@ -216,16 +216,16 @@ def first_step(path: Path, run: Path, step: int) -> float:
 
 
 def report(backbone: str, saved: dict[str, float], starts: dict[str, list[float]]) -> int:
-    """The table and the line of JSON."""
+    """Print the table and the line of JSON."""
     share = saved["held_up"] / A_SAVE_EVERY_S
     print(f"{backbone} with Adam, {saved['mib']:.0f} MiB a checkpoint, {os.cpu_count()} cores, one worker")
     print(f"  {'step of ' + str(BATCH) + ' pages at ' + str(PX) + ' px':<34} {saved['step']:8.3f} s")
-    print(f"  {'training held up by a save':<34} {saved['held_up']:8.3f} s   {100 * share:.2f} % at one a minute")
-    print(f"  {'steps beside the writing, slower by':<34} {saved['slower']:8.3f} s   in all")
-    print(f"  {'saved, from then to the disk':<34} {saved['save']:8.3f} s   (to the end of a step)")
-    print(f"  {'checked and read':<34} {saved['load']:8.3f} s")
-    print(f"  {'put into the model':<34} {saved['restore']:8.3f} s")
-    # Whatever else the machine does only makes a start longer.
+    print(f"  {'training stalled by a save':<34} {saved['held_up']:8.3f} s   {100 * share:.2f} % at one a minute")
+    print(f"  {'steps beside the write, slower by':<34} {saved['slower']:8.3f} s   in all")
+    print(f"  {'save, until it is on disk':<34} {saved['save']:8.3f} s   (at the end of a step)")
+    print(f"  {'verify and read':<34} {saved['load']:8.3f} s")
+    print(f"  {'restore into the model':<34} {saved['restore']:8.3f} s")
+    # Other work on the machine only makes a start longer.
     shortest = {name: min(values) for name, values in starts.items()}
     for name, seconds in shortest.items():
         later = "" if name == "fresh" else f"   {seconds - shortest['fresh']:+.2f} s"

@@ -1,19 +1,18 @@
-"""The region phase against its longest job alone on one group: what running all regions at once costs.
+"""The region phase against its longest job alone on one group: the cost of running all regions at once.
 
     python bench/concurrency.py [--quick]
 
-As many regions as there are cores to give each a group of its own (two at least, eight at most): one worker a group,
-one core a worker, the same share whether it runs beside the others or alone. `cluster.bind_cores` sees to that, as a
-GPU does by itself: on cores, a job alone would use those of the idle groups too. The phase is timed from the first
-job's start to the last one's end, in a run that trains a model of the whole page before, as every recipe does: Ray
-and its helpers are up by then. Start-up is included and told apart: until the end of the first epoch, by when workers
-are up, TensorFlow is imported, the ranks have met and the step is compiled. That takes seconds, so jobs take over a
-minute: much shorter ones would measure little else. Each is measured several times in turn, and the shortest counts,
-since other work on the machine only adds.
+As many regions as cores, each on a group of its own (at least two, at most eight): one worker a group, one core a
+worker, both when it runs beside the others and alone. `cluster.bind_cores` enforces that; without it, a job alone would
+use the cores of the idle groups, which cannot happen with GPUs. The phase lasts from the start of the first job to the
+end of the last one, in a run that trains a whole-page model first, as every recipe does: Ray and its helpers are up by
+then. Start-up is included and shown separately; it ends with the first epoch, when workers are up, TensorFlow is
+imported, the ranks have connected and the step is compiled. Start-up takes seconds, so the jobs take over a minute.
+Each measurement is repeated in turn and the shortest counts, because other work on the machine only adds time.
 
-What the machine itself allows stands beside it: the same jobs by hand (`launch/train.py`, no Ray), each pinned to a
-core, all at once and alone. Cores that share memory or are threads of one core slow each other down whoever starts
-the jobs. Bar: the phase within 5 % of its longest job alone.
+For comparison, the limit of the machine: the same jobs by hand (`launch/train.py`, no Ray), each pinned to a core, all
+at once and alone. Cores that share memory bandwidth, or are threads of one core, slow each other down under any
+launcher. Bar: the phase takes at most 5 % longer than its longest job alone.
 """
 
 import argparse
@@ -42,7 +41,7 @@ MOST_GROUPS = 8
 
 @dataclass(frozen=True)
 class Span:
-    """When a job was started, when its first epoch was over, and when it was done; unix seconds."""
+    """Start of a job, end of its first epoch, and its end; unix seconds."""
 
     started: float
     running: float
@@ -50,23 +49,23 @@ class Span:
 
     @property
     def start_up(self) -> float:
-        """Seconds until the first epoch was over."""
+        """Seconds to the end of the first epoch."""
         return self.running - self.started
 
     @property
     def training(self) -> float:
-        """Seconds from there to its end."""
+        """Seconds from the end of the first epoch to the end of the job."""
         return self.done - self.running
 
     @property
     def whole(self) -> float:
-        """Seconds from its start to its end."""
+        """Seconds from start to end."""
         return self.done - self.started
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One measurement of each: regions at once, the longest alone, and the same by hand in seconds."""
+    """One measurement: all regions at once, the longest alone, and both by hand, in seconds."""
 
     together: dict[str, Span]
     longest: str
@@ -76,7 +75,7 @@ class Turn:
 
 
 def main() -> int:
-    """Print the table, then the figure as one line of JSON; 0 where the bar holds."""
+    """Print the table, then the figure as one line of JSON; 0 if the bar holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--quick", action="store_true", help="two short region jobs, one turn, 80 s in all; half of that is start-up"
@@ -91,7 +90,7 @@ def main() -> int:
 
 
 class Bench:
-    """A tiny data set, its shards, and a run that has come to its region phase."""
+    """A tiny data set, its shards, and a run whose next phase is the regions."""
 
     def __init__(self, folder: Path, groups: int, *, epochs: int) -> None:
         self._folder = folder
@@ -100,7 +99,7 @@ class Bench:
         (folder / "bench.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         self._regionstack("draw", "--out", "pages", "--train=40", "--val=4", "--test=4")
         self._regionstack("convert", "--config", "bench.yaml")
-        # What the jobs by hand start from.
+        # Start weights of the jobs by hand.
         run = ["--stage", "whole", "--config", "bench.yaml", "--set", "run.folder=before"]
         self._wait([self._begin([sys.executable, ROOT / "launch" / "train.py", *run])])
 
@@ -124,7 +123,7 @@ class Bench:
         }
 
     def turn(self, number: int, cores: Sequence[int]) -> Turn:
-        """All regions at once, then the longest of them alone; the same by hand."""
+        """Measure all regions at once, then the longest of them alone; then both by hand."""
         together = self._train(f"together{number}", self.regions)
         longest = max(together, key=lambda region: together[region].whole)
         alone = self._train(f"alone{number}", [longest], done_in=f"together{number}")[longest]
@@ -132,7 +131,7 @@ class Bench:
         return Turn(together, longest, alone, at_once, self._by_hand(f"hand-alone{number}", [longest], cores))
 
     def _train(self, name: str, regions: Sequence[str], *, done_in: str = "") -> dict[str, Span]:
-        """Train the whole page and these regions; what else there is in the run `done_in` is done already."""
+        """Train the whole page and these regions; all other jobs are taken from the run `done_in`."""
         run = self._from_start(name)
         shutil.rmtree(run / "jobs" / "whole")
         for left_out in set(self.regions) - set(regions):
@@ -146,7 +145,7 @@ class Bench:
         return spans
 
     def _by_hand(self, name: str, regions: Sequence[str], cores: Sequence[int]) -> float:
-        """Seconds of the same jobs without Ray, each pinned to a core of its own."""
+        """Seconds of the same jobs without Ray, each pinned to its own core."""
         runs = [(region, self._from_start(f"{name}-{region}")) for region in regions]
         begun = time.monotonic()
         processes = []
@@ -188,7 +187,7 @@ class Bench:
 
 
 def report(turns: Sequence[Turn]) -> int:
-    """The table and the line of JSON."""
+    """Print the table and the line of JSON."""
     together = min((turn.together for turn in turns), key=lambda spans: phase_of(spans).whole)
     longest, alone = min(((turn.longest, turn.alone) for turn in turns), key=lambda pair: pair[1].whole)
     at_once, one = min(turn.by_hand for turn in turns), min(turn.by_hand_alone for turn in turns)
@@ -196,12 +195,12 @@ def report(turns: Sequence[Turn]) -> int:
     rows = {f"{region}, beside the others": span for region, span in together.items()}
     rows |= {"the phase": phase, f"{longest} alone": alone}
     print(f"{len(together)} regions on {len(together)} groups of one core, {os.cpu_count()} cores, {len(turns)} turns")
-    print(f"  {'':<34} {'whole':>9} {'start-up':>9} {'training':>9}")
+    print(f"  {'':<34} {'total':>9} {'start-up':>9} {'training':>9}")
     for name, span in rows.items():
         print(f"  {name:<34} {span.whole:7.1f} s {span.start_up:7.1f} s {span.training:7.1f} s")
     print(f"  by hand, each pinned to a core: at once {at_once:.1f} s, one alone {one:.1f} s")
     figure, training, machine = phase.whole / alone.whole, phase.training / alone.training, at_once / one
-    print(f"  the phase takes {figure:.3f} x; training alone {training:.3f} x; by hand {machine:.3f} x (the machine)")
+    print(f"  the phase takes {figure:.3f} x; training alone {training:.3f} x; by hand {machine:.3f} x (machine limit)")
     holds = figure <= BAR
     parts = {"training": round(training, 4), "by_hand": round(machine, 4)}
     print(json.dumps({"bench": "concurrency", "figure": round(figure, 4), "bar": BAR, "holds": holds, **parts}))
@@ -209,7 +208,7 @@ def report(turns: Sequence[Turn]) -> int:
 
 
 def phase_of(spans: Mapping[str, Span]) -> Span:
-    """From the first job's start to the last one's end; the last first epoch ends the start-up."""
+    """The span of all jobs: start-up ends with the last of their first epochs."""
     ends = [(span.started, span.running, span.done) for span in spans.values()]
     started, running, done = zip(*ends, strict=True)
     return Span(min(started), max(running), max(done))

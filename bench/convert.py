@@ -1,10 +1,10 @@
-"""Conversion on all cores, five regions from one decode, against decode + resize + encode alone in as many processes.
+"""Conversion of five regions on all cores against decode + resize + encode alone in as many processes.
 
     python bench/convert.py [--quick] [--pages DIR] [--encoding raw|png|jpeg] [--workers N]
 
-The pages are real scans (`../shared/pages` or DIR; drawn ones where there are none), repeated under other names. Both
-take turns and the median of the ratios of the rounds counts, so that what else runs on the machine disturbs both
-alike; the processor time a page is told too. Conversion also writes, checks and syncs the shards. Bar: 90 % of
+The pages are real scans (`../shared/pages` or DIR; drawn pages if that folder is missing), repeated under other names.
+Both alternate, and the figure is the median ratio over the rounds, so that other work on the machine affects both
+alike; CPU time per page is shown too. Conversion also writes, checks and syncs the shards. Bar: 90 % of the speed of
 decode + resize + encode alone.
 """
 
@@ -37,15 +37,15 @@ REGIONS = PRESETS["halves"]
 
 
 def main() -> int:
-    """Print the table, then the figures as one line of JSON; 0 where the bar holds."""
+    """Print the table, then the figures as one line of JSON; 0 if the bar holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="1,200 pages instead of 6,000; within a minute")
+    parser.add_argument("--quick", action="store_true", help="1,200 pages instead of 6,000; under a minute")
     parser.add_argument("--pages", type=Path, default=ROOT.parent / "shared" / "pages", help="folder of page scans")
     parser.add_argument("--encoding", choices=["raw", "png", "jpeg"], default="raw")
     parser.add_argument("--workers", type=int, default=available_cores(), help="processes (default: all cores)")
     options = parser.parse_args()
     count, rounds = (1200, 3) if options.quick else (6000, 5)
-    # On the disk of this folder rather than on /tmp, which often is memory.
+    # On the disk of the checkout: /tmp is often in memory.
     with tempfile.TemporaryDirectory(dir=ROOT, prefix=".unfinished-bench-") as folder:
         data, source = repeated(options.pages, Path(folder), count)
         shards = ShardConfig(folder=f"{folder}/shards", encoding=options.encoding, workers=options.workers)
@@ -60,7 +60,7 @@ def main() -> int:
     for name, costs in {"decode + resize + encode alone": alone, "conversion": whole}.items():
         speeds, cpu_ms = costs.speeds, statistics.median(costs.cpu_ms)
         spread = f"({min(speeds):.0f} to {max(speeds):.0f})"
-        print(f"{name:32}{statistics.median(speeds):8.0f} pages/s {spread:14}{cpu_ms:8.2f} ms of processor time a page")
+        print(f"{name:32}{statistics.median(speeds):8.0f} pages/s {spread:14}{cpu_ms:8.2f} ms of CPU time per page")
     figure = {
         "share_of_decoding_alone": share,
         "share_by_processor_time": round(cpu_share, 3),
@@ -73,13 +73,13 @@ def main() -> int:
 
 @dataclass
 class Costs:
-    """Pages a second, and milliseconds of processor time a page, of each round."""
+    """Pages per second, and milliseconds of CPU time per page, of each round."""
 
     speeds: list[float]
     cpu_ms: list[float]
 
     def add(self, pages: int, work: Callable[[], None]) -> None:
-        """Do `work` on `pages` and note what it took, worker processes included."""
+        """Run `work` on `pages` and record its time, worker processes included."""
         used, begun = processor_s(), time.perf_counter()
         work()
         self.speeds.append(pages / (time.perf_counter() - begun))
@@ -87,18 +87,18 @@ class Costs:
 
 
 def processor_s() -> float:
-    """Processor time of this process and of its children that have ended."""
+    """CPU seconds of this process and of its children that have ended."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def converting(data: DataConfig, shards: ShardConfig) -> None:
-    """A conversion from nothing to whole shard sets."""
+    """A conversion from nothing to complete shard sets."""
     convert(data, shards, regions=REGIONS, seed=1)
 
 
 def decoding(data: DataConfig, shards: ShardConfig) -> None:
-    """Decoding, resizing and encoding of the same pages, in the same tasks and as many processes."""
+    """Decode, resize and encode the same pages, in the same tasks and as many processes."""
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)
     boxes = {HOLISTIC: WHOLE_PAGE} | REGIONS
     work = Work(data.root, "", boxes, shards)

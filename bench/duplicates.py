@@ -1,12 +1,12 @@
-"""How well near duplicates are told from look-alikes, and how long the search takes for 400,000 pages.
+"""Recall and precision of the search for near duplicates, and its time on 400,000 pages.
 
     python bench/duplicates.py [--quick] [--pages DIR]
 
-Each page (real scans in `../shared/pages` or DIR; drawn ones where there are none) is changed as a second scan,
-a copy or a stamp changes it, and should be found; and it is filled in anew like another form of the same
-template, in which case it should not. No pair of different pages should either. The search is timed on hashes
-with the statistics of these pages. Bar: 95 % of all changed pages found, at most 10 % of forms with 20 % of
-their ink exchanged, no pair of two pages, and 400,000 hashes searched within five minutes.
+Each page (real scans in `../shared/pages` or DIR; drawn pages if that folder is missing) is changed as by a second
+scan, a copy or a stamp, and must be found; and filled in anew like another form of the same template, and must not be
+found. Two different pages must not pair either. The search is timed on hashes with the statistics of these pages.
+Bar: 95 % of all changed pages found, at most 10 % of the forms with 20 % of their ink exchanged, no pair of different
+pages, and 400,000 hashes searched within five minutes.
 """
 
 import argparse
@@ -36,9 +36,9 @@ Pixels = NDArray[np.uint8]
 
 
 def main() -> int:
-    """Print the table, then the figures as one line of JSON; 0 where the bar holds."""
+    """Print the table, then the figures as one line of JSON; 0 if the bar holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the pages, 40,000 hashes; within a minute")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the pages, 40,000 hashes; under a minute")
     parser.add_argument("--pages", type=Path, default=ROOT.parent / "shared" / "pages", help="folder of page scans")
     options = parser.parse_args()
     use_single_thread()
@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def read_pages(folder: Path) -> tuple[list[Pixels], str]:
-    """All pages under `folder`, or drawn ones."""
+    """All pages in `folder`, or drawn ones."""
     if folder.is_dir():
         return [pages.read_page(path) for path in sorted(folder.rglob("*.tif"))], str(folder.name)
     from data_tools.drawn import draw_data_set
@@ -73,14 +73,14 @@ def read_pages(folder: Path) -> tuple[list[Pixels], str]:
 
 
 def looks(page: Pixels) -> tuple[NDArray[np.uint64], Pixels]:
-    """A page's hash, and the page at the size for comparisons."""
+    """A page's hash, and the page at the size at which pages are compared."""
     side = fingerprint.THUMB_PX
     detail = pages.fit(page, WHOLE_PAGE, fingerprint.DETAIL_HEIGHT, fingerprint.DETAIL_WIDTH)[:, :, 0]
     return fingerprint.perceptual_hash(pages.fit(page, WHOLE_PAGE, side, side)[:, :, 0]), detail
 
 
 def judged(first: Pixels, second: Pixels) -> tuple[int, bool, float]:
-    """Bits that differ, whether the search pairs them, and the agreement."""
+    """Number of bits that differ, whether the search pairs the pages, and their agreement."""
     (one, detail), (other, other_detail) = looks(first), looks(second)
     hashes = np.stack([one, other])
     bits = int(duplicates.distances(hashes, np.array([[0, 1]]))[0])
@@ -89,17 +89,17 @@ def judged(first: Pixels, second: Pixels) -> tuple[int, bool, float]:
 
 
 def is_duplicate(judgement: tuple[int, bool, float]) -> bool:
-    """Whether a survey would join the two pages."""
+    """Whether a survey reports the two pages as duplicates."""
     return judgement[1] and judgement[2] >= fingerprint.NEAR_AGREEMENT
 
 
 def say(*cells: object) -> None:
-    """A row of the table."""
+    """Print a row of the table."""
     print(*(f"{cell!s:>12}" if place else f"{cell!s:26}" for place, cell in enumerate(cells)), flush=True)
 
 
 def changed_pages(scans: Sequence[Pixels]) -> list[float]:
-    """Share found for each kind of change."""
+    """Share of pages found, by kind of change."""
     say("change", "bits median", "bits 95 %", "paired", "found")
     shares = []
     for name, change in CHANGES.items():
@@ -119,7 +119,7 @@ def changed_pages(scans: Sequence[Pixels]) -> list[float]:
 
 
 def forms(scans: Sequence[Pixels], templates: Sequence[Pixels]) -> dict[int, float]:
-    """Share of forms taken for duplicates, by percent of the ink that was exchanged."""
+    """Share of forms reported as duplicates, by percent of the ink that is exchanged."""
     say("\nfilled in anew", "", "", "paired", "mistaken")
     mistaken = {}
     for percent in (10, 20, 30):
@@ -127,7 +127,7 @@ def forms(scans: Sequence[Pixels], templates: Sequence[Pixels]) -> dict[int, flo
         rows = []
         for page in templates:
             other = filled_in(page, scans[random.integers(len(scans))], percent / 100, random)
-            # Where a page has no text to exchange, the other form is the same page.
+            # On a page without text to exchange, the other form is the same page.
             if np.count_nonzero(np.abs(other.astype(int) - page) > 64) > percent / 200 * np.count_nonzero(page < 128):
                 rows.append(judged(page, other))
         mistaken[percent] = round(float(np.mean([is_duplicate(row) for row in rows])), 4)
@@ -137,7 +137,7 @@ def forms(scans: Sequence[Pixels], templates: Sequence[Pixels]) -> dict[int, flo
 
 
 def different_pages(scans: Sequence[Pixels]) -> int:
-    """Pairs among all pages that a survey would join."""
+    """Pairs of pages that a survey reports as duplicates."""
     hashes, details = zip(*(looks(page) for page in scans), strict=True)
     pairs = duplicates.near_pairs(np.stack(hashes), limit=fingerprint.NEAR_BITS).pages
     joined = [
@@ -151,7 +151,7 @@ def different_pages(scans: Sequence[Pixels]) -> int:
 
 
 def search(scans: Sequence[Pixels], count: int) -> float:
-    """Seconds of processor time to find the near pairs among `count` hashes like those of `scans`."""
+    """CPU seconds to find the near pairs among `count` hashes like those of `scans`."""
     hashes = like(np.stack([looks(page)[0] for page in scans]), count)
     planted = hashes[:1000].copy()
     flips = np.random.default_rng(4).integers(0, 256, (1000, 20))

@@ -1,14 +1,14 @@
-"""Pages a second into shuffled TensorFlow batches of 32 pages, uint8 [32, 256, 256, 1], from the page cache.
+"""Pages per second into shuffled TensorFlow batches of 32 pages, uint8 [32, 256, 256, 1], from the page cache.
 
     python bench/input.py [--quick] [--pages DIR] [--rivals PYTHON]
 
-Against what it replaces, Keras' folder generator on the original TIFFs, with one thread and with one a core; plain
-tf.data over the same TFRecords; and the limit: copying the same bytes from the page cache into one buffer. The
-pages are real scans (`../shared/pages` or DIR; drawn ones where there are none), repeated under other names.
-All take turns in short slices, and the median of the ratios of the rounds counts: what else runs on the machine then
-disturbs all alike. `--rivals` names an interpreter that has other pipelines (`rivals.py` says which); they are measured
-in the same rounds, and those that are not measured are named. Bars: 100 x the generator, 60 % of the limit, and ahead
-of tf.data and of every rival measured.
+Compared with Keras' folder generator on the original TIFFs, with one thread and with one per core; plain tf.data over
+the same TFRecords; and the limit, which is copying the same bytes from the page cache into one buffer. The pages are
+real scans (`../shared/pages` or DIR; drawn pages if that folder is missing), repeated under other names. All take turns
+in short slices, and the figure is the median ratio over the rounds, so that other work on the machine affects all
+alike. `--rivals` names an interpreter with other pipelines (see `rivals.py`), which are measured in the same rounds;
+those that are not measured are listed. Bars: 100 x the generator, 60 % of the limit, and ahead of tf.data and of every
+rival measured.
 """
 
 import argparse
@@ -41,7 +41,7 @@ GENERATOR_BAR, LIMIT_BAR, RIVAL_BAR = 100.0, 0.6, 1.0
 
 
 def main() -> int:
-    """Print the table, then the figures as one line of JSON; 0 where the bars hold."""
+    """Print the table, then the figures as one line of JSON; 0 if the bars hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="3,000 pages and short slices; about a minute")
     parser.add_argument("--pages", type=Path, default=ROOT.parent / "shared" / "pages", help="folder of page scans")
@@ -51,7 +51,7 @@ def main() -> int:
     if options.way:
         serve(*options.way)
         return 0
-    # Several times what a processor caches, so that every way reads from memory.
+    # Several times the CPU cache, so that every pipeline reads from memory.
     pages, rounds, seconds = (3000, 5, 0.5) if options.quick else (8000, 9, 2.0)
     with tempfile.TemporaryDirectory() as folder:
         data, source = repeated(options.pages, Path(folder), pages)
@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def rival_commands(interpreter: str | None, folder: Path) -> dict[str, list[str]]:
-    """How to run those rivals that `interpreter` has, on the same pages; writes these where there is one."""
+    """Commands of the rivals that `interpreter` has, on the same pages; writes the pages if there is any."""
     script = str(Path(__file__).with_name("rivals.py"))
     has = {name: interpreter is not None and _imports(interpreter, modules) for name, (modules, _) in RIVALS.items()}
     if any(has.values()):
@@ -86,7 +86,7 @@ def _imports(interpreter: str, modules: str) -> bool:
 
 
 def measure(commands: dict[str, list[str]], rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Pages a second of each way in each round; the first round, which fills caches, is left out.
+    """Pages per second of each pipeline in each round, without the first round, which fills caches.
 
     Each way is a process of its own, and all are stopped but the one whose turn it is.
     """
@@ -108,7 +108,7 @@ def measure(commands: dict[str, list[str]], rounds: int, seconds: float) -> dict
 
 
 def turn(process: subprocess.Popen[str], seconds: float) -> float:
-    """Let a process work for some seconds; its pages a second."""
+    """Let a process work for some seconds; returns its pages per second."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.send_signal(signal.SIGCONT)
@@ -122,14 +122,14 @@ def turn(process: subprocess.Popen[str], seconds: float) -> float:
 
 
 def serve(name: str, folder: str) -> None:
-    """The child's side of `turn`."""
+    """Serve `turn` in the child."""
     step = WAYS[name](Path(folder))
     for line in sys.stdin:
         print("speed", timed(step, float(line)), flush=True)
 
 
 def timed(step: Callable[[], Any], seconds: float) -> float:
-    """Pages a second of `step`, which makes a batch. Batches made ahead are used up before the clock starts."""
+    """Pages per second of `step`, which makes a batch. Prefetched batches are consumed before the clock starts."""
     for _ in range(6):
         step()
     begun, batches = time.perf_counter(), 0
@@ -154,7 +154,7 @@ def regionstack(folder: Path) -> Callable[[], Any]:
 
 
 def copying(folder: Path) -> Callable[[], Any]:
-    """No pipeline at all: the shards' bytes, in order, into one aligned buffer."""
+    """The limit: the bytes of the shards, in order, into one aligned buffer."""
     import numpy as np
 
     from data_tools.shards.reader import Ring
@@ -174,7 +174,7 @@ def copying(folder: Path) -> Callable[[], Any]:
 
 
 def tfdata(folder: Path) -> Callable[[], Any]:
-    """TFRecordDataset with what its guide advises: interleave, shuffle, batch before parsing, prefetch."""
+    """TFRecordDataset as its guide recommends: interleave, shuffle, batch before parsing, prefetch."""
     import tensorflow as tf
 
     features = {
@@ -195,7 +195,7 @@ def tfdata(folder: Path) -> Callable[[], Any]:
 
 
 def generator(folder: Path, workers: int) -> Callable[[], Any]:
-    """Keras' ImageDataGenerator.flow_from_directory; `workers` batches at a time, made by as many threads."""
+    """Keras' ImageDataGenerator.flow_from_directory in `workers` threads, one batch each."""
     import keras.src.legacy.preprocessing.image as image
     import tensorflow as tf
 
@@ -214,7 +214,7 @@ def generator(folder: Path, workers: int) -> Callable[[], Any]:
 
 
 def generator_with(workers: int) -> Callable[[Path], Callable[[], Any]]:
-    """`generator` with so many threads."""
+    """`generator` with `workers` threads."""
     return lambda folder: generator(folder, workers)
 
 

@@ -1,10 +1,10 @@
-"""What `regionstack plan` predicts against what the run then takes, on this machine.
+"""The prediction of `regionstack plan` against the time that the run then takes, on this machine.
 
     python bench/plan.py [--quick]
 
-The demo's recipe on drawn pages: the plan calibrates itself with a few steps, then `regionstack train-all` does the
-same recipe for real, and both times are printed job by job. Bar: the predicted time of the training is within a factor
-of 1.5 of the measured one, either way.
+The recipe of the demo on drawn pages: the plan calibrates itself with a few steps, `regionstack train-all` then runs
+the same recipe, and both times are printed for each job. Bar: the predicted and the measured training time differ by at
+most a factor of 1.5.
 """
 
 import argparse
@@ -28,9 +28,9 @@ QUICK = ("stages.holistic_32.epochs=2", "stages.holistic_64.epochs=2", "stages.r
 
 
 def main() -> int:
-    """Print the table, then the figure as one line of JSON; 0 where the bar holds."""
+    """Print the table, then the figure as one line of JSON; 0 if the bar holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer pages and epochs; within a minute")
+    parser.add_argument("--quick", action="store_true", help="fewer pages and epochs; under a minute")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def regionstack(*arguments: str, cwd: Path) -> str:
-    """Run the command line; what it printed."""
+    """Run the command line; its output."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-m", "launch.cli", *arguments]
     return subprocess.run(
@@ -53,7 +53,7 @@ def regionstack(*arguments: str, cwd: Path) -> str:
 
 
 def durations(events: Path) -> dict[str, tuple[float, float]]:
-    """Job -> unix times of its start and end."""
+    """Start and end of each job, unix seconds."""
     times: dict[str, dict[str, float]] = {}
     for event in read_lines(events):
         times.setdefault(event["job"], {})[event["event"]] = event["time"]
@@ -61,7 +61,7 @@ def durations(events: Path) -> dict[str, tuple[float, float]]:
 
 
 def report(plan: dict[str, Any], took: dict[str, tuple[float, float]]) -> int:
-    """The table and the line of JSON."""
+    """Print the table and the line of JSON."""
     print(f"{'job':<14} {'workers':>7} {'steps':>6} {'predicted s':>12} {'took s':>8} {'ratio':>6}")
     for job in plan["jobs"]:
         start, end = took[job["name"]]

@@ -8,10 +8,10 @@ SPLITS = ("train", "val", "test")
 
 
 def repeated(pages: Path, folder: Path, count: int) -> tuple[DataConfig, str]:
-    """`count` training pages in `folder` that are links to those in `pages`, or to drawn ones where it is absent.
+    """`count` training pages in `folder`, links to those in `pages` or, if that folder is missing, to drawn ones.
 
     `by_class/<class>/` holds the training pages as folders too; validation and test get one page of each class.
-    Returns where it all is, and whether the pages are `real` or `drawn`.
+    Returns the data set, and whether its pages are `real` or `drawn`.
     """
     source = "real"
     if not pages.is_dir():

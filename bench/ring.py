@@ -1,9 +1,10 @@
-"""What the network gives to a ring all-reduce: bandwidth and latency, as `regionstack plan` wants them.
+"""Bandwidth and latency of a ring all-reduce on the network, as `regionstack plan` takes them.
 
     horovodrun -np 2 python bench/ring.py                          inside a host
     horovodrun -np 2 -H a:1,b:1 python bench/ring.py               between two hosts
 
-Sums of several sizes are timed under Horovod; the best line through (bytes, seconds) of the ring's rounds gives both.
+Times sums of several sizes under Horovod; the best line through (bytes, seconds) of the ring's rounds gives both. It
+has no bar: it measures the network, not this project.
 """
 
 import json
@@ -37,7 +38,7 @@ def main() -> int:
         bandwidth = rounds * (large[0] - small[0]) / ranks / (large[1] - small[1])
         for size, seconds in rows:
             print(f"{size:>10} bytes {1000 * seconds:9.2f} ms over {ranks} ranks")
-        # The smallest sum is all latency: that of the rounds, and Horovod's own cycle of 1 ms.
+        # The smallest sum is latency alone: of the rounds, and of Horovod's cycle of 1 ms.
         latency = max(small[1] - 0.001, 0.0) / rounds
         found = {"bandwidth": round(bandwidth), "latency_s": round(latency, 6)}
         print(json.dumps({"bench": "ring", "ranks": ranks, **found}))

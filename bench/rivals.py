@@ -1,13 +1,13 @@
-"""Other input pipelines on the same pages, for `bench/input.py --rivals PYTHON`; runs in that interpreter alone.
+"""Other input pipelines on the same pages, for `bench/input.py --rivals PYTHON`; runs in that interpreter only.
 
     python -m venv /tmp/rivals
     /tmp/rivals/bin/pip install grain array_record webdataset mosaicml-streaming nvidia-dali-cuda130 ffcv
     python bench/input.py --rivals /tmp/rivals/bin/python
 
-FFCV is compiled on the spot and needs the headers of OpenCV 4 and libjpeg-turbo; those that cannot be imported are left
-out. Each gets the pages uncompressed, in its own format, shuffles, and makes NumPy batches; none has to make
-TensorFlow's tensors of them. Settings are the fastest of those tried on two cores. None of them is a dependency of the
-project.
+FFCV is compiled at installation and needs the headers of OpenCV 4 and libjpeg-turbo; pipelines that cannot be imported
+are left out. Each pipeline gets the pages uncompressed in its own format, shuffles, and makes NumPy batches, which
+spares it the conversion to TensorFlow tensors. The settings are the fastest of those tried on two cores. None of them
+is a dependency of this project.
 """
 
 import io
@@ -68,7 +68,7 @@ def webdataset(folder: Path) -> Callable[[], Any]:
 
 
 def dali(folder: Path) -> Callable[[], Any]:
-    """DALI on the CPU, over this project's own TFRecords: maps them, and draws from a buffer of 512 pages."""
+    """DALI on the CPU over this project's TFRecords: maps them and draws from a buffer of 512 pages."""
     from nvidia.dali import fn, pipeline_def, tfrecord
 
     pages, _ = arrays(folder)
@@ -96,7 +96,7 @@ def dali(folder: Path) -> Callable[[], Any]:
 
 
 def record_index(records: Path, index: Path) -> str:
-    """Write what DALI wants beside a TFRecord file: offset and size of each record, a line each."""
+    """Write the index that DALI needs for a TFRecord file: a line with offset and size of each record."""
     content = np.memmap(records, np.uint8, mode="r")
     lines, start = [], 0
     while start < len(content):
@@ -108,7 +108,7 @@ def record_index(records: Path, index: Path) -> str:
 
 
 def streaming(folder: Path) -> Callable[[], Any]:
-    """MosaicML Streaming: its own shuffle; stacked here, which is faster than by PyTorch's loader and its processes."""
+    """MosaicML Streaming with its own shuffle; stacked here, faster than by its PyTorch loader."""
     from streaming import MDSWriter, StreamingDataset
 
     pages, labels = arrays(folder)
@@ -171,11 +171,11 @@ RIVALS: dict[str, tuple[str, Callable[[Path], Callable[[], Any]]]] = {
     "Streaming": ("streaming", streaming),
     "FFCV": ("ffcv", ffcv),
 }
-"""By the name in the table: what has to be importable, and what makes a batch."""
+"""By the name in the table: the module that it needs, and the function that makes a batch."""
 
 
 def timed(step: Callable[[], Any], seconds: float) -> float:
-    """Pages a second of `step`; as in `bench/input.py`, which this interpreter may not be able to import."""
+    """Pages per second of `step`, as in `bench/input.py`, which this interpreter may not be able to import."""
     for _ in range(6):
         step()
     begun, batches = time.perf_counter(), 0

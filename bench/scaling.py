@@ -1,12 +1,12 @@
-"""Weak scaling from 1 worker on 1 core to 2 workers on 2 cores, with real collectives, and what they cost.
+"""Weak scaling from 1 worker on 1 core to 2 workers on 2 cores with real collectives, and the cost of these.
 
     python bench/scaling.py [--quick] [--settings]
 
-Three processes, each pinned to one core: one worker alone, and a pair under horovodrun. They take turns, while the
-others are stopped: the one alone; the pair without collectives, which tells what sharing the machine costs (memory,
-cache); the pair as it trains. Every round gives a ratio of its own, and the median counts. A round in which other
-programs took more than 2 % of the cores is run again, up to as many times as there are rounds; the quietest count.
-Bar: 95 % (InceptionResNetV2 at 128 px, 64 pages a worker). --settings adds a table of Horovod's settings.
+Three processes, each pinned to one core: a single worker, and a pair under horovodrun. They take turns while the others
+are stopped: the single worker; the pair without collectives, which shows the cost of sharing the machine (memory,
+cache); the pair as it trains. Every round gives a ratio, and the figure is their median. A round in which other
+programs took more than 2 % of the cores is repeated, at most as often as there are rounds; the quietest rounds count.
+Bar: 95 % (InceptionResNetV2 at 128 px, 64 pages per worker). --settings adds a table of Horovod's settings.
 """
 
 import argparse
@@ -51,18 +51,18 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class Turn:
-    """Seconds a step in one round: one worker alone, the pair without and with collectives."""
+    """Seconds per step in one round: a single worker, and the pair without and with collectives."""
 
     alone: float
     apart: float
     together: float
     others: float
-    """Share of the cores that other programs took meanwhile."""
+    """Share of the cores that other programs took during the round."""
 
 
 @dataclass
 class Worker:
-    """A process that waits for its turn."""
+    """A process that runs in turns."""
 
     host: Connection
     role: str
@@ -70,17 +70,17 @@ class Worker:
     pid: int
 
     def ask(self, mode: str, steps: int) -> None:
-        """Let it begin."""
+        """Start its turn."""
         self.host.send_bytes(json.dumps({"mode": mode, "steps": steps}).encode())
 
     def seconds(self) -> float:
-        """What the turn took, when it is over."""
+        """Wait for the end of the turn; its seconds."""
         return float(json.loads(self.host.recv_bytes())["seconds"])
 
 
 @dataclass
 class Plan:
-    """What is measured."""
+    """The network and batch that are measured."""
 
     shards: Path
     backbone: str
@@ -97,11 +97,11 @@ class Plan:
 
 
 def main() -> int:
-    """Print the table, then the figure as one line of JSON; 0 where the bar holds."""
+    """Print the table, then the figure as one line of JSON; 0 if the bar holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a small backbone, whose figure is held to no bar")
+    parser.add_argument("--quick", action="store_true", help="a small backbone, without a bar")
     parser.add_argument("--settings", action="store_true", help="also: the effect of Horovod's settings")
-    parser.add_argument("--batch", type=int, default=64, help="pages a worker (default: 64)")
+    parser.add_argument("--batch", type=int, default=64, help="pages per worker (default: 64)")
     parser.add_argument("--rounds", type=int, default=6)
     options = parser.parse_args()
     backbone, batch, rounds = ("MobileNetV2", 16, 4) if options.quick else (
@@ -130,7 +130,7 @@ def make_shards(folder: Path) -> Path:
 
 
 def measure(plan: Plan) -> list[Turn]:
-    """Start the workers and let them take turns; the first round, which traces and warms up, does not count."""
+    """Start the workers and let them take turns; the first round, which traces and warms up, is discarded."""
     with workers(plan) as (solo, pair):
         one_round(solo, pair, forwards=True)
         turns: list[Turn] = []
@@ -140,7 +140,7 @@ def measure(plan: Plan) -> list[Turn]:
 
 
 def one_round(solo: Sequence[Worker], pair: Sequence[Worker], *, forwards: bool) -> Turn:
-    """One step of each; every other round the other way round, so that a drift favours none."""
+    """One turn of each, in reverse order in every other round, so that a drift favors none."""
     turns = {"alone": (solo, "apart"), "apart": (pair, "apart"), "together": (pair, "together")}
     names = list(turns) if forwards else list(reversed(turns))
     seconds = {}
@@ -160,19 +160,19 @@ def one_round(solo: Sequence[Worker], pair: Sequence[Worker], *, forwards: bool)
 
 
 def busy_beside(workers: Sequence[Worker]) -> float:
-    """Core-seconds since the machine's start that went to other programs than the workers."""
+    """Core-seconds since boot that programs other than the workers took."""
     ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
     own = 0
     for worker in workers:
         fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()
         own += int(fields[11]) + int(fields[12])
-    # user, nice, system and steal; interrupts are left out, since most of them are the collectives' own.
+    # user, nice, system and steal; not interrupts, most of which come from the collectives.
     return (sum(ticks[:3]) + ticks[7] - own) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
 def workers(plan: Plan) -> Iterator[tuple[list[Worker], list[Worker]]]:
-    """The one alone and the pair, ready; gone at the end."""
+    """The single worker and the pair, ready; ended on exit."""
     key = secrets.token_bytes(16)
     with Listener(("127.0.0.1", 0), authkey=key) as listener, tempfile.TemporaryFile() as log:
         environment = {
@@ -184,7 +184,7 @@ def workers(plan: Plan) -> Iterator[tuple[list[Worker], list[Worker]]]:
         processes = [subprocess.Popen(command, **options) for command in (plan.command(), launcher + plan.command())]
         ready: list[Worker] = []
         try:
-            # All of them first: those of the pair wait for each other before they say hello.
+            # Start all of them first: the two of the pair wait for each other before they connect.
             hosts = [listener.accept() for _ in range(3)]
             ready = [Worker(host, **json.loads(host.recv_bytes())) for host in hosts]
             ready.sort(key=lambda worker: worker.rank)
@@ -202,7 +202,7 @@ def workers(plan: Plan) -> Iterator[tuple[list[Worker], list[Worker]]]:
 
 
 def tell(turns: Sequence[Turn], backbone: str, batch: int) -> float:
-    """Print the table; the scaling efficiency, median over the rounds."""
+    """Print the table; returns the scaling efficiency, the median over the rounds."""
     alone, apart, together = (
         statistics.median(getattr(t, name) for t in turns) for name in ("alone", "apart", "together")
     )
@@ -210,25 +210,25 @@ def tell(turns: Sequence[Turn], backbone: str, batch: int) -> float:
     limit = statistics.median(turn.alone / turn.apart for turn in turns)
     cost = statistics.median(turn.together - turn.apart for turn in turns)
     worst = max(turn.others for turn in turns)
-    print(f"{backbone} at {PX} px, {batch} pages a worker, each worker on one core, {len(turns)} rounds")
-    print(f"  other programs took up to {100 * worst:.1f} % of the cores meanwhile")
-    print(f"  {'1 worker':<34} {alone:8.3f} s a step")
-    print(f"  {'2 workers, no collectives':<34} {apart:8.3f} s a step   {100 * limit:6.1f} %   (sharing memory)")
-    print(f"  {'2 workers':<34} {together:8.3f} s a step   {100 * figure:6.1f} %")
-    print(f"  {'the collectives cost':<34} {cost:8.3f} s a step   {100 * cost / together:6.1f} % of it")
+    print(f"{backbone} at {PX} px, {batch} pages per worker, each worker on one core, {len(turns)} rounds")
+    print(f"  other programs took up to {100 * worst:.1f} % of the cores during the rounds")
+    print(f"  {'1 worker':<34} {alone:8.3f} s per step")
+    print(f"  {'2 workers, no collectives':<34} {apart:8.3f} s per step   {100 * limit:6.1f} %   (sharing memory)")
+    print(f"  {'2 workers':<34} {together:8.3f} s per step   {100 * figure:6.1f} %")
+    print(f"  {'cost of the collectives':<34} {cost:8.3f} s per step   {100 * cost / together:6.1f} % of the step")
     return figure
 
 
 def compare_settings(shards: Path, backbone: str, batch: int, rounds: int) -> None:
-    """Print what each of Horovod's settings makes of the pair's step."""
-    print(f"\n{backbone} at {PX} px, {batch} pages a worker: the settings of the collectives")
+    """Print the effect of each of Horovod's settings on the step of the pair."""
+    print(f"\n{backbone} at {PX} px, {batch} pages per worker: settings of the collectives")
     for name, environment in SETTINGS.items():
         compression = "fp16" if name.endswith("fp16") else "none"
         turns = measure(Plan(shards, backbone, batch, rounds, environment, compression))
         together = statistics.median(turn.together for turn in turns)
         scaling = statistics.median(turn.alone / turn.together for turn in turns)
         cost = statistics.median(turn.together - turn.apart for turn in turns)
-        print(f"  {name:<20} {together:8.3f} s a step   {100 * scaling:6.1f} %   collectives {cost:7.3f} s")
+        print(f"  {name:<20} {together:8.3f} s per step   {100 * scaling:6.1f} %   collectives {cost:7.3f} s")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""One worker of bench/scaling.py: builds the step, then runs steps when it is told to.
+"""One worker of bench/scaling.py: builds the step, then runs steps on request.
 
-It talks to the bench over a local connection: {"mode": "together" | "apart", "steps": n} is answered with
-{"seconds": s}. "apart" is the same step without any collective.
+It listens on a local connection: {"mode": "together" | "apart", "steps": n} is answered with {"seconds": s}.
+"apart" is the same step without any collective.
 """
 
 import argparse
@@ -22,7 +22,7 @@ KEY, ADDRESS = "REGIONSTACK_BENCH_KEY", "REGIONSTACK_BENCH_ADDRESS"
 
 
 def main() -> None:
-    """Pin to one core, build, say hello, serve."""
+    """Pin to one core, build the step, connect, serve."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", required=True)
     parser.add_argument("--backbone", required=True)
@@ -30,14 +30,14 @@ def main() -> None:
     parser.add_argument("--compression", default="none")
     options = parser.parse_args()
     rank = int(os.environ.get("HOROVOD_RANK", "0"))
-    # Before TensorFlow starts any thread; Horovod's own thread is one of these too.
+    # Before TensorFlow starts any thread; this pins Horovod's thread too.
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})
     host = Client(("127.0.0.1", int(os.environ[ADDRESS])), authkey=bytes.fromhex(os.environ[KEY]))
     serve(host, options, rank)
 
 
 def serve(host: Connection, options: argparse.Namespace, rank: int) -> None:
-    """Run what the bench asks for, until it hangs up."""
+    """Run the requested steps until the bench disconnects."""
     from data_tools.shards.reader import TrainBatches
     from data_tools.shards.tensors import as_tensor
     from trainer.world import World
@@ -64,7 +64,7 @@ def serve(host: Connection, options: argparse.Namespace, rank: int) -> None:
 
 
 def make_steps(world: Any, options: argparse.Namespace) -> dict[str, Any]:
-    """The step of this world and, of the same network, one that knows of no other rank."""
+    """The step of this world, and a step of the same network in a world of one."""
     from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
     from trainer.device import prepare_device
     from trainer.network.classifier import Geometry, build_classifier

@@ -1,10 +1,10 @@
-"""Test accuracy of every model of the demo over three seeds, and whether the stack gains over the whole page.
+"""Test accuracy of every model of the demo over three seeds, and the gain of the stack over the whole-page model.
 
     python bench/seeds.py [--quick] [--folder DIR]
 
-Each seed draws its pages' order, initial weights and dropout anew, and is a whole run of its own: conversion,
-whole-page stages, four regions at once, stack. Bar: with every seed the stack is at least as good as the whole-page
-model, both on the test pages.
+Each seed determines the order of pages, initial weights and dropout, and is a complete run: conversion, whole-page
+stages, four regions at once, stack. Bar: with every seed, the test accuracy of the stack is at least that of the
+whole-page model.
 """
 
 import argparse
@@ -26,7 +26,7 @@ QUICK = ("stages.holistic_32.epochs=1", "stages.holistic_64.epochs=2", "stages.r
 
 
 def main() -> int:
-    """Print the table, then the figure as one line of JSON; 0 where the bar holds."""
+    """Print the table, then the figure as one line of JSON; 0 if the bar holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one seed, few pages and epochs")
     parser.add_argument("--folder", type=Path, help="keep pages and runs here (default: a temporary folder)")
@@ -62,7 +62,7 @@ def one_seed(folder: Path, seed: int, more: tuple[str, ...]) -> float:
 
 
 def command(*arguments: str) -> None:
-    """Run the command line; its output goes to stderr, so that the table stays together."""
+    """Run the command line; its output goes to stderr, to keep it out of the table."""
     subprocess.run([sys.executable, "-m", "launch.cli", *arguments], cwd=ROOT, check=True, stdout=sys.stderr)
 
 

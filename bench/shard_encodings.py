@@ -1,10 +1,10 @@
-"""What `shards.encoding` costs: bytes a page, time to encode and to decode one, batches a second, pixels that change.
+"""Cost of each `shards.encoding`: bytes per page, time to encode and decode, batches per second, changed pixels.
 
     python bench/shard_encodings.py [--pages DIR]
 
-On real scans (`../shared/pages` or DIR; drawn pages where there are none) at 256 x 256 gray. Encoding and decoding are
-processor time of one core, the least of five rounds; batches are of 32 pages, made by as many threads as in training.
-The bar is no speed: what `raw` and `png` give back has to be what was encoded, to the bit.
+On real scans (`../shared/pages` or DIR; drawn pages if that folder is missing) at 256 x 256 gray. Encoding and decoding
+are CPU time on one core, the least of five rounds; batches have 32 pages and are made by as many threads as in
+training. The bar is on pixels, not on speed: `raw` and `png` must return exactly what was encoded.
 """
 
 import argparse
@@ -38,7 +38,7 @@ SECONDS = 3.0
 
 
 def main() -> int:
-    """Print the table, then the figures as one line of JSON; 0 where lossless encodings lose nothing."""
+    """Print the table, then the figures as one line of JSON; 0 if the lossless encodings are lossless."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pages", type=Path, default=ROOT.parent / "shared" / "pages", help="folder of page scans")
     options = parser.parse_args()
@@ -51,7 +51,7 @@ def main() -> int:
         images = [fit(read_page(path), WHOLE_PAGE, PX, PX) for path in different]
         figures = {encoding: measured(encoding, images, data, folder) for encoding in ENCODINGS}
     print(f"{len(images)} {source} pages at {PX} x {PX} gray")
-    print(f"  {'':<6}{'bytes a page':>14}{'encode':>12}{'decode':>12}{'batches of':>16}{'gray levels off':>18}")
+    print(f"  {'':<6}{'bytes per page':>16}{'encode':>12}{'decode':>12}{'batches of':>16}{'gray levels off':>18}")
     for encoding, f in figures.items():
         times = f"{f['encode_ms']:>9.3f} ms{f['decode_ms']:>9.3f} ms"
         print(f"  {encoding:<6}{f['bytes']:>14,}{times}{f['pages_per_s']:>9,} pages/s{f['off']:>18.2f}")
@@ -83,7 +83,7 @@ def measured(encoding: str, images: Sequence[Any], data: DataConfig, folder: Pat
 
 
 def milliseconds(work: Callable[[Any], Any], items: Sequence[Any]) -> float:
-    """Processor time of `work` for one item."""
+    """CPU seconds of `work` for one item."""
     rounds = []
     for _ in range(ROUNDS):
         begun = time.process_time()

@@ -1,14 +1,14 @@
-"""Random faults at random moments over many small whole runs: do all end as the unharmed one did?
+"""Random faults at random moments over many small complete runs: do all end as the undisturbed run did?
 
     python bench/soak.py --kills 100 [--seed 1] [--folder DIR]
     python bench/soak.py --quick
 
-Each run is the whole recipe on drawn pages: a whole-page stage on two workers, four regions at once, the stack. While
-it goes on, something is hit at a moment that the seed draws: one worker (SIGKILL, or SIGSTOP, which is a hang), the
-driver, Ray's raylet, or all of them in the same moment. A driver that was killed is started again with the same
-command; everything else is left to the driver. A hit counts where the process was there and was hit. Bar: every run
-ends, and its weights, figures and predictions are those of the unharmed run, bit for bit. One line a run; the folder
-keeps the unharmed run for the next portion.
+Each run is the complete recipe on drawn pages: a whole-page stage on two workers, four regions at once, the stack.
+During the run, faults hit at moments that the seed draws: one worker (SIGKILL, or SIGSTOP, which is a hang), the
+driver, Ray's raylet, or all of them at once. A killed driver is restarted with the same command; everything else is
+left to the driver. A hit counts if the process existed and received the signal. Bar: every run ends, and its weights,
+figures and predictions equal those of the undisturbed run, bit for bit. It prints one line per run; the folder keeps
+the undisturbed run for later calls.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from data_tools.files import read_lines  # noqa: E402
 from launch.run.orphans import open_workers  # noqa: E402
 
 KINDS = ("worker", "worker", "worker", "hang", "driver", "driver", "raylet", "all")
-"""What may be hit; workers most often, as in life."""
+"""What a fault may hit; workers most often, as in practice."""
 MOST_A_RUN = 6
 LONGEST_S = 1200.0
 POLL_S = 0.05
@@ -53,7 +53,7 @@ SETTINGS = (
 
 @dataclass
 class Soaked:
-    """One run: what was hit, how often the command was started, what went wrong (nothing, it is hoped)."""
+    """One run: what was hit, how often the command was started, and what went wrong (empty: nothing)."""
 
     hits: list[str] = field(default_factory=list)
     starts: int = 0
@@ -61,7 +61,7 @@ class Soaked:
 
 
 def main() -> int:
-    """Print a line a run, then the summary as one line of JSON; 0 where every run ended as the unharmed one."""
+    """Print a line per run, then the summary as one line of JSON; 0 if every run equals the undisturbed one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
@@ -74,16 +74,16 @@ def main() -> int:
 
 
 def soak(folder: Path, *, kills: int, seed: int) -> int:
-    """Runs until `kills` hits are made; the exit status."""
-    unharmed, seconds = reference(folder)
-    print(f"unharmed: {seconds:.0f} s")
+    """Run until `kills` faults have hit; the exit status."""
+    undisturbed, seconds = reference(folder)
+    print(f"undisturbed: {seconds:.0f} s")
     rng, runs = random.Random(seed), list[Soaked]()
     while (left := kills - sum(len(run.hits) for run in runs)) > 0:
         place = folder / f"soaked-{seed}-{len(runs) + 1}"
         began = time.monotonic()
         run = one_run(folder, place, rng, most=min(left, MOST_A_RUN), pause_s=seconds / 2)
-        if run.problem is None and (differs := different(unharmed, outcome(place))):
-            run.problem = f"differs from the unharmed run in {', '.join(differs)}"
+        if run.problem is None and (differs := different(undisturbed, outcome(place))):
+            run.problem = f"differs from the undisturbed run in {', '.join(differs)}"
         runs.append(run)
         what = ", ".join(run.hits) or "nothing"
         took = time.monotonic() - began
@@ -92,7 +92,7 @@ def soak(folder: Path, *, kills: int, seed: int) -> int:
 
 
 def summary(runs: list[Soaked]) -> int:
-    """The last line; the exit status."""
+    """Print the last line; the exit status."""
     equal = sum(run.problem is None for run in runs)
     hits = Counter(hit.partition(" ")[0] for run in runs for hit in run.hits)
     holds = equal == len(runs)
@@ -102,19 +102,19 @@ def summary(runs: list[Soaked]) -> int:
 
 
 def reference(folder: Path) -> tuple[dict[str, Any], float]:
-    """What an unharmed run ends with, and the seconds that it takes; made once a folder."""
-    kept = folder / "unharmed.json"
+    """The outcome of an undisturbed run and its seconds; made once per folder."""
+    kept = folder / "undisturbed.json"
     if not kept.exists():
         counts = ["--train", "6", "--val", "2", "--test", "2"]
         run_command(["draw", "--out", str(folder / "pages"), *counts])
         began = time.monotonic()
-        run_command(["train-all", *settings(folder, folder / "unharmed")])
+        run_command(["train-all", *settings(folder, folder / "undisturbed")])
         kept.write_text(json.dumps({"seconds": time.monotonic() - began}))
-    return outcome(folder / "unharmed"), float(json.loads(kept.read_text())["seconds"])
+    return outcome(folder / "undisturbed"), float(json.loads(kept.read_text())["seconds"])
 
 
 def settings(folder: Path, run: Path) -> list[str]:
-    """The arguments of every run: the same configuration, another folder."""
+    """Arguments of a run: the same configuration for all, another folder."""
     pages = folder / "pages"
     chosen = [
         f"data.root={pages}", f"data.class_names={pages / 'classes.txt'}",
@@ -125,7 +125,7 @@ def settings(folder: Path, run: Path) -> list[str]:
 
 
 def one_run(folder: Path, place: Path, rng: random.Random, *, most: int, pause_s: float) -> Soaked:
-    """A run that is hit up to `most` times, each a drawn pause of up to `pause_s` after the one before."""
+    """Run the recipe with up to `most` faults; before each, a random pause of up to `pause_s` seconds."""
     run, until = Soaked(), time.monotonic() + LONGEST_S
     while True:
         run.starts += 1
@@ -152,7 +152,7 @@ def one_run(folder: Path, place: Path, rng: random.Random, *, most: int, pause_s
 
 
 def hit_once(driver: "subprocess.Popen[bytes]", place: Path, rng: random.Random, run: Soaked, pause_s: float) -> None:
-    """Wait for the drawn moment, then hit what was drawn, if it is there."""
+    """Wait for the random moment, then hit the random target if it exists."""
     kind, moment = rng.choice(KINDS), time.monotonic() + rng.uniform(0.5, pause_s)
     which = rng.random()
     while time.monotonic() < moment:
@@ -185,19 +185,19 @@ def send(pid: int, number: int) -> bool:
 
 
 def live_workers(place: Path) -> list[int]:
-    """The workers of the run that are alive, by its record."""
+    """The live workers of the run, by its record."""
     found = [one for _, one in open_workers(read_lines(place / "events.jsonl"))]
     return [int(one["pid"]) for one in found if process.is_alive(int(one["pid"]), int(one["ticks"]))]
 
 
 def running_jobs(place: Path) -> str:
-    """Names of the jobs that run."""
+    """Names of the running jobs."""
     names = dict.fromkeys(job for job, _ in open_workers(read_lines(place / "events.jsonl")))
     return ", ".join(names) or "between jobs"
 
 
 def raylet_of(driver: int) -> int | None:
-    """The raylet that the driver has started."""
+    """The raylet that the driver started."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -212,7 +212,7 @@ def raylet_of(driver: int) -> int | None:
 
 
 def outcome(place: Path) -> dict[str, Any]:
-    """By job: the figures of its result, and its predictions."""
+    """By job: the figures of its result and its predictions."""
     found: dict[str, Any] = {}
     for path in sorted(place.glob("jobs/*/result.json")):
         result, job = json.loads(path.read_text()), path.parent.name
@@ -225,7 +225,7 @@ def outcome(place: Path) -> dict[str, Any]:
 
 
 def different(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """What two outcomes do not share."""
+    """The difference between two outcomes, in words; empty if they are equal."""
     return sorted(name for name in {*ours, *theirs} if name not in ours or ours[name] != theirs.get(name))
 
 
@@ -236,7 +236,7 @@ def run_command(arguments: list[str]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """This process' environment, one thread a worker, the project importable."""
+    """The environment of this process, with one thread per worker and the project importable."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
 

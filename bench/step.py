@@ -1,11 +1,11 @@
-"""Step time of the training loop against a bare compiled Keras step of the same model, batch and optimiser.
+"""Step time of the training loop against a bare compiled Keras step of the same model, batch and optimizer.
 
     python bench/step.py [--quick]
 
-One worker. The loop reads shards, keeps its figures, agrees and looks for gradients that are not finite; the bare
-step is handed one batch that lies in memory. Both take turns, which goes first alternates, and the median of the
-turns' ratios counts. Bar: the loop within 3 % of the bare step. Then, unless --quick, the weak scaling of
-bench/scaling.py (bar: 95 %), which can also be run by itself.
+One worker. The loop reads shards, keeps its figures, agrees with other ranks and checks for non-finite gradients; the
+bare step gets one batch that is already in memory. Both alternate, in alternating order, and the figure is the median
+ratio of the turns. Bar: the loop is at most 3 % slower than the bare step. Unless --quick, then the weak scaling of
+bench/scaling.py (bar: 95 %), which also runs by itself.
 """
 
 import argparse
@@ -54,13 +54,13 @@ from trainer.world import World  # noqa: E402
 BAR = 1.03
 PX = 128
 TURN = 2
-"""Steps a turn."""
+"""Steps per turn."""
 
 
 def main() -> int:
-    """Print the table, then the figure as one line of JSON; 0 where the bar holds."""
+    """Print the table, then the figure as one line of JSON; 0 if the bar holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a small backbone; within a minute")
+    parser.add_argument("--quick", action="store_true", help="a small backbone; under a minute")
     options = parser.parse_args()
     backbone, batch, turns = ("MobileNetV2", 16, 16) if options.quick else ("InceptionResNetV2", 16, 16)
     world = World.start()
@@ -114,7 +114,7 @@ def make_loop(job: JobConfig, folder: Path, world: World, training: TrainingConf
 
 
 def bare_step(job: JobConfig, loop: Loop) -> Callable[[], Any]:
-    """What a person would write by hand: the same network, optimiser and loss, one batch in memory."""
+    """A hand-written step: the same network, optimizer and loss, one batch in memory."""
     import keras
     import tensorflow as tf
 
@@ -137,7 +137,7 @@ def bare_step(job: JobConfig, loop: Loop) -> Callable[[], Any]:
 
 
 def take_turns(loop: Loop, batches: TrainBatches, bare: Callable[[], Any], turns: int) -> list[tuple[float, float]]:
-    """Seconds a step of (the loop, the bare step), turn by turn; the first turn only compiles."""
+    """Seconds per step of (the loop, the bare step) by turn; the first turn, which compiles, is discarded."""
 
     def ours() -> None:
         loop.train_to(loop.state.step + TURN, batches)
@@ -159,7 +159,7 @@ def take_turns(loop: Loop, batches: TrainBatches, bare: Callable[[], Any], turns
 
 
 def report(backbone: str, batch: int, times: list[tuple[float, float]]) -> float:
-    """Print the table; the loop's step as a multiple of the bare one, median of the turns."""
+    """Print the table; returns the loop's step as a multiple of the bare step, the median of the turns."""
     ours, bare = (statistics.median(column) for column in zip(*times, strict=True))
     ratios = sorted(one / other for one, other in times)
     ratio, quarter = statistics.median(ratios), len(ratios) // 4

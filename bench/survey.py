@@ -1,10 +1,11 @@
-"""Pages a minute of a survey's decoding part on this machine's cores: real scans, or drawn pages where there are none.
+"""Pages per minute that a survey decodes on the cores of this machine: real scans, or drawn pages.
 
     python bench/survey.py [--quick] [--pages DIR] [--workers N]
 
-The pages stand in the label files again and again under other names, so that each name is read, decoded and measured
-(from the page cache). The processor time a page is given too: it says what an idle machine would do where this one is
-not idle. Bar: 10,000 pages a minute and more on two cores; with other cores in proportion.
+The label files list the same pages (`../shared/pages` or DIR; drawn pages if that folder is missing) many times under
+other names, so that each name is read, decoded and measured, from the page cache. CPU time per page is shown too: on a
+busy machine, it says what an idle one would do. Bar: 10,000 pages per minute on two cores; with other cores in
+proportion.
 """
 
 import argparse
@@ -26,7 +27,7 @@ A_MINUTE_A_CORE = 5000
 
 
 def main() -> int:
-    """Print the table, then the figures as one line of JSON; 0 where the bar holds."""
+    """Print the table, then the figures as one line of JSON; 0 if the bar holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="2,000 pages instead of 20,000")
     parser.add_argument("--pages", type=Path, default=ROOT.parent / "shared" / "pages", help="folder of page scans")
@@ -40,9 +41,9 @@ def main() -> int:
     pages = len(found.measures)
     a_minute = round(60 * pages / found.measuring_seconds)
     bar = A_MINUTE_A_CORE * min(options.workers, available_cores())
-    print(f"{pages:,} {source} pages, {options.workers} processes: {a_minute:,} pages a minute")
-    print(f"processor time {1000 * cpu_s / pages:.1f} ms a page, all in: {60 * pages / cpu_s:,.0f} a minute and core")
-    print(f"searching {pages:,} hashes and comparing: {found.seconds - found.measuring_seconds:.1f} s")
+    print(f"{pages:,} {source} pages, {options.workers} processes: {a_minute:,} pages per minute")
+    print(f"CPU time {1000 * cpu_s / pages:.1f} ms per page in total: {60 * pages / cpu_s:,.0f} per minute and core")
+    print(f"search of {pages:,} hashes and comparison: {found.seconds - found.measuring_seconds:.1f} s")
     result = {"bench": "survey", "figure": a_minute, "bar": bar, "holds": a_minute >= bar}
     load = round(os.getloadavg()[0], 1)
     print(json.dumps(result | {"cpu_ms_a_page": round(1000 * cpu_s / pages, 2), "source": source, "load": load}))
@@ -50,7 +51,7 @@ def main() -> int:
 
 
 def repeated(pages: Path, folder: Path, count: int) -> tuple[DataConfig, str]:
-    """A data set of about `count` names for the pages in `pages`, or for drawn ones."""
+    """A data set of about `count` names for the pages in `pages` or, if that is missing, for drawn ones."""
     source = "real"
     if not pages.is_dir():
         from data_tools.drawn import draw_data_set
