@@ -1,4 +1,4 @@
-"""What `bench/convert.py` measures conversion against: decode, resize and encode in a worker, and keep nothing."""
+"""The reference of `bench/convert.py`: decode, resize and encode in a worker, and discard the result."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from data_tools.workers.child import Handler, Items
 
 
 def open_worker(work: Work) -> Handler:
-    """A handler of a conversion's shards that returns the number of bytes that it would have written."""
+    """A handler of the shards of a conversion that returns the number of bytes that a conversion would write."""
     use_single_thread()
 
     def handle(task: Any, items: Items) -> int:
