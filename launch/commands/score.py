@@ -1,46 +1,26 @@
 """Use a run's trained models: score them on a split, or classify pages."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.table import Table
 
-from data_tools.config import read_yaml
-from data_tools.documents.data_set import DataConfig, class_names
-from data_tools.documents.pixels import PageError, Pixels, fit, read_page
+from data_tools.documents.pixels import Pixels
 from data_tools.errors import UserError
 from data_tools.files import write_atomically
-from launch.config import Config, config_from
+from launch.api import BATCH, open_run
 from launch.console import print_out, tables
-from launch.run.folder import CONFIG
 from trainer.config import STACK
 
 if TYPE_CHECKING:
     from data_tools.shards.reader import ShardSet
-    from launch.report.predictions_page import PagePicture
     from trainer.serving.ensemble import Ensemble
-
-BATCH = 64
-"""Pages that are cut and classified at once."""
 
 Outputs = dict[str, np.ndarray]
 """Softmax float32 [n, classes] by model."""
-
-
-def run_config(run: Path) -> Config:
-    """The configuration of a run.
-
-    Raises:
-        UserError: the folder is not a run folder.
-    """
-    if not (run / CONFIG).exists():
-        raise UserError(f"{run}: not a run folder (no {CONFIG} in it)")
-    return config_from(read_yaml(run / CONFIG))
 
 
 def evaluate(run: Path, *, split: str, shards: str | None) -> int:
@@ -54,7 +34,7 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
     from data_tools.shards.reader import ShardSet
     from trainer.scoring.metrics import accuracy, negative_log_likelihood, wilson_interval
 
-    config = run_config(run)
+    config = open_run(run).config
     folder = Path(shards or config.shards.folder) / split
     sets = {region: ShardSet.open(folder / region) for region in config.boxes}
     first = next(iter(sets.values()))
@@ -121,68 +101,32 @@ def predict(run: Path, pages: Sequence[Path], *, html: Path | None, json_file: P
     Raises:
         UserError: the run is not finished.
     """
-    config = run_config(run)
-    ensemble = _open(run, config)
-    names, batches, pictures = list[str](), list[Outputs](), dict[str, "PagePicture"]()
-    cuts = _cut_pages(dict.fromkeys(pages), config, pictured=html is not None)
-    while batch := list(islice(cuts, BATCH)):
-        regions = {region: np.stack([cut.regions[region] for cut in batch]) for region in config.boxes}
-        batches.append(ensemble.predict(regions))
-        names += [cut.name for cut in batch]
-        pictures |= {cut.name: cut.picture for cut in batch if cut.picture is not None}
-    if not names:
+    from launch.report.predictions_page import PagePicture, picture_of, write_predictions_page
+
+    opened = open_run(run)
+    pictures: dict[str, PagePicture] = {}
+
+    def keep_picture(page: str, image: Pixels) -> None:
+        if html is not None:
+            pictures[page] = picture_of(image)
+
+    found = []
+    for prediction in opened.predict(dict.fromkeys(pages), on_image=keep_picture):
+        if prediction.error is None:
+            found.append(prediction)
+        else:
+            print_out(f"{prediction.page}: skipped, {prediction.error}")
+    if not found:
         return 1
-    outputs, classes = _joined(batches), names_of(config.data, ensemble.class_ids)
+    names, classes = [prediction.page for prediction in found], opened.class_names
+    outputs = {model: np.stack([prediction.outputs[model] for prediction in found]) for model in found[0].outputs}
     _print_predictions(names, outputs, classes)
     if json_file is not None:
-        _write_json(json_file, names, outputs, classes, ensemble.class_ids)
+        _write_json(json_file, names, outputs, classes, opened.class_ids)
     if html is not None:
-        from launch.report.predictions_page import write_predictions_page
-
-        write_predictions_page(html, pictures=pictures, outputs=outputs, class_names=classes, boxes=config.boxes)
+        write_predictions_page(html, pictures=pictures, outputs=outputs, class_names=classes, boxes=opened.config.boxes)
         print_out(f"pictures: {html}")
     return 0
-
-
-def _open(run: Path, config: Config) -> "Ensemble":
-    """The run's models for pages cut as the configuration says."""
-    from trainer.serving.ensemble import RegionPages, open_ensemble
-
-    shape = config.shards.height, config.shards.width, 3 if config.shards.color else 1
-    return open_ensemble(run, {region: RegionPages(shape, box.edges) for region, box in config.boxes.items()})
-
-
-@dataclass(frozen=True)
-class CutPage:
-    """One page without its full image: uint8 [height, width, channels] by region, and a picture if one is wanted."""
-
-    name: str
-    regions: Mapping[str, Pixels]
-    picture: "PagePicture | None"
-
-
-def _cut_pages(paths: Iterable[Path], config: Config, *, pictured: bool) -> Iterator[CutPage]:
-    """Decode the pages one after the other and cut out their regions; report and skip unreadable ones."""
-    from launch.report.predictions_page import picture_of
-
-    shards = config.shards
-    for path in paths:
-        try:
-            image = read_page(path, color=shards.color)
-        except PageError as error:
-            print_out(f"{path}: skipped, {error}")
-            continue
-        regions = {region: fit(image, box, shards.height, shards.width) for region, box in config.boxes.items()}
-        yield CutPage(str(path), regions, picture_of(image) if pictured else None)
-
-
-def names_of(data: DataConfig, class_ids: Sequence[int]) -> list[str]:
-    """Names of the classes in the order of the models' outputs; their numbers where the data has no names here."""
-    given = data.class_names
-    if given is None or (isinstance(given, str) and not Path(given).exists()):
-        return [str(class_id) for class_id in class_ids]
-    names = class_names(given, list(class_ids))
-    return [names[class_id] for class_id in class_ids]
 
 
 def _print_predictions(pages: Sequence[str], outputs: dict[str, np.ndarray], names: Sequence[str]) -> None:

@@ -6,7 +6,8 @@ from contextlib import nullcontext
 from dataclasses import astuple
 from pathlib import Path
 
-from data_tools.conversion.convert import convert
+from data_tools.conversion.convert import ConversionSummary, convert
+from data_tools.conversion.one_pass import OnProgress
 from data_tools.documents.data_set import SPLITS
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
@@ -30,26 +31,14 @@ IMAGENET = "imagenet"
 
 
 def ensure_shards(config: Config) -> None:
-    """Convert the shard sets that are missing, then check that all of them fit the configuration.
-
-    If the pages are not on this machine, complete shards are enough.
+    """Convert the shard sets that are missing, print a summary, and check that all sets fit the configuration.
 
     Raises:
         UserError: pages or labels that cannot be used, or shards of another geometry.
     """
-    paths = config.paths
-    complete = all((paths.shard_set(split, region) / MANIFEST).exists() for split in SPLITS for region in config.boxes)
-    if not complete or paths.data_root.exists():
-        hosts = nullcontext() if complete else over_all_hosts(config)
-        with hosts as share_runner, page_progress("converting") as progress:
-            summary = convert(
-                config.data,
-                config.shards,
-                regions=config.boxes,
-                seed=config.seed,
-                progress=progress,
-                share_runner=share_runner,
-            )
+    with page_progress("converting") as progress:
+        summary = convert_missing(config, progress=progress)
+    if summary is not None:
         if summary.written:
             print_out(
                 f"{summary.folder}: {summary.pages} pages to {len(summary.written)} shard sets "
@@ -61,6 +50,30 @@ def ensure_shards(config: Config) -> None:
         if more > 0:
             print_out(f"note: and {more} more label warnings, see label_warnings.jsonl in {summary.folder}")
     check_shards(config)
+
+
+def convert_missing(config: Config, *, progress: OnProgress) -> ConversionSummary | None:
+    """Convert the shard sets that are missing; prints nothing.
+
+    progress: called with the number of pages done, in total and rejected. If the pages are not on this machine,
+    complete shards are enough, and None is returned.
+
+    Raises:
+        UserError: pages or labels that cannot be used.
+    """
+    paths = config.paths
+    complete = all((paths.shard_set(split, region) / MANIFEST).exists() for split in SPLITS for region in config.boxes)
+    if complete and not paths.data_root.exists():
+        return None
+    with nullcontext() if complete else over_all_hosts(config) as share_runner:
+        return convert(
+            config.data,
+            config.shards,
+            regions=config.boxes,
+            seed=config.seed,
+            progress=progress,
+            share_runner=share_runner,
+        )
 
 
 def verify_shards(config: Config, *, deep: bool) -> int:

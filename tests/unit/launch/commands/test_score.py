@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from data_tools.documents.pixels import PageError
+from launch import api
 from launch.commands import score
-from launch.config import load_config
+from launch.config import load_config, resolved
 from trainer.serving import ensemble
 
 CLASSES = 16
@@ -50,8 +52,8 @@ def decoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, int]:
         count["most"] = max(count["most"], count["alive"])
         return page
 
-    monkeypatch.setattr(score, "read_page", read_page)
-    monkeypatch.setattr(score, "run_config", lambda run: load_config("demo", []))
+    monkeypatch.setattr(api, "read_page", read_page)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(resolved(load_config("demo"))))
     monkeypatch.setattr(ensemble, "open_ensemble", lambda run, regions: Brightness())
     return count
 

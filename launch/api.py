@@ -1,0 +1,204 @@
+"""The Python API: load a configuration, convert pages, open a run, classify pages. The command line is a client of it.
+
+    from launch import convert, load_config, open_run
+
+See docs/python.md. `convert` starts processes, so it belongs under `if __name__ == "__main__"` in a script.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_tools.config import read_yaml
+from data_tools.conversion.convert import ConversionSummary
+from data_tools.documents.data_set import DataConfig, class_names
+from data_tools.documents.pixels import PageError, Pixels, fit, read_page
+from data_tools.errors import UserError
+from launch.config import Config, config_from, load_config
+from launch.run.folder import CONFIG
+from launch.run.record import JobRecord, read_run
+from launch.run.status import State, status_of
+from trainer.config import STACK
+
+if TYPE_CHECKING:
+    from launch.report.schema import RunFigures
+    from trainer.serving.ensemble import Ensemble
+
+__all__ = ["Config", "Prediction", "Run", "convert", "load_config", "open_run"]
+
+BATCH = 64
+"""Pages that are held and classified at once."""
+
+PageSource = str | Path | NDArray[np.uint8]
+"""An image file, or a decoded page: uint8 [h, w], [h, w, 1] or, as RGB, [h, w, 3]."""
+
+
+def convert(
+    config: Config, *, progress: Callable[[int, int, int], None] = lambda done, total, rejected: None
+) -> ConversionSummary | None:
+    """Convert the pages of `config` into the shard sets that are missing, and check that all sets fit `config`.
+
+    progress: called with the number of pages done, in total and rejected. Returns None if the shards are
+    complete and the pages are not on this machine.
+
+    Raises:
+        UserError: pages or labels that cannot be used, or shards of another geometry.
+    """
+    # Its imports include TensorFlow's Keras.
+    from launch.recipe.prepare import check_shards, convert_missing
+
+    summary = convert_missing(config, progress=progress)
+    check_shards(config)
+    return summary
+
+
+def open_run(folder: str | Path) -> "Run":
+    """Open a run folder, also while a run writes to it, or a copy of one.
+
+    Raises:
+        UserError: `folder` is not a run folder, or its configuration is corrupt.
+    """
+    folder = Path(folder)
+    if not (folder / CONFIG).exists():
+        raise UserError(f"{folder}: not a run folder (no {CONFIG} in it)")
+    return Run(folder, config_from(read_yaml(folder / CONFIG)))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the models of a run say about one page.
+
+    page: the path, or the array's position among the pages, as text. outputs: model -> softmax float32 [classes], the
+    stack's last; empty if the page cannot be read. class_names: in the order of the outputs. error: why the page
+    cannot be read, or None.
+    """
+
+    page: str
+    outputs: Mapping[str, NDArray[np.float32]]
+    class_names: Sequence[str]
+    error: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """Name of the class that the stack finds most probable; None for a page that cannot be read."""
+        return self.class_names[int(self.outputs[STACK].argmax())] if self.outputs else None
+
+    @property
+    def probability(self) -> float:
+        """The stack's probability of `label`, 0 to 1; 0 for a page that cannot be read."""
+        return float(self.outputs[STACK].max()) if self.outputs else 0.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder. `jobs`, `state` and `metrics` read it anew at each access; the models are loaded once."""
+
+    folder: Path
+    config: Config = field(repr=False)
+
+    @property
+    def jobs(self) -> Mapping[str, JobRecord]:
+        """What the folder records of each job, in the order of the recipe, the stack last."""
+        return read_run(self.folder).jobs
+
+    @property
+    def state(self) -> State:
+        """`done`, `running`, `waiting`, `failed` or `stopped`."""
+        return status_of(read_run(self.folder), now=time.time()).state
+
+    @property
+    def metrics(self) -> "RunFigures":
+        """The content of `metrics.json`, computed from the folder as it is now; nothing is written."""
+        from launch.report.figures import figures
+        from launch.report.shard_pages import class_names
+
+        record = read_run(self.folder)
+        return figures(record, class_names=class_names(record), now=time.time())
+
+    @cached_property
+    def ensemble(self) -> "Ensemble":
+        """The trained models and the stack, ready to classify; loading takes seconds.
+
+        Raises:
+            UserError: the run is not finished, or a file of it is corrupt.
+        """
+        from trainer.serving.ensemble import RegionPages, open_ensemble
+
+        shards = self.config.shards
+        shape = shards.height, shards.width, 3 if shards.color else 1
+        return open_ensemble(
+            self.folder, {region: RegionPages(shape, box.edges) for region, box in self.config.boxes.items()}
+        )
+
+    @property
+    def class_ids(self) -> list[int]:
+        """Class ids in the order of the models' outputs."""
+        return self.ensemble.class_ids
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes in the order of the models' outputs; ids as text if their file is missing."""
+        return names_of(self.config.data, self.class_ids)
+
+    def predict(
+        self, pages: Iterable[PageSource], *, on_image: Callable[[str, Pixels], None] = lambda page, image: None
+    ) -> Iterator[Prediction]:
+        """Classify pages, in their order; decodes one at a time and classifies 64 at a time.
+
+        on_image: called with each readable page, decoded: uint8 [h, w], or [h, w, 3] for a run in color.
+
+        Raises:
+            UserError: the run is not finished; or an array is not a page of the run's kind.
+        """
+        names = self.class_names
+        cuts = (self._cut(number, page, on_image) for number, page in enumerate(pages))
+        while batch := list(islice(cuts, BATCH)):
+            readable = [regions for _, regions, _ in batch if regions]
+            outputs: Mapping[str, NDArray[np.float32]] = {}
+            if readable:
+                outputs = self.ensemble.predict({name: np.stack([r[name] for r in readable]) for name in readable[0]})
+            row = 0
+            for name, regions, error in batch:
+                own = {model: softmax[row] for model, softmax in outputs.items()} if regions else {}
+                row += bool(regions)
+                yield Prediction(name, own, names, error)
+
+    def _cut(
+        self, number: int, page: PageSource, on_image: Callable[[str, Pixels], None]
+    ) -> tuple[str, dict[str, Pixels], str | None]:
+        """A page's name, and its regions as uint8 [height, width, channels] or the reason why it cannot be read."""
+        shards = self.config.shards
+        name = str(number) if isinstance(page, np.ndarray) else str(page)
+        try:
+            image = _image_of(page, name, shards.color)
+        except PageError as error:
+            return name, {}, str(error)
+        on_image(name, image)
+        return name, {n: fit(image, box, shards.height, shards.width) for n, box in self.config.boxes.items()}, None
+
+
+def _image_of(page: PageSource, name: str, color: bool) -> Pixels:
+    """A page decoded: uint8 [h, w], or [h, w, 3] with `color`."""
+    if not isinstance(page, np.ndarray):
+        return read_page(page, color=color)
+    shapes = "[h, w, 3]" if color else "[h, w] or [h, w, 1]"
+    fits = page.ndim == 3 and page.shape[2] == 3 if color else page.ndim == 2 or page.shape[2:] == (1,)
+    if page.dtype != np.uint8 or not fits or page.size == 0:
+        raise UserError(f"page {name}: the run takes uint8 {shapes}, and this is {page.dtype} {list(page.shape)}")
+    return page if color else page.reshape(page.shape[:2])
+
+
+def names_of(data: DataConfig, class_ids: Sequence[int]) -> list[str]:
+    """Names of the classes in the order of `class_ids`; the ids as text if the file of names is not on this machine."""
+    given = data.class_names
+    if given is None or (isinstance(given, str) and not Path(given).exists()):
+        return [str(class_id) for class_id in class_ids]
+    names = class_names(given, list(class_ids))
+    return [names[class_id] for class_id in class_ids]
