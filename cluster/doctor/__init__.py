@@ -1,1 +1,1 @@
-"""Facts collected from every host, and the findings drawn from them before a job starts."""
+"""Collects facts about every host before a job starts, and checks them."""

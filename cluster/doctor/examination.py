@@ -1,4 +1,4 @@
-"""Collects the facts of all hosts: by actors of Ray, one a host, or of this host alone without Ray."""
+"""Collects the facts about all hosts with one Ray actor per host, or about this host without Ray."""
 
 import contextlib
 import secrets
@@ -15,23 +15,24 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster import interface
 from cluster.config import ClusterConfig
-from cluster.doctor import probe as node_probe
+from cluster.doctor import probe
 from cluster.doctor.facts import ClusterFacts, NodeFacts, facts_of
 from cluster.on_ray.hosts import LOOPBACK, Node, Nodes, connect
 from cluster.schedule.slots import Host
 
 GLOO_INTERFACE = "HOROVOD_GLOO_IFACE"
 ANSWER_S = 60.0
-"""At most so long a host may take to answer; loading TensorFlow comes on top."""
+"""How long a host may take to answer at most; loading TensorFlow comes on top."""
 NEIGHBOURS = 16
-"""To how many other hosts each one connects: all of them on small clusters, the next ones in a ring on large."""
+"""To how many other hosts each one connects: to all on small clusters, to the next ones of a ring on large ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Examination:
-    """What to look at. folders: shared ones by absolute path, each with the files whose contents must agree.
+    """What to examine.
 
-    load: whether to load Horovod and TensorFlow on every host, which takes seconds.
+    folders: shared ones by absolute path, each with the files whose contents must be the same on all hosts. load:
+    whether to load Horovod and TensorFlow on every host, which takes seconds.
     """
 
     config: ClusterConfig
@@ -40,7 +41,7 @@ class Examination:
 
     @property
     def answer_s(self) -> float:
-        """How long a host may take to start a process, and again to look around."""
+        """How long a host may take to start a process, and again to examine itself."""
         return min(ANSWER_S, self.config.start_timeout_s)
 
 
@@ -57,10 +58,10 @@ class _Host:
 
 @contextlib.contextmanager
 def joined_cluster(config: ClusterConfig) -> Iterator[str | None]:
-    """Join the cluster that `config` names, or the one that runs on this host; leave it at the end.
+    """Join the cluster that `config` names, or the one that runs on this host; disconnect at the end.
 
     Raises:
-        UserError: there is none, it does not answer, or Ray refuses us.
+        UserError: there is none, it does not answer, or Ray rejects this driver.
     """
     address = connect(replace(config, address=config.address or "auto"))
     try:
@@ -70,7 +71,7 @@ def joined_cluster(config: ClusterConfig) -> Iterator[str | None]:
 
 
 def cluster_hosts(config: ClusterConfig) -> tuple[list[Host], bool]:
-    """The hosts of the cluster with their slots, and whether these are GPUs.
+    """The hosts of the cluster with their slots, and whether the slots are GPUs.
 
     Raises:
         UserError: it cannot be joined; see `joined_cluster`.
@@ -81,14 +82,14 @@ def cluster_hosts(config: ClusterConfig) -> tuple[list[Host], bool]:
 
 
 def examine_here(examination: Examination) -> ClusterFacts:
-    """The facts of this host alone, without Ray."""
+    """The facts about this host, without Ray."""
     name = socket.gethostname()
-    host = _Host(name, None, node_probe.address_of(name) or LOOPBACK, name, 0, 0, own=True)
+    host = _Host(name, None, probe.address_of(name) or LOOPBACK, name, 0, 0, own=True)
     return _examine(examination, [host], joined=False)
 
 
 def examine_cluster(examination: Examination, *, joined: bool) -> ClusterFacts:
-    """The facts of all live hosts of the Ray that this process is connected to."""
+    """The facts about all live hosts of the Ray that this process is connected to."""
     return _examine(examination, _hosts(Nodes(examination.config).alive()), joined=joined)
 
 
@@ -109,34 +110,34 @@ def _hosts(nodes: Sequence[Node]) -> list[_Host]:
 
 
 def _examine(examination: Examination, hosts: Sequence[_Host], *, joined: bool) -> ClusterFacts:
-    mark = secrets.token_hex(8)
-    with _exchanges(examination.folders, mark) as exchanges:
-        order = {
+    token = secrets.token_hex(8)
+    with _exchanges(examination.folders, token) as exchanges:
+        request = {
             "interface": examination.config.interface or examination.config.environment.get(GLOO_INTERFACE),
-            "mark": mark,
+            "token": token,
             "load": examination.load,
             "folders": [
                 {"path": path, "exchange": exchanges[path], "contents": list(contents)}
                 for path, contents in examination.folders.items()
             ],
         }
-        orders = {host.name: order | _order_of(host, hosts) for host in hosts}
+        requests = {host.name: request | _request_of(host, hosts) for host in hosts}
         own = next(host for host in hosts if host.own)
         others = [host for host in hosts if not host.own]
         actors = {host.name: _start(host) for host in others}
         greeted = {name: actor.clock.remote() for name, actor in actors.items()}
-        first = [_facts(own, node_probe.Probe().look(orders[own.name]))]
-        found, silent = _ask_all(actors, greeted, orders, examination)
+        first = [_facts(own, probe.Probe().look(requests[own.name]))]
+        found, silent = _ask_all(actors, greeted, requests, examination)
         facts = first + [_facts(host, found[host.name]) for host in others if host.name in found]
-        facts = [_read_back(node, exchanges, orders[node.host]["tag"], mark) for node in facts]
+        facts = [_read_back(node, exchanges, requests[node.host]["host_tag"], token) for node in facts]
     return ClusterFacts(nodes=tuple(facts), silent=silent, joined=joined)
 
 
-def _order_of(host: _Host, hosts: Sequence[_Host]) -> dict[str, Any]:
+def _request_of(host: _Host, hosts: Sequence[_Host]) -> dict[str, Any]:
     place = hosts.index(host)
     ring = [*hosts[place + 1 :], *hosts[:place]][:NEIGHBOURS]
     peers = [[peer.hostname, peer.address, peer.port] for peer in ring if peer.hostname != host.hostname]
-    return {"address": host.address, "peers": peers, "tag": f"host-{place}"}
+    return {"address": host.address, "peers": peers, "host_tag": f"host-{place}"}
 
 
 def _facts(host: _Host, found: Mapping[str, Any]) -> NodeFacts:
@@ -146,21 +147,21 @@ def _facts(host: _Host, found: Mapping[str, Any]) -> NodeFacts:
 
 
 def _start(host: _Host) -> Any:
-    """An actor on `host` that holds nothing; its module travels by value, whatever project is installed there."""
-    for module in (node_probe, interface):
+    """An actor on `host` that reserves nothing; its modules travel by value, whatever project is installed there."""
+    for module in (probe, interface):
         ray.cloudpickle.register_pickle_by_value(module)
     there = NodeAffinitySchedulingStrategy(node_id=host.node_id, soft=False)
-    probe = ray.remote(node_probe.Probe).options(num_cpus=0, scheduling_strategy=there, max_restarts=0)
-    return probe.remote()
+    actor = ray.remote(probe.Probe).options(num_cpus=0, scheduling_strategy=there, max_restarts=0)
+    return actor.remote()
 
 
 def _ask_all(
-    actors: Mapping[str, Any], greeted: Mapping[str, Any], orders: Mapping[str, Any], examination: Examination
+    actors: Mapping[str, Any], greeted: Mapping[str, Any], requests: Mapping[str, Any], examination: Examination
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """What each host found, and why others did not answer. Who does not even greet in time is asked nothing more."""
+    """What each host reports, and why others did not answer. Only hosts whose first answer is in time are examined."""
     _, silent = _answers(greeted, examination.answer_s)
-    asked = {name: actor.look.remote(orders[name]) for name, actor in actors.items() if name not in silent}
-    found, lost = _answers(asked, examination.answer_s + (node_probe.LOADING_S if examination.load else 0))
+    asked = {name: actor.look.remote(requests[name]) for name, actor in actors.items() if name not in silent}
+    found, lost = _answers(asked, examination.answer_s + (probe.LOADING_S if examination.load else 0))
     found = {name: look | _clock_of(actors[name]) for name, look in found.items()}
     for actor in actors.values():
         ray.kill(actor, no_restart=True)
@@ -168,7 +169,7 @@ def _ask_all(
 
 
 def _answers(asked: Mapping[str, Any], limit_s: float) -> tuple[dict[str, Any], dict[str, str]]:
-    """The answers by host, and the reasons of those that gave none; all of them share the time."""
+    """The answers by host, and the reasons of the hosts without one, within `limit_s` seconds in all."""
     until = time.monotonic() + limit_s
     answers: dict[str, Any] = {}
     silent: dict[str, str] = {}
@@ -184,7 +185,7 @@ def _answers(asked: Mapping[str, Any], limit_s: float) -> tuple[dict[str, Any], 
 
 
 def _clock_of(actor: Any) -> dict[str, float]:
-    """How far a host's clock is off, to within half of the time that the question took."""
+    """How far a host's clock is off, in seconds, to within half of the time that the call took."""
     before = time.time()
     there = ray.get(actor.clock.remote(), timeout=ANSWER_S)
     after = time.time()
@@ -192,19 +193,19 @@ def _clock_of(actor: Any) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _exchanges(folders: Mapping[str, Sequence[str]], mark: str) -> Iterator[dict[str, str | None]]:
-    """For each folder the name of one in it that holds the driver's mark, null where it cannot be made.
+def _exchanges(folders: Mapping[str, Sequence[str]], token: str) -> Iterator[dict[str, str | None]]:
+    """For each folder, the name of a subfolder that holds the driver's token; null where it cannot be made.
 
-    At the end these are taken away, and what had to be made on the way to them, too.
+    At the end it deletes them, and any parent folders that it had to make.
     """
     made: list[Path] = []
     exchanges: dict[str, str | None] = {}
     try:
         for path in folders:
-            name = f".doctor-{mark}"
+            name = f".doctor-{token}"
             try:
                 _make(Path(path) / name, made)
-                node_probe.write_mark(Path(path) / name, node_probe.MARK, mark, keep=True)
+                probe.write_token(Path(path) / name, probe.DRIVER_FILE, token, keep=True)
                 exchanges[path] = name
             except OSError:
                 exchanges[path] = None
@@ -225,14 +226,14 @@ def _make(folder: Path, made: list[Path]) -> None:
     made.append(folder)
 
 
-def _read_back(node: NodeFacts, exchanges: Mapping[str, str | None], tag: str, mark: str) -> NodeFacts:
-    """The same facts, with what the driver finds of what the host wrote."""
+def _read_back(node: NodeFacts, exchanges: Mapping[str, str | None], host_tag: str, token: str) -> NodeFacts:
+    """The same facts, with `read_back`: whether the driver finds the file that the host wrote."""
     folders = []
     for folder in node.folders:
         exchange, back = exchanges[folder.path], None
         if exchange is not None and folder.written:
             try:
-                back = (Path(folder.path) / exchange / tag).read_text() == mark
+                back = (Path(folder.path) / exchange / host_tag).read_text() == token
             except OSError:
                 back = False
         folders.append(replace(folder, read_back=back))

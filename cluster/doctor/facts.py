@@ -1,17 +1,17 @@
-"""What is known of each host before a job starts, as plain values; `doctor.py` judges them."""
+"""Facts about each host before a job starts, what they are checked against, and findings; plain values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderFacts:
     """A shared folder as one host sees it. Sizes in bytes.
 
-    seen: whether the file that the driver wrote was found with its content; None where the driver could write
-    none. read_back: the same for the host's own file, read by the driver. contents: digest of the folder's
-    manifests, None without them.
+    seen: whether the host finds the file that the driver wrote, with its content; None where the driver could not write
+    one. read_back: the same for the host's own file, read by the driver. contents: digest of the folder's manifests;
+    None without them. error: the operating system's reason for a failed access.
     """
 
     path: str
@@ -26,14 +26,14 @@ class FolderFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeFacts:
-    """A host that answered.
+    """The facts about a host that answered.
 
-    host: the name that it has among Ray's hosts; hostname: its own. source: digest of the project's files.
-    built: what Horovod was built with, None where that is not known. ray_gpus: GPUs that Ray hands out; gpus:
-    UUIDs of those that NVIDIA's driver lists; tensorflow_gpus: how many TensorFlow sees, None if not asked.
-    name_address: what the own name leads to; peers: what the other hosts' names lead to here, by name;
-    unreached: other hosts to which no connection came about. clock_off_s: this host's clock less the driver's,
-    known to clock_error_s.
+    host: its name among Ray's hosts; hostname: its own. source: digest of the project files. built: what Horovod is
+    built with; None where unknown. ray_gpus: number of GPUs that Ray offers; gpus: UUIDs of those that NVIDIA's driver
+    lists; tensorflow_gpus: number that TensorFlow sees, None if it was not loaded. name_address: the address that its
+    own name resolves to; peers: those of the other hosts' names, by name; unreached: hosts it could not connect to.
+    clock_off_s: this host's clock minus the driver's, in seconds, known to clock_error_s. temporary_free,
+    temporary_total: bytes of the disk of Ray's session.
     """
 
     host: str
@@ -66,9 +66,8 @@ class NodeFacts:
 class ClusterFacts:
     """All hosts, the driver's own first.
 
-    silent: hosts that Ray holds for alive and that did not answer, with the reason. absent: hosts that a cluster
-    file names and Ray does not know, with what is known of them. joined: whether this is a cluster that was
-    joined, and not this host alone.
+    silent: hosts that Ray lists as alive and that did not answer, with the reason. absent: hosts that a cluster file
+    lists and Ray does not, with what is known of them. joined: whether this is a joined cluster, not this host alone.
     """
 
     nodes: tuple[NodeFacts, ...]
@@ -78,12 +77,53 @@ class ClusterFacts:
 
     @property
     def several_hosts(self) -> bool:
-        """Whether a world may span machines."""
+        """Whether a world may span hosts."""
         return len({node.address for node in self.nodes}) > 1
 
 
+Level = Literal["error", "warning", "note"]
+LEVELS: tuple[Level, ...] = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's output. advice: what to do; may be empty."""
+
+    level: Level
+    check: str
+    where: str
+    what: str
+    advice: str
+
+    def line(self) -> str:
+        """`HOST: what; advice`."""
+        return f"{self.where}: {self.what}; {self.advice}" if self.advice else f"{self.where}: {self.what}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirements:
+    """What the hosts are checked against.
+
+    gpus: whether jobs train on GPUs where hosts have some. interface: the configured one. locked: the versions that the
+    project is tested with. run_folder, shards_folder: paths; None without a configuration. shards_complete: whether
+    nothing is left to convert, so that read access to the shards is enough.
+    """
+
+    gpus: bool = True
+    interface: str | None = None
+    locked: Mapping[str, str] = field(default_factory=dict)
+    run_folder: str | None = None
+    shards_folder: str | None = None
+    shards_complete: bool = False
+
+
+def errors(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings with which no job should start."""
+    return [finding for finding in findings if finding.level == "error"]
+
+
 def built_of_version(version: str | None) -> tuple[str, ...] | None:
-    """What a Horovod of our own set-up was built with, from its version (`0.28.1+tf2.21.0.cpu.r2`)."""
+    """What a Horovod that `make env` installed is built with, from its version (`0.28.1+tf2.21.0.cpu.r2`)."""
     parts = (version or "").partition("+")[2].split(".")
     if "cpu" in parts:
         return ("gloo",)
@@ -91,7 +131,7 @@ def built_of_version(version: str | None) -> tuple[str, ...] | None:
 
 
 def facts_of(found: Mapping[str, Any], **known: Any) -> NodeFacts:
-    """The facts from what `node_probe.Probe.look` found, and from what is `known` of the host without asking it."""
+    """The facts from the report of `probe.Probe.look`, and from what is `known` of the host without asking it."""
     loaded = found["loaded"] or {}
     built = tuple(loaded["built"]) if "built" in loaded else built_of_version(found["versions"].get("horovod"))
     plain = ("hostname", "versions", "source", "interface", "interface_error", "name_address", "reverse", "peers")

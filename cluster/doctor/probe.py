@@ -1,7 +1,7 @@
-"""Looks at one host from a process on it: what is installed, visible, reachable and writable there.
+"""Examines one host from a process on it: what is installed, visible, reachable and writable there.
 
-Nothing but the standard library is imported, and Ray sends this module by value: it also runs on a host whose
-project is missing or of another version, which is one of the things that it is to find out.
+Imports only the standard library and `cluster.interface`. Ray sends both modules by value, so the probe also runs on a
+host where the project is missing or has another version, which it reports.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from cluster.interface import interface_names, interface_of
 
 PACKAGES = ("tensorflow", "keras", "horovod", "ray", "numpy", "regionstack")
 PROJECT = ("data_tools", "trainer", "cluster", "launch")
-MARK = "driver"
+DRIVER_FILE = "driver"
 DRIVER_GPUS = Path("/proc/driver/nvidia/gpus")
 CONNECT_S = 3.0
 LISTING_S = 20.0
@@ -38,23 +38,23 @@ print(json.dumps({"built": built, "gpus": len(tf.config.list_physical_devices("G
 
 
 class Probe:
-    """The same questions for the driver's own host (called directly) and for others (as an actor of Ray)."""
+    """Examines the driver's own host (called directly) or another one (as a Ray actor)."""
 
     def clock(self) -> float:
         """This host's unix time."""
         return time.time()
 
-    def look(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """What there is on this host, as plain data.
+    def look(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The report on this host, as plain data.
 
-        Keys of `order`: `address`, under which Ray knows the host; `interface`, as configured, or null; `peers`,
-        a list of [name, address, port]; `folders`, see `look_at_folder`; `mark`, the text that the driver wrote
-        into them; `tag`, a word of this host's own for the file that it writes; `load`, whether to load Horovod
-        and TensorFlow, which takes seconds.
+        Keys of `request`: `address`, of the host in Ray; `interface`, as configured, or null; `peers`, a list of
+        [name, address, port]; `folders`, see `examine_folder`; `token`, the text that the driver wrote into them;
+        `host_tag`, the name of the file that this host writes; `load`, whether to load Horovod and TensorFlow, which
+        takes seconds.
         """
-        interface, interface_error = find_interface(order["address"], order["interface"])
+        interface, interface_error = find_interface(request["address"], request["interface"])
         name = socket.gethostname()
-        loaded = load_horovod() if order["load"] else {}
+        loaded = load_horovod() if request["load"] else {}
         return {
             "hostname": name,
             "versions": versions(),
@@ -64,10 +64,10 @@ class Probe:
             "interface": interface,
             "interface_error": interface_error,
             "name_address": address_of(name),
-            "reverse": name_of(order["address"]),
-            "peers": {peer: address_of(peer) for peer, _, _ in order["peers"]},
-            "unreached": [f"{peer} ({at}:{port})" for peer, at, port in order["peers"] if not connects(at, port)],
-            "folders": [look_at_folder(folder, order["mark"], order["tag"]) for folder in order["folders"]],
+            "reverse": name_of(request["address"]),
+            "peers": {peer: address_of(peer) for peer, _, _ in request["peers"]},
+            "unreached": [f"{peer} ({at}:{port})" for peer, at, port in request["peers"] if not connects(at, port)],
+            "folders": [examine_folder(folder, request["token"], request["host_tag"]) for folder in request["folders"]],
             "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             "temporary": space(tempfile.gettempdir()),
             "authenticated": os.environ.get("RAY_AUTH_MODE", "").lower() == "token",
@@ -75,7 +75,7 @@ class Probe:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that have to be the same everywhere; what is missing is left out."""
+    """Versions of Python and of the packages that must be the same on all hosts, without those that are missing."""
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
     for name in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
@@ -84,7 +84,7 @@ def versions() -> dict[str, str]:
 
 
 def source_digest() -> str | None:
-    """A short digest of the project's own Python files as this process would import them; None without any."""
+    """A short digest of the project's Python files as this process would import them; None without any."""
     digest, seen = hashlib.sha256(), False
     for package in PROJECT:
         found = importlib.util.find_spec(package)
@@ -96,9 +96,9 @@ def source_digest() -> str | None:
 
 
 def load_horovod() -> dict[str, Any]:
-    """What the installed Horovod was built with and how many GPUs TensorFlow sees, or the `error` of loading them."""
+    """`built`: what Horovod is built with; `gpus`: how many TensorFlow sees; or the `error` of loading them."""
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    # Ray hides a host's GPUs from what asked for none.
+    # Ray hides a host's GPUs from actors that reserve none.
     environment.pop("CUDA_VISIBLE_DEVICES", None)
     command = [sys.executable, "-c", LOAD]
     try:
@@ -112,7 +112,7 @@ def load_horovod() -> dict[str, Any]:
 
 
 def list_gpus() -> list[str]:
-    """UUIDs of the GPUs that NVIDIA's driver lists on this host; containers may lack its program, but not its files."""
+    """UUIDs of the GPUs that NVIDIA's driver lists here; without nvidia-smi, as in containers, from its files."""
     command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(command, capture_output=True, text=True, timeout=LISTING_S, check=True)
@@ -143,7 +143,7 @@ def find_interface(address: str, configured: str | None) -> tuple[str | None, st
 
 
 def address_of(name: str) -> str | None:
-    """The IPv4 address that `name` leads to on this host."""
+    """The IPv4 address that `name` resolves to on this host; None without one."""
     try:
         return socket.gethostbyname(name)
     except OSError:
@@ -151,7 +151,7 @@ def address_of(name: str) -> str | None:
 
 
 def name_of(address: str) -> str | None:
-    """The name that `address` leads back to on this host."""
+    """The name that `address` resolves back to on this host; None without one."""
     try:
         return socket.gethostbyaddr(address)[0]
     except OSError:
@@ -159,7 +159,7 @@ def name_of(address: str) -> str | None:
 
 
 def connects(address: str, port: int) -> bool:
-    """Whether something answers there."""
+    """Whether something accepts TCP connections at `address` and `port`."""
     try:
         socket.create_connection((address, port), timeout=CONNECT_S).close()
     except OSError:
@@ -167,11 +167,11 @@ def connects(address: str, port: int) -> bool:
     return True
 
 
-def look_at_folder(folder: Mapping[str, Any], mark: str, tag: str) -> dict[str, Any]:
-    """Whether a shared folder can be read and written here, and holds what the driver wrote into it.
+def examine_folder(folder: Mapping[str, Any], token: str, host_tag: str) -> dict[str, Any]:
+    """Whether a shared folder can be read and written here, and holds the file that the driver wrote.
 
     Keys of `folder`: `path`; `exchange`, a folder in it that the driver made, or null where it could not;
-    `contents`, files under `path` whose digest is taken together.
+    `contents`, files under `path` to digest together. Returns the fields of `FolderFacts`.
     """
     path = Path(folder["path"])
     contents = contents_digest(path, folder["contents"])
@@ -179,23 +179,23 @@ def look_at_folder(folder: Mapping[str, Any], mark: str, tag: str) -> dict[str, 
     found |= space(str(path))
     try:
         if folder["exchange"] is not None:
-            found["seen"] = (path / folder["exchange"] / MARK).read_text() == mark
+            found["seen"] = (path / folder["exchange"] / DRIVER_FILE).read_text() == token
     except OSError as error:
         found["seen"] = False
         found["error"] = error.strerror
     try:
-        write_mark(path / (folder["exchange"] or ""), f"{tag}", mark, keep=folder["exchange"] is not None)
+        write_token(path / (folder["exchange"] or ""), host_tag, token, keep=folder["exchange"] is not None)
         found["written"] = True
     except OSError as error:
         found["error"] = found["error"] or error.strerror
     return found
 
 
-def write_mark(folder: Path, tag: str, mark: str, *, keep: bool) -> None:
-    """Write a small file, through to the disk; one that nobody is to read is taken away again."""
-    path = folder / (tag if keep else f".doctor-{mark}-{tag}")
+def write_token(folder: Path, name: str, token: str, *, keep: bool) -> None:
+    """Write `token` to a small file, through to the disk; without `keep`, delete the file again."""
+    path = folder / (name if keep else f".doctor-{token}-{name}")
     with path.open("w") as file:
-        file.write(mark)
+        file.write(token)
         file.flush()
         os.fsync(file.fileno())
     if not keep:
@@ -203,7 +203,7 @@ def write_mark(folder: Path, tag: str, mark: str, *, keep: bool) -> None:
 
 
 def contents_digest(folder: Path, names: Sequence[str]) -> str | None:
-    """One digest over the files `names` in `folder`; None where one of them cannot be read."""
+    """One digest over the files `names` in `folder`; None without names, or where a file cannot be read."""
     digest = hashlib.sha256()
     try:
         for name in names:
@@ -214,7 +214,7 @@ def contents_digest(folder: Path, names: Sequence[str]) -> str | None:
 
 
 def space(path: str) -> dict[str, int]:
-    """Free and total bytes of the file system that `path`, or the nearest folder above it, lies on."""
+    """`free` and `total` bytes of the file system of `path`, or of its nearest existing parent; empty on an error."""
     place = Path(path)
     while not place.exists() and place != place.parent:
         place = place.parent

@@ -1,1 +1,1 @@
-"""The Ray backend: hosts, placement groups, and one attempt of a job as a Horovod world."""
+"""The Ray backend: hosts, placement groups, and an attempt of a job as a Horovod world."""
