@@ -8,20 +8,31 @@ from launch.console import Commands, add_config_options, command, print_out
 
 def data_commands(commands: Commands) -> None:
     """Add the commands on data to the parser."""
-    draw = command(
+    _add_draw(commands)
+    _add_convert(commands)
+    _add_verify(commands)
+    _add_fetch(commands)
+    _add_survey(commands)
+
+
+def _add_draw(commands: Commands) -> None:
+    parser = command(
         commands,
         "draw",
         _draw,
         about="draw a demo data set of 16 classes",
         examples="  regionstack draw --out demo/pages\n  regionstack draw --out small --train 20 --val 5 --test 5",
     )
-    draw.add_argument("--out", default="demo/pages", metavar="DIR", help="folder to create (default: demo/pages)")
-    draw.add_argument("--seed", type=int, default=1, help="the same seed draws the same bytes (default: 1)")
+    parser.add_argument("--out", default="demo/pages", metavar="DIR", help="folder to create (default: demo/pages)")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed draws the same bytes (default: 1)")
     for split, count in (("train", 200), ("val", 50), ("test", 60)):
-        draw.add_argument(
+        parser.add_argument(
             f"--{split}", type=int, default=count, metavar="N", help=f"pages per class in {split} (default: {count})"
         )
-    convert = command(
+
+
+def _add_convert(commands: Commands) -> None:
+    parser = command(
         commands,
         "convert",
         _convert,
@@ -31,17 +42,23 @@ def data_commands(commands: Commands) -> None:
         "on all hosts of a Ray cluster:\n"
         "  regionstack convert --config my.yaml --set cluster.address=HEAD:6379",
     )
-    add_config_options(convert)
-    verify = command(
+    add_config_options(parser)
+
+
+def _add_verify(commands: Commands) -> None:
+    parser = command(
         commands,
         "verify",
         _verify,
         about="check every byte of the shards against their manifests",
         examples="  regionstack verify --config my.yaml\n  regionstack verify --config my.yaml --quick",
     )
-    add_config_options(verify)
-    verify.add_argument("--quick", action="store_true", help="check sizes and counts only, not checksums")
-    fetch = command(
+    add_config_options(parser)
+    parser.add_argument("--quick", action="store_true", help="check sizes and counts only, not checksums")
+
+
+def _add_fetch(commands: Commands) -> None:
+    parser = command(
         commands,
         "fetch",
         _fetch,
@@ -49,9 +66,12 @@ def data_commands(commands: Commands) -> None:
         examples="  regionstack fetch gs://bucket/shards /local/shards\n"
         "then, on every host, train with --set shards.folder=/local/shards",
     )
-    fetch.add_argument("url", metavar="URL", help="folder of shard sets, at any URL that tf.io.gfile opens")
-    fetch.add_argument("folder", metavar="DIR", help="local folder to write; the same command resumes")
-    survey = command(
+    parser.add_argument("url", metavar="URL", help="folder of shard sets, at any URL that tf.io.gfile opens")
+    parser.add_argument("folder", metavar="DIR", help="local folder to write; the same command resumes")
+
+
+def _add_survey(commands: Commands) -> None:
+    parser = command(
         commands,
         "survey",
         _survey,
@@ -59,9 +79,9 @@ def data_commands(commands: Commands) -> None:
         examples="  regionstack survey --config my.yaml --out survey\n"
         "  regionstack survey --config my.yaml --sample 20000",
     )
-    add_config_options(survey)
-    survey.add_argument("--out", default="survey", metavar="DIR", help="folder to write (default: survey)")
-    survey.add_argument("--sample", type=int, metavar="N", help="decode at most N pages")
+    add_config_options(parser)
+    parser.add_argument("--out", default="survey", metavar="DIR", help="folder to write (default: survey)")
+    parser.add_argument("--sample", type=int, metavar="N", help="decode at most N pages")
 
 
 def _draw(options: argparse.Namespace) -> int:

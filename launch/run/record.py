@@ -60,7 +60,7 @@ class JobRecord:
 class RunRecord:
     """A whole run folder.
 
-    config: the resolved configuration as plain data; config_text: the same as it stands in the file. jobs: by name, in
+    config: the resolved configuration as plain data; config_text: the text of that file. jobs: by name, in
     the order of the recipe, the stack last. problems: one line for each file that is corrupt or incomplete.
     """
 

@@ -1,0 +1,45 @@
+"""The commands that train: train-all, train."""
+
+import argparse
+
+from launch.console import Commands, add_config_options, command
+
+
+def training_commands(commands: Commands) -> None:
+    """Add the commands that train to the parser."""
+    train_all = command(
+        commands,
+        "train-all",
+        _train_all,
+        about="train the whole recipe and write its report; resumes a run that was stopped",
+        examples="  regionstack train-all --config demo\n"
+        "  regionstack train-all --config my.yaml --set cluster.workers_per_region=2\n"
+        "on a cluster:\n  ray submit cluster.yaml launch/train_all.py -- --config my.yaml",
+    )
+    add_config_options(train_all)
+    train = command(
+        commands,
+        "train",
+        _train,
+        about="train one stage of one model in this process, without Ray",
+        examples="  regionstack train --config my.yaml --stage holistic_128\n"
+        "with several workers:\n"
+        "  horovodrun -np 4 python launch/train.py --config my.yaml --stage regions --region top",
+    )
+    add_config_options(train)
+    train.add_argument("--stage", required=True, help="name of a stage in the configuration")
+    train.add_argument("--region", help="region, if the stage trains one model for each")
+
+
+def _train_all(options: argparse.Namespace) -> int:
+    from launch.config import load_config
+    from launch.train_all import train_all
+
+    return train_all(load_config(options.config, options.set))
+
+
+def _train(options: argparse.Namespace) -> int:
+    from launch.config import load_config
+    from launch.train import train
+
+    return train(load_config(options.config, options.set), options.stage, options.region)
