@@ -11,29 +11,20 @@ from trainer.world import World
 
 
 def prepare_device(world: World, training: TrainingConfig, *, seed: int) -> str:
-    """Choose this rank's GPU (or the CPU), seed everything; before TensorFlow touches a device. Its name.
+    """Set up this rank's GPU (or the CPU), threads, random seeds, determinism and precision; returns the device's name.
+
+    Call it before TensorFlow uses a device.
 
     Raises:
-        UserError: the host shows fewer GPUs than it runs workers, or TensorFlow finds none of those it shows.
+        UserError: the host runs more workers than it has visible GPUs, or TensorFlow finds none of the visible GPUs.
     """
     import keras
     import tensorflow as tf
 
-    gpus: list[Any] = tf.config.list_physical_devices("GPU")
-    promised = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    if not gpus and promised not in ("", "-1"):
-        raise UserError(
-            f"rank {world.rank}: CUDA_VISIBLE_DEVICES={promised} promises GPUs, but TensorFlow finds none; check the "
-            "driver and the CUDA libraries (regionstack doctor), or set CUDA_VISIBLE_DEVICES=-1 to train on the CPU"
-        )
-    if gpus:
-        if world.local_rank >= len(gpus):
-            raise UserError(
-                f"rank {world.rank}: worker {world.local_rank + 1} of a host that shows {len(gpus)} GPUs; "
-                "start one worker per GPU"
-            )
-        tf.config.set_visible_devices(gpus[world.local_rank], "GPU")
-        tf.config.experimental.set_memory_growth(gpus[world.local_rank], True)
+    gpu = _gpu_of(world)
+    if gpu is not None:
+        tf.config.set_visible_devices(gpu, "GPU")
+        tf.config.experimental.set_memory_growth(gpu, True)
     threads = int(os.environ.get(THREADS, "0"))
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -42,7 +33,26 @@ def prepare_device(world: World, training: TrainingConfig, *, seed: int) -> str:
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.mixed_precision.set_global_policy(training.precision)
-    return f"GPU {world.local_rank}" if gpus else "CPU"
+    return "CPU" if gpu is None else f"GPU {world.local_rank}"
+
+
+def _gpu_of(world: World) -> Any:
+    """The GPU of this rank, a `tf.config.PhysicalDevice`; None: train on the CPU."""
+    import tensorflow as tf
+
+    gpus: list[Any] = tf.config.list_physical_devices("GPU")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if not gpus and visible not in ("", "-1"):
+        raise UserError(
+            f"rank {world.rank}: CUDA_VISIBLE_DEVICES={visible}, but TensorFlow finds no GPU; check the driver and the "
+            "CUDA libraries (regionstack doctor), or set CUDA_VISIBLE_DEVICES=-1 to train on the CPU"
+        )
+    if gpus and world.local_rank >= len(gpus):
+        raise UserError(
+            f"rank {world.rank}: worker {world.local_rank + 1} on a host with {len(gpus)} visible GPUs; start one "
+            "worker per GPU"
+        )
+    return gpus[world.local_rank] if gpus else None
 
 
 def prepare_inference() -> str:

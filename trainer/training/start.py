@@ -43,7 +43,7 @@ def initial_state(
     found = json.loads(world.broadcast_bytes(_header(snapshot), name="start"))
     if found is None:
         seed_generators(model.variables, job.config, rank=world.rank)
-        start = _fresh_or_warm(job, step) if world.rank == 0 else {}
+        start = _load_start_weights(job, step) if world.rank == 0 else {}
         start = json.loads(world.broadcast_bytes(json.dumps(start).encode(), name="origin"))
         world.broadcast([v for v in model.variables if not is_seed(v)])
         logger.info("start: %s", start)
@@ -66,8 +66,8 @@ def _header(snapshot: Snapshot | None) -> bytes:
     return json.dumps({"state": snapshot.state, "counters": seed_counters(snapshot.weights)}).encode()
 
 
-def _fresh_or_warm(job: JobPayload, step: TrainStep) -> dict[str, Any]:
-    """Load the start weights on rank 0: of an earlier job, of a file, or none; a `StartRecord`."""
+def _load_start_weights(job: JobPayload, step: TrainStep) -> dict[str, Any]:
+    """Load the start weights on rank 0: of an earlier job, of a file, or none. Returns a `StartRecord`."""
     config = job.config
     if config.start_job is not None:
         source = job_folder(Path(job.run), config.start_job)

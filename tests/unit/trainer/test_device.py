@@ -64,7 +64,7 @@ def test_hidden_gpus_are_none(devices: FakeDevices, monkeypatch: pytest.MonkeyPa
 
 def test_more_ranks_than_gpus_are_rejected(devices: FakeDevices) -> None:
     devices.gpus = ["gpu0", "gpu1"]
-    with pytest.raises(UserError, match=r"rank 6: .* 2 GPUs"):
+    with pytest.raises(UserError, match=r"rank 6: .* 2 visible GPUs"):
         prepare_device(World(6, 8, 2), TrainingConfig(), seed=7)
     assert devices.calls == []
 

@@ -1,4 +1,4 @@
-"""Which layers a stage freezes, as a table over their names."""
+"""The layers that a stage freezes, as a table of patterns."""
 
 import pytest
 
@@ -55,6 +55,6 @@ def test_the_head_first() -> None:
         ({"head_learning_rate": 0.1}, "head_learning_rate: .* set head_epochs"),
     ],
 )
-def test_what_cannot_be_frozen_is_refused(settings: dict[str, object], words: str) -> None:
+def test_invalid_freeze_settings_are_rejected(settings: dict[str, object], words: str) -> None:
     with pytest.raises(UserError, match=words):
         plan_freezing(StageConfig(**settings), LAYERS)  # type: ignore[arg-type]

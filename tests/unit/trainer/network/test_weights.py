@@ -1,4 +1,4 @@
-"""Transfer of weights by name: strict, and telling."""
+"""Transfer of weights by name: strict, with messages that name the differences."""
 
 import resource
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from trainer.network.weights import load_arrays, named, save_arrays, transfer
 
 @dataclass
 class Variable:
-    """The part of a Keras variable that a transfer touches."""
+    """The interface of a Keras variable that a transfer uses."""
 
     path: str
     value: np.ndarray = field(default_factory=lambda: np.zeros(2, np.float32))
@@ -54,19 +54,19 @@ def test_a_mismatch_names_both_sides(names: list[str], arrays: dict[str, np.ndar
     assert all(v.value.sum() == 0 for v in variables), "nothing is assigned where something does not fit"
 
 
-def test_announced_differences_stay_as_they_were() -> None:
+def test_variables_listed_as_fresh_keep_their_values() -> None:
     variables = [Variable("a"), Variable("logits/kernel")]
     arrays = {"a": ONES, "logits/kernel": np.ones(7, np.float32), "logits/old": ONES}
     assert transfer(variables, arrays, fresh=["logits/*"]) == ["logits/kernel"]
     assert [float(v.value.sum()) for v in variables] == [2, 0]
 
 
-def test_two_variables_of_one_name_are_refused() -> None:
+def test_two_variables_of_one_name_are_rejected() -> None:
     with pytest.raises(ValueError, match="share a name"):
         named([Variable("a"), Variable("a")])
 
 
-def test_files_of_weights(tmp_path: Path) -> None:
+def test_a_file_of_weights_holds_the_same_arrays(tmp_path: Path) -> None:
     arrays = {
         "b": np.arange(6, dtype=np.float32).reshape(2, 3),
         "a": np.array(3, np.int64),

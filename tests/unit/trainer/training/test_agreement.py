@@ -36,7 +36,7 @@ def test_the_first_agreement_comes_after_the_first_step_and_the_next_as_planned(
 
 
 class RecordedWriter:
-    """Counts how often somebody waited for it."""
+    """Counts calls of `wait`."""
 
     waits = 0
 
@@ -65,7 +65,7 @@ def test_a_flag_of_any_rank_counts_and_the_slower_rank_sets_the_pace(tmp_path: P
     coordinator, timer = make_coordinator(tmp_path, world), AgreementTimer(7)
     assert timer.due(8)
     assert coordinator.agree_on_flags([False, False], timer) == [False, True]
-    assert timer.due(9), "with a mean of two seconds per step, after each step"
+    assert timer.due(9), "a step takes two seconds on average, so the ranks agree after each step"
 
 
 def test_a_stop_request_ends_an_evaluation_once_everything_is_written(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def walk(network: Any, averages: WeightEma, values: Sequence[float]) -> None:
 
 
 def files_of(averages: WeightEma, network: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a checkpoint's two files would hold, as arrays."""
+    """The content of a checkpoint's two files, as arrays."""
     files = averages.files({v.path: v for v in network.variables}, {})
     weights, optimizer = ({name: np.array(v.numpy()) for name, v in file.items()} for file in files)
     return weights, optimizer
@@ -67,7 +67,7 @@ def test_a_weight_that_never_moves_is_its_average_to_the_bit() -> None:
     assert np.array_equal(files_of(averages, network)[0][kernel.path], kernel.numpy())
 
 
-def test_an_average_begins_anew() -> None:
+def test_restart_discards_the_averages() -> None:
     network = model()
     averages = WeightEma(network.variables, decay=0.9)
     walk(network, averages, [1.0, 2.0])
@@ -77,7 +77,7 @@ def test_an_average_begins_anew() -> None:
     assert np.array_equal(files_of(averages, network)[0][kernel.path], np.full((3, 2), 7.0))
 
 
-def test_statistics_computed_anew_are_kept_as_the_averages() -> None:
+def test_recomputed_statistics_become_averages() -> None:
     network = model()
     averages = WeightEma(network.variables, decay=0.9)
     walk(network, averages, [1.0, 2.0])
@@ -89,7 +89,7 @@ def test_statistics_computed_anew_are_kept_as_the_averages() -> None:
         assert np.array_equal(mean.numpy(), np.full(mean.shape, 9.0))
 
 
-def test_within_the_block_the_model_holds_the_averages_and_then_its_own_weights() -> None:
+def test_the_model_holds_the_averages_within_the_context_and_its_own_weights_after_it() -> None:
     network = model()
     averages = WeightEma(network.variables, decay=0.9)
     walk(network, averages, [1.0, 5.0])
@@ -102,7 +102,7 @@ def test_within_the_block_the_model_holds_the_averages_and_then_its_own_weights(
     assert np.array_equal(kernel.numpy(), np.full((3, 2), 5.0))
 
 
-def test_a_resumed_average_goes_on_to_the_bit() -> None:
+def test_a_resumed_average_continues_with_the_same_bits() -> None:
     network = model()
     whole = WeightEma(network.variables, decay=0.9)
     walk(network, whole, [0.3, 0.7])
@@ -118,6 +118,6 @@ def test_a_resumed_average_goes_on_to_the_bit() -> None:
 
 
 @pytest.mark.parametrize("decay", [1.0, -0.1])
-def test_a_decay_that_is_none_is_refused(decay: float) -> None:
+def test_an_invalid_decay_is_rejected(decay: float) -> None:
     with pytest.raises(ValueError, match="decay"):
         WeightEma([], decay=decay)

@@ -1,4 +1,4 @@
-"""Learning rates as tables."""
+"""Tables of learning rates."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_plateau(accuracies: list[float], scales: list[float]) -> None:
 
 
 def test_plateau_agrees_with_keras() -> None:
-    """The same rule as the callback that the recipe's source used, on a long made-up history."""
+    """The same rule as the callback that the recipe's source used, on a long random history."""
     values = [0.1, 0.3, 0.3, 0.2, 0.31, 0.31, 0.31, 0.31, 0.4, 0.39, 0.2, 0.1, 0.41, 0.4, 0.4, 0.4]
 
     # keras.callbacks.ReduceLROnPlateau(monitor=val_accuracy, mode=max, patience=2, factor=0.9, min_delta=0), in words:
@@ -95,7 +95,7 @@ def test_rate_of_a_stage_that_trains_its_head_first(
 
 
 def test_the_warmed_up_rate_follows_from_the_global_batch_alone() -> None:
-    """Twice the batch: half the steps of warm-up, twice the rate at its end; workers take no part."""
+    """Twice the batch: half the steps of warm-up, twice the rate at its end; the number of workers does not matter."""
     optimizer = OptimizerConfig(learning_rate=0.1, reference_batch=128, warmup_epochs=2)
     for batch, steps_per_epoch in ((128, 8), (256, 4), (512, 2)):
         options = {"steps_per_epoch": steps_per_epoch, "global_batch": batch}

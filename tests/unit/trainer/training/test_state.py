@@ -1,4 +1,4 @@
-"""Random generators: which draws a seed, a job, a rank and a resumed run share."""
+"""Random generators: the masks of seeds, jobs, ranks and resumed jobs."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""The step's own decisions that need no second worker: what weight decay moves, why a step was not finite."""
+"""Parts of the step that need no second worker: which variables decay, and why a step is not finite."""
 
 from collections.abc import Sequence
 from typing import Any
