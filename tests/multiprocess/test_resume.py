@@ -59,8 +59,8 @@ RUNS: dict[str, list[Harm]] = {
     "damaged": [
         Harm([{"step": 5, "action": "fill-disk"}], 2, "earlier ones are untouched: make room"),
         Harm([{"step": 8, "action": "corrupt-newest-checkpoint"}, {"step": 8, "action": "kill"}],
-             words="step-00000006 is damaged (weights.safetensors: checksum differs); "
-                   "set aside as damaged-step-00000006"),
+             words="step-00000006 is corrupt (weights.safetensors: checksum differs); "
+                   "renamed to damaged-step-00000006"),
         Harm([{"step": 12, "phase": "predicting", "action": "fill-disk"}], 2,
              "make room, then run the same command again"),
     ],

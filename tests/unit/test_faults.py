@@ -1,4 +1,4 @@
-"""Planned faults: each action does what it says, where it is planned, and leaves a record first."""
+"""Planned faults: each action has its effect, at the planned point only, and is recorded first."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def started(run: Path) -> subprocess.Popen[str]:
 def wait_for_record(run: Path) -> list[dict[str, Any]]:
     end = time.monotonic() + 30
     while not read_lines(run / FIRED):
-        assert time.monotonic() < end, "no record that it fired"
+        assert time.monotonic() < end, "the fault is not recorded"
         time.sleep(0.01)
     return read_lines(run / FIRED)
 
@@ -86,7 +86,7 @@ def test_signals_that_end_a_process(tmp_path: Path, action: str, number: int) ->
 
 
 @pytest.mark.parametrize(("action", "state"), [("stop", "T"), ("hang", "S")])
-def test_a_process_that_is_there_and_goes_no_further(tmp_path: Path, action: str, state: str) -> None:
+def test_actions_that_stop_a_process_without_ending_it(tmp_path: Path, action: str, state: str) -> None:
     plan(tmp_path, {"action": action})
     with started(tmp_path) as process:
         try:
@@ -97,7 +97,7 @@ def test_a_process_that_is_there_and_goes_no_further(tmp_path: Path, action: str
                 time.sleep(0.01)
         finally:
             process.kill()
-        assert process.communicate()[0] == "", "it did not come past the fault"
+        assert process.communicate()[0] == "", "it does not continue after the fault"
 
 
 def test_an_exception(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     plan(tmp_path, {"action": "fill-disk"})
     with started(tmp_path) as process:
         output, _ = process.communicate(timeout=60)
-    assert output.splitlines() == ["alive", "OSError 27"], "it goes on, and can write no more"
+    assert output.splitlines() == ["alive", "OSError 27"], "it continues, and every write fails"
     assert [fault["action"] for fault in read_lines(tmp_path / FIRED)] == ["fill-disk"]
 
 
@@ -119,7 +119,7 @@ def test_a_corrupt_newest_checkpoint(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path / "checkpoints", keep=3)
     plan(tmp_path, {"action": "corrupt-newest-checkpoint"})
     injector(tmp_path)("training", 1, 0)
-    assert read_lines(tmp_path / FIRED)[0]["checkpoint"] is None, "there was none yet"
+    assert read_lines(tmp_path / FIRED)[0]["checkpoint"] is None, "there is none yet"
     for step in (3, 6):
         folder.write(Snapshot(step, {"kernel": np.ones(99, np.float32)}, {}, {}), best=None)
     injector(tmp_path)("training", 1, 0)
@@ -153,13 +153,13 @@ def test_where_it_fires(tmp_path: Path, place: Any, at: Any, fires: bool) -> Non
     assert bool(read_lines(tmp_path / FIRED)) == fires
 
 
-def test_a_plan_with_what_is_no_fault_is_refused(tmp_path: Path) -> None:
+def test_a_plan_with_an_invalid_fault_is_rejected(tmp_path: Path) -> None:
     plan(tmp_path, {"action": "explode"})
     with pytest.raises(UserError, match=r"faults\.json.*action"):
         planned_faults(tmp_path)
 
 
-def test_a_plan_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = tmp_path / "plan.json"
     elsewhere.write_text(json.dumps([{"job": "job", "step": 3, "action": "kill"}]))
     monkeypatch.setenv("REGIONSTACK_FAULTS", str(elsewhere))

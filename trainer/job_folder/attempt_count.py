@@ -1,4 +1,4 @@
-"""What a job's folder says of its earlier attempts: how many there were, and with which configuration."""
+"""Earlier attempts of a job, read from its folder: their number and their configuration."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,31 +18,31 @@ from trainer.world import World
 
 
 def number_attempt(folder: Path, world: World) -> int:
-    """How often this job has been started, this time included; counted in its folder, whoever starts it."""
+    """Number of this attempt, counted from 1 in the job's folder, whoever starts the job; the same on every rank."""
     before = attempts_before(folder) if world.rank == 0 else 0
     return int(world.sum(np.array([before], np.int64), name="attempt")[0]) + 1
 
 
 def attempts_before(folder: Path) -> int:
-    """Attempts that left a trace in the job's folder; a sign of life is not synced, and may have been lost."""
+    """Attempts that left a heartbeat in the job's folder; heartbeats are not synced, so rank 1's may survive alone."""
     return max(recorded_attempt(folder, rank) for rank in (0, 1))
 
 
 def keep_config(folder: Path, config: JobConfig) -> None:
-    """Write the job's configuration, or compare it with the one that the job was begun with.
+    """Write the job's configuration, after comparing it with that of earlier attempts.
 
     Raises:
-        UserError: they differ in a field that changes the result; the text names the fields.
+        UserError: they differ in a setting that changes the result; the text names the settings.
     """
     path, ours = folder / CONFIG, to_mapping(config)
     theirs = read_yaml(path) if path.exists() else CheckpointFolder(folder / CHECKPOINTS, keep=1).config()
     if theirs:
-        changed = differences(_deciding(theirs), _deciding(ours))
+        changed = differences(_result_settings(theirs), _result_settings(ours))
         if changed:
-            raise UserError(f"{folder}: the job was begun with another configuration: {'; '.join(changed)}")
+            raise UserError(f"{folder}: the job was started with another configuration: {'; '.join(changed)}")
     write_atomically(path, yaml.safe_dump(ours, sort_keys=False))
 
 
-def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a job's configuration that decides its result (how often it is saved does not)."""
+def _result_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that determine the job's result; where shards lie and how often it saves do not."""
     return {key: value for key, value in config.items() if key not in ("checkpoint", "shards")}

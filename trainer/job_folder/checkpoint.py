@@ -1,4 +1,4 @@
-"""Checkpoints: a folder per step, whole or absent, with checksums; the newest whole one is what counts."""
+"""Checkpoints: one folder per step with checksums, complete or absent; a job resumes from the newest intact one."""
 
 import contextlib
 import logging
@@ -30,9 +30,9 @@ _NAME = re.compile(r"step-(\d{8})")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that a job needs to go on from `step` finished steps.
+    """Everything that a job needs to resume after `step` finished steps.
 
-    weights, optimizer: arrays by variable name; state: plain data (schedule, history, sums of the epoch).
+    weights, optimizer: arrays by variable name. state: plain data (schedule, history, sums of the epoch).
     """
 
     step: int
@@ -42,9 +42,9 @@ class Snapshot:
 
 
 class CheckpointFolder:
-    """The checkpoints of one job, written by its rank 0 alone.
+    """The checkpoints of one job; only its rank 0 writes them.
 
-    keep: newest ones that stay; config: the job's configuration, written into each.
+    keep: number of newest checkpoints to keep. config: the job's configuration, written into each.
     """
 
     def __init__(self, folder: Path, *, keep: int, config: Mapping[str, Any] | None = None) -> None:
@@ -53,29 +53,29 @@ class CheckpointFolder:
         self._config = dict(config or {})
 
     def path(self, step: int) -> Path:
-        """Folder of the checkpoint after `step` steps."""
+        """Folder of the checkpoint after `step` finished steps."""
         return self.folder / f"step-{step:08d}"
 
     def steps(self) -> list[int]:
-        """Steps that have a checkpoint, oldest first."""
+        """Steps that have a checkpoint, in ascending order."""
         if not self.folder.is_dir():
             return []
         matches = [_NAME.fullmatch(entry.name) for entry in self.folder.iterdir()]
         return sorted(int(match.group(1)) for match in matches if match)
 
     def write(self, snapshot: Snapshot, *, best: int | None) -> Path:
-        """Write a checkpoint, point to it, then drop those that are neither among the newest nor `best`.
+        """Write a checkpoint, update the pointer, then delete all but the newest ones and that of step `best`.
 
-        Every file is synced before its folder gets its name, and that name before the pointer: whatever moment the
-        process or its host dies at, what carries a final name is whole.
+        Files are synced before the folder gets its final name, and the name before the pointer is replaced: a folder
+        with a final name is complete, at whatever moment the process or its host dies.
 
         Raises:
-            UserError: the disk is full or the folder cannot be written; older checkpoints are untouched.
+            UserError: the disk is full or the folder is not writable; older checkpoints are untouched.
         """
         path = self.path(snapshot.step)
         try:
-            if path.exists() and self._whole(snapshot.step):
-                logger.info("%s: written already", path)
+            if path.exists() and self._intact(snapshot.step):
+                logger.info("%s: exists already", path)
             else:
                 self._write_files(path, snapshot)
             write_json(self.folder / POINTER, {"step": snapshot.step})
@@ -83,7 +83,7 @@ class CheckpointFolder:
         except OSError as error:
             raise UserError(
                 f"{path}: the checkpoint could not be written ({error}); earlier ones are untouched: make room or "
-                "mend the folder, then run the same command again"
+                "repair the folder, then run the same command again"
             ) from None
         return path
 
@@ -99,7 +99,7 @@ class CheckpointFolder:
     def _prune(self, wanted: set[int | None]) -> None:
         for step in self.steps()[: -self.keep]:
             if step not in wanted:
-                # Renamed first: a folder that is half deleted must not carry a checkpoint's name.
+                # Rename it first: a folder that is only half deleted must not have a checkpoint's name.
                 self.path(step).rename(temporary_name(self.path(step)))
         for leftover in self.folder.glob(f"{UNFINISHED}*"):
             if leftover.is_dir():
@@ -108,46 +108,46 @@ class CheckpointFolder:
                 leftover.unlink(missing_ok=True)
 
     def config(self) -> dict[str, Any]:
-        """The configuration in the newest checkpoint that holds one; empty where none does."""
+        """The configuration from the newest checkpoint that has one; empty if none has."""
         for step in reversed(self.steps()):
             with contextlib.suppress(UserError):
                 return dict(read_json(self.path(step) / CONFIG))
         return {}
 
     def newest(self) -> Snapshot | None:
-        """The newest whole checkpoint; damaged ones are set aside under another name. None where none was written.
+        """The newest intact checkpoint, or None if none was ever written. Corrupt ones are renamed to `damaged-…`.
 
         Raises:
-            UserError: checkpoints were written, and not one of them is there and whole.
+            UserError: checkpoints were written, and none of them is intact.
         """
         for step in reversed(self.steps()):
-            if self._whole(step):
-                self._tell_if_gone(step)
+            if self._intact(step):
+                self._warn_if_newer_is_gone(step)
                 return self.read(step)
         if (self.folder / POINTER).exists() or any(self.folder.glob(f"{DAMAGED}*")):
             raise UserError(
-                f"{self.folder}: no checkpoint is whole, so the job does not go on; restore one from a backup, or "
-                f"delete the job's folder {self.folder.parent} to train it from the start"
+                f"{self.folder}: no checkpoint is intact, so the job cannot resume; restore one from a backup, or "
+                f"delete the job's folder {self.folder.parent} to train it from scratch"
             )
         return None
 
     def missing(self, step: int) -> bool:
-        """Whether the checkpoint after `step` steps is not there, or a file of it is not; looks at names alone."""
+        """Whether the checkpoint after `step` steps, or a file of it, is missing; contents are not checked."""
         return not all((self.path(step) / name).exists() for name in (WEIGHTS, OPTIMIZER, STATE, MANIFEST))
 
-    def _whole(self, step: int) -> bool:
-        """Whether a checkpoint is whole; if not, it is set aside."""
+    def _intact(self, step: int) -> bool:
+        """Whether a checkpoint is intact; a corrupt one is renamed."""
         problem = self.problem(step)
         if problem is None:
             return True
-        aside = self.folder / f"{DAMAGED}{self.path(step).name}"
-        logger.warning("checkpoint %s is damaged (%s); set aside as %s", self.path(step), problem, aside.name)
-        shutil.rmtree(aside, ignore_errors=True)
-        self.path(step).rename(aside)
+        damaged = self.folder / f"{DAMAGED}{self.path(step).name}"
+        logger.warning("checkpoint %s is corrupt (%s); renamed to %s", self.path(step), problem, damaged.name)
+        shutil.rmtree(damaged, ignore_errors=True)
+        self.path(step).rename(damaged)
         return False
 
-    def _tell_if_gone(self, step: int) -> None:
-        """Warn where the pointer names a later checkpoint than `step`, the newest whole one."""
+    def _warn_if_newer_is_gone(self, step: int) -> None:
+        """Warn if the pointer names a later checkpoint than `step`, the newest intact one."""
         pointer = self.folder / POINTER
         try:
             pointed = int(read_json(pointer)["step"]) if pointer.exists() else step
@@ -155,16 +155,16 @@ class CheckpointFolder:
             return
         if pointed > step:
             logger.warning(
-                "%s: the checkpoint of step %d is gone or damaged; going on from step %d", self.folder, pointed, step
+                "%s: the checkpoint of step %d is missing or corrupt; resuming from step %d", self.folder, pointed, step
             )
 
     def problem(self, step: int) -> str | None:
-        """What is wrong with a checkpoint, or None."""
+        """What is wrong with a checkpoint, in one line; None if it is intact."""
         path = self.path(step)
         try:
             expected = read_json(path / MANIFEST)["sha256"]
             if not {WEIGHTS, OPTIMIZER, STATE} <= set(expected):
-                return f"{MANIFEST}: files are missing from it"
+                return f"{MANIFEST}: lists too few files"
             with ThreadPoolExecutor(len(expected)) as pool:
                 found = list(pool.map(lambda name: sha256(path / name), expected))
             for name, digest in zip(expected, found, strict=True):
@@ -175,7 +175,11 @@ class CheckpointFolder:
         return None
 
     def read(self, step: int) -> Snapshot:
-        """The checkpoint after `step` steps, without checking it again."""
+        """The checkpoint after `step` steps, without verifying its checksums.
+
+        Raises:
+            UserError: a file is missing or unreadable.
+        """
         path = self.path(step)
         state = read_json(path / STATE)
         return Snapshot(step, load_arrays(path / WEIGHTS), load_arrays(path / OPTIMIZER), state)

@@ -1,4 +1,4 @@
-"""What a job tells while it runs: its log, its metrics and its sign of life, all in the job's folder."""
+"""The log, the metrics and the reported figures of a running job, all in the job's folder."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ CHECKPOINTS = "checkpoints"
 PREDICTIONS = "predictions"
 
 REPORT_S = 1.0
-"""Least time in seconds between two reports of the figures that a person follows."""
+"""Shortest interval in seconds between two reports of the figures that a person follows."""
 
 
 def job_folder(run: Path, job: str) -> Path:
@@ -31,35 +31,35 @@ def job_folder(run: Path, job: str) -> Path:
 
 
 class JobLog(logging.FileHandler):
-    """A log file; where it cannot be written (a full disk), that is told once and stops nobody."""
+    """A log file. A write error (a full disk) is reported once on standard error and does not end the job."""
 
-    _told = False
+    _reported = False
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Tell standard error once, where logging itself prints a traceback for every record."""
+        """Report the first error in one line; logging itself prints a traceback for every record."""
         del record
-        self._tell(sys.exception())
+        self._report(sys.exception())
 
     def close(self) -> None:
-        """Close the file; what it still held back may find no room either."""
+        """Close the file; flushing its buffer may fail for lack of space, too."""
         try:
             super().close()
         except OSError as error:
-            self._tell(error)
+            self._report(error)
 
-    def _tell(self, error: BaseException | None) -> None:
-        if not self._told:
-            self._told = True
+    def _report(self, error: BaseException | None) -> None:
+        if not self._reported:
+            self._reported = True
             with contextlib.suppress(OSError):  # standard error may be on the same disk
                 sys.stderr.write(f"{self.baseFilename}: the log cannot be written ({error})\n")
 
 
 @contextlib.contextmanager
 def log_to(folder: Path, *, rank: int) -> Iterator[None]:
-    """Send our log to the job's folder: rank 0 to `log.txt`, others to files of their own (safe on NFS).
+    """Write the log to the job's folder: rank 0 to `log.txt`, every other rank to its own file (safe on NFS).
 
     Raises:
-        UserError: the one raised within, now logged; or the line about a file system that is full or read-only.
+        UserError: raised inside the context, and logged here; or the file system is full or read-only.
     """
     root = logging.getLogger()
     handler: JobLog | None = None
@@ -78,7 +78,7 @@ def log_to(folder: Path, *, rank: int) -> Iterator[None]:
             if problem is None:
                 raise
             if handler is not None:
-                # Into the file alone: whoever catches the error tells the terminal, and one line is enough there.
+                # Into the file only: whoever catches the error prints the one line for the terminal.
                 handler.handle(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, "%s", (problem,), None))
             raise problem from None
 
@@ -102,17 +102,17 @@ class Journal:
         return self._active and time.monotonic() - self._last >= REPORT_S
 
     def progress(self, phase: str, **figures: Any) -> None:
-        """Report the phase and the figures that a person follows; they stand in rank 0's heartbeat file."""
+        """Report the phase and the figures that a person follows, in rank 0's heartbeat file."""
         if self._active:
             self._last = time.monotonic()
             self._heartbeat.report(phase, {**self._fixed, **figures})
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Add one epoch's figures to metrics.jsonl."""
+        """Append one epoch's figures (`EpochRow`) to metrics.jsonl."""
         self.rewrite([*self._rows, row])
 
     def rewrite(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Make metrics.jsonl hold just `rows`, whole at any moment; what a killed attempt knew beyond them goes."""
+        """Replace metrics.jsonl with `rows` atomically; drops rows that a killed attempt added after its checkpoint."""
         self._rows = list(rows)
         if self._active:
             write_atomically(self.folder / METRICS, "".join(json.dumps(dict(row)) + "\n" for row in rows))

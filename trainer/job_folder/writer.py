@@ -1,4 +1,4 @@
-"""Writing checkpoints beside the training: a thread of its own, one checkpoint at a time."""
+"""Background checkpoint writer: one thread, one checkpoint at a time."""
 
 import logging
 import threading
@@ -11,10 +11,10 @@ logger = logging.getLogger(__name__)
 
 
 class BackgroundWriter:
-    """Writes snapshots in a thread, so that training waits only where the disk is slower than it.
+    """Writes snapshots in a thread; training waits only if the disk is slower than the checkpoint interval.
 
-    Left as a context, it has written what it was given, also where an error is the reason for leaving: the attempt
-    that comes next, in this process or another, finds the checkpoint whole and nobody writing.
+    On exit, also after an error, everything submitted is on disk and nothing is being written: the next attempt, in
+    this process or another one, finds a complete checkpoint.
     """
 
     def __init__(self, folder: CheckpointFolder) -> None:
@@ -23,15 +23,17 @@ class BackgroundWriter:
         self._error: BaseException | None = None
 
     def submit(self, snapshot: Snapshot, *, best: int | None) -> None:
-        """Begin to write `snapshot`, after the one before it; its arrays must stay as they are until `wait`.
+        """Start writing `snapshot` once the previous one is written; its arrays must not change until `wait` returns.
+
+        best: step of the best epoch's checkpoint, which is kept.
 
         Raises:
-            UserError: the one before it could not be written.
+            UserError: the previous one could not be written.
         """
         self.begin(lambda: self._folder.write(snapshot, best=best))
 
     def begin(self, task: Callable[[], object]) -> None:
-        """Run `task` in the thread, after what it does now; raises what that raised."""
+        """Run `task` in the thread once the current task is done; re-raises what that one raised."""
         self.wait()
         self._thread = threading.Thread(target=self._run, args=(task,), name="checkpoint")
         self._thread.start()
@@ -46,7 +48,7 @@ class BackgroundWriter:
         """Whether a checkpoint is being written.
 
         Raises:
-            UserError: one could not be written.
+            UserError: the last one could not be written.
         """
         if self._thread is not None and self._thread.is_alive():
             return True
@@ -54,7 +56,7 @@ class BackgroundWriter:
         return False
 
     def wait(self) -> None:
-        """Return when nothing is being written any more; raise what the last write raised."""
+        """Wait until nothing is being written; re-raises what the last task raised."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -71,8 +73,8 @@ class BackgroundWriter:
         if error is None:
             self.wait()
             return
-        # The error that ends the job is the one to tell; the writer's own stands in the log.
+        # The error that ends the job is the one to report; the writer's own goes to the log.
         try:
             self.wait()
-        except BaseException as unwritten:  # noqa: BLE001 - the first error goes on to the caller
-            logger.warning("and the last checkpoint was not written: %s", unwritten)
+        except BaseException as unwritten:  # noqa: BLE001 - the first error propagates to the caller
+            logger.warning("the last checkpoint was not written either: %s", unwritten)

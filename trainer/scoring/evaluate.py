@@ -1,4 +1,4 @@
-"""Softmax outputs of every example, each exactly once, whatever the number of workers."""
+"""Softmax outputs of every example, each exactly once, for any number of workers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +26,9 @@ class Evaluator:
         """float32 [examples, classes], in the order of the shard set; the same bits for any number of ranks.
 
         on_batch: called with the number of finished batches, which is the same on every rank.
+
+        Raises:
+            ValueError: an example is missing or repeated in the gathered outputs.
         """
         rows, places = [], []
         with EvalBatches(shards, batch=self._batch, rank=self._world.rank, size=self._world.size) as batches:
@@ -40,12 +43,12 @@ class Evaluator:
 
 
 def in_order(positions: np.ndarray, outputs: np.ndarray, *, count: int) -> np.ndarray:
-    """Rows of `outputs` sorted by `positions`, which must be 0..count-1, each once.
+    """Rows of `outputs` [count, C] sorted by `positions` int[count], a permutation of 0..count-1.
 
     Raises:
-        ValueError: an example is missing or came twice; figures over such rows would be wrong.
+        ValueError: a position is missing or repeated; figures over such rows would be wrong.
     """
     order = np.argsort(positions, kind="stable")
     if not np.array_equal(positions[order], np.arange(count)):
-        raise ValueError(f"{len(positions)} predictions do not cover {count} examples once each")
+        raise ValueError(f"{len(positions)} predictions do not cover each of {count} examples once")
     return outputs[order]

@@ -1,4 +1,4 @@
-"""Figures of a classifier's outputs, in NumPy: labels are int[n] (class index), probabilities float[n, C]."""
+"""Metrics of a classifier's outputs, in NumPy: labels are int[n] (class index), probabilities float[n, C]."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
 
 SMALLEST_PROBABILITY = 1e-12
-"""Floor under a probability before its logarithm: a float32 softmax may hold exact zeros."""
+"""Lower bound of a probability before its logarithm: a float32 softmax can contain exact zeros."""
 
 Z_95 = 1.959963984540054
-"""The 0.975 quantile of the standard normal distribution: the half width of a 95 % interval."""
+"""The 0.975 quantile of the standard normal distribution: half width of a 95 % interval in standard deviations."""
 
 
 def correct(labels: Ints, probabilities: Floats) -> npt.NDArray[np.bool_]:
-    """bool[n]: whether the most probable class (the first, where several are equal) is the label."""
+    """bool[n]: whether the most probable class is the label; among equal classes the first one counts."""
     return np.asarray(probabilities.argmax(axis=1) == labels)
 
 
 def accuracy(labels: Ints, probabilities: Floats) -> float:
-    """Share of pages whose most probable class is the label."""
+    """Share (0..1) of pages whose most probable class is the label."""
     return float(correct(labels, probabilities).mean())
 
 
 def top_k(labels: Ints, probabilities: Floats, k: int) -> float:
-    """Share of pages whose label is among the `k` most probable classes; of equal classes the first leads."""
+    """Share (0..1) of pages whose label is among the `k` most probable classes; equal classes rank by index."""
     own = probabilities[np.arange(len(labels)), labels][:, None]
     before = np.arange(probabilities.shape[1]) < labels[:, None]
     ahead = (probabilities > own) | ((probabilities == own) & before)
@@ -38,7 +38,7 @@ def top_k(labels: Ints, probabilities: Floats, k: int) -> float:
 
 
 def log_probabilities(probabilities: Floats) -> npt.NDArray[np.float64]:
-    """Natural logarithm, in float64 and never below that of `SMALLEST_PROBABILITY`."""
+    """Natural logarithm in float64, at least that of `SMALLEST_PROBABILITY`; same shape."""
     return np.log(np.maximum(probabilities.astype(np.float64), SMALLEST_PROBABILITY))
 
 
@@ -49,9 +49,9 @@ def negative_log_likelihood(labels: Ints, probabilities: Floats) -> float:
 
 
 def expected_calibration_error(labels: Ints, probabilities: Floats, *, bins: int = 15) -> float:
-    """Mean gap between confidence and accuracy over equal bins (lower, upper] of confidence, by pages.
+    """Mean gap (0..1) between confidence and accuracy over bins (lower, upper] of equal width, weighted by pages.
 
-    Guo et al. 2017 (arXiv 1706.04599), equation 3, with its 15 bins.
+    Guo et al. 2017 (arXiv 1706.04599), equation 3, with 15 bins as there.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
@@ -60,7 +60,7 @@ def expected_calibration_error(labels: Ints, probabilities: Floats, *, bins: int
 
 
 def confusion(labels: Ints, probabilities: Floats) -> npt.NDArray[np.int64]:
-    """int64[C, C]: pages by label (row) and most probable class (column)."""
+    """int64[C, C]: number of pages by label (row) and most probable class (column)."""
     classes = probabilities.shape[1]
     cells = labels.astype(np.int64) * classes + probabilities.argmax(axis=1)
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
@@ -68,7 +68,7 @@ def confusion(labels: Ints, probabilities: Floats) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """One class: a ratio without any page under it is None."""
+    """One class. A ratio whose denominator is zero is None. count: pages with this label."""
 
     precision: float | None
     recall: float | None
@@ -77,7 +77,7 @@ class ClassFigures:
 
 
 def per_class(matrix: npt.NDArray[np.int64]) -> list[ClassFigures]:
-    """The figures of each class of a confusion matrix. F1 = 2·hits / (2·hits + misses + false alarms)."""
+    """The figures of each class of a confusion matrix int64[C, C]. F1 = 2·TP / (2·TP + FN + FP)."""
 
     def ratio(numerator: int, denominator: int) -> float | None:
         return numerator / denominator if denominator else None
@@ -91,26 +91,26 @@ def per_class(matrix: npt.NDArray[np.int64]) -> list[ClassFigures]:
 
 
 def wilson_interval(hits: int, count: int) -> tuple[float, float]:
-    """95 % score interval of a proportion (Wilson 1927); inside [0, 1] and sound for few or extreme counts.
+    """95 % score interval of a proportion (Wilson 1927): within [0, 1] and valid for few or extreme counts.
 
     Raises:
-        ValueError: no page at all, or more hits than pages.
+        ValueError: `count` is 0, or `hits` is not in 0..count.
     """
     if not 0 <= hits <= count or count == 0:
-        raise ValueError(f"{hits} of {count} is no proportion")
+        raise ValueError(f"{hits} of {count} is not a proportion")
     share, z2 = hits / count, Z_95 * Z_95
-    centre = (share + z2 / (2 * count)) / (1 + z2 / count)
+    center = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = Z_95 / (1 + z2 / count) * (share * (1 - share) / count + z2 / (4 * count * count)) ** 0.5
-    # The ends are exact where no page, or every page, was right; rounding would leave them a hair inside.
-    return (centre - half if hits else 0.0), (centre + half if hits < count else 1.0)
+    # With no hit or only hits the bound is exact; rounding would leave it slightly inside.
+    return (center - half if hits else 0.0), (center + half if hits < count else 1.0)
 
 
 def bootstrap_means(columns: npt.NDArray[Any], *, seed: int, resamples: int = 2000) -> npt.NDArray[np.float64]:
     """float64[resamples, k]: means of the k columns of `columns` [n, k] over resamples of its rows.
 
-    A row is one page with one column a model, so the models are resampled together (paired). Only how often
-    each distinct row is drawn matters, and that is one multinomial draw: 40,000 pages cost as little as 40,
-    and the order of the rows does not count.
+    A row is one page with one column per model, so the models are resampled together (paired). A resample is one
+    multinomial draw of how often each distinct row occurs: its cost does not depend on the number of pages, and its
+    result not on their order.
     """
     rows, counts = np.unique(np.asarray(columns, dtype=np.float64), axis=0, return_counts=True)
     generator = np.random.default_rng(seed)
@@ -119,14 +119,14 @@ def bootstrap_means(columns: npt.NDArray[Any], *, seed: int, resamples: int = 20
 
 
 def percentile_interval(samples: Floats) -> tuple[float, float]:
-    """The middle 95 % of bootstrap samples (Efron's percentile interval)."""
+    """The central 95 % of bootstrap samples float[k] (Efron's percentile interval)."""
     low, high = np.quantile(samples, [0.025, 0.975])
     return float(low), float(high)
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Two models on the same pages: how often only one is right, the difference, and how likely by chance."""
+    """Two models on the same pages: pages that only one predicts right, difference in accuracy, McNemar p-values."""
 
     only_first: int
     only_second: int
@@ -137,7 +137,7 @@ class PairedTest:
 
 
 def paired_test(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], *, seed: int) -> PairedTest:
-    """Compare two models by bool[n] of right answers on the same pages; difference: first minus second."""
+    """Compare two models by their correct predictions bool[n] on the same pages; difference: first minus second."""
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     p_exact, p_mid = mcnemar(only_first, only_second)
     means = bootstrap_means(np.stack([first, second], axis=1), seed=seed)
@@ -148,10 +148,10 @@ def paired_test(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], *, 
 
 
 def mcnemar(only_first: int, only_second: int) -> tuple[float, float]:
-    """Two-sided exact and mid-p values for the pages on which just one of two models is right.
+    """Two-sided exact and mid-p values from the numbers of pages that only one of two models predicts right.
 
     McNemar 1947 with the binomial distribution; mid-p as in Fagerland, Lydersen and Laake 2013 (BMC Medical
-    Research Methodology 13:91), who advise it. Whole numbers throughout: exact for any count.
+    Research Methodology 13:91), who recommend it. Computed with integers, so exact for any count.
     """
     total, fewer = only_first + only_second, min(only_first, only_second)
     if total == 0:

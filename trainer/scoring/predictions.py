@@ -1,4 +1,4 @@
-"""Softmax outputs keyed by page id: their file, and the join of several models' outputs."""
+"""Softmax outputs by page id: their file, and the join of several models' outputs."""
 
 import io
 import zipfile
@@ -23,10 +23,10 @@ _KEYS = ("ids", "labels", "softmax", "class_ids")
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """One model's outputs on one split: ids str[n], labels int32[n] (class index), softmax float32[n, C],
-    class_ids int64[C] (the class id that each index stands for).
+    class_ids int64[C] (class id of each index).
 
     Raises:
-        ValueError: the shapes do not fit together.
+        ValueError: the shapes are inconsistent.
     """
 
     ids: Texts
@@ -41,17 +41,18 @@ class Predictions:
             raise ValueError(f"{count} ids and {classes} classes with {found}")
 
     def sorted(self) -> "Predictions":
-        """The same rows in the order of their ids."""
+        """The same rows, sorted by id."""
         return self.rows(np.argsort(self.ids, kind="stable"))
 
     def rows(self, choice: npt.NDArray[Any]) -> "Predictions":
-        """The rows that `choice` (positions or a mask) picks."""
+        """The rows that `choice` (positions or a mask) selects."""
         return Predictions(self.ids[choice], self.labels[choice], self.softmax[choice], self.class_ids)
 
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """Several models' outputs on the same pages, sorted by id: softmax float32[n, members, C]."""
+    """Several models' outputs on the same pages, sorted by id: softmax float32[n, members, C], the rest as in
+    `Predictions`; names: of the members."""
 
     ids: Texts
     labels: Ints
@@ -60,7 +61,7 @@ class Joined:
     names: tuple[str, ...]
 
     def rows(self, choice: npt.NDArray[Any]) -> "Joined":
-        """The pages that `choice` (positions or a mask) picks."""
+        """The pages that `choice` (positions or a mask) selects."""
         return Joined(self.ids[choice], self.labels[choice], self.softmax[choice], self.class_ids, self.names)
 
 
@@ -68,10 +69,10 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write `predictions` sorted by id, atomically; the same rows in any order give the same bytes.
 
     Raises:
-        UserError: an id stands twice.
+        UserError: an id is repeated.
     """
     rows = predictions.sorted()
-    _refuse_repeated(str(path), rows.ids)
+    _reject_repeated(str(path), rows.ids)
     buffer = io.BytesIO()
     np.savez(
         buffer,
@@ -88,8 +89,7 @@ def read_predictions(path: Path) -> Predictions:
     """The predictions in `path`, sorted by id.
 
     Raises:
-        UserError: the file is absent, damaged or not a predictions file, or holds a label or probability that
-            cannot be one.
+        UserError: the file is missing, corrupt or not a predictions file, or has an invalid label or probability.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -99,12 +99,12 @@ def read_predictions(path: Path) -> Predictions:
     except FileNotFoundError:
         raise UserError(f"{path}: no such predictions; has this job finished?") from None
     except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a whole predictions file ({' '.join(str(error).split())})") from None
-    _refuse_impossible(path, predictions)
+        raise UserError(f"{path}: not a complete predictions file ({' '.join(str(error).split())})") from None
+    _reject_invalid(path, predictions)
     return predictions.sorted()
 
 
-def _refuse_impossible(path: Path, rows: Predictions) -> None:
+def _reject_invalid(path: Path, rows: Predictions) -> None:
     bad = ~np.isfinite(rows.softmax).all(axis=1)
     if bad.any():
         raise UserError(f"{path}: page {rows.ids[bad][0]} has a probability that is not a finite number")
@@ -115,44 +115,44 @@ def _refuse_impossible(path: Path, rows: Predictions) -> None:
 
 
 def join(members: Sequence[tuple[str, Predictions]]) -> Joined:
-    """The outputs of `members` (name, predictions) side by side, matched by page id and nothing else.
+    """The outputs of `members` (name, predictions) side by side, joined by page id only.
 
     Raises:
-        UserError: no member; an id that is repeated, or absent from some member; a label or a class id on
-            which two members differ. The text names the id and the members.
+        UserError: there is no member; an id is repeated, or missing from a member; two members differ in a label or
+            in their classes. The text names the id and the members.
     """
     if not members:
         raise UserError("stack: no member to join; give at least one trained model")
     first_name, first = members[0][0], members[0][1].sorted()
-    _refuse_repeated(first_name, first.ids)
+    _reject_repeated(first_name, first.ids)
     columns = [first.softmax]
     for name, predictions in members[1:]:
         rows = predictions.sorted()
-        _refuse_repeated(name, rows.ids)
-        _refuse_other_classes(first_name, first, name, rows)
-        _refuse_other_ids(first_name, first, name, rows)
-        _refuse_other_labels(first_name, first, name, rows)
+        _reject_repeated(name, rows.ids)
+        _reject_other_classes(first_name, first, name, rows)
+        _reject_other_ids(first_name, first, name, rows)
+        _reject_other_labels(first_name, first, name, rows)
         columns.append(rows.softmax)
     names = tuple(name for name, _ in members)
     return Joined(first.ids, first.labels, np.stack(columns, axis=1), first.class_ids, names)
 
 
-def _refuse_repeated(where: str, sorted_ids: Texts) -> None:
+def _reject_repeated(where: str, sorted_ids: Texts) -> None:
     repeated = sorted_ids[1:][sorted_ids[1:] == sorted_ids[:-1]]
     if len(repeated):
-        raise UserError(f"{where}: page {repeated[0]} stands more than once in its predictions")
+        raise UserError(f"{where}: page {repeated[0]} is repeated in its predictions")
 
 
-def _refuse_other_classes(first_name: str, first: Predictions, name: str, rows: Predictions) -> None:
+def _reject_other_classes(first_name: str, first: Predictions, name: str, rows: Predictions) -> None:
     if not np.array_equal(first.class_ids, rows.class_ids):
         differing = np.setxor1d(first.class_ids, rows.class_ids)
-        which = "they stand in another order"
+        which = "their order differs"
         if len(differing):
             which = f"class id {differing[0]} is in only one of them"
         raise UserError(f"{first_name} and {name} were trained on different classes: {which}")
 
 
-def _refuse_other_ids(first_name: str, first: Predictions, name: str, rows: Predictions) -> None:
+def _reject_other_ids(first_name: str, first: Predictions, name: str, rows: Predictions) -> None:
     for here, there, present, absent in ((first, rows, first_name, name), (rows, first, name, first_name)):
         only = np.setdiff1d(here.ids, there.ids, assume_unique=True)
         if len(only):
@@ -160,7 +160,7 @@ def _refuse_other_ids(first_name: str, first: Predictions, name: str, rows: Pred
             raise UserError(f"page {only[0]}{more} is in the predictions of {present} but not in those of {absent}")
 
 
-def _refuse_other_labels(first_name: str, first: Predictions, name: str, rows: Predictions) -> None:
+def _reject_other_labels(first_name: str, first: Predictions, name: str, rows: Predictions) -> None:
     differ = np.flatnonzero(first.labels != rows.labels)
     if len(differ):
         at = differ[0]

@@ -1,4 +1,4 @@
-"""The stacked classifier, fitted: every method on the same members' outputs, kept in one weights file."""
+"""Fitting, saving and loading the stacked classifier: every method on the same members' outputs, in one file."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,9 +24,10 @@ Floats = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, eq=False)
 class FittedStack:
-    """The weights of every method for members in the order of `members`.
+    """The fitted weights of every method. method: the one that gives the stack's predictions.
 
-    member_weights float64[members]; kernel float64[members · C, C] and bias float64[C] of the regression.
+    members: names in the order of the inputs. class_ids: int[C]. member_weights: float64[members], of `weighted`.
+    kernel, bias: float64[members · C, C] and float64[C], of `logistic`.
     """
 
     members: tuple[str, ...]
@@ -38,7 +39,7 @@ class FittedStack:
     mlp: Mlp
 
     def probabilities(self, outputs: Floats, *, method: Method | None = None) -> npt.NDArray[np.float32]:
-        """The stack's answer to the members' softmax outputs: float[n, members, C] -> float32[n, C]."""
+        """The stack's probabilities for the members' softmax outputs: float[n, members, C] -> float32[n, C]."""
         method = method or self.method
         flat = concatenated(outputs)
         answers: dict[Method, Callable[[], npt.NDArray[np.float64]]] = {
@@ -50,7 +51,7 @@ class FittedStack:
         return answers[method]().astype(np.float32)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All weights by name, as the weights file holds them."""
+        """All weights by name, as in the weights file."""
         return {
             "weighted/members": self.member_weights,
             "logistic/kernel": self.kernel,
@@ -60,21 +61,25 @@ class FittedStack:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the stack's method has learnt."""
+        """Number of fitted parameters of the stack's method."""
         return sum(array.size for name, array in self.arrays().items() if name.startswith(f"{self.method}/"))
 
 
 def concatenated(outputs: Floats) -> npt.NDArray[np.float32]:
-    """float[n, members, C] -> float32[n, members · C]: all classes of the first member, then of the next."""
+    """float[n, members, C] -> float32[n, members · C]: all classes of the first member, then those of the next."""
     return outputs.reshape(len(outputs), -1).astype(np.float32)
 
 
 def fit_stack(
     pages: Joined, config: StackConfig, *, seed: int, on_epoch: Callable[[int, FittedStack], None]
 ) -> FittedStack:
-    """Fit every method on `pages`; `on_epoch` is told the number of each epoch of the MLP and the stack then.
+    """Fit every method on `pages`.
 
-    Same pages (in any order before the join), configuration and seed: same weights.
+    on_epoch: called after each epoch of the MLP with its number (from 1) and the stack at that point. The same pages,
+    configuration and seed give the same weights.
+
+    Raises:
+        UserError: see `starting_mlp`.
     """
     classes = len(pages.class_ids)
     weights = blend.fit_member_weights(pages.softmax, pages.labels)
@@ -95,7 +100,7 @@ def fit_stack(
 
 
 def save_stack(folder: Path, stack: FittedStack) -> None:
-    """Write `weights.safetensors` and, last, `stack.json` (members, classes, method), both atomically."""
+    """Write `weights.safetensors`, then `stack.json` (members, classes, method), each atomically."""
     from safetensors.numpy import save
 
     arrays = stack.arrays()
@@ -109,7 +114,7 @@ def load_stack(folder: Path) -> FittedStack:
     """The stack that `save_stack` wrote.
 
     Raises:
-        UserError: a file of it is absent or damaged.
+        UserError: a file of it is missing or corrupt.
     """
     from trainer.network.weights import load_arrays
 

@@ -1,4 +1,4 @@
-"""The stack's job: join the members' outputs by page id, fit on the validation set, score on the test set."""
+"""The stack's job: joins the members' outputs by page id, fits on the validation set, scores on the test set."""
 
 import logging
 import time

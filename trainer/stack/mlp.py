@@ -17,7 +17,7 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Mlp:
-    """Weights: hidden kernel [members · C, hidden] and bias, output kernel [hidden, C] and bias, float32."""
+    """Weights, float32: hidden kernel [members · C, hidden] and bias, output kernel [hidden, C] and bias."""
 
     hidden_kernel: Array
     hidden_bias: Array
@@ -25,24 +25,24 @@ class Mlp:
     output_bias: Array
 
     def arrays(self) -> list[Array]:
-        """The four arrays in the order in which Keras keeps them."""
+        """The four arrays in the order of `keras.Model.get_weights`."""
         return [self.hidden_kernel, self.hidden_bias, self.output_kernel, self.output_bias]
 
     def probabilities(self, inputs: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
-        """float[n, members · C] -> [n, C]."""
+        """Softmax outputs: float[n, members · C] -> float64[n, C]."""
         hidden = np.maximum(inputs.astype(np.float64) @ self.hidden_kernel + self.hidden_bias, 0)
         return softmax(hidden @ self.output_kernel + self.output_bias)
 
 
 def starting_mlp(member_weights: npt.NDArray[np.float64], classes: int, *, config: StackConfig, seed: int) -> Mlp:
-    """The MLP before training; with `start: weighted` its answers are those of the weighted average.
+    """The MLP before training; with `start: weighted` its outputs are those of the weighted average.
 
-    There, hidden unit c is the weighted sum of the members' probabilities of class c and alone feeds output c
-    (a sum below zero, where a member's weight is negative, counts as zero); the units left over feed nothing
-    yet, so all that they add is what the validation pages taught.
+    member_weights: float64[members]. With `start: weighted`, hidden unit c is the weighted sum of the members'
+    probabilities of class c and the only input of output c (the ReLU clips a sum below zero, which takes a negative
+    weight, to zero). The output weights of all other hidden units are zero.
 
     Raises:
-        UserError: fewer hidden units than classes, with `start: weighted`.
+        UserError: `start: weighted` with fewer hidden units than classes.
     """
     features, hidden = len(member_weights) * classes, config.hidden or 4 * classes
     generator = np.random.default_rng(seed)
@@ -71,11 +71,11 @@ def train_mlp(
 ) -> Iterator[Mlp]:
     """Train on float32[n, features] and int32[n] (class index); yields the weights after each epoch.
 
-    The start, the order of the pages and nothing else are drawn, both from the seed: same input, same bits.
+    seed: of the order of the pages, the only random choice here. The same inputs give the same bits.
     """
     import keras
 
-    # So small a network is fastest where its inputs are, and leaves the GPUs to whoever needs them.
+    # Such a small network is fastest on the CPU.
     with keras.device("cpu:0"):
         model = keras_model(start, config)
         train_epoch = _epoch_function(model, config)
@@ -86,7 +86,7 @@ def train_mlp(
 
 
 def _epoch_function(model: Any, config: StackConfig) -> Callable[[Any, Any, Any], None]:
-    """A whole epoch (inputs, labels, order) as one TensorFlow function: its steps are short for Python."""
+    """One epoch (inputs, labels, order) as one TensorFlow function: a step takes less time than a call from Python."""
     import keras
     import tensorflow as tf
 
@@ -107,11 +107,11 @@ def _epoch_function(model: Any, config: StackConfig) -> Callable[[Any, Any, Any]
 
 
 def keras_model(start: Mlp, config: StackConfig) -> Any:
-    """The MLP as a Keras model with the weights of `start`."""
+    """The MLP as a Keras model with the weights of `start`: float32[n, features] -> float32[n, C]."""
     import keras
 
-    def pull(to: Array) -> Any:
-        """Half of l2 times the squared distance from where the layer began, or from zero."""
+    def penalty(to: Array) -> Any:
+        """l2 / 2 times the squared distance from the layer's start, or from zero with random weights."""
         origin = to if config.start == "weighted" else np.zeros_like(to)
         return lambda kernel: config.l2 / 2 * keras.ops.sum(keras.ops.square(kernel - origin))
 
@@ -121,8 +121,8 @@ def keras_model(start: Mlp, config: StackConfig) -> Any:
     model = keras.Sequential(
         [
             keras.Input((features,)),
-            dense(hidden, activation="relu", kernel_regularizer=pull(start.hidden_kernel)),
-            dense(classes, activation="softmax", kernel_regularizer=pull(start.output_kernel)),
+            dense(hidden, activation="relu", kernel_regularizer=penalty(start.hidden_kernel)),
+            dense(classes, activation="softmax", kernel_regularizer=penalty(start.output_kernel)),
         ]
     )
     model.set_weights(start.arrays())

@@ -13,18 +13,18 @@ from trainer.stop import AT_ONCE, Stopped, StopRequest
 ROOT = Path(__file__).parents[3]
 
 
-def test_a_signal_is_remembered_and_the_handlers_come_back() -> None:
+def test_a_signal_is_recorded_and_the_handlers_return() -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with StopRequest() as stop:
         assert not stop.received()
-        for _ in range(3):  # from a scheduler, from a launcher that was told too
+        for _ in range(3):  # from a scheduler, from a launcher that received it, too
             os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.received()
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
-def test_who_is_leaving_already_is_not_stopped_in_it() -> None:
+def test_a_process_that_exits_because_of_a_stop_is_not_stopped_again() -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises(Stopped), StopRequest():
@@ -35,7 +35,7 @@ def test_who_is_leaving_already_is_not_stopped_in_it() -> None:
         signal.signal(signal.SIGINT, before[1])
 
 
-def test_a_second_ctrl_c_leaves_at_once() -> None:
+def test_a_second_ctrl_c_exits_at_once() -> None:
     program = (
         "import os, signal\n"
         "from trainer.stop import StopRequest\n"

@@ -1,8 +1,7 @@
-"""Program: writes one checkpoint over and over, killed by SIGKILL at every operation in turn; prints JSON lines.
+"""Program: writes one checkpoint repeatedly, killed by SIGKILL at each operation in turn; prints JSON lines.
 
-Each operation on a file system that writing a checkpoint makes (opening, syncing, renaming, deleting, and the bytes
-of the weights in between) is a stage, and the process is killed before it and after it. The stages are those of the
-real code: they are counted while it runs, until it runs to its end.
+The process is killed before and after each file system operation of the real code: open, sync, rename, delete, and
+in the middle of the weights' bytes. The operations are counted while it runs, until one run completes.
 """
 
 import io
@@ -26,7 +25,7 @@ OPERATIONS: tuple[tuple[Any, str], ...] = (
 )  # fmt: skip
 
 
-def say(line: dict[str, Any]) -> None:
+def print_line(line: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 
@@ -36,7 +35,7 @@ def snapshot(step: int) -> Snapshot:
 
 
 class Killer:
-    """Counts operations; kills the process at the one that is due, and notes the trace of all others."""
+    """Counts operations, kills the process at number `due` and records the others in `trace`."""
 
     def __init__(self, due: int) -> None:
         self.due, self.count = due, 0
@@ -47,7 +46,7 @@ class Killer:
     def reached(self, what: str) -> None:
         self.count += 1
         if self.count == self.due:
-            say({"killed": what})
+            print_line({"killed": what})
             os.kill(os.getpid(), signal.SIGKILL)
 
     def wrapped(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,7 +57,7 @@ class Killer:
             what = f"{name} {Path(where).name}"
             self.reached(f"before {what}")
             if name == "save_arrays":
-                # Half of the file, as the process may be caught while the system writes it.
+                # A part of the file, as after a kill during the write.
                 Path(where).touch()
                 os.truncate(where, 100)
                 self.reached(f"within {what}")
@@ -71,12 +70,12 @@ class Killer:
 
 
 def write_in_child(folder: Path, due: int) -> bool:
-    """Write step 4 over steps 1 to 3 in a process that is killed at operation `due`; whether it came to its end."""
+    """Write step 4 over steps 1 to 3 in a process that is killed at operation `due`; returns whether it completed."""
     pid = os.fork()
     if pid == 0:
         killer = Killer(due)
         CheckpointFolder(folder, keep=2).write(snapshot(4), best=1)
-        say({"trace": killer.trace})
+        print_line({"trace": killer.trace})
         os._exit(0)
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status) == 0
@@ -94,14 +93,14 @@ def main(root: Path) -> None:
         ended = write_in_child(folder, due)
         found = CheckpointFolder(folder, keep=2).newest()
         assert found is not None
-        whole = bool((found.weights["kernel"] == found.step).all() and found.state == {"step": found.step})
+        intact = bool((found.weights["kernel"] == found.step).all() and found.state == {"step": found.step})
         damaged = [path.name for path in folder.glob("damaged-*")]
         CheckpointFolder(folder, keep=2).write(snapshot(4), best=1)
         after = CheckpointFolder(folder, keep=2)
         again, names = after.newest(), sorted(path.name for path in folder.iterdir())
         assert again is not None
         shutil.rmtree(folder)
-        say({"newest": found.step, "whole": whole, "damaged": damaged, "again": again.step, "names": names,
+        print_line({"newest": found.step, "intact": intact, "damaged": damaged, "again": again.step, "names": names,
              "ended": ended})  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What a job finds in its folder when it begins again."""
+"""Earlier attempts and their configuration, as a job finds them in its folder."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +19,14 @@ CONFIG = JobConfig(
 )  # fmt: skip
 
 
-def test_another_configuration_is_refused_by_what_the_job_began_with(tmp_path: Path) -> None:
+def test_another_configuration_is_rejected(tmp_path: Path) -> None:
     keep_config(tmp_path, CONFIG)
-    keep_config(tmp_path, replace(CONFIG, checkpoint=CheckpointConfig(keep=9)))  # decides nothing
-    with pytest.raises(UserError, match=r"begun with another configuration.*seed: 1 -> 2"):
+    keep_config(tmp_path, replace(CONFIG, checkpoint=CheckpointConfig(keep=9)))  # does not change the result
+    with pytest.raises(UserError, match=r"started with another configuration.*seed: 1 -> 2"):
         keep_config(tmp_path, replace(CONFIG, seed=2))
 
 
-def test_a_deleted_configuration_is_known_from_the_checkpoint(tmp_path: Path) -> None:
+def test_a_deleted_configuration_is_read_from_the_checkpoint(tmp_path: Path) -> None:
     checkpoints = CheckpointFolder(tmp_path / "checkpoints", keep=2, config=to_mapping(CONFIG))
     checkpoints.write(Snapshot(3, {}, {}, {}), best=None)
     with pytest.raises(UserError, match="seed: 1 -> 2"):
@@ -45,7 +45,7 @@ def test_a_deleted_configuration_is_known_from_the_checkpoint(tmp_path: Path) ->
         (None, '{"attempt": 4}', 4),  # deleted
     ],
 )
-def test_attempts_are_counted_from_the_heartbeats_that_are_left(
+def test_attempts_are_counted_from_the_remaining_heartbeats(
     tmp_path: Path, rank_0: str | None, rank_1: str | None, before: int
 ) -> None:
     for rank, text in enumerate((rank_0, rank_1)):
@@ -54,7 +54,7 @@ def test_attempts_are_counted_from_the_heartbeats_that_are_left(
     assert attempts_before(tmp_path) == before
 
 
-def test_a_process_that_dies_before_the_ranks_agree_loses_no_count(tmp_path: Path) -> None:
+def test_a_process_that_dies_before_the_ranks_agree_keeps_the_count(tmp_path: Path) -> None:
     heartbeat_path(tmp_path, 0).write_text('{"attempt": 3}')
     with Heartbeat(tmp_path, rank=0):
         assert attempts_before(tmp_path) == 3

@@ -1,4 +1,4 @@
-"""Checkpoints are whole or absent, and the newest whole one counts."""
+"""Checkpoints are complete or absent, and the newest intact one is read."""
 
 import shutil
 import subprocess
@@ -41,11 +41,11 @@ def test_written_is_read_back(tmp_path: Path) -> None:
     [
         (1, None, [6]),
         (2, None, [5, 6]),
-        (2, 2, [2, 5, 6]),  # the best stays beside the newest
+        (2, 2, [2, 5, 6]),  # the best one stays with the newest ones
         (9, 2, [1, 2, 3, 4, 5, 6]),
     ],
 )
-def test_what_stays(tmp_path: Path, keep: int, best: int | None, left: list[int]) -> None:
+def test_which_checkpoints_stay(tmp_path: Path, keep: int, best: int | None, left: list[int]) -> None:
     folder = CheckpointFolder(tmp_path, keep=keep)
     for step in range(1, 7):
         folder.write(snapshot(step), best=best)
@@ -54,7 +54,7 @@ def test_what_stays(tmp_path: Path, keep: int, best: int | None, left: list[int]
 
 @pytest.mark.parametrize("file", [WEIGHTS, STATE, MANIFEST])
 @pytest.mark.parametrize("harm", ["cut", "flip", "delete"])
-def test_a_damaged_one_is_set_aside_and_the_one_before_it_counts(tmp_path: Path, file: str, harm: str) -> None:
+def test_a_corrupt_one_is_renamed_and_the_one_before_it_is_read(tmp_path: Path, file: str, harm: str) -> None:
     folder = CheckpointFolder(tmp_path, keep=3)
     folder.write(snapshot(1), best=None)
     folder.write(snapshot(2), best=None)
@@ -70,16 +70,16 @@ def test_a_damaged_one_is_set_aside_and_the_one_before_it_counts(tmp_path: Path,
     assert (tmp_path / "damaged-step-00000002").is_dir()
 
 
-def test_none_whole_stops_the_job(tmp_path: Path) -> None:
+def test_without_an_intact_one_the_job_fails(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path, keep=3)
     folder.write(snapshot(1), best=None)
     (folder.path(1) / WEIGHTS).write_bytes(b"")
-    for _ in range(2):  # the second time there are only damaged ones left, and it is still no fresh start
-        with pytest.raises(UserError, match="no checkpoint is whole"):
+    for _ in range(2):  # the second time only renamed ones are left; still no start from scratch
+        with pytest.raises(UserError, match="no checkpoint is intact"):
             folder.newest()
 
 
-def test_leftovers_of_a_killed_writer_are_ignored_and_cleared(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_writer_are_ignored_and_deleted(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path, keep=3)
     folder.write(snapshot(1), best=None)
     half = tmp_path / ".unfinished-step-00000002-deadbeef"
@@ -92,10 +92,10 @@ def test_leftovers_of_a_killed_writer_are_ignored_and_cleared(tmp_path: Path) ->
     assert not half.exists()
 
 
-def test_an_unwritable_pointer_is_one_line_and_leaves_the_older_ones(tmp_path: Path) -> None:
+def test_an_unwritable_pointer_is_one_line_and_keeps_the_older_ones(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path, keep=3)
     folder.write(snapshot(1), best=None)
-    # The pointer cannot be written: its place is a folder.
+    # The pointer cannot be written: a folder has its name.
     (tmp_path / POINTER).unlink()
     (tmp_path / POINTER).mkdir()
     with pytest.raises(UserError, match="make room"):
@@ -103,25 +103,25 @@ def test_an_unwritable_pointer_is_one_line_and_leaves_the_older_ones(tmp_path: P
     assert folder.problem(1) is None
 
 
-def test_the_background_writer_hands_its_error_back(tmp_path: Path) -> None:
+def test_the_background_writer_re_raises_its_error(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("a file where the folder should be")
     writer = BackgroundWriter(CheckpointFolder(blocked, keep=1))
     writer.submit(snapshot(1), best=None)
     with pytest.raises(UserError, match="could not be written"):
         writer.wait()
-    writer.wait()  # told once
+    writer.wait()  # reported once
 
 
-def test_all_of_them_deleted_is_no_fresh_start(tmp_path: Path) -> None:
+def test_if_all_are_deleted_the_job_does_not_start_from_scratch(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path, keep=3)
     folder.write(snapshot(1), best=None)
     shutil.rmtree(folder.path(1))
-    with pytest.raises(UserError, match=r"no checkpoint is whole.*restore one.*delete the job's folder"):
+    with pytest.raises(UserError, match=r"no checkpoint is intact.*restore one.*delete the job's folder"):
         folder.newest()
 
 
-def test_a_newest_one_that_was_deleted_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_deleted_newest_one_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = CheckpointFolder(tmp_path, keep=3)
     folder.write(snapshot(1), best=None)
     folder.write(snapshot(2), best=None)
@@ -129,11 +129,11 @@ def test_a_newest_one_that_was_deleted_is_told(tmp_path: Path, caplog: pytest.Lo
     found = folder.newest()
     assert found is not None
     assert found.step == 1
-    assert "step 2 is gone or damaged; going on from step 1" in caplog.text
+    assert "step 2 is missing or corrupt; resuming from step 1" in caplog.text
 
 
 @pytest.mark.parametrize("harm", ["none", "flip"])
-def test_a_step_that_is_there_already_is_written_again_only_where_it_is_damaged(tmp_path: Path, harm: str) -> None:
+def test_an_existing_step_is_written_again_only_if_it_is_corrupt(tmp_path: Path, harm: str) -> None:
     folder = CheckpointFolder(tmp_path, keep=3)
     folder.write(snapshot(1), best=None)
     written = (folder.path(1) / WEIGHTS).stat().st_mtime_ns
@@ -144,7 +144,7 @@ def test_a_step_that_is_there_already_is_written_again_only_where_it_is_damaged(
     assert ((folder.path(1) / WEIGHTS).stat().st_mtime_ns == written) == (harm == "none")
 
 
-def test_the_configuration_stands_in_it(tmp_path: Path) -> None:
+def test_it_contains_the_configuration(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path, keep=3, config={"seed": 7})
     assert folder.config() == {}
     folder.write(snapshot(1), best=None)
@@ -173,8 +173,8 @@ except UserError as error:
 
 
 @pytest.mark.parametrize("room", [0, 30, 100, 200])
-def test_a_full_disk_is_one_line_and_what_was_saved_stays(tmp_path: Path, room: int) -> None:
-    """`room`: bytes that fit into a file, so that one file after the other is the one that does not."""
+def test_a_full_disk_is_one_line_and_saved_checkpoints_stay(tmp_path: Path, room: int) -> None:
+    """room: bytes that fit into a file, chosen so that each file in turn is the first that does not fit."""
     folder = CheckpointFolder(tmp_path, keep=3)
     folder.write(snapshot(1), best=None)
     command = [sys.executable, "-c", FULL, str(tmp_path), str(room)]
@@ -191,10 +191,10 @@ def test_a_full_disk_is_one_line_and_what_was_saved_stays(tmp_path: Path, room: 
 @pytest.mark.parametrize(
     ("metric", "values", "best"),
     [
-        ("val_accuracy", [0.5, 0.7, 0.7, 0.6], 2),  # the first of equals
+        ("val_accuracy", [0.5, 0.7, 0.7, 0.6], 2),  # the first of equal ones
         ("val_loss", [0.5, 0.3, 0.3, 0.4], 2),
-        ("val_loss", [float("nan"), 0.9, float("inf")], 2),  # any figure is better than none
-        ("val_loss", [float("nan"), float("nan")], 1),  # and some epoch is the best
+        ("val_loss", [float("nan"), 0.9, float("inf")], 2),  # any finite figure is better
+        ("val_loss", [float("nan"), float("nan")], 1),  # some epoch must be the best
     ],
 )
 def test_the_best_by_its_metric(metric: str, values: list[float], best: int) -> None:
@@ -212,20 +212,20 @@ def test_seconds_are_added_up_over_epochs() -> None:
     assert (state.seconds, state.epoch_seconds) == (3.0, 0.0)
 
 
-def test_whoever_leaves_because_of_an_error_has_written_first(tmp_path: Path) -> None:
-    """Otherwise the next attempt, which may run in the same process, would find the checkpoint half there."""
-    begun, go_on, order = threading.Event(), threading.Event(), []
+def test_after_an_error_the_checkpoint_is_written_before_the_exit(tmp_path: Path) -> None:
+    """Otherwise the next attempt, which may run in the same process, would find an incomplete checkpoint."""
+    started, resume, order = threading.Event(), threading.Event(), []
 
     def slow() -> None:
-        begun.set()
-        assert go_on.wait(timeout=30)
+        started.set()
+        assert resume.wait(timeout=30)
         order.append("written")
 
     writer = BackgroundWriter(CheckpointFolder(tmp_path, keep=1))
     with pytest.raises(RuntimeError, match="the job's own"), writer:
         writer.begin(slow)
-        assert begun.wait(timeout=30)
-        threading.Timer(0.05, go_on.set).start()
+        assert started.wait(timeout=30)
+        threading.Timer(0.05, resume.set).start()
         raise RuntimeError("the job's own")
     order.append("left")
     assert order == ["written", "left"]

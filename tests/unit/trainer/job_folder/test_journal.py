@@ -1,4 +1,4 @@
-"""What a job tells while it runs, also where there is no room to tell it."""
+"""The log and the metrics of a running job, also on a full disk."""
 
 import contextlib
 import logging
@@ -19,7 +19,7 @@ logger = logging.getLogger("trainer.test")
 
 @contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """Within it no write of this process makes a file longer; that is pytest's output, too."""
+    """Context in which no write of this process can extend a file; that includes pytest's output."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
     try:
@@ -28,14 +28,14 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_the_log_goes_to_the_job_and_holds_how_it_ended(tmp_path: Path) -> None:
+def test_the_log_is_in_the_job_folder_and_contains_the_error(tmp_path: Path) -> None:
     handlers = list(logging.getLogger().handlers)
-    with pytest.raises(UserError, match="mend this"), log_to(tmp_path / "job", rank=1):
+    with pytest.raises(UserError, match="fix this"), log_to(tmp_path / "job", rank=1):
         logger.info("at work")
-        raise UserError("mend this")
+        raise UserError("fix this")
     text = (tmp_path / "job" / "log-rank-001.txt").read_text()
     assert "rank 1 INFO at work" in text
-    assert "rank 1 ERROR mend this" in text
+    assert "rank 1 ERROR fix this" in text
     assert logging.getLogger().handlers == handlers
 
 
@@ -43,10 +43,10 @@ def test_a_full_disk_within_a_job_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no space left on device.*make room"), log_to(tmp_path, rank=0):
         raise OSError(28, "No space left on device", "/run/file")
     with pytest.raises(ConnectionError), log_to(tmp_path, rank=0):
-        raise ConnectionError("is not about a file")
+        raise ConnectionError("not about a file")
 
 
-def test_a_log_without_room_is_told_once_and_stops_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_on_a_full_disk_is_reported_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with full_disk(), log_to(tmp_path, rank=0):
         logger.info("one")
         logger.info("two")
@@ -55,7 +55,7 @@ def test_a_log_without_room_is_told_once_and_stops_nobody(tmp_path: Path, capsys
     assert f"{tmp_path}/log.txt: the log cannot be written" in lines[0]
 
 
-def test_rank_0_alone_reports_and_metrics_are_whole(tmp_path: Path) -> None:
+def test_only_rank_0_reports_and_metrics_are_complete(tmp_path: Path) -> None:
     rows = [{"epoch": 1}, {"epoch": 2}]
     other = Journal(tmp_path, rank=1, fixed={}, heartbeat=Heartbeat(tmp_path, rank=1))
     other.epoch(rows[0])

@@ -1,4 +1,4 @@
-"""Figures against values worked out by hand or taken from the papers that the docstrings name."""
+"""Metrics against values computed by hand or taken from the papers that the docstrings name."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 
 from trainer.scoring import metrics as scores
 
-# Four pages, three classes. Page 0 and 1 are right, page 2 has its label second, page 3 a tie won by class 0.
+# Four pages, three classes. Pages 0 and 1 are right, on page 2 the label is second, on page 3 class 0 wins a tie.
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.5, 0.3, 0.2], [0.4, 0.4, 0.2]])
 LABELS = np.array([0, 1, 1, 1])
 
@@ -21,7 +21,7 @@ def test_top_k(k: int, share: float) -> None:
     assert scores.top_k(LABELS, PROBABILITIES, k) == share
 
 
-def test_top_1_is_accuracy_even_where_all_classes_are_equal() -> None:
+def test_top_1_is_accuracy_even_if_all_classes_are_equal() -> None:
     uniform = np.full((3, 3), 1 / 3)
     labels = np.array([0, 1, 2])
     assert scores.top_k(labels, uniform, 1) == scores.accuracy(labels, uniform) == pytest.approx(1 / 3)
@@ -77,8 +77,8 @@ def test_wilson_interval(hits: int, count: int, low: float, high: float) -> None
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 0), (3, 2), (-1, 4)])
-def test_wilson_interval_refuses_what_is_no_proportion(hits: int, count: int) -> None:
-    with pytest.raises(ValueError, match="no proportion"):
+def test_wilson_interval_rejects_an_invalid_proportion(hits: int, count: int) -> None:
+    with pytest.raises(ValueError, match="not a proportion"):
         scores.wilson_interval(hits, count)
 
 
@@ -86,12 +86,12 @@ def test_wilson_interval_refuses_what_is_no_proportion(hits: int, count: int) ->
     ("first", "second", "exact", "mid"),
     [
         (0, 0, 1.0, 1.0),
-        # 2·(1/2)^5 and half of its only term less.
+        # 2·(1/2)^5, minus half of its only term for mid-p.
         (0, 5, 2 / 32, 1 / 32),
         # Fagerland et al. 2013, table 3 (1 against 7): exact 0.0703, mid-p 0.0391.
         (1, 7, 2 * (1 + 8) / 256, (2 * 1 + 8) / 256),
         (7, 1, 2 * (1 + 8) / 256, (2 * 1 + 8) / 256),
-        # Equal counts: all other outcomes are at least as far out; mid-p takes half of this one.
+        # Equal counts: every other outcome is at least as extreme; mid-p counts half of this one.
         (1, 1, 1.0, 0.75),
         (2, 2, 1.0, 1 - 0.5 * 6 / 16),
     ],
@@ -151,7 +151,7 @@ def test_equal_models_do_not_differ() -> None:
     assert (result.difference, result.difference_interval, result.p_mid) == (0.0, (0.0, 0.0), 1.0)
 
 
-def test_summary_is_plain_data_and_says_which_class() -> None:
+def test_summary_is_plain_data_and_names_the_classes() -> None:
     figures = scores.summary(LABELS, PROBABILITIES, class_ids=[3, 9, 4])
     assert figures["count"] == 4
     assert figures["accuracy"] == 0.5
@@ -160,5 +160,5 @@ def test_summary_is_plain_data_and_says_which_class() -> None:
     assert figures["confusion"] == [[1, 0, 0], [2, 1, 0], [0, 0, 0]]
 
 
-def test_summary_of_no_page_has_no_figures() -> None:
+def test_summary_without_pages_has_no_figures() -> None:
     assert scores.summary(LABELS[:0], PROBABILITIES[:0], class_ids=[1, 2, 3]) == {"count": 0}

@@ -1,4 +1,4 @@
-"""Predictions are joined by page id and nothing else; whatever does not fit is named."""
+"""Predictions are joined by page id only; errors name the id and the members."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ IDS = ["b/2.tif", "a/1.tif", "ä/3.tif", "a/10.tif"]
 
 
 def some(ids: list[str] = IDS, *, class_ids: tuple[int, ...] = (0, 4, 9), seed: int = 1) -> Predictions:
-    """Predictions whose rows are decided by the id alone, so that any order must give the same."""
+    """Predictions whose rows depend on the id only, so that every order of the ids gives the same rows."""
     rows = []
     for page_id in ids:
         generator = np.random.default_rng([seed, *page_id.encode()])
@@ -38,12 +38,12 @@ def test_the_same_rows_in_any_order_give_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
 
 
-def test_no_page_at_all_is_kept_as_such(tmp_path: Path) -> None:
+def test_an_empty_file_is_read_back_empty(tmp_path: Path) -> None:
     write_predictions(tmp_path / "none.npz", some([]))
     assert len(read_predictions(tmp_path / "none.npz").ids) == 0
 
 
-def test_the_file_needs_no_pickle(tmp_path: Path) -> None:
+def test_the_file_contains_no_pickle(tmp_path: Path) -> None:
     write_predictions(tmp_path / "test.npz", some())
     with np.load(tmp_path / "test.npz", allow_pickle=False) as file:
         assert sorted(file) == ["class_ids", "ids", "labels", "softmax"]
@@ -51,9 +51,9 @@ def test_the_file_needs_no_pickle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"\x93NUMPY nonsense"])
-def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_corrupt_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "test.npz").write_bytes(content)
-    with pytest.raises(UserError, match=r"test\.npz: not a whole predictions file"):
+    with pytest.raises(UserError, match=r"test\.npz: not a complete predictions file"):
         read_predictions(tmp_path / "test.npz")
 
 
@@ -62,18 +62,18 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     whole = (tmp_path / "test.npz").read_bytes()
     for length in range(0, len(whole), 37):
         (tmp_path / "test.npz").write_bytes(whole[:length])
-        with pytest.raises(UserError, match="not a whole predictions file"):
+        with pytest.raises(UserError, match="not a complete predictions file"):
             read_predictions(tmp_path / "test.npz")
 
 
-def test_an_absent_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"val\.npz: no such predictions"):
         read_predictions(tmp_path / "val.npz")
 
 
-def test_another_kind_of_npz_is_refused(tmp_path: Path) -> None:
+def test_another_kind_of_npz_is_rejected(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", ids=np.arange(3))
-    with pytest.raises(UserError, match=r"other\.npz: not a whole predictions file.*labels"):
+    with pytest.raises(UserError, match=r"other\.npz: not a complete predictions file.*labels"):
         read_predictions(tmp_path / "other.npz")
 
 
@@ -93,12 +93,12 @@ def test_a_label_beyond_the_classes_is_named_by_its_page(tmp_path: Path) -> None
         read_predictions(tmp_path / "test.npz")
 
 
-def test_shapes_that_do_not_fit_are_our_own_mistake() -> None:
+def test_inconsistent_shapes_are_a_value_error() -> None:
     with pytest.raises(ValueError, match="4 ids"):
         Predictions(np.array(IDS), np.zeros(3, np.int32), np.zeros((4, 3), np.float32), np.arange(3))
 
 
-def test_join_matches_by_id_in_whatever_order_the_rows_come() -> None:
+def test_join_matches_by_id_in_any_order_of_the_rows() -> None:
     orders = [IDS, IDS[::-1], sorted(IDS)]
     joined = join([(f"m{number}", some(order, seed=number)) for number, order in enumerate(orders)])
     assert joined.names == ("m0", "m1", "m2")
@@ -120,13 +120,13 @@ def test_join_of_one_member_is_that_member() -> None:
         (some(IDS[:3]), r"page a/10\.tif is in the predictions of holistic but not in those of top"),
         (some(IDS[:1]), r"page a/1\.tif \(and 2 more\) is in the predictions of holistic but not in"),
         (some([*IDS, "c.tif"]), r"page c\.tif is in the predictions of top but not in those of hol"),
-        (some([*IDS, IDS[1]]), r"top: page a/1\.tif stands more than once"),
+        (some([*IDS, IDS[1]]), r"top: page a/1\.tif is repeated"),
         (some(class_ids=(0, 4, 8)), "holistic and top were trained on different classes: class id 8"),
-        (some(class_ids=(0, 9, 4)), "holistic and top .* they stand in another order"),
+        (some(class_ids=(0, 9, 4)), "holistic and top .* their order differs"),
         (some(class_ids=(0, 4)), "class id 9 is in only one of them"),
     ],
 )
-def test_join_names_what_does_not_fit(second: Predictions, problem: str) -> None:
+def test_join_names_the_difference(second: Predictions, problem: str) -> None:
     with pytest.raises(UserError, match=problem):
         join([("holistic", some()), ("top", second)])
 
@@ -138,6 +138,6 @@ def test_join_names_the_page_whose_labels_differ() -> None:
         join([("holistic", some()), ("top", some()), ("left", other)])
 
 
-def test_join_of_nobody_is_refused() -> None:
+def test_join_of_no_member_is_rejected() -> None:
     with pytest.raises(UserError, match="no member"):
         join([])

@@ -1,4 +1,4 @@
-"""Temperature scaling recovers what was done to the logits and never changes an answer."""
+"""Temperature scaling recovers the applied temperature and never changes a prediction."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from trainer.scoring.temperature import COLDEST, HOTTEST, at_temperature, fit_te
 
 
 def calibrated(count: int = 20_000, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    """Logits, and labels drawn from exactly the softmax of those logits."""
+    """Logits, and labels sampled from the softmax of these logits."""
     generator = np.random.default_rng(3)
     logits = 2 * generator.normal(size=(count, classes))
     uniform = generator.random((count, 1))
@@ -17,18 +17,18 @@ def calibrated(count: int = 20_000, classes: int = 5) -> tuple[np.ndarray, np.nd
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
-def test_the_temperature_that_was_applied_is_found(temperature: float) -> None:
+def test_the_applied_temperature_is_found(temperature: float) -> None:
     logits, labels = calibrated()
     assert fit_temperature(labels, softmax(logits / temperature)) == pytest.approx(1 / temperature, rel=0.03)
 
 
-def test_overconfidence_is_mended() -> None:
+def test_overconfidence_is_corrected() -> None:
     logits, labels = calibrated()
     sharp = softmax(4 * logits)
-    mended = at_temperature(sharp, fit_temperature(labels, sharp))
-    assert expected_calibration_error(labels, mended) < 0.02 < expected_calibration_error(labels, sharp)
-    assert negative_log_likelihood(labels, mended) < negative_log_likelihood(labels, sharp)
-    assert np.array_equal(mended.argmax(axis=1), sharp.argmax(axis=1))
+    calibrated_again = at_temperature(sharp, fit_temperature(labels, sharp))
+    assert expected_calibration_error(labels, calibrated_again) < 0.02 < expected_calibration_error(labels, sharp)
+    assert negative_log_likelihood(labels, calibrated_again) < negative_log_likelihood(labels, sharp)
+    assert np.array_equal(calibrated_again.argmax(axis=1), sharp.argmax(axis=1))
 
 
 def test_no_other_temperature_is_better() -> None:
@@ -40,12 +40,12 @@ def test_no_other_temperature_is_better() -> None:
         assert negative_log_likelihood(labels, at_temperature(sharp, other)) > least
 
 
-def test_a_set_without_a_wrong_answer_stays_at_the_bound() -> None:
+def test_without_a_wrong_prediction_it_is_the_lower_bound() -> None:
     probabilities = np.array([[0.6, 0.4], [0.3, 0.7]])
     assert fit_temperature(np.array([0, 1]), probabilities) == pytest.approx(COLDEST)
 
 
-def test_a_set_without_a_right_answer_stays_at_the_other_bound() -> None:
+def test_without_a_right_prediction_it_is_the_upper_bound() -> None:
     probabilities = np.array([[0.6, 0.4], [0.3, 0.7]])
     assert fit_temperature(np.array([1, 0]), probabilities) == pytest.approx(HOTTEST)
 

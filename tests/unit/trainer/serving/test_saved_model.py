@@ -1,4 +1,4 @@
-"""What the exported model computes by itself: the stack's answer, and regions cut out of pages."""
+"""TensorFlow's versions of the stack and of cutting regions agree with those in NumPy and OpenCV."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def test_tensorflow_and_numpy_agree_on_every_method_of_the_stack(method: Method)
 
 @pytest.mark.parametrize("size", [(700, 540), (1000, 754), (641, 512), (256, 128)])
 @pytest.mark.parametrize("box", [WHOLE_PAGE, *PRESETS["das2018"].values()])
-def test_regions_are_cut_as_at_conversion(size: tuple[int, int], box: Any) -> None:
+def test_regions_are_cut_as_in_the_conversion(size: tuple[int, int], box: Any) -> None:
     page = np.random.default_rng(3).integers(0, 256, size).astype(np.uint8)
     cut = cut_region(page[:, :, None], box.edges, (64, 64, 1)).numpy()[0]
     difference = np.abs(cut.astype(int) - fit(page, box, 64, 64).astype(int))

@@ -1,4 +1,4 @@
-"""Averages and logistic regression: closed forms, convexity, and what few pages must not break."""
+"""Averages and logistic regression: closed forms, optimality, and behavior with few pages."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ OUTPUTS = np.array([[[0.8, 0.2], [0.4, 0.6]], [[0.1, 0.9], [0.5, 0.5]]])
 
 
 def some_pages(count: int, *, skill: tuple[float, ...], classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
-    """Outputs float[n, members, C] and labels int[n] of members that are as good as `skill` says."""
+    """Outputs float[n, members, C] and labels int[n] of members with the given skills."""
     generator = np.random.default_rng(11)
     labels = generator.integers(0, classes, count)
     logits = [s * np.eye(classes)[labels] + generator.normal(size=(count, classes)) for s in skill]
@@ -43,7 +43,7 @@ def test_the_minimum_of_a_badly_scaled_bowl() -> None:
     assert blend.minimum(bowl, np.zeros(3)) == pytest.approx(centre, abs=1e-5)
 
 
-def test_a_member_that_knows_nothing_gets_no_weight() -> None:
+def test_an_uninformative_member_gets_little_weight() -> None:
     outputs, labels = some_pages(400, skill=(3.0, 0.0))
     good, useless = blend.fit_member_weights(outputs, labels)
     assert good > 3
@@ -67,7 +67,7 @@ def test_logistic_regression_is_at_its_minimum() -> None:
     assert residual.sum(axis=0) + l2 * bias == pytest.approx(np.zeros(4), abs=2e-3)
 
 
-def test_a_strong_pull_keeps_the_regression_where_it_began() -> None:
+def test_strong_regularization_keeps_the_regression_at_its_start() -> None:
     outputs, labels = some_pages(50, skill=(2.0, 1.0))
     start = blend.as_kernel(np.array([4.0, 2.0]), 4)
     kernel, bias = blend.fit_logistic(outputs.reshape(50, -1), labels, start=start, l2=1e6)
@@ -75,7 +75,7 @@ def test_a_strong_pull_keeps_the_regression_where_it_began() -> None:
     assert bias == pytest.approx(np.zeros(4), abs=1e-3)
 
 
-def test_a_class_without_a_page_can_still_be_answered() -> None:
+def test_a_class_without_a_page_can_still_be_predicted() -> None:
     outputs, labels = some_pages(60, skill=(4.0, 4.0))
     seen = labels != 3
     start = blend.as_kernel(blend.fit_member_weights(outputs[seen], labels[seen]), 4)

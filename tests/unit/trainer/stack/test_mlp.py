@@ -1,4 +1,4 @@
-"""The stack's MLP: where it begins, that it learns, and that NumPy and Keras agree on it."""
+"""The stack's MLP: its start, training, and agreement of NumPy and Keras."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def pages(count: int = 200) -> tuple[np.ndarray, np.ndarray]:
     return softmax(logits).astype(np.float32), labels
 
 
-def test_it_begins_as_the_weighted_average() -> None:
+def test_it_starts_as_the_weighted_average() -> None:
     outputs, _ = pages()
     weights = np.array([5.0, 2.0, 0.5])
     mlp = starting_mlp(weights, CLASSES, config=StackConfig(), seed=1)
@@ -30,20 +30,20 @@ def test_it_begins_as_the_weighted_average() -> None:
     assert mlp.hidden_kernel.shape == (3 * CLASSES, 4 * CLASSES)
 
 
-def test_the_start_depends_on_the_seed_alone() -> None:
+def test_the_start_depends_on_the_seed_only() -> None:
     config = StackConfig(start="random")
     one, two, three = (starting_mlp(np.ones(3), CLASSES, config=config, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(one.hidden_kernel, two.hidden_kernel)
     assert not np.array_equal(one.hidden_kernel, three.hidden_kernel)
 
 
-def test_too_few_hidden_units_for_the_average_are_refused() -> None:
+def test_too_few_hidden_units_for_the_average_are_rejected() -> None:
     with pytest.raises(UserError, match=r"stack\.hidden: 3 units cannot start .* give 5 or more"):
         starting_mlp(np.ones(3), CLASSES, config=StackConfig(hidden=3), seed=1)
 
 
 @pytest.mark.parametrize("start", ["weighted", "random"])
-def test_it_learns_and_twice_gives_the_same_bits(start: str) -> None:
+def test_it_learns_and_repeats_bit_for_bit(start: str) -> None:
     outputs, labels = pages()
     flat = outputs.reshape(len(outputs), -1)
     config = StackConfig(start=start, epochs=3, learning_rate=0.01)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The stack's job on made-up members: its files, its figures, and what it refuses."""
+"""The stack's job on synthetic members: its files, its figures, and its errors."""
 
 import json
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ CLASS_IDS = np.array([0, 2, 4, 6, 9, 15])
 
 
 def member(name: str, split: str, *, count: int, skill: float) -> Predictions:
-    """A member's outputs on the same pages and labels as all others', in an order of its own."""
+    """A member's outputs; all members share pages and labels."""
     pages = np.random.default_rng([5, len(split)])
     labels = pages.integers(0, len(CLASS_IDS), count).astype(np.int32)
     own = np.random.default_rng([7, len(split), *name.encode()])
@@ -33,7 +33,7 @@ def member(name: str, split: str, *, count: int, skill: float) -> Predictions:
 
 def make_run(run_folder: Path, *, members: Mapping[str, float] = MEMBERS, val: int = 90, test: int = 400,
              seed: int | None = None) -> Path:  # fmt: skip
-    """A run folder with predictions of `members`; with a seed, their rows are shuffled."""
+    """A run folder with predictions of `members`; with a seed, the rows are shuffled."""
     for name, skill in members.items():
         for split, count in (("val", val), ("test", test)):
             rows = member(name, split, count=count, skill=skill)
@@ -80,7 +80,7 @@ def test_all_methods_and_members_are_scored(finished: tuple[Path, dict[str, Any]
         assert low <= scores["test"]["accuracy"] <= high
         assert [row["class_id"] for row in scores["test"]["per_class"]] == CLASS_IDS.tolist()
     assert [name for name, scores in result["methods"].items() if "calibrated" in scores] == ["average"]
-    # The plain average is far too unsure of itself: many members that agree prove more than each of them alone.
+    # The plain average is underconfident: members that agree are stronger evidence than each of them alone.
     average = result["methods"]["average"]
     assert average["calibrated"]["temperature"] < 0.8
     assert average["calibrated"]["calibration_error"] < average["test"]["calibration_error"]
@@ -90,7 +90,7 @@ def test_all_methods_and_members_are_scored(finished: tuple[Path, dict[str, Any]
         assert scores["calibrated"]["temperature"] == pytest.approx(1.7 / MEMBERS[name], rel=0.4)
 
 
-def test_the_result_is_that_of_the_written_predictions(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_the_result_agrees_with_the_written_predictions(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, result = finished
     for split in ("val", "test"):
         rows = read_predictions(folder / "jobs" / "stack" / "predictions" / f"{split}.npz")
@@ -98,7 +98,7 @@ def test_the_result_is_that_of_the_written_predictions(finished: tuple[Path, dic
         assert result["scores"][split]["accuracy"] == result[f"{split}_accuracy"]
 
 
-def test_the_files_of_the_job(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_the_job_writes_its_files(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, result = finished
     job = folder / "jobs" / "stack"
     assert json.loads((job / "result.json").read_text()) == result
@@ -122,7 +122,7 @@ def test_the_saved_stack_gives_the_recorded_predictions(finished: tuple[Path, di
     assert np.array_equal(loaded.probabilities(outputs), rows.softmax)
 
 
-def test_no_gpu_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_uses_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow as tf
 
     visible = list[tuple[list[str], str]]()
@@ -131,7 +131,7 @@ def test_no_gpu_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert visible == [([], "GPU")]
 
 
-def test_a_finished_stack_is_not_done_again(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_a_finished_stack_is_not_repeated(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, result = finished
     assert run({"run": str(folder), "members": list(MEMBERS), "config": {}, "seed": 99}) == result
 
@@ -157,7 +157,7 @@ def test_any_number_of_members(tmp_path: Path, members: tuple[str, ...]) -> None
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_method_can_be_the_headline(tmp_path: Path, method: str) -> None:
+def test_each_method_can_be_the_stack(tmp_path: Path, method: str) -> None:
     result = stack(make_run(tmp_path), config={"method": method})
     assert result["test_accuracy"] == result["methods"][method]["test"]["accuracy"]
     assert result["parameters"] == {
@@ -165,7 +165,7 @@ def test_each_method_can_be_the_headline(tmp_path: Path, method: str) -> None:
     }[method]  # fmt: skip
 
 
-def test_ten_validation_pages_do_not_make_it_worse_than_the_holistic_model(tmp_path: Path) -> None:
+def test_with_ten_validation_pages_it_is_not_worse_than_the_holistic_model(tmp_path: Path) -> None:
     result = run({
         "run": str(make_run(tmp_path, val=10, test=1000)), "members": list(MEMBERS), "config": {}, "seed": 3,
     })  # fmt: skip
@@ -186,7 +186,7 @@ def test_the_leak_free_split_fits_on_the_other_pages(tmp_path: Path) -> None:
     assert read_lines(folder / "jobs" / "stack" / "metrics.jsonl")[-1]["val_loss"] > 0
 
 
-def test_a_leak_is_not_called_leak_free(tmp_path: Path) -> None:
+def test_a_leak_is_rejected_as_not_leak_free(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     for name in MEMBERS:
         share = 0.4 if name != "bottom" else None
@@ -198,7 +198,7 @@ def test_a_leak_is_not_called_leak_free(tmp_path: Path) -> None:
 
 def test_figures_without_duplicates(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
-    whole = stack(folder)
+    complete = stack(folder)
     rows = read_predictions(folder / "jobs" / "stack" / "predictions" / "test.npz")
     leaked = rows.ids[:50]
     (tmp_path / "leaked.txt").write_text("\n".join(["not/of/this/set.tif", *leaked.tolist()]) + "\n")
@@ -208,10 +208,10 @@ def test_figures_without_duplicates(tmp_path: Path) -> None:
     assert (rest["left_out"], rest["pages"]) == (50, 350)
     assert rest["scores"]["accuracy"] == accuracy(rows.labels[50:], rows.softmax[50:])
     assert list(rest["members_scores"]) == list(MEMBERS)
-    assert result["scores"] == whole["scores"]
+    assert result["scores"] == complete["scores"]
 
 
-def test_all_test_pages_being_duplicates_is_said(tmp_path: Path) -> None:
+def test_if_all_test_pages_are_duplicates_there_are_no_figures(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", test=20)
     (tmp_path / "leaked.txt").write_text("\n".join(f"test/{number:04d}.tif" for number in range(20)))
     result = stack(folder, config={"exclude_ids_file": str(tmp_path / "leaked.txt")})
@@ -221,7 +221,7 @@ def test_all_test_pages_being_duplicates_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"), [(None, "cannot be read"), ("other.tif\n", "no page of it is in the test set")]
 )
-def test_a_wrong_list_of_duplicates_is_refused(tmp_path: Path, content: str | None, problem: str) -> None:
+def test_a_wrong_list_of_duplicates_is_rejected(tmp_path: Path, content: str | None, problem: str) -> None:
     if content is not None:
         (tmp_path / "leaked.txt").write_text(content)
     with pytest.raises(UserError, match=rf"leaked\.txt: .*{problem}"):
@@ -241,7 +241,7 @@ def test_a_wrong_list_of_duplicates_is_refused(tmp_path: Path, content: str | No
         (tuple(MEMBERS), {"hidden": 2}, r"stack\.hidden: 2 units"),
     ],
 )
-def test_what_cannot_be_stacked_is_refused(
+def test_invalid_input_is_rejected(
     tmp_path: Path, members: tuple[str, ...], config: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(UserError, match=problem):
@@ -249,7 +249,7 @@ def test_what_cannot_be_stacked_is_refused(
     assert not (tmp_path / "jobs" / "stack" / "result.json").exists()
 
 
-def test_a_page_that_one_member_lacks_is_named(tmp_path: Path) -> None:
+def test_a_page_that_is_missing_from_one_member_is_named(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     path = folder / "jobs" / "left" / "predictions" / "test.npz"
     rows = read_predictions(path)
@@ -260,7 +260,7 @@ def test_a_page_that_one_member_lacks_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("left", "attempt"), [('{"attempt": 2}', 3), ("", 1), ('{"att', 1)])
-def test_what_a_killed_attempt_left_is_no_obstacle(tmp_path: Path, left: str, attempt: int) -> None:
+def test_leftovers_of_a_killed_attempt_do_not_matter(tmp_path: Path, left: str, attempt: int) -> None:
     folder = make_run(tmp_path)
     job = folder / "jobs" / "stack"
     job.mkdir()
