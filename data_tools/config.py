@@ -1,4 +1,4 @@
-"""Configuration as data: mappings from YAML to frozen dataclasses and back, strictly."""
+"""Configuration as data: strict conversion between YAML mappings and frozen dataclasses."""
 
 import dataclasses
 import difflib
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file, read with the safe loader.
+    """Read the mapping in a YAML file with the safe loader.
 
     Raises:
-        UserError: the file is absent, is not YAML, or holds something else than a mapping.
+        UserError: the file is missing, is not valid YAML, or does not hold a mapping.
     """
     try:
         value = yaml.safe_load(path.read_text())
@@ -31,18 +31,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
         problem = " ".join(str(error).split())
         raise UserError(f"{path}: not valid YAML: {problem}") from None
     if not isinstance(value, dict):
-        raise UserError(f"{path}: a mapping of settings is expected at the top, found {type(value).__name__}")
+        raise UserError(f"{path}: expected a mapping of settings at the top level, found {type(value).__name__}")
     return value
 
 
 def from_mapping(cls: type[T], mapping: Mapping[str, Any], *, where: str) -> T:
-    """Build the dataclass `cls` from `mapping`; `where` is the dotted key under which the mapping stands.
+    """Build the dataclass `cls` from `mapping`; `where` is the dotted key of the mapping.
 
     Raises:
-        UserError: an unknown or missing key, or a value of another type; the text names the dotted key.
+        UserError: an unknown or missing key, or a value of the wrong type; the text names the dotted key.
     """
     if not isinstance(mapping, Mapping):
-        raise UserError(f"{where}: a mapping is expected, found {mapping!r}")
+        raise UserError(f"{where}: expected a mapping, found {mapping!r}")
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     for key in mapping:
@@ -62,14 +62,14 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], *, where: str) -> T:
 
 
 def unknown_key(dotted: str, key: str, known: Sequence[str]) -> str:
-    """The line for an unknown key, with the nearest known one where one is near."""
+    """The error line for an unknown key, with the closest known key if there is one."""
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
     return f"{dotted}: unknown setting; {hint}"
 
 
 def _convert(hint: Any, value: Any, dotted: str) -> Any:
-    """`value` as the type `hint` says, or a UserError that names `dotted`."""
+    """`value` as type `hint`; raises a UserError that names `dotted`."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
@@ -82,14 +82,14 @@ def _convert(hint: Any, value: Any, dotted: str) -> Any:
         return value
     if origin is tuple:
         if isinstance(value, str) or not isinstance(value, Sequence):
-            raise UserError(f"{dotted}: a list is expected, found {value!r}")
+            raise UserError(f"{dotted}: expected a list, found {value!r}")
         if arguments[-1] is not Ellipsis and len(value) != len(arguments):
-            raise UserError(f"{dotted}: a list of {len(arguments)} is expected, found {len(value)}")
+            raise UserError(f"{dotted}: expected a list of {len(arguments)}, found {len(value)}")
         each = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
         return tuple(_convert(t, v, f"{dotted}[{i}]") for i, (t, v) in enumerate(zip(each, value, strict=True)))
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise UserError(f"{dotted}: a mapping is expected, found {value!r}")
+            raise UserError(f"{dotted}: expected a mapping, found {value!r}")
         return {_convert(arguments[0], k, dotted): _convert(arguments[1], v, f"{dotted}.{k}") for k, v in value.items()}
     return _convert_plain(hint, value, dotted)
 
@@ -100,16 +100,16 @@ def _convert_plain(hint: Any, value: Any, dotted: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return from_mapping(typing.cast(type, hint), value, where=dotted)
     if hint is float and isinstance(value, str):
-        # YAML 1.1 reads 1e-4 as text, since it asks for a point in a number with an exponent.
+        # YAML 1.1 reads 1e-4 as text: it requires a decimal point in numbers with an exponent.
         try:
             value = float(value)
         except ValueError:
-            raise UserError(f"{dotted}: a number is expected, found {value!r}") from None
+            raise UserError(f"{dotted}: expected a number, found {value!r}") from None
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if (hint is int and isinstance(value, bool)) or not isinstance(value, hint):
-        expected = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(hint, str(hint))
-        raise UserError(f"{dotted}: {expected} is expected, found {value!r}")
+        expected = {int: "an integer", float: "a number", str: "text", bool: "true or false"}.get(hint, str(hint))
+        raise UserError(f"{dotted}: expected {expected}, found {value!r}")
     return value
 
 
@@ -124,7 +124,7 @@ def _first_that_fits(options: Sequence[Any], value: Any, dotted: str) -> Any:
 
 
 def to_mapping(value: Any) -> Any:
-    """`value` (dataclasses, tuples, mappings) as plain data that YAML and JSON hold."""
+    """`value` (dataclasses, tuples, mappings) as plain data for YAML or JSON."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_mapping(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -138,7 +138,7 @@ def override(mapping: Mapping[str, Any], assignments: Sequence[str]) -> dict[str
     """A copy of `mapping` with `a.b=value` applied in order; values are read as YAML.
 
     Raises:
-        UserError: an assignment without `=`, or a key path that runs through something else than a mapping.
+        UserError: an assignment without `=`, or a key path through a value that is not a mapping.
     """
     result = _copy(mapping)
     for assignment in assignments:
@@ -162,7 +162,7 @@ def override(mapping: Mapping[str, Any], assignments: Sequence[str]) -> dict[str
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `over` laid on it, mappings merged key by key."""
+    """A copy of `base` overridden by the values of `over`; mappings are merged key by key."""
     result = _copy(base)
     for key, value in over.items():
         inner = result.get(key)

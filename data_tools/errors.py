@@ -1,4 +1,4 @@
-"""The errors that a person sees as one line, and the wish to stop."""
+"""Errors that users see as one line, and the request to stop."""
 
 import contextlib
 import importlib.util
@@ -6,19 +6,18 @@ from collections.abc import Iterator
 
 
 class UserError(Exception):
-    """Something that the user can mend; its text names the file, key or host and what to do.
+    """A problem that the user can fix; the text names the file, key or host and says what to do.
 
-    Entry points print it as one line and exit with status 2. Anything else that escapes is a bug of ours
-    and keeps its traceback.
+    Entry points print it as one line and exit with status 2. Any other exception is a bug and keeps its traceback.
     """
 
 
 class NumericError(UserError):
-    """A loss or a gradient that is not finite. It is tried once more: twice at the same step it is no chance."""
+    """A loss or gradient that is not finite. The job retries once: a second failure at the same step is final."""
 
 
 class Stopped(Exception):
-    """Somebody asked a job to stop; it is saved, and goes on from there when it is started again."""
+    """A job was asked to stop; it has saved its state and resumes from there when it is started again."""
 
 
 LOST_PEER = "HorovodInternalError", "Horovod has been shut down", "Connection closed by peer"

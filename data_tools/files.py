@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writes, checksums, JSON and JSON lines."""
+"""Atomic writes, checksums, JSON and JSON lines: a file is complete or absent."""
 
 import contextlib
 import errno
@@ -17,21 +17,20 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds the four packages; worker processes need it on their PYTHONPATH."""
 
 UNFINISHED = ".unfinished-"
-"""Prefix of every temporary name; whatever carries it may be deleted when nothing writes any more."""
-
+"""Prefix of temporary names; files and folders with it may be deleted when no process writes."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def storage_problem(error: OSError) -> UserError | None:
-    """The line for a person about a file system that is full, read-only or broken; None: `error` is another one."""
+    """The user's line for a file system that is full, read-only or broken; None for any other `error`."""
     if error.errno in NO_ROOM:
         advice = "make room, then run the same command again"
     elif error.errno in NOT_WRITABLE:
         advice = "make it writable, then run the same command again"
     elif error.errno in (errno.EIO, errno.ESTALE, errno.ENOTDIR, errno.EISDIR, errno.ENOENT) and error.filename:
-        advice = "mend it, then run the same command again"
+        advice = "fix it, then run the same command again"
     else:
         return None
     where = error.filename2 or error.filename or "a file"
@@ -39,12 +38,12 @@ def storage_problem(error: OSError) -> UserError | None:
 
 
 def temporary_name(path: Path) -> Path:
-    """A fresh name beside `path`, on the same file system, that no reader takes for a finished file."""
+    """A new name beside `path`, on the same file system, that readers ignore."""
     return path.with_name(f"{UNFINISHED}{path.name}-{uuid.uuid4().hex[:8]}")
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable; a rename is only safe on disk after this."""
+    """Flush the names in `folder` to disk; a rename is durable only after this."""
     _fsync(folder)
 
 
@@ -58,7 +57,7 @@ def _fsync(path: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write `content` (text as UTF-8) so that `path` is at any moment the old file or the whole new one."""
+    """Write `content` (text as UTF-8) atomically: at any moment `path` is the old file or the complete new one."""
     raw = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
@@ -72,7 +71,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            error.filename = str(path)  # a full disk is told of without one
+            error.filename = str(path)  # A failed write names no file.
             error.filename2 = None
         raise
     fsync_folder(path.parent)
@@ -80,10 +79,10 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `path` when the block ends well, and vanishes when it does not.
+    """Yield a temporary folder that is renamed to `path` when the block succeeds and deleted when it raises.
 
     Raises:
-        FileExistsError: `path` exists already.
+        FileExistsError: `path` exists.
     """
     if path.exists():
         raise FileExistsError(path)
@@ -128,10 +127,10 @@ def read_json(path: Path) -> Any:
 
 
 def append_line(path: Path, value: Any, *, sync: bool = False) -> None:
-    """Append `value` as one JSON line, in a single write, so that a reader sees whole lines or the start of one.
+    """Append `value` as one JSON line in a single write; readers see complete lines and at most one partial line.
 
-    The unfinished last line that a killed writer or a full disk left is ended first, and is no line of its own.
-    sync: return only when it is on disk.
+    A partial line that a killed writer or a full disk left is terminated first. With `sync`, the line is on disk when
+    the function returns.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def installed(*packages: str) -> dict[str, str]:
-    """Versions of Python and of those `packages` that are installed, by name; Horovod's says what it was built for."""
+    """Versions of Python and of the installed ones of `packages`, by name."""
     found = {"python": platform.python_version()}
     for name in packages:
         try:

@@ -1,1 +1,1 @@
-"""Conversion of labelled pages to shards: the plan, the work, and what a killed run left behind."""
+"""Conversion of labeled pages to shards: plan, work, and resumption after a kill."""

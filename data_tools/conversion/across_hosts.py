@@ -1,7 +1,7 @@
-"""A conversion share_runner over several hosts that see the same folders: shares to write anywhere, one host to finish.
+"""Conversion on several hosts that see the same folders: other hosts write shares, one host finishes.
 
-This package knows no cluster. Whoever calls `convert` may bring one: something that runs `write_share` on plain
-payloads, on as many hosts as it likes. What it leaves undone, the calling host does itself.
+This package does not depend on a cluster. The caller of `convert` may pass a `ShareRunner`, which runs `write_share`
+with plain payloads on any hosts. The calling host completes the shares that they do not finish.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ _POLL_S = 2.0
 
 @dataclass(frozen=True)
 class ShareRunner:
-    """`run` gets `shares` payloads for `write_share` and returns when all have ended, well or not."""
+    """Runs `write_share` on other hosts: `run` gets `shares` payloads and returns when all calls have ended."""
 
     shares: int
     run: Callable[[list[dict[str, Any]]], None]
@@ -40,7 +40,7 @@ def run_shares(
     share_runner: ShareRunner,
     progress: OnProgress | None,
 ) -> None:
-    """Have the shards of the missing sets written in shares, and report what appears in the staging folder."""
+    """Have the shards of the missing sets written in shares, and report progress from the staging folder."""
     common = {
         "data": to_mapping(data) | _absolute(data),
         "shards": to_mapping(recipe.shards),
@@ -61,7 +61,7 @@ def run_shares(
 
 
 def _absolute(data: DataConfig) -> dict[str, str]:
-    """The paths of `data`, which are relative to this process's working folder, for processes elsewhere."""
+    """The paths of `data` as absolute paths, for processes with another working directory."""
     paths = {"root": data.root, "train": data.train, "val": data.val, "test": data.test}
     if isinstance(data.class_names, str):
         paths["class_names"] = data.class_names
@@ -69,23 +69,23 @@ def _absolute(data: DataConfig) -> dict[str, str]:
 
 
 def pages_written(staging: Path, plans: Sequence[ShardPlan]) -> int:
-    """Pages of the shards that are complete. Lists one folder per split, however many shards there are."""
+    """Pages of complete shards. Lists one folder per split for any number of shards."""
     folders = {receipt_path(staging, plan).parent for plan in plans}
     receipts = {path for folder in folders if folder.is_dir() for path in folder.iterdir()}
     return sum(len(plan.pages) for plan in plans if receipt_path(staging, plan) in receipts)
 
 
 def write_share(payload: dict[str, Any]) -> dict[str, Any]:
-    """Write the shards of one share with all cores of this host; returns how many pages were set aside.
+    """Write the shards of one share with all cores of this host; returns its counts of `pages` and `rejected` pages.
 
-    Runs beside other shares, under the lock of the conversion that called for it.
+    Runs concurrently with other shares, under the lock of the conversion that requested it.
 
     Raises:
         UserError: this host does not see the pages, the label files or the shard folder.
     """
     staging = Path(payload["staging"])
     if not staging.is_dir():
-        raise UserError(f"{staging.parent}: not on this host; shards.folder must lie on storage that every host sees")
+        raise UserError(f"{staging.parent}: not on this host; set shards.folder to storage that every host sees")
     data = from_mapping(DataConfig, payload["data"], where="data")
     shards = from_mapping(ShardConfig, payload["shards"], where="shards")
     boxes = {region: Box(*edges) for region, edges in payload["boxes"].items()}
@@ -94,6 +94,6 @@ def write_share(payload: dict[str, Any]) -> dict[str, Any]:
     work = Work(data.root, payload["staging"], boxes, shards, data.outside_links)
     states = [remaining_work(work, plan) for plan in plans]
     pages = sum(len(plan.pages) for plan in plans)
-    # Only the conversion as a whole knows whether too many pages are rejected.
+    # Only the calling host knows whether too many pages are rejected.
     ConversionPass(work, states, max_rejected=pages).run(shards.workers or available_cores())
     return {"pages": pages, "rejected": sum(len(state.rejected) for state in states)}

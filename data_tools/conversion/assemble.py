@@ -1,4 +1,4 @@
-"""Whole shards to shard sets: index, manifest, final name; and what is reported beside them."""
+"""Complete shards to shard sets: index, manifest, final name, and the reports of rejected pages and labels."""
 
 import json
 from collections import Counter
@@ -28,7 +28,7 @@ LABEL_WARNINGS = "label_warnings.jsonl"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides on the bytes of the shard sets."""
+    """Everything that determines the bytes of the shard sets."""
 
     data: DataSet
     shards: ShardConfig
@@ -37,18 +37,18 @@ class Recipe:
 
     @property
     def folder(self) -> Path:
-        """Where the sets go."""
+        """The folder of the sets."""
         return Path(self.shards.folder)
 
     def identity(self) -> dict[str, Any]:
-        """The recipe as plain data: unfinished work is continued where this is the same."""
+        """The recipe as plain data; unfinished work with the same identity is resumed."""
         return {
             "boxes": {region: box.edges for region, box in self.boxes.items()},
             "labels": {split: self.data.fingerprint(split) for split in SPLITS},
         } | self.common()
 
     def common(self) -> dict[str, Any]:
-        """What is the same for every split and region."""
+        """The part that is equal for all splits and regions."""
         return {
             "version": FORMAT,
             "seed": self.seed,
@@ -59,10 +59,10 @@ class Recipe:
 
 
 def missing_regions(recipe: Recipe, split: str) -> tuple[str, ...]:
-    """Regions of `split` that have no whole set yet.
+    """Regions of `split` without a complete set.
 
     Raises:
-        UserError: a set is there that other settings, labels or boxes made, or that is damaged.
+        UserError: a set has other settings, labels or boxes, or is corrupt.
     """
     missing = []
     for region, box in recipe.boxes.items():
@@ -70,7 +70,7 @@ def missing_regions(recipe: Recipe, split: str) -> tuple[str, ...]:
         if (folder / MANIFEST).exists():
             _check_same(recipe, folder, split, box)
         elif folder.exists() and any(folder.iterdir()):
-            raise UserError(f"{folder}: holds something else than a whole shard set; delete or move it")
+            raise UserError(f"{folder}: not a complete shard set; delete or move it")
         else:
             missing.append(region)
     return tuple(missing)
@@ -82,7 +82,7 @@ def _check_same(recipe: Recipe, folder: Path, split: str, box: Box) -> None:
     other = differences({key: manifest[key] for key in wanted}, wanted)
     if other:
         raise UserError(
-            f"{folder}: was converted differently ({'; '.join(other)}); "
+            f"{folder}: was converted with other settings ({'; '.join(other)}); "
             "choose another shards.folder, or delete this one to convert again"
         )
     problems = check(folder)
@@ -91,10 +91,10 @@ def _check_same(recipe: Recipe, folder: Path, split: str, box: Box) -> None:
 
 
 def assemble(recipe: Recipe, staging: Path, plans: list[ShardPlan], region: str) -> None:
-    """Give the whole shards of one split and region an index, a manifest and their final name.
+    """Add index and manifest to the complete shards of one split and region, and move them to their final folder.
 
     Raises:
-        UserError: all pages of a class were set aside, or another region's set holds other pages.
+        UserError: all pages of a class were rejected, or another region's set has other pages.
     """
     split = plans[0].split
     source, target = staging / split / region, recipe.folder / split / region
@@ -104,7 +104,7 @@ def assemble(recipe: Recipe, staging: Path, plans: list[ShardPlan], region: str)
     counts = Counter(index.entries["label"].tolist())
     empty = [class_id for class_id in recipe.data.class_ids if not counts[class_id]]
     if split == "train" and empty:
-        raise UserError(f"class {empty[0]}: all its training pages were set aside; see {recipe.folder / REJECTED}")
+        raise UserError(f"class {empty[0]}: all its training pages were rejected; see {recipe.folder / REJECTED}")
     write_index(source, index)
     box = recipe.boxes[region]
     manifest = Manifest(
@@ -145,7 +145,7 @@ def _receipt(staging: Path, plan: ShardPlan) -> dict[str, Any]:
     # Without its regions, the receipt alone is read: the files of some may carry their final name already.
     receipt = read_receipt(staging, replace(plan, regions=()))
     if receipt is None:
-        raise RuntimeError(f"{plan.split} {plan.name}: no receipt of a shard that was written")
+        raise RuntimeError(f"{plan.split} {plan.name}: no receipt for a complete shard")
     return receipt
 
 
@@ -163,15 +163,17 @@ def _index(receipts: list[dict[str, Any]], region: str) -> Index:
 
 
 def _check_siblings(recipe: Recipe, split: str, index: Index) -> None:
-    """All regions of a split must hold the same pages: a file may have been mended or lost in between."""
+    """Check that all regions of a split have the same pages; files may have changed between conversions."""
     for region in recipe.boxes:
         folder = recipe.folder / split / region
         if (folder / MANIFEST).exists() and not map_index(folder).same_pages(index):
-            raise UserError(f"{folder}: some pages changed since it was made; delete {folder.parent} to convert again")
+            raise UserError(
+                f"{folder}: some pages changed since it was converted; delete {folder.parent} to convert again"
+            )
 
 
 def write_rejected(folder: Path, states: Iterable[ShardState]) -> None:
-    """List the pages set aside, those of splits that were not converted now as they were before."""
+    """Write REJECTED; lines of splits that were not converted now are kept."""
     states = list(states)
     fresh = {state.plan.split for state in states}
     lines = [line for line in read_lines(folder / REJECTED) if line["split"] not in fresh]
@@ -190,7 +192,7 @@ def write_rejected(folder: Path, states: Iterable[ShardState]) -> None:
 
 
 def write_label_warnings(recipe: Recipe) -> None:
-    """List what was odd about the labels."""
+    """Write LABEL_WARNINGS."""
     write_atomically(recipe.folder / LABEL_WARNINGS, _lines(map(asdict, recipe.data.label_warnings)))
 
 

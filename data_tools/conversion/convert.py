@@ -1,4 +1,4 @@
-"""Pages to shard sets: plan, hand out to worker processes, assemble; continues what was interrupted."""
+"""Pages to shard sets: plan, run worker processes, assemble; resumes interrupted conversions."""
 
 import shutil
 import time
@@ -24,7 +24,7 @@ __all__ = ["ConversionSummary", "DataConfig", "ShardConfig", "ShareRunner", "con
 
 @dataclass(frozen=True)
 class ConversionSummary:
-    """What a conversion did; sets are named `split/region`."""
+    """Result of a conversion. `written` and `kept` are names of sets, `split/region`; `pages` counts all splits."""
 
     folder: Path
     pages: int
@@ -45,14 +45,13 @@ def convert(
     progress: OnProgress | None = None,
     share_runner: ShareRunner | None = None,
 ) -> ConversionSummary:
-    """Write a shard set for each split and region, the whole page's (`holistic`) included.
+    """Write a shard set for each split and region, including the whole page (`holistic`). Keeps complete sets.
 
-    The same arguments give the same bytes, whatever `workers` is (null: `shards.workers`, else all cores),
-    wherever `share_runner` has them written, and however often it was interrupted. Sets that are there already
-    are kept.
+    The same arguments give the same bytes for any number of `workers` (default: `shards.workers`, or all cores), any
+    `share_runner`, and any interruptions.
 
     Raises:
-        UserError: bad labels, too many bad pages, sets of other settings in the folder, a full disk.
+        UserError: invalid labels, too many rejected pages, sets with other settings in the folder, or a full disk.
     """
     started = time.monotonic()
     boxes = {HOLISTIC: WHOLE_PAGE} | regions
@@ -68,7 +67,7 @@ def convert(
                 run_shares(recipe, data, missing, staging, share_runner=share_runner, progress=progress)
             cores = workers or shards.workers or available_cores()
             _convert_missing(recipe, data, missing, staging, workers=cores, progress=progress)
-        # Where nothing is missing, too: a kill may have come after the last set and before this.
+        # Even if nothing is missing: an earlier call may have been killed just before this.
         remove_staging(recipe.folder)
         names = [(split, region) for split in SPLITS for region in boxes]
         write_label_warnings(recipe)
@@ -92,7 +91,7 @@ def _convert_missing(
     workers: int,
     progress: OnProgress | None,
 ) -> None:
-    """Write the missing sets, all of them from one decode of each page."""
+    """Write the missing sets; each page is decoded once for all of them."""
     work = Work(data.root, str(staging), recipe.boxes, recipe.shards, data.outside_links)
     plans = plan_missing(recipe, missing)
     states = [remaining_work(work, plan) for plan in plans]
@@ -110,7 +109,7 @@ def _convert_missing(
 
 
 def _refuse_small_disk(recipe: Recipe, states: Iterable[ShardState]) -> None:
-    """Stop before the first page where raw shards cannot fit; encoded sizes are not known in advance."""
+    """Check that raw shards fit on the disk; encoded sizes are not known in advance."""
     shards = recipe.shards
     if shards.encoding != "raw":
         return
@@ -120,5 +119,6 @@ def _refuse_small_disk(recipe: Recipe, states: Iterable[ShardState]) -> None:
     free = shutil.disk_usage(recipe.folder).free
     if needed > free:
         raise UserError(
-            f"{recipe.folder}: {needed / 2**30:.1f} GiB of shards do not fit, {free / 2**30:.1f} GiB are free"
+            f"{recipe.folder}: {needed / 2**30:.1f} GiB of shards do not fit in {free / 2**30:.1f} GiB of free "
+            "space; make room, or choose another shards.folder"
         )

@@ -1,4 +1,4 @@
-"""Large files written past the page cache, while their writer goes about other work.
+"""Large files written past the page cache, in a background thread.
 
 Complete shard sets do not fit in memory, so caching their pages helps no reader; filling the cache and writing it back
 costs the kernel more of a core than the copy itself: 0.7 ms for the 327 KB of a page in five regions, against 0.06 ms
@@ -15,7 +15,7 @@ from pathlib import Path
 BLOCK_BYTES = 4 * 2**20
 """Size of one write: a multiple of every device's sectors, and large enough for network file systems to split."""
 _ALIGNMENT = 4096
-"""Direct writes begin and end at multiples of this."""
+"""Direct writes start and end at multiples of this."""
 _DIRECT = getattr(os, "O_DIRECT", 0)
 
 
@@ -51,7 +51,7 @@ class DirectFile:
         """Append `content`.
 
         Raises:
-            OSError: no room, or the device fails; also for a block before this one.
+            OSError: the disk is full, or the device fails; also for an earlier block.
         """
         view = memoryview(content)
         while view:
@@ -65,10 +65,10 @@ class DirectFile:
                 self._block, self._spare, self._filled = self._spare, self._block, 0
 
     def close(self) -> bool:
-        """Sync everything to disk and close; False where the file was deleted in the meantime.
+        """Sync everything to disk and close; returns False if the file was deleted in the meantime.
 
         Raises:
-            OSError: no room, or the device fails; the file is still open then.
+            OSError: the disk is full, or the device fails; the file is then still open.
         """
         self._wait()
         aligned = self._filled - self._filled % _ALIGNMENT
@@ -87,7 +87,7 @@ class DirectFile:
         return exists
 
     def discard(self) -> None:
-        """Close, whatever has been written so far."""
+        """Close without writing the last block."""
         if not self.closed:
             self.closed = True
             if self._writing is not None:
@@ -108,7 +108,7 @@ class DirectFile:
                 try:
                     done += os.write(self._file, content[done:])
                 except OSError as error:
-                    # A file system that accepts the flag but not the write, or room for less than a sector.
+                    # The file system accepts the flag but not the write, or less than a sector is free.
                     if error.errno != errno.EINVAL or not self._direct():
                         error.filename = str(self._path)
                         raise

@@ -1,4 +1,4 @@
-"""One pass of worker processes over all shards of a conversion that are not complete yet."""
+"""One pass of worker processes over the incomplete shards of a conversion."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,11 +9,11 @@ from data_tools.errors import UserError
 from data_tools.workers.pool import Pool
 
 OnProgress = Callable[[int, int, int], None]
-"""Called with the numbers of pages done, of all pages, and of rejected pages; several times a second."""
+"""Called with (pages done, total pages, rejected pages), several times a second."""
 
 
 def plan_missing(recipe: Recipe, missing: Mapping[str, Sequence[str]]) -> list[ShardPlan]:
-    """The shards of all splits of which some regions are missing."""
+    """The shards of all splits with missing regions."""
     return [
         plan
         for split, regions in missing.items()
@@ -29,7 +29,7 @@ class TooManyRejected(UserError):
 
 
 class ConversionPass:
-    """Writes every shard that is not complete yet."""
+    """Writes the incomplete shards of a conversion."""
 
     def __init__(
         self,
@@ -39,14 +39,14 @@ class ConversionPass:
         max_rejected: int,
         progress: OnProgress | None = None,
     ) -> None:
-        """`states` are completed by `run`; more than `max_rejected` rejected pages end it."""
+        """`run` completes the shards of `states`; it fails with more than `max_rejected` rejected pages."""
         self._work, self._max_rejected, self._progress = work, max_rejected, progress
         self._states = {(state.plan.split, state.plan.number): state for state in states}
         self._total = sum(len(state.plan.pages) for state in states)
         self._reported = 0
 
     def run(self, workers: int) -> None:
-        """Write what is missing with at most `workers` processes.
+        """Write the incomplete shards with at most `workers` processes.
 
         Raises:
             TooManyRejected: more pages are rejected than allowed; complete shards are kept.
@@ -78,7 +78,7 @@ class ConversionPass:
                 "folder"
             )
         done = at_work + sum(len(state.plan.pages) for state in self._states.values() if state.complete)
-        # A process that died starts its shard again; what was reported stays reported.
+        # When a process dies, its shard restarts; the reported count does not decrease.
         self._reported = max(self._reported, min(done, self._total))
         if self._progress is not None:
             self._progress(self._reported, self._total, len(rejected))

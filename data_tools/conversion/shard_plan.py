@@ -1,4 +1,4 @@
-"""Which page goes to which shard: arithmetic that touches no disk."""
+"""The assignment of pages to shards: pure functions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,8 +32,8 @@ _RECORD_OVERHEAD_BYTES = FRAME_BYTES + 128
 class ShardConfig:
     """Geometry and encoding of the shard sets; section `shards` of the configuration.
 
-    `workers` (processes; null: all cores) and `page_timeout_s` do not change what is written. A page that
-    takes longer than `page_timeout_s` to read is set aside.
+    `height` and `width` are pixels. `workers` (processes; null: all cores) and `page_timeout_s` do not change the
+    result, except that a page that takes longer than `page_timeout_s` seconds to read is rejected.
     """
 
     folder: str = "shards"
@@ -49,8 +49,8 @@ class ShardConfig:
         """Check the ranges."""
         if "://" in self.folder:
             raise UserError(
-                f"folder: {self.folder} is no local path; `regionstack fetch {self.folder} DIR` brings shards near, "
-                "and conversion writes to mounted file systems alone"
+                f"folder: {self.folder} is not a local path; conversion writes to mounted file systems only; "
+                f"`regionstack fetch {self.folder} DIR` copies existing shards"
             )
         for name in ("height", "width"):
             if not MIN_PX <= getattr(self, name) <= MAX_PX:
@@ -64,7 +64,7 @@ class ShardConfig:
 
     @property
     def channels(self) -> int:
-        """1 for gray, 3 for colour (RGB)."""
+        """1 for gray, 3 for color (RGB)."""
         return 3 if self.color else 1
 
     @property
@@ -78,7 +78,7 @@ class ShardConfig:
         return round(self.raw_bytes * STORED_SHARE[self.encoding]) + _RECORD_OVERHEAD_BYTES
 
     def written(self) -> dict[str, int | str | bool]:
-        """The settings that decide on what is written."""
+        """The settings that determine the bytes of the shards."""
         return {
             "height": self.height,
             "width": self.width,
@@ -93,7 +93,7 @@ class ShardPlan:
     """One shard of a split, the same for all `regions`: its pages in the order on disk.
 
     A shard is the unit of work: one process decodes its pages once and writes one file per region.
-    `metadata_bytes` gives all records one length (see `records.example`); 0 where lengths may differ.
+    `metadata_bytes` gives all records one length (see `records.example`); 0 if lengths may differ.
     """
 
     split: str
@@ -139,7 +139,7 @@ def split_evenly(labels: Sequence[Label], count: int) -> list[tuple[Label, ...]]
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker process needs to write shards of all regions at once."""
+    """The input of the worker processes: folders, boxes of all regions, and settings."""
 
     root: str
     staging: str

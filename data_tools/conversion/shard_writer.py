@@ -1,4 +1,4 @@
-"""What a conversion's worker processes do: decode the pages of a shard once and write one file per region.
+"""The work of a conversion's worker processes: decode the pages of a shard once and write one file per region.
 
 Runs in child processes of `workers.pool` only.
 """
@@ -41,7 +41,7 @@ def write_shard(work: Work, plan: ShardPlan, items: Items, *, background: Execut
     Returns the rejected pages: `page`, `label`, `reason` and, for resumption, `file` (see `file_identity`).
 
     Raises:
-        UserError: the shard folder was deleted while it was written.
+        UserError: the shard folder was deleted, or a page's link leads out of the data root.
         OSError: a file cannot be written.
     """
     staging = Path(work.staging)
@@ -70,7 +70,7 @@ def write_shard(work: Work, plan: ShardPlan, items: Items, *, background: Execut
 
 
 def encoded(page: Pixels, regions: Sequence[str], work: Work) -> dict[str, bytes]:
-    """The page's image bytes for every region."""
+    """The page's encoded images by region; `page` uint8 [h, w(, 3)]."""
     shards = work.shards
     return {
         region: encode(fit(page, work.regions[region], shards.height, shards.width), shards.encoding)
@@ -95,7 +95,7 @@ class _RegionFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Delete the file where it is not complete."""
+        """Delete the file unless it is complete."""
         self._file.discard()
         self._temporary.unlink(missing_ok=True)
 
@@ -109,9 +109,9 @@ class _RegionFile:
         self._written += sum(map(len, record))
 
     def finish(self) -> dict[str, Any]:
-        """Sync the file and give it its final name; returns what the receipt records of it."""
+        """Sync and rename the file; returns its entry in the receipt."""
         if not self._file.close():
-            raise UserError("the shard folder was deleted while it was written")
+            raise UserError("the shard folder was deleted during the conversion; run the same command again")
         self._temporary.replace(self._target)
         crc = written_checksum(self._crc)
         return {"bytes": self._written, "crc32c": crc, "offsets": self._offsets, "lengths": self._lengths}

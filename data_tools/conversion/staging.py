@@ -1,4 +1,4 @@
-"""The folder in which shards wait for the rest of their set, and what an interrupted conversion left there."""
+"""The staging folder of incomplete shard sets, and the work that remains after an interruption."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ _PREFIX = f"{UNFINISHED}conversion-"
 
 
 def open_staging(folder: Path, identity: Any) -> Path:
-    """The staging folder of the conversion that `identity` (plain data) describes; those of others are deleted."""
+    """Create or reuse the staging folder of the conversion `identity` (plain data); deletes those of others."""
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     staging = folder / f"{_PREFIX}{key}"
     for other in folder.glob(f"{_PREFIX}*"):
@@ -28,29 +28,29 @@ def open_staging(folder: Path, identity: Any) -> Path:
 
 
 def remove_staging(folder: Path) -> None:
-    """Delete what a finished conversion no longer needs."""
+    """Delete all staging folders."""
     for staging in folder.glob(f"{_PREFIX}*"):
         shutil.rmtree(staging, ignore_errors=True)
 
 
 def shard_path(staging: Path, plan: ShardPlan, region: str) -> Path:
-    """Where a complete shard waits for the rest of its set."""
+    """Path of a complete shard until its set is complete."""
     return staging / plan.split / region / plan.name
 
 
 def unfinished_path(staging: Path, plan: ShardPlan, region: str) -> Path:
-    """A fresh name for a shard that is being written, outside the folder that becomes the set."""
+    """A new temporary name for a shard, outside the folder that becomes the set."""
     return temporary_name(staging / plan.split / f"{region}-{plan.name}")
 
 
 def receipt_path(staging: Path, plan: ShardPlan) -> Path:
-    """The file that states that a shard is complete, and what it holds."""
+    """Path of the receipt, which marks a shard as complete and lists its content."""
     return staging / plan.split / "receipts" / f"{plan.number:05d}.json"
 
 
 @dataclass
 class ShardState:
-    """How far one shard is: complete or not, and the pages that were rejected from it."""
+    """State of one shard: whether it is complete, and its rejected pages."""
 
     plan: ShardPlan
     complete: bool = False
@@ -60,7 +60,7 @@ class ShardState:
 def remaining_work(work: Work, plan: ShardPlan) -> ShardState:
     """The state of `plan` in the staging folder.
 
-    A shard with a rejected page whose file has changed since is written again.
+    A shard is incomplete again if the file of a rejected page has changed.
     """
     receipt = read_receipt(Path(work.staging), plan)
     if receipt is None or any(
@@ -72,7 +72,7 @@ def remaining_work(work: Work, plan: ShardPlan) -> ShardState:
 
 
 def read_receipt(staging: Path, plan: ShardPlan) -> dict[str, Any] | None:
-    """The receipt of a complete shard, or None where the receipt or one of the shard's files is missing."""
+    """The receipt of a complete shard, or None if the receipt or one of the shard's files is missing."""
     path = receipt_path(staging, plan)
     if not path.exists():
         return None
@@ -87,7 +87,7 @@ def read_receipt(staging: Path, plan: ShardPlan) -> dict[str, Any] | None:
 
 
 def file_identity(path: Path) -> list[int] | None:
-    """Size in bytes and time of the last change in ns, None without a file: shows whether a bad page was replaced."""
+    """Size (bytes) and modification time (ns) of a file, None if it is missing; shows whether a page was replaced."""
     try:
         status = path.stat()
     except (OSError, ValueError):

@@ -1,1 +1,1 @@
-"""What a person brings: label files, page images, and the regions cut from each page."""
+"""The user's input: label files, page images, and the regions cut from each page."""

@@ -1,4 +1,4 @@
-"""What the label files say, settled: which pages, which classes, what was odd about them."""
+"""The data set that the label files describe: pages and classes of each split, and warnings about the labels."""
 
 import hashlib
 from collections import Counter
@@ -15,11 +15,11 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where pages and labels are, and which of them to use; section `data` of the configuration.
+    """Location and selection of pages and labels; section `data` of the configuration.
 
-    `train`, `val` and `test` are label files, or all three folders `<split>/<class>/*.tif` inside `root`.
-    `class_names` is a file of names, or the names themselves; see `labels.read_class_names` for their order.
-    `max_rejected` below 1 is a share of all pages, from 1 on a number of pages.
+    `train`, `val` and `test` are three label files, or three folders `<split>/<class>/*.tif` inside `root`.
+    `class_names` is a file of names, or the names themselves; `labels.read_class_names` describes their order.
+    `max_rejected` below 1 is a share of all pages; from 1 on, a number of pages.
     `outside_links`: whether symbolic links that lead out of `root` are refused or followed.
     """
 
@@ -40,18 +40,18 @@ class DataConfig:
         if self.max_per_class is not None and self.max_per_class < 1:
             raise UserError(f"max_per_class: {self.max_per_class} must be at least 1")
         if self.classes is not None and (not self.classes or len(set(self.classes)) < len(self.classes)):
-            raise UserError(f"classes: {list(self.classes)} must name at least one class, and none twice")
+            raise UserError(f"classes: {list(self.classes)} must list at least one class, and each class once")
 
     def rejects_allowed(self, pages: int) -> int:
-        """How many of `pages` may be set aside."""
+        """The number of `pages` that may be rejected."""
         return int(self.max_rejected) if self.max_rejected >= 1 else int(self.max_rejected * pages)
 
 
 @dataclass(frozen=True)
 class LabelWarning:
-    """Something about the labels that is reported and does not stop a conversion.
+    """A problem of the labels that is reported and does not stop a conversion.
 
-    `kind` is `duplicate_line`, `in_two_splits` or `class_without_pages`; `detail` is for people.
+    `kind` is `duplicate_line`, `in_two_splits` or `class_without_pages`; `detail` is a text for the user.
     """
 
     kind: str
@@ -62,7 +62,7 @@ class LabelWarning:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Labels per split after filter, cap and removal of duplicate lines; sorted class ids and their names."""
+    """Labels by split, filtered, capped and without duplicate lines; sorted class ids and their names."""
 
     labels: dict[str, list[Label]]
     class_ids: tuple[int, ...]
@@ -70,7 +70,7 @@ class DataSet:
     label_warnings: tuple[LabelWarning, ...]
 
     def fingerprint(self, split: str) -> str:
-        """Hex SHA-256 of the sorted label lines of `split`: the same set of examples, the same text."""
+        """Hex SHA-256 of the sorted label lines of `split`; equal for equal sets of examples."""
         lines = sorted(f"{page_id} {class_id}\n" for page_id, class_id in self.labels[split])
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -79,7 +79,7 @@ def read_data_set(data: DataConfig, *, seed: int) -> DataSet:
     """Read, filter and cap the labels that `data` names.
 
     Raises:
-        UserError: labels cannot be read, a page has two classes, or a class has no training page.
+        UserError: labels cannot be read, a page has two classes, or a class has no training pages.
     """
     labels, names = _read_splits(data)
     kept = None if data.classes is None else frozenset(data.classes)
@@ -103,7 +103,7 @@ def read_data_set(data: DataConfig, *, seed: int) -> DataSet:
 
 
 def class_names(given: str | tuple[str, ...], class_ids: list[int]) -> dict[int, str]:
-    """Names of `class_ids` from what the configuration gives: a file, or the names themselves.
+    """Names of `class_ids` from `data.class_names`: a file, or the names themselves.
 
     Raises:
         UserError: the file cannot be read, or a class has no name.
@@ -116,13 +116,13 @@ def class_names(given: str | tuple[str, ...], class_ids: list[int]) -> dict[int,
 def _read_splits(data: DataConfig) -> tuple[dict[str, list[Label]], dict[int, str]]:
     root = Path(data.root)
     if not root.is_dir():
-        raise UserError(f"data.root: {root} is no folder")
+        raise UserError(f"data.root: {root} is not a folder")
     places = {"train": Path(data.train), "val": Path(data.val), "test": Path(data.test)}
     folders = [split for split, place in places.items() if place.is_dir()]
     if len(folders) == len(places):
         return read_folder_tree(root, places)
     if folders:
-        raise UserError(f"data.{folders[0]}: a folder; give three folders or three label files, not a mixture")
+        raise UserError(f"data.{folders[0]}: is a folder; give three folders or three label files, not both kinds")
     return {split: read_labels(place) for split, place in places.items()}, {}
 
 
@@ -131,7 +131,7 @@ def _without_duplicates(labels: list[Label], split: str, warnings: list[LabelWar
     for page_id, class_id in labels:
         before = classes.setdefault(page_id, class_id)
         if before != class_id:
-            raise UserError(f"data.{split}: {page_id} has two classes, {before} and {class_id}; keep one line")
+            raise UserError(f"data.{split}: {page_id} has two classes, {before} and {class_id}; keep one of the lines")
     lines = Counter(label.page_id for label in labels)
     warnings.extend(
         LabelWarning("duplicate_line", split, page_id, f"{count} lines, used once")
@@ -142,7 +142,7 @@ def _without_duplicates(labels: list[Label], split: str, warnings: list[LabelWar
 
 
 def _shared_pages(labels: dict[str, list[Label]]) -> list[LabelWarning]:
-    """Pages that stand in more than one split, once for each later split."""
+    """A warning for each split after the first that a page is in."""
     first: dict[str, str] = {}
     shared = []
     for split in SPLITS:
@@ -160,27 +160,27 @@ def _check_classes(labels: dict[str, list[Label]], class_ids: tuple[int, ...], w
             raise UserError(f"data.{split}: no pages of the classes {', '.join(map(str, class_ids))}")
         empty = [class_id for class_id in class_ids if not counts[class_id]]
         if empty and split == "train":
-            raise UserError(f"data.train: class {empty[0]} has no training page; add some or leave it out")
+            raise UserError(f"data.train: class {empty[0]} has no training pages; add pages or remove the class")
         warnings.extend(
             LabelWarning("class_without_pages", split, None, f"class {class_id} has no page in {split}")
             for class_id in empty
         )
 
 
-def capped(labels: list[Label], most: int, seed: int) -> list[Label]:
-    """At most `most` labels of each class, chosen by a hash of seed and page id; order is kept."""
+def capped(labels: list[Label], max_per_class: int, seed: int) -> list[Label]:
+    """At most `max_per_class` labels of each class, chosen by a hash of seed and page id, in their order."""
     by_class: dict[int, list[str]] = {}
     for page_id, class_id in labels:
         by_class.setdefault(class_id, []).append(page_id)
     chosen = {
         page_id
         for pages in by_class.values()
-        for page_id in sorted(pages, key=lambda page_id: hashed(page_id, seed, "cap"))[:most]
+        for page_id in sorted(pages, key=lambda page_id: hashed(page_id, seed, "cap"))[:max_per_class]
     }
     return [label for label in labels if label.page_id in chosen]
 
 
 def hashed(page_id: str, seed: int, purpose: str) -> tuple[bytes, str]:
-    """A sort key that puts pages in a random order, another one for each seed and purpose."""
+    """A sort key that gives a pseudo-random order, different for each seed and purpose."""
     key = f"{purpose}:{seed}:".encode()
     return hashlib.blake2b(key + page_id.encode(), digest_size=8).digest(), page_id

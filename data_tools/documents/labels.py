@@ -1,4 +1,4 @@
-"""Label files, class folders and class names, read strictly."""
+"""Strict readers of label files, class folders and class names."""
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -7,24 +7,24 @@ from typing import NamedTuple
 from data_tools.errors import UserError
 
 PAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp"})
-"""Files of a class folder that count as pages; others (notes, thumbnails' databases) are passed over."""
+"""Suffixes of the page files in a class folder; other files (notes, thumbnail databases) are skipped."""
 
 _LONGEST_PATH = 4096
 _INT32 = range(-(2**31), 2**31)
 
 
 class Label(NamedTuple):
-    """One example: the page's path relative to the data root, which is its id everywhere, and a class id."""
+    """One example: a page id, which is the page's path relative to the data root, and a class id."""
 
     page_id: str
     class_id: int
 
 
 def read_labels(path: Path) -> list[Label]:
-    """The lines `path/to/page.tif K` of a label file, in file order; blank lines are passed over.
+    """Read the lines `path/to/page.tif K` of a label file, in file order; blank lines are skipped.
 
     Raises:
-        UserError: the file is missing, empty or not text, a line is malformed, or a path leaves the root.
+        UserError: the file is missing, empty or not text, a line is malformed, or a path leaves the data root.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -46,28 +46,29 @@ def _parse(line: str, where: str) -> Label:
     try:
         class_id = int(number)
     except ValueError:
-        raise UserError(f"{where}: the class id must be a whole number, found {number!r}") from None
+        raise UserError(f"{where}: the class id must be an integer, found {number!r}") from None
     if class_id not in _INT32:
-        raise UserError(f"{where}: the class id {class_id} does not fit 32 bits")
+        raise UserError(f"{where}: the class id {class_id} does not fit in 32 bits")
     _refuse_escape(page_id, where)
     return Label(page_id, class_id)
 
 
 def _refuse_escape(page_id: str, where: str) -> None:
     if len(page_id) > _LONGEST_PATH:
-        raise UserError(f"{where}: a page path of {len(page_id)} characters; {_LONGEST_PATH} are the most")
+        raise UserError(f"{where}: a page path of {len(page_id)} characters; the limit is {_LONGEST_PATH}")
     if page_id.startswith("/") or ".." in PurePosixPath(page_id).parts or "\0" in page_id:
         raise UserError(f"{where}: {page_id!r} leaves the data root; give page paths relative to it, without `..`")
 
 
 def read_folder_tree(root: Path, folders: Mapping[str, Path]) -> tuple[dict[str, list[Label]], dict[int, str]]:
-    """Labels per split, and class names by id, from folders `<split>/<class>/*.tif` inside `root`.
+    """Labels by split, and class names by id, from folders `<split>/<class>/*.tif` inside `root`.
 
-    A class's id is its folder's name where all names are whole numbers, else its place among the sorted names
-    of all splits. Page ids are paths relative to `root`; sub-folders of a class folder belong to the class.
+    If all class folders have integer names, these are the class ids; otherwise a class id is the position of the name
+    among the sorted names of all splits. Page ids are paths relative to `root`; sub-folders of a class folder belong
+    to the class.
 
     Raises:
-        UserError: a folder is missing, lies outside `root`, or holds no page.
+        UserError: a folder is missing, lies outside `root`, or holds no pages.
     """
     pages = {split: _class_folders(root, folder) for split, folder in folders.items()}
     names = sorted({name for classes in pages.values() for name in classes})
@@ -80,7 +81,7 @@ def read_folder_tree(root: Path, folders: Mapping[str, Path]) -> tuple[dict[str,
     }
     for split, found in labels.items():
         if not found:
-            raise UserError(f"{folders[split]}: no pages; expected folders of pages, one for each class")
+            raise UserError(f"{folders[split]}: no pages; expected one folder of pages for each class")
     return labels, {ids[name]: name for name in names}
 
 
@@ -88,7 +89,9 @@ def _class_folders(root: Path, folder: Path) -> dict[str, list[str]]:
     try:
         prefix = folder.absolute().relative_to(root.absolute())
     except ValueError:
-        raise UserError(f"{folder}: lies outside the data root {root}; page ids are relative to it") from None
+        raise UserError(
+            f"{folder}: lies outside the data root {root}; move it inside, since page ids are relative to the root"
+        ) from None
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of pages")
     classes = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
@@ -104,34 +107,34 @@ def _class_folders(root: Path, folder: Path) -> dict[str, list[str]]:
 
 def _checked(page_id: str, folder: Path) -> str:
     if not page_id.isprintable():
-        # Line breaks, and the stand-ins for bytes that are not UTF-8: no such name survives in a text file.
-        raise UserError(f"{folder}: {page_id!r} is no printable UTF-8 file name; rename it")
+        # Line breaks and surrogates for bytes that are not UTF-8 do not survive in a text file.
+        raise UserError(f"{folder}: {page_id!r} is not a printable UTF-8 file name; rename it")
     return page_id
 
 
 def read_class_names(path: Path, class_ids: list[int]) -> dict[int, str]:
-    """Names of `class_ids` from a file of lines `ID NAME`, or of names alone in the order of the ids.
+    """Names of `class_ids` from a file with lines `ID NAME`, or with one name a line.
 
-    Names alone: line i names id i (counted from 0) where every id is below the number of lines, else the i-th
-    smallest id, which then must match the number of lines.
+    Without ids, line i (from 0) names class i if every class id is less than the number of lines. Otherwise line i
+    names the i-th smallest class id, and there must be as many lines as classes.
 
     Raises:
-        UserError: the file is missing or unreadable, names a class twice, or leaves one without a name.
+        UserError: the file is missing or unreadable, or a class has no name or two names.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file of class names") from None
+        raise UserError(f"{path}: no such class names file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: the class names cannot be read ({error})") from None
     return class_names_from([line.strip() for line in text.split("\n") if line.strip()], class_ids, source=str(path))
 
 
 def class_names_from(lines: list[str], class_ids: list[int], *, source: str) -> dict[int, str]:
-    """Names of `class_ids` from lines as `read_class_names` takes them.
+    """Names of `class_ids` from the lines of a class names file, see `read_class_names`.
 
     Raises:
-        UserError: a class is named twice or has no name; the text begins with `source`.
+        UserError: a class has no name or two names; the text begins with `source`.
     """
     names = _numbered(lines, source)
     if names is None:
@@ -149,7 +152,7 @@ def _numbered(lines: list[str], path: str) -> dict[int, str] | None:
         if not space or not number.lstrip("-").isdecimal():
             return None
         if int(number) in names:
-            raise UserError(f"{path}: class {number} is named twice")
+            raise UserError(f"{path}: class {number} has two names; keep one")
         names[int(number)] = name.strip()
     return names
 
@@ -159,4 +162,6 @@ def _in_order(lines: list[str], class_ids: list[int], path: str) -> dict[int, st
         return dict(enumerate(lines))
     if len(lines) == len(class_ids):
         return dict(zip(sorted(class_ids), lines, strict=True))
-    raise UserError(f"{path}: {len(lines)} names for class ids {class_ids[0]} to {class_ids[-1]}; use lines `ID NAME`")
+    raise UserError(
+        f"{path}: {len(lines)} names do not match class ids {class_ids[0]} to {class_ids[-1]}; write lines `ID NAME`"
+    )

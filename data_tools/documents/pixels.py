@@ -1,4 +1,4 @@
-"""Pages as pixels: read a file safely, cut a box out of it, encode it."""
+"""Pages as pixels: read a file safely, crop and resize a box, encode it."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ from data_tools.documents.opencv import MAX_PIXELS, cv2
 from data_tools.documents.regions import Box, pixel_box
 
 MAX_FILE_BYTES = 2**30
-"""Largest file that is read."""
+"""Size limit of a page's file."""
 
 Pixels = NDArray[np.uint8]
 
@@ -20,14 +20,14 @@ _PNG_LEVEL = 6
 
 
 class PageError(Exception):
-    """A page that cannot be used; its text is the reason, without the page's name."""
+    """A page that cannot be used; the text is the reason, without the page's name."""
 
 
 def read_page(path: Path | str, *, color: bool = False) -> Pixels:
     """The first page of a TIFF, PNG, JPEG, BMP or WebP file; uint8 [h, w], or [h, w, 3] as RGB with `color`.
 
     Raises:
-        PageError: missing, not a regular file, empty, too large, of another format, or not decodable.
+        PageError: the file is missing, not regular, empty, too large, of another format, or cannot be decoded.
     """
     return decode(read_file(path), color=color)
 
@@ -36,14 +36,14 @@ def read_file(path: Path | str) -> bytes:
     """The bytes of a page's file.
 
     Raises:
-        PageError: missing, not a regular file, empty, larger than MAX_FILE_BYTES, or not readable.
+        PageError: the file is missing, not regular, empty, larger than MAX_FILE_BYTES, or not readable.
     """
     try:
-        # Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.
+        # Without O_NONBLOCK, opening a named pipe blocks until a writer comes.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", 0) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise PageError("not a file")
+                raise PageError("not a regular file")
             if status.st_size == 0:
                 raise PageError("empty file")
             if status.st_size > MAX_FILE_BYTES:
@@ -56,10 +56,10 @@ def read_file(path: Path | str) -> bytes:
 
 
 def decode(content: bytes, *, color: bool = False) -> Pixels:
-    """The picture in a file's bytes; uint8 [h, w], or [h, w, 3] as RGB with `color`.
+    """Decode the image in a file's bytes; uint8 [h, w], or [h, w, 3] as RGB with `color`.
 
     Raises:
-        PageError: the format is none of those known, or the decoder refuses the content.
+        PageError: an unknown format, or content that the decoder rejects.
     """
     kind = image_format(content)
     if kind is None:
@@ -68,7 +68,7 @@ def decode(content: bytes, *, color: bool = False) -> Pixels:
         raw = np.frombuffer(content, np.uint8)
         page = cv2.imdecode(raw, cv2.IMREAD_COLOR_RGB if color else cv2.IMREAD_GRAYSCALE)
     except (cv2.error, MemoryError) as error:
-        raise PageError(f"{kind} refused: {_reason(error)}") from None
+        raise PageError(f"{kind} cannot be decoded: {_reason(error)}") from None
     if page is None or page.size == 0 or page.dtype != np.uint8:
         raise PageError(f"{kind} cannot be decoded (truncated or damaged)")
     return np.asarray(page, np.uint8)
@@ -80,12 +80,12 @@ def _reason(error: Exception) -> str:
         return f"more than {MAX_PIXELS} pixels"
     if isinstance(error, MemoryError) or "Insufficient memory" in text:
         return "needs too much memory"
-    # Its own words, without its version and the path of its source.
+    # OpenCV's message, without its version and source path.
     return f"OpenCV: {' '.join((getattr(error, 'err', '') or text).split())[:200]}"
 
 
 def image_format(content: bytes) -> str | None:
-    """The format that the first bytes announce, or None where it is none that pages come in."""
+    """The image format by its first bytes; None if it is not a supported one."""
     if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "TIFF"
     if content[:8] == b"\x89PNG\r\n\x1a\n":
@@ -100,9 +100,10 @@ def image_format(content: bytes) -> str | None:
 
 
 def fit(page: Pixels, box: Box, height: int, width: int) -> Pixels:
-    """`box` cut out of `page` [h, w(, 3)] and resized by pixel area; uint8 [height, width, channels].
+    """Crop `box` from `page` uint8 [h, w(, 3)] and resize it by pixel area; uint8 [height, width, channels].
 
-    Nearest-neighbour, the Keras generator's default, is 10 gray levels off on average on scans, linear 7.
+    On scans, nearest-neighbor (the default of the Keras generator) differs from it by 10 gray levels on average,
+    linear by 7.
     """
     y0, y1, x0, x1 = pixel_box(box, page.shape[0], page.shape[1])
     resized = cv2.resize(page[y0:y1, x0:x1], (width, height), interpolation=cv2.INTER_AREA)
@@ -110,7 +111,7 @@ def fit(page: Pixels, box: Box, height: int, width: int) -> Pixels:
 
 
 def warp(image: Pixels, matrix: NDArray[np.float64], fill: int) -> Pixels:
-    """`image` [h, w, c] moved by `matrix` [2, 3], which maps new to old (x, y, 1); `fill` beyond the edge."""
+    """Warp `image` uint8 [h, w, c] by `matrix` [2, 3], which maps output (x, y, 1) to input (x, y); `fill` pads."""
     height, width, channels = image.shape
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     moved = cv2.warpAffine(image, matrix, (width, height), flags=flags, borderValue=(fill,) * channels)
@@ -118,7 +119,7 @@ def warp(image: Pixels, matrix: NDArray[np.float64], fill: int) -> Pixels:
 
 
 def encode(image: Pixels, encoding: str) -> bytes:
-    """`image` uint8 [h, w, channels] (RGB) as the bytes of a record: `raw`, `png` or `jpeg` (quality 95)."""
+    """Encode `image` uint8 [h, w, channels] (RGB) as `raw`, `png` or `jpeg` (quality 95)."""
     if encoding == "raw":
         return image.tobytes()
     bgr = image if image.shape[2] == 1 else image[:, :, ::-1]
@@ -128,25 +129,25 @@ def encode(image: Pixels, encoding: str) -> bytes:
     }[encoding]
     done, content = cv2.imencode(suffix, np.ascontiguousarray(bgr), options)
     if not done:
-        raise RuntimeError(f"OpenCV could not write {encoding}")
+        raise RuntimeError(f"OpenCV failed to encode {encoding}")
     return bytes(content)
 
 
 def stack_rows(rows: list[Pixels], out: Pixels) -> None:
     """Copy `rows`, each uint8 [n], into `out` uint8 [k, n], C-contiguous.
 
-    In one call that runs without the interpreter's lock: with NumPy, which takes it back for every row, two threads
-    that copy spend a fifth of their time on waiting for each other.
+    A single call that releases the GIL: NumPy takes it back for every row, and two copying threads then wait for each
+    other a fifth of the time.
     """
     if rows and cv2.vconcat(rows, out) is not out:
         raise RuntimeError(f"OpenCV did not copy {len(rows)} rows into a buffer of shape {out.shape}")
 
 
 def peak_correlation(window: Pixels, tile: Pixels) -> float:
-    """The best normalised correlation, -1..1, of `tile` with any place of its size in `window`; both uint8 [h, w]."""
+    """The maximum normalized correlation, -1..1, of `tile` with any position in `window`; both uint8 [h, w]."""
     return float(cv2.matchTemplate(window, tile, cv2.TM_CCOEFF_NORMED).max())
 
 
 def decoder_version() -> str:
-    """OpenCV's version, on which pixels depend to the last bit."""
+    """OpenCV's version, which decides the exact pixels."""
     return str(cv2.__version__)

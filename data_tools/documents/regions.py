@@ -1,4 +1,4 @@
-"""Regions of a page: named fractional boxes, and the pixels that they cover."""
+"""Regions of a page: named fractional boxes and the pixels that they cover."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from data_tools.errors import UserError
 
 HOLISTIC = "holistic"
-"""Name of the whole page's region; every data set has it."""
+"""Name of the region that is the whole page; every data set has it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ PRESETS: dict[str, dict[str, Box]] = {
         "left": Box(0.0, 0.0, 0.5, 1.0),
         "right": Box(0.5, 0.0, 1.0, 1.0),
     },
-    # Das et al. 2018: of 780 rows, header and footer are 256 each and the body is the 400 in the middle.
+    # Das et al. 2018 (arXiv 1801.09321): of 780 rows, header and footer take 256 each, the body the middle 400.
     "das2018": {
         "header": Box(0.0, 0.0, 1.0, 0.328),
         "footer": Box(0.0, 0.672, 1.0, 1.0),
@@ -51,7 +51,7 @@ PRESETS: dict[str, dict[str, Box]] = {
         "right_body": Box(0.5, 0.244, 1.0, 0.756),
     },
 }
-"""Sets of regions known by name, without the whole page."""
+"""Named sets of regions, without the whole page."""
 
 
 def parse_regions(value: str | Mapping[str, Sequence[float]]) -> dict[str, Box]:
@@ -82,7 +82,7 @@ def parse_regions(value: str | Mapping[str, Sequence[float]]) -> dict[str, Box]:
 
 
 def check_name(name: str) -> None:
-    """Refuse a region name that cannot be a folder's name on every system.
+    """Check that a region name is a valid folder name on every system.
 
     Raises:
         UserError: the name is empty, long, or has other characters than letters, digits, `_` and `-`.
@@ -97,7 +97,7 @@ def check_name(name: str) -> None:
 def pixel_box(box: Box, height: int, width: int) -> tuple[int, int, int, int]:
     """Rows y0:y1 and columns x0:x1 of `box` on a page of `height` x `width` pixels, as (y0, y1, x0, x1).
 
-    Edges are rounded to the nearest pixel: boxes that share an edge share no pixel. One pixel is always kept.
+    Edges are rounded to the nearest pixel, so that boxes with a common edge share no pixel. At least one pixel remains.
     """
     y0, y1 = _pixels(box.top, box.bottom, height)
     x0, x1 = _pixels(box.left, box.right, width)
@@ -110,5 +110,5 @@ def _pixels(start: float, end: float, length: int) -> tuple[int, int]:
 
 
 def _round(value: float) -> int:
-    # Half up, always: round() goes to the even neighbour, and so up or down by the size of the page.
+    # Half up: round() goes to the even neighbor, so its direction would depend on the page size.
     return int(value + 0.5)

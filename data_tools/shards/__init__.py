@@ -1,1 +1,1 @@
-"""What training reads: records, manifests, the order of an epoch, and the batch reader."""
+"""Input of training: records, index, manifest, the order of an epoch, and the batch reader."""

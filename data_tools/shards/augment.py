@@ -1,7 +1,7 @@
-"""Jitter as a scanner makes it: small shifts, turns and zooms, light, noise, a blank patch; never a mirror image.
+"""Random augmentation that resembles scanning: small shifts, rotations, scales, exposure, noise, cutout; no flips.
 
-What happens to a page depends on seed, epoch and the page's number alone, so a resumed run and one of
-another world size see the same pixels. Off by default, as in the recipe's source.
+The change of a page is a function of seed, epoch and page number, so resumed runs and runs of another world size see
+the same pixels. Off by default, as in the source of the recipe.
 """
 
 from dataclasses import dataclass, fields
@@ -14,19 +14,19 @@ from data_tools.errors import UserError
 from data_tools.shards.order import uniform
 
 PAPER = 255
-"""Gray level of what comes into view from beyond the page's edge, and of the blank patch."""
+"""Gray level beyond the page's edge, and of the cutout."""
 _NOISE_BANK = 2**20
 _Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How far pages are changed at most; all uniform, to both sides, and 0 for not at all.
+    """Limits of random changes, uniform in both directions; 0 turns a change off.
 
-    `shift` (share of height and width), `scale` (share of the size), `rotation_deg`, `shear_deg`,
-    `brightness` (share of the range black to white), `contrast` (share of the distance from middle gray),
-    `noise` (standard deviation of a pixel, share of the range) and `cutout` (side of the blank patch, share
-    of the shorter side).
+    `shift` (fraction of height and width), `scale` (fraction of the size), `rotation_deg`, `shear_deg`, `brightness`
+    (fraction of the range from black to white), `contrast` (fraction of the distance from middle gray), `noise`
+    (standard deviation of a pixel, fraction of the range), `cutout` (side of the blank square, fraction of the shorter
+    side).
     """
 
     shift: float = 0.0
@@ -41,18 +41,18 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         """Check the ranges."""
         for field in fields(self):
-            most = 45.0 if field.name.endswith("_deg") else 0.5
-            if not 0 <= getattr(self, field.name) <= most:
-                raise UserError(f"{field.name}: {getattr(self, field.name)} must be from 0 to {most:g}")
+            limit = 45.0 if field.name.endswith("_deg") else 0.5
+            if not 0 <= getattr(self, field.name) <= limit:
+                raise UserError(f"{field.name}: {getattr(self, field.name)} must be from 0 to {limit:g}")
 
     @property
     def active(self) -> bool:
-        """Whether anything is changed at all."""
+        """Whether any change is on."""
         return any(getattr(self, field.name) for field in fields(self))
 
     @property
     def moves(self) -> bool:
-        """Whether pixels change their place."""
+        """Whether a geometric change is on."""
         return bool(self.shift or self.scale or self.rotation_deg or self.shear_deg)
 
 
@@ -64,8 +64,8 @@ def augment(
     epoch: int,
     positions: NDArray[np.int64],
 ) -> None:
-    """Change `images` uint8 [b, h, w, c], the pages of number `positions` int64 [b], in place."""
-    from data_tools.documents.pixels import warp  # Here, since reading without augmentation needs no OpenCV.
+    """Augment `images` uint8 [b, h, w, c] in place; `positions` int64 [b] are their page numbers."""
+    from data_tools.documents.pixels import warp  # Imported late: reading without augmentation needs no OpenCV.
 
     dice = uniform(seed, epoch, positions, _DICE)
     bank = noise_bank() if config.noise else None
@@ -82,7 +82,7 @@ _DICE = 12
 
 
 def transform(config: AugmentConfig, dice: _Float, height: int, width: int) -> _Float:
-    """The affine map from a pixel of the new page to one of the old, float64 [2, 3] on (x, y, 1)."""
+    """Affine map from output (x, y, 1) to input (x, y), float64 [2, 3]; `dice` float64 [12] in [0, 1)."""
     signed = 2 * dice - 1
     angle = np.deg2rad(config.rotation_deg * signed[0])
     shear = np.tan(np.deg2rad(config.shear_deg * signed[1]))
@@ -115,7 +115,7 @@ def _cut_out(image: NDArray[np.uint8], share: float, dice: _Float) -> None:
 
 @cache
 def noise_bank() -> NDArray[np.float32]:
-    """Near-normal numbers of deviation 1, float32 [_NOISE_BANK]; the same on every machine."""
-    # The sum of twelve uniform numbers less six (Irwin-Hall): no library's normal generator, so no version's.
+    """Nearly normal numbers of standard deviation 1, float32 [_NOISE_BANK], equal on every machine."""
+    # Sum of twelve uniform numbers minus six (Irwin-Hall), since generators of libraries change with their versions.
     total = uniform(0, 0, np.arange(_NOISE_BANK), 12).sum(axis=1) - 6
     return total.astype(np.float32)

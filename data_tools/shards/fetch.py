@@ -1,7 +1,7 @@
-"""Shard sets from a bucket to local disk: whatever `tf.io.gfile` opens, every byte checked on arrival.
+"""Copies shard sets from a bucket (anything that `tf.io.gfile` opens) to local disk and verifies every byte.
 
-Training reads shards at random through maps of local files, which object stores do not offer; so a set is brought
-near once, by its manifest, and read at memory speed from then on.
+Training reads shards at random through memory maps, which object stores do not support. A set is copied once, as its
+manifest lists it, and then read at memory speed.
 """
 
 import os
@@ -20,7 +20,7 @@ from data_tools.shards.verify import check
 
 _CHUNK = 8 * 2**20
 _AT_ONCE = 8
-"""Files that are copied at the same time: a single stream of an object store is slow."""
+"""Files that are copied at a time; one stream from an object store is slow."""
 _INCOMING = ".unfinished-manifest.json"
 
 OnProgress = Callable[[int, int, int], None]
@@ -36,17 +36,17 @@ class _File(NamedTuple):
 def fetch(url: str, folder: Path, *, progress: OnProgress | None = None) -> list[str]:
     """Copy the shard sets at `url` (`<url>/<split>/<region>`) into `folder`; returns their names.
 
-    `url`: anything that `tf.io.gfile` opens. A set's manifest comes last, so that a set is whole or absent; the same
-    call again goes on with the files that are missing. `progress` is called with pages copied, pages in all, 0.
+    `url` is anything that `tf.io.gfile` opens. The manifest is written last, so a set is complete or absent; calling
+    again resumes with the missing files. `progress` gets (pages copied, total pages, 0).
 
     Raises:
-        UserError: nothing there, no access, a file that is not what its manifest says, or another set in `folder`.
+        UserError: no shard sets at `url`, no access, a file that differs from its manifest, or another set in `folder`.
     """
     url = url.rstrip("/")
-    with locked(folder), _told(url):
+    with locked(folder), _readable_errors(url):
         names = _sets(url)
         if not names:
-            raise UserError(f"{url}: no shard set there; expected {url}/<split>/<region>/{MANIFEST}")
+            raise UserError(f"{url}: no shard sets found; expected {url}/<split>/<region>/{MANIFEST}")
         files = [file for name in names for file in _missing(f"{url}/{name}", folder / name)]
         total, done = sum(file.pages for file in files), 0
         with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -66,18 +66,18 @@ def fetch(url: str, folder: Path, *, progress: OnProgress | None = None) -> list
 
 
 @contextmanager
-def _told(url: str) -> Iterator[None]:
-    """TensorFlow's errors of file systems as the person's."""
-    import tensorflow as tf  # Here, since it takes seconds.
+def _readable_errors(url: str) -> Iterator[None]:
+    """Convert TensorFlow's file system errors to UserErrors."""
+    import tensorflow as tf  # Imported late: takes seconds.
 
     try:
         yield
     except tf.errors.NotFoundError as error:
-        raise UserError(f"{url}: nothing there, or not all of it ({error.message})") from None
+        raise UserError(f"{url}: not found, or incomplete ({error.message}); check the address") from None
     except tf.errors.UnimplementedError:
         scheme = url.partition("://")[0]
         raise UserError(
-            f"{url}: TensorFlow opens no {scheme}:// here; pip install tensorflow-io, or mount the bucket"
+            f"{url}: TensorFlow cannot open {scheme}://; pip install tensorflow-io, or mount the bucket"
         ) from None
     except tf.errors.OpError as error:
         reason = str(error.message).splitlines() or [type(error).__name__]
@@ -85,7 +85,7 @@ def _told(url: str) -> Iterator[None]:
 
 
 def _gfile() -> Any:
-    import tensorflow as tf  # Here, since it takes seconds.
+    import tensorflow as tf  # Imported late: takes seconds.
 
     return tf.io.gfile
 
@@ -93,7 +93,7 @@ def _gfile() -> Any:
 def _sets(url: str) -> list[str]:
     """Names of the sets at `url`, `split/region`."""
     gfile = _gfile()
-    gfile.stat(url)  # Says why it cannot, where `isdir` says no.
+    gfile.stat(url)  # Raises with the reason, where `isdir` returns False.
     splits = [name.rstrip("/") for name in gfile.listdir(url)]
     found = [
         f"{split}/{region.rstrip('/')}"
@@ -105,24 +105,24 @@ def _sets(url: str) -> list[str]:
 
 
 def _missing(source: str, target: Path) -> list[_File]:
-    """The files of one set that are not here yet; its manifest waits under an unfinished name."""
+    """The missing files of one set; writes its manifest under a temporary name."""
     with _gfile().GFile(f"{source}/{MANIFEST}", "rb") as file:
         raw = file.read()
     if (target / MANIFEST).exists():
         if (target / MANIFEST).read_bytes() != raw:
-            raise UserError(f"{target}: holds another set than {source}; choose another folder, or delete this one")
+            raise UserError(f"{target}: holds a different set than {source}; choose another folder, or delete this one")
         return []
     target.mkdir(parents=True, exist_ok=True)
-    # Copies of a call that was killed; nobody writes here now, the lock is ours.
+    # Left by a killed call; no other process writes here, since this one holds the lock.
     for leftover in target.glob(f"{UNFINISHED}*"):
         leftover.unlink()
-    # Names of files come out of the manifest: it is read strictly before any is used.
+    # File names come from the manifest, so it is validated before use.
     incoming = target / _INCOMING
     write_atomically(incoming, raw)
     manifest = read_manifest(target, name=_INCOMING)
     for shard in manifest.shards:
         if Path(shard.name).name != shard.name or shard.name in (MANIFEST, *manifest.index_files, ".."):
-            raise UserError(f"{source}/{MANIFEST}: names a shard {shard.name!r}; refused")
+            raise UserError(f"{source}/{MANIFEST}: lists a shard {shard.name!r} outside its folder; refused")
     wanted = [_File(f"{source}/{name}", target / name, crc32c, 0) for name, crc32c in manifest.index_files.items()]
     wanted += [_File(f"{source}/{shard.name}", target / shard.name, shard.crc32c, shard.records)
                for shard in manifest.shards]  # fmt: skip
@@ -130,27 +130,27 @@ def _missing(source: str, target: Path) -> list[_File]:
 
 
 def _copy(file: _File) -> None:
-    """Copy one file under its final name if it arrives as the manifest says."""
+    """Copy one file; it gets its final name if its checksum matches the manifest."""
     temporary, crc = temporary_name(file.target), 0
     try:
         with _gfile().GFile(file.source, "rb") as source, temporary.open("wb") as target:
             while chunk := source.read(_CHUNK):
                 crc = checksum(chunk, before=crc)
                 target.write(chunk)
-            # Before the manifest gets its name: a set that has one is whole on disk, too.
+            # A set with a manifest has to be complete on disk, too.
             target.flush()
             os.fsync(target.fileno())
         if written_checksum(crc) != file.crc32c:
-            raise UserError(f"{file.source}: is not what its manifest says (checksum); verify the set at its source")
+            raise UserError(f"{file.source}: differs from its manifest (checksum); verify the set at its source")
         temporary.replace(file.target)
     except OSError as error:
-        raise UserError(f"{file.target}: {error.strerror}; mend it and run the same command again") from None
+        raise UserError(f"{file.target}: {error.strerror}; fix it and run the same command again") from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _finish(target: Path) -> None:
-    """Give the manifest its final name where the set is whole."""
+    """Rename the manifest to its final name, then check the set."""
     if (target / _INCOMING).exists():
         (target / _INCOMING).rename(target / MANIFEST)
         fsync_folder(target)

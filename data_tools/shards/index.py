@@ -12,10 +12,10 @@ from data_tools.errors import UserError
 INDEX = "index.npy"
 """Entries of the examples, a structured array [n] of type ENTRY."""
 IDS = "ids.npy"
-"""Page ids as UTF-8, one after the other without separators, uint8 [bytes]."""
+"""Concatenated page ids as UTF-8 without separators, uint8 [bytes]."""
 
 ENTRY = np.dtype([("offset", "<i8"), ("length", "<i8"), ("id_end", "<i8"), ("shard", "<i4"), ("label", "<i4")])
-"""One example: byte offset and length of its image in shard number `shard`, class id, and where its id ends in IDS."""
+"""One example: byte offset and length of the image in shard number `shard`, class id, and end of the id in IDS."""
 
 CHUNK = 2**18
 """Examples that are processed at a time, so that a pass over a large index needs little memory."""
@@ -71,18 +71,18 @@ def map_index(folder: Path) -> Index:
     """The index of the shard set in `folder`, mapped read-only: processes of one host share its pages.
 
     Raises:
-        UserError: a file is missing or damaged.
+        UserError: a file is missing or corrupt.
     """
     entries = _mapped(folder / INDEX, ENTRY)
     ids = _mapped(folder / IDS, np.dtype(np.uint8))
     if (entries["id_end"][-1] if len(entries) else 0) != len(ids):
-        raise UserError(f"{folder / IDS}: does not fit {INDEX}; convert again")
+        raise UserError(f"{folder / IDS}: does not match {INDEX}; convert again")
     return Index(entries, ids)
 
 
 def _mapped(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
-        # As a plain array: `numpy.memmap` repeats its own bookkeeping at each slice.
+        # As a plain array: slices of `numpy.memmap` are slow.
         array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: cannot be read ({error}); convert again") from None

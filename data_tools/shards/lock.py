@@ -1,4 +1,4 @@
-"""The lock that keeps two conversions or copies from writing into one shard folder."""
+"""The lock that prevents two conversions or copies from writing to one shard folder."""
 
 import contextlib
 import fcntl
@@ -11,10 +11,10 @@ from data_tools.files import UNFINISHED
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the shard folder against other conversions.
+    """Lock the shard folder against other conversions and copies.
 
     Raises:
-        UserError: another conversion holds it, or it cannot be written.
+        UserError: another process holds the lock, or the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -26,7 +26,7 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"{folder}: another conversion is writing there; wait for it or stop it") from None
-        # What a killed conversion was about to rename; nobody writes here now but us.
+        # Left by a killed conversion; no other process writes here.
         for leftover in folder.glob(f"{UNFINISHED}*"):
             if leftover.is_file():
                 leftover.unlink()

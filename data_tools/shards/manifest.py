@@ -24,11 +24,11 @@ class Shard(NamedTuple):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a shard set holds. Its file is written last: where it stands, the set is whole.
+    """Description of a shard set. The file is written last: a set with a manifest is complete.
 
-    `box` is left, top, right, bottom in fractions of the page; `class_ids` are those of the whole data set,
-    sorted, with `class_names` beside them; `histogram` counts pages by class id; `labels_fingerprint` is
-    `DataSet.fingerprint`.
+    `box` is (left, top, right, bottom) in fractions of the page; `height` and `width` are pixels; `class_ids` are the
+    sorted ids of the whole data set and `class_names` their names; `histogram` counts pages by class id;
+    `labels_fingerprint` is `DataSet.fingerprint`.
     """
 
     region: str
@@ -59,20 +59,20 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest's file; the set must be whole."""
+    """Write the manifest; all other files of the set must be complete."""
     value = asdict(manifest)
     value["shards"] = [shard._asdict() for shard in manifest.shards]
     write_json(folder / MANIFEST, value)
 
 
 def read_manifest(folder: Path, *, name: str = MANIFEST) -> Manifest:
-    """The manifest of the shard set in `folder`; `name` is that of a set which is still arriving.
+    """The manifest of the shard set in `folder`; `name` differs for a set that is being copied.
 
     Raises:
-        UserError: there is no whole set, or it is of another version.
+        UserError: there is no complete set, or it has another format version.
     """
     if not (folder / name).exists():
-        raise UserError(f"{folder}: no shard set, or an unfinished one; convert the pages first")
+        raise UserError(f"{folder}: no complete shard set; convert the pages first")
     value = read_json(folder / name)
     try:
         if value["version"] != FORMAT:
@@ -86,4 +86,4 @@ def read_manifest(folder: Path, *, name: str = MANIFEST) -> Manifest:
         value["shards"] = tuple(Shard(**shard) for shard in value["shards"])
         return Manifest(**{field.name: value[field.name] for field in fields(Manifest)})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{folder / name}: damaged ({error!r}); convert again") from None
+        raise UserError(f"{folder / name}: corrupt ({error!r}); convert again") from None

@@ -1,4 +1,4 @@
-"""The order of examples as arithmetic: (seed, epoch) to a permutation, ranks and batches to intervals."""
+"""The order of examples as arithmetic: a permutation from (seed, epoch), intervals for ranks and batches."""
 
 import math
 
@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from data_tools.errors import UserError
 
 BLOCK = 64
-"""Examples that lie side by side on disk and stay in one window of an epoch."""
+"""Consecutive examples on disk that stay in one window of an epoch."""
 WINDOW = 256 * BLOCK
-"""Examples that are shuffled freely with each other: 1 GiB of raw 256 x 256 gray pages."""
+"""Examples that are shuffled freely together: 1 GiB of raw 256 x 256 gray pages."""
 
 _UINT64 = NDArray[np.uint64]
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -19,11 +19,10 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """The order in which epoch `epoch` visits examples 0..count-1; int64 [count], a permutation.
 
-    Up to WINDOW examples: a uniform shuffle. Beyond: the blocks of BLOCK neighbours on disk are shuffled,
-    then each run of WINDOW examples freely, so that a reader needs WINDOW examples in memory (or page cache)
-    at any moment and reads each block once. On disk examples already lie in the random order of their hashed
-    ids. No rank, world size or state takes part; the numbers come from SplitMix64 and do not change with
-    NumPy's version.
+    Up to WINDOW examples, a uniform shuffle. Beyond, blocks of BLOCK consecutive examples are shuffled, then the
+    examples of each window of WINDOW, so a reader needs WINDOW examples in memory (or page cache) at a time and reads
+    each block once. Examples on disk are already in the pseudo-random order of their hashed ids. The order does not
+    depend on ranks, world size or state; the numbers come from SplitMix64 and do not change with NumPy's version.
     """
     blocks = np.argsort(_keys(-(-count // BLOCK), seed, epoch, stream=0), kind="stable")
     order = (blocks[:, None] * BLOCK + np.arange(BLOCK)).reshape(-1)
@@ -36,7 +35,7 @@ def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 def uniform(seed: int, epoch: int, positions: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """`count` numbers in [0, 1) for each of `positions` in an epoch, float64 [n, count], by arguments alone."""
+    """`count` pseudo-random numbers in [0, 1) for each of `positions` int64 [n] in an epoch, float64 [n, count]."""
     state = _state(seed, epoch, stream=2)
     rows = _mix(state + positions.astype(np.uint64) * _GOLDEN)
     numbers = _mix(rows[:, None] + np.arange(count, dtype=np.uint64) * _GOLDEN)
@@ -44,7 +43,7 @@ def uniform(seed: int, epoch: int, positions: NDArray[np.int64], count: int) -> 
 
 
 def _keys(count: int, seed: int, epoch: int, *, stream: int) -> _UINT64:
-    """Pseudo-random uint64 [count], a function of the arguments alone."""
+    """Pseudo-random uint64 [count]."""
     return _mix(_state(seed, epoch, stream) + np.arange(count, dtype=np.uint64) * _GOLDEN)
 
 
@@ -56,7 +55,7 @@ def _state(seed: int, epoch: int, stream: int) -> _UINT64:
 
 
 def _mix(value: _UINT64) -> _UINT64:
-    """SplitMix64's step and finaliser (Steele, Lea and Flood 2014), modulo 2^64."""
+    """SplitMix64's step and finalizer (Steele, Lea and Flood 2014), modulo 2^64."""
     value = value + _GOLDEN
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -64,7 +63,7 @@ def _mix(value: _UINT64) -> _UINT64:
 
 
 def steps_per_epoch(count: int, global_batch: int) -> int:
-    """Whole batches in an epoch; the rest, other examples in each epoch, is left out.
+    """Complete batches in an epoch; the remaining examples, different ones in each epoch, are skipped.
 
     Raises:
         UserError: fewer examples than one global batch.
@@ -78,7 +77,7 @@ def steps_per_epoch(count: int, global_batch: int) -> int:
 
 
 def rank_slice(global_batch: int, rank: int, size: int) -> slice:
-    """The part of each global batch that rank `rank` of `size` takes; parts differ by one example at most.
+    """The part of each global batch for rank `rank` of `size`; part sizes differ by at most one.
 
     Raises:
         UserError: fewer examples in the batch than ranks.
@@ -89,17 +88,17 @@ def rank_slice(global_batch: int, rank: int, size: int) -> slice:
 
 
 def evaluation_slice(count: int, rank: int, size: int, *, batch: int) -> slice:
-    """The examples that rank `rank` of `size` evaluates, in the order on disk; each in one part only.
+    """The examples that rank `rank` of `size` evaluates, in the order on disk; parts do not overlap.
 
-    Parts are whole batches of `batch`, so that an example lies in the same place of the same batch, beside the same
-    others, however many ranks there are: its output then has the same bits.
+    Parts are complete batches of `batch`: for any number of ranks, an example has the same position in the same batch,
+    so its output has the same bits.
     """
     part = _share(math.ceil(count / batch), rank, size)
     return slice(min(part.start * batch, count), min(part.stop * batch, count))
 
 
 def evaluation_batches(count: int, batch: int, size: int) -> int:
-    """Batches of an evaluation, the same number on every rank: as many as the longest part needs."""
+    """Batches of an evaluation on every rank: the number that the longest part needs."""
     return math.ceil(math.ceil(count / batch) / size)
 
 

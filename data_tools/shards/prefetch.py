@@ -1,4 +1,4 @@
-"""Batches made ahead by threads, into buffers that are used again once nobody holds them."""
+"""Batches prefetched by threads into buffers that are reused when nothing refers to them."""
 
 import sys
 from collections import deque
@@ -12,30 +12,29 @@ from numpy.typing import NDArray
 from data_tools.shards.shard_set import Images
 
 ALIGNMENT = 64
-"""Bytes; TensorFlow takes no CPU buffer that is aligned to less."""
+"""Bytes; the least alignment of CPU buffers that TensorFlow accepts."""
 THREAD_NAME = "regionstack-prefetch"
 
 T = TypeVar("T")
 
 
 class Ring:
-    """Buffers of one shape that are used again once nothing refers to them any more.
+    """Buffers of one shape that are reused when nothing refers to them.
 
-    Whatever holds a batch's images, an array, a view or a tensor made of it without a copy, holds a
-    reference on the buffer, so a buffer is never overwritten under its reader; a reader that keeps batches
-    makes the ring grow. Buffers are to be taken by one thread.
+    Arrays, views and zero-copy tensors of a batch's images hold a reference to the buffer, so a buffer in use is never
+    overwritten. The ring grows if the reader keeps batches. `take` is for one thread.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        """`shape`: of the uint8 buffers."""
+        """`shape` of the uint8 buffers."""
         self._shape = shape
         self._size = int(np.prod(shape))
         self._buffers: list[NDArray[np.uint8]] = []
 
     def take(self) -> Images:
-        """A buffer that nobody holds, uint8 of the ring's shape, aligned to ALIGNMENT, content arbitrary."""
+        """A free buffer, uint8 of the ring's shape, aligned to ALIGNMENT, with arbitrary content."""
         for number in range(len(self._buffers)):
-            # Two references: the list's, and the argument's of getrefcount itself.
+            # Two references: the list, and the argument of getrefcount.
             if sys.getrefcount(self._buffers[number]) == _FREE:
                 return self._view(self._buffers[number])
         self._buffers.append(np.empty(self._size + ALIGNMENT, np.uint8))
@@ -46,7 +45,7 @@ class Ring:
         return buffer[skip : skip + self._size].reshape(self._shape)
 
     def __len__(self) -> int:
-        """Buffers made so far."""
+        """Buffers allocated so far."""
         return len(self._buffers)
 
 
@@ -54,17 +53,16 @@ _FREE = 2
 
 
 class Prefetch(Iterator[T], Generic[T]):
-    """`make(number, buffer)` for each of `numbers`, in their order; `ahead` of them are being made or made.
+    """Iterator of `make(number, buffer)` over `numbers`, in their order, with `ahead` results in progress or ready.
 
-    Several threads make them at once, since each is a function of its number alone. An error of `make` is raised
-    where its turn comes, and nothing comes after it. The threads know nothing of this object, so that they end when
-    it is forgotten without `close`. For one reader.
+    `threads` threads call `make` concurrently. An exception of `make` is raised at its position and ends the iteration.
+    The threads hold no reference to this object, so they end if it is deleted without `close`. For one reader.
     """
 
     def __init__(
         self, make: Callable[[int, Images], T], numbers: Iterable[int], ring: Ring, *, ahead: int, threads: int
     ) -> None:
-        """The first ones are begun at once."""
+        """Starts the first `ahead` calls."""
         self._make, self._numbers, self._ring = make, iter(numbers), ring
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=THREAD_NAME)
         self._begun: deque[Future[T]] = deque()
@@ -77,7 +75,7 @@ class Prefetch(Iterator[T], Generic[T]):
             return
 
     def __next__(self) -> T:
-        """The next one; waits for it where it is not made yet."""
+        """The next result; waits until it is ready."""
         if not self._begun:
             raise StopIteration
         future = self._begun.popleft()
@@ -89,7 +87,7 @@ class Prefetch(Iterator[T], Generic[T]):
             raise
 
     def close(self) -> None:
-        """Stop the threads; what is being made is made to its end."""
+        """Stop the threads after their current calls."""
         self._numbers = iter(())
         self._begun.clear()
         self._pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Batches at a position: training batches from any step on, evaluation batches with each example once."""
+"""Training batches from any step, and evaluation batches with each example once."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -23,17 +23,17 @@ from data_tools.workers.pool import available_cores
 __all__ = ["Batch", "EvalBatches", "Ring", "ShardSet", "TrainBatches"]
 
 PREFETCH = 4
-"""Batches made ahead."""
+"""Batches that are prefetched."""
 COPYING_THREADS = 2
-"""One core alone does not use up the memory's bandwidth."""
+"""One core does not saturate the memory bandwidth."""
 DECODING_THREADS = 4
-"""At most; of encoded shards."""
+"""Maximum, for encoded or augmented pages."""
 
 
 class Batch(NamedTuple):
     """Images uint8 [b, h, w, c], class indices int32 [b], example numbers int64 [b], mask bool [b].
 
-    Padding has a false mask and -1 for a number.
+    Padding has mask False and number -1.
     """
 
     images: Images
@@ -43,10 +43,10 @@ class Batch(NamedTuple):
 
 
 class TrainBatches:
-    """Endless training batches of one rank, from absolute step `start_step` on; prefetched by a thread.
+    """Infinite training batches of one rank from absolute step `start_step`, prefetched by threads.
 
-    Step s is batch s % `steps_per_epoch` of epoch s // `steps_per_epoch`; which examples are in it depends on
-    the seed and s alone, and rank r takes the r-th part of it. Close it, or use it as a context.
+    Step s is batch s % `steps_per_epoch` of epoch s // `steps_per_epoch`. Its examples depend on the seed and s only;
+    rank r takes the r-th part. Close it, or use it as a context. Limits OpenCV in this process to one thread.
 
     Raises:
         UserError: fewer examples than `global_batch`, or fewer examples in a batch than ranks.
@@ -64,10 +64,12 @@ class TrainBatches:
         augment: AugmentConfig | None = None,
         prefetch: int = PREFETCH,
     ) -> None:
-        """See the class; the first batches are made at once."""
-        from data_tools.documents.opencv import use_single_thread  # Here, since most of a set is known without OpenCV.
+        """See the class; prefetching starts immediately."""
+        from data_tools.documents.opencv import (
+            use_single_thread,
+        )  # Imported late: most of a set is known without OpenCV.
 
-        # Augmentation calls OpenCV from several threads of each of a host's ranks.
+        # Augmentation calls OpenCV from several threads in each of a host's ranks.
         use_single_thread()
         self.steps_per_epoch = steps_per_epoch(len(shards), global_batch)
         part = rank_slice(global_batch, rank, size)
@@ -78,7 +80,7 @@ class TrainBatches:
         self._prefetch = Prefetch(make, count(start_step), ring, ahead=prefetch, threads=threads)
 
     def __iter__(self) -> Self:
-        """The batches themselves."""
+        """This object."""
         return self
 
     def __next__(self) -> Batch:
@@ -86,7 +88,7 @@ class TrainBatches:
         return next(self._prefetch)
 
     def __enter__(self) -> Self:
-        """The batches themselves."""
+        """This object."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -94,12 +96,12 @@ class TrainBatches:
         self.close()
 
     def close(self) -> None:
-        """Stop the thread."""
+        """Stop the threads."""
         self._prefetch.close()
 
 
 def _training(shards: ShardSet, part: slice, plan: "_Plan") -> Callable[[int, Images], Batch]:
-    """What makes the batch of an absolute step, for `Prefetch`."""
+    """The function that makes the batch of an absolute step, for `Prefetch`."""
     mask = np.ones(part.stop - part.start, np.bool_)
     orders = _Orders(len(shards), plan.seed)
 
@@ -116,7 +118,7 @@ def _training(shards: ShardSet, part: slice, plan: "_Plan") -> Callable[[int, Im
 
 
 class _Orders:
-    """The orders of the last two epochs: at a border, threads are at work on both sides of it."""
+    """The orders of the last two epochs; at an epoch's end, threads work on both."""
 
     def __init__(self, count: int, seed: int) -> None:
         self._count, self._seed = count, seed
@@ -124,7 +126,7 @@ class _Orders:
         self._lock = threading.Lock()
 
     def of(self, epoch: int) -> NDArray[np.int64]:
-        """The order of `epoch`, made once."""
+        """The order of `epoch`, int64 [count], computed once."""
         with self._lock:
             if epoch not in self._kept:
                 for old in sorted(self._kept)[:-1]:
@@ -134,7 +136,7 @@ class _Orders:
 
 
 def reading_threads(shards: ShardSet, *, augment: AugmentConfig | None = None) -> int:
-    """Threads that make batches of `shards`: more where pages are to be decoded or changed, not only copied."""
+    """Threads that make batches of `shards`: more for pages that are decoded or augmented, not only copied."""
     works = shards.encoding != "raw" or (augment is not None and augment.active)
     return min(DECODING_THREADS, available_cores()) if works else COPYING_THREADS
 
@@ -147,14 +149,14 @@ class _Plan(NamedTuple):
 
 
 class EvalBatches:
-    """Batches of one rank for one evaluation: each example on one rank, as many batches on every rank.
+    """Prefetched batches of one rank for one evaluation: each example on one rank, equal batch counts on all ranks.
 
-    Which examples share a batch does not depend on the number of ranks; a rank may get batches of padding alone.
-    The last ones are padded; see `Batch.mask`. Prefetched; close it, or use it as a context.
+    The examples of a batch do not depend on the number of ranks. The last batches are padded (see `Batch.mask`), and
+    may be padding only. Close it, or use it as a context.
     """
 
     def __init__(self, shards: ShardSet, *, batch: int, rank: int = 0, size: int = 1, prefetch: int = PREFETCH) -> None:
-        """See the class."""
+        """See the class; prefetching starts immediately."""
         self._count = evaluation_batches(len(shards), batch, size)
         part = evaluation_slice(len(shards), rank, size, batch=batch)
         make = _evaluation(shards, part, batch)
@@ -163,7 +165,7 @@ class EvalBatches:
         self._prefetch = Prefetch(make, range(self._count), ring, ahead=prefetch, threads=threads)
 
     def __len__(self) -> int:
-        """Batches in all, the same on every rank."""
+        """Number of batches, equal on all ranks."""
         return self._count
 
     def __iter__(self) -> Iterator[Batch]:
@@ -171,7 +173,7 @@ class EvalBatches:
         return self._prefetch
 
     def __enter__(self) -> Self:
-        """The batches themselves."""
+        """This object."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -179,12 +181,12 @@ class EvalBatches:
         self.close()
 
     def close(self) -> None:
-        """Stop the thread."""
+        """Stop the threads."""
         self._prefetch.close()
 
 
 def _evaluation(shards: ShardSet, part: slice, batch: int) -> Callable[[int, Images], Batch]:
-    """What makes batch `number` of an evaluation, for `Prefetch`."""
+    """The function that makes batch `number` of an evaluation, for `Prefetch`."""
 
     def make(number: int, images: Images) -> Batch:
         start = min(part.start + number * batch, part.stop)

@@ -1,4 +1,4 @@
-"""Shard sets as arrays: any examples by number, straight from the page cache into one reused buffer."""
+"""Shard sets as arrays: any examples by number, copied from the page cache into a reused buffer."""
 
 import mmap
 from collections.abc import Iterable
@@ -19,7 +19,8 @@ Images = NDArray[np.uint8]
 class ShardSet:
     """An open shard set; examples are numbered 0..len-1 in the order on disk.
 
-    Shards are mapped, not read: opening costs the index, and any example costs the same as the first.
+    Shards and index are mapped, so opening reads the index once, and all examples cost the same. `labels` are class
+    indices, int32 [n].
     """
 
     def __init__(self, folder: Path, manifest: Manifest, index: Index) -> None:
@@ -33,7 +34,7 @@ class ShardSet:
 
     @classmethod
     def open(cls, folder: Path | str) -> Self:
-        """The shard set in `folder`, verified without reading the shards (`verify.open_verified`).
+        """Open the shard set in `folder`; verifies all but the content of the shards (`verify.open_verified`).
 
         Raises:
             UserError: there is no complete set, or it differs from its manifest.
@@ -52,12 +53,12 @@ class ShardSet:
 
     @property
     def encoding(self) -> str:
-        """How pages are stored: `raw`, `png` or `jpeg`."""
+        """Encoding of the images: `raw`, `png` or `jpeg`."""
         return self.manifest.encoding
 
     @property
     def ids(self) -> NDArray[np.str_]:
-        """Page ids of all examples, str [n]; decoded at each access, since they take more memory than the index."""
+        """Page ids of all examples, str [n]; decoded at each access, since they need much memory."""
         return np.array(self.page_ids(range(len(self))), np.str_)
 
     def page_ids(self, positions: Iterable[int]) -> list[str]:
@@ -65,7 +66,7 @@ class ShardSet:
         return self._index.page_ids(positions)
 
     def gather(self, indices: NDArray[np.int64], out: Images | None = None) -> Images:
-        """Images of the examples `indices`, uint8 [k, h, w, c], into `out` where it is given.
+        """Images of the examples `indices` int64 [k], uint8 [k, h, w, c]; written to `out` if given.
 
         Raises:
             UserError: an encoded image cannot be decoded.
@@ -73,10 +74,10 @@ class ShardSet:
         if out is None:
             out = np.empty((len(indices), *self.image_shape), np.uint8)
         if self.manifest.encoding == "raw":
-            from data_tools.documents.pixels import stack_rows  # Here, since most of a set is known without OpenCV.
+            from data_tools.documents.pixels import stack_rows  # Imported late: most of a set is known without OpenCV.
 
             size = self._row_bytes
-            # By column: NumPy gathers whole entries six times slower.
+            # By column, which NumPy gathers six times faster than structured entries.
             places = zip(self._shards[indices].tolist(), self._offsets[indices].tolist(), strict=True)
             rows = [self._bytes[shard][start : start + size] for shard, start in places]
             stack_rows(rows, out.reshape(len(indices), size))
@@ -86,7 +87,7 @@ class ShardSet:
         return out
 
     def _decoded(self, place: int) -> Images:
-        from data_tools.documents.pixels import PageError, decode  # Here, as above.
+        from data_tools.documents.pixels import PageError, decode  # Imported late, as above.
 
         entry = self._index.entries[place]
         shard, offset, length = (int(entry[name]) for name in ("shard", "offset", "length"))
@@ -108,7 +109,7 @@ def _class_indices(manifest: Manifest, index: Index) -> NDArray[np.int32]:
 
 def _mapped(path: Path, size: int) -> mmap.mmap:
     if size == 0:
-        # Nothing can be mapped of an empty file, and nothing will be asked of it.
+        # An empty file cannot be mapped, and has no images.
         return mmap.mmap(-1, 1, prot=mmap.PROT_READ)
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)

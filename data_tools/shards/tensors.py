@@ -1,4 +1,4 @@
-"""Batches into TensorFlow without a copy. Beside `fetch`, the only file of this package that imports TensorFlow."""
+"""Zero-copy tensors of batches. Besides `fetch`, the only module of this package that imports TensorFlow."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def as_tensor(array: NDArray[Any]) -> "tf.Tensor":
-    """`array` as a CPU tensor, over the same memory where that is aligned and writable, as batches' is.
+    """`array` as a CPU tensor of the same shape and dtype, without a copy if its memory is aligned and writable.
 
-    Such an array must not change any more. The tensor holds a reference on it until TensorFlow has freed
-    it, so a `reader.Ring` does not use the memory again before. Other arrays are copied.
+    The memory of batches is. A shared array must not change afterwards. The tensor holds a reference to it until
+    TensorFlow frees the tensor, so `prefetch.Ring` does not reuse the memory before. Other arrays are copied.
     """
-    import tensorflow as tf  # Here, since it takes seconds.
+    import tensorflow as tf  # Imported late: takes seconds.
 
-    # TensorFlow ends the process where a kernel meets a buffer that is aligned to less.
+    # TensorFlow aborts the process when a kernel gets a buffer with a smaller alignment.
     aligned = array.ctypes.data % ALIGNMENT == 0
     if not (aligned and array.flags.writeable and array.flags.c_contiguous) or array.dtype == np.bool_:
         return tf.convert_to_tensor(array)

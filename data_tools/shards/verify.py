@@ -43,7 +43,7 @@ def check(folder: Path, *, deep: bool = False) -> list[str]:
 
 
 def _check_index(folder: Path, manifest: Manifest) -> tuple[Index | None, list[str]]:
-    """The mapped index, None where it is not usable, and its problems."""
+    """The mapped index, None if it is unusable, and its problems."""
     for name, crc32c in manifest.index_files.items():
         if not (folder / name).exists():
             return None, [f"{folder / name}: missing"]
@@ -86,7 +86,7 @@ def _check_shard(path: Path, shard: Shard, *, deep: bool) -> str | None:
 
 
 def _check_records(folder: Path, manifest: Manifest, index: Index) -> list[str]:
-    """Build every record again from the index and its image, and compare."""
+    """Rebuild every record from the index and its image, and compare."""
     problems = []
     for number, shard in enumerate(manifest.shards):
         path = folder / shard.name

@@ -1,4 +1,4 @@
-"""Exact and near duplicates among hundreds of thousands of pages: pure functions on digests and hashes."""
+"""Search for exact and near duplicates among hundreds of thousands of pages: pure functions on digests and hashes."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ _PAIRS_AT_ONCE = 1 << 18
 
 
 class Pairs(NamedTuple):
-    """Pairs of pages, int64 [n, 2], each once with first < second, and their distances in bits, int64 [n]."""
+    """Pairs of page positions, int64 [n, 2], each once with first < second, and their distances in bits, int64 [n]."""
 
     pages: Indices
     distances: Indices
@@ -23,9 +23,9 @@ class Pairs(NamedTuple):
 def near_pairs(hashes: Hashes, *, limit: int) -> Pairs:
     """Pairs of `hashes` uint64 [n, w >= 2] that differ in at most `limit` bits, sorted by page.
 
-    Compares only pages that agree, but for one bit, in one of 16 bands of 16 bits. By the pigeonhole
-    principle this finds every pair within `limit` that differs in at most 15 of the first 128 bits, and most
-    of the others. The work grows with the pages that share a band, not with the square of all.
+    Compares only pages that differ in at most one bit in one of 16 bands of 16 bits. By the pigeonhole principle, this
+    finds every pair within `limit` that differs in at most 15 of the first 128 bits, and most other pairs. The work
+    grows with the number of pages that share a band, not with the square of all pages.
     """
     count = len(hashes)
     found = [np.zeros((0, 2), np.int64)]
@@ -39,9 +39,9 @@ def near_pairs(hashes: Hashes, *, limit: int) -> Pairs:
 
 
 def bands(hashes: Hashes) -> NDArray[np.uint16]:
-    """The first 128 bits as bands of 16, uint16 [n, 16]: their eight words, and the eight diagonals through these.
+    """The first 128 bits as 16 bands of 16 bits, uint16 [n, 16]: eight words and the eight diagonals through them.
 
-    Pairs that no word shows to be near are mostly shown by a diagonal, since it mixes bits of all words.
+    A diagonal mixes bits of all words, so it finds most of the pairs that the words miss.
     """
     words = hashes[:, :2].copy().view(np.uint16)
     diagonals = np.zeros_like(words)
@@ -61,19 +61,19 @@ def distances(hashes: Hashes, pages: Indices) -> Indices:
 
 
 def _pairs_of_band(keys: NDArray[np.uint16], hashes: Hashes, limit: int) -> Iterator[Indices]:
-    """Positions of near pairs among `hashes`, both sorted by `keys`, whose keys differ in at most one bit."""
+    """Positions of near pairs among `hashes` whose keys differ in at most one bit; both are sorted by `keys`."""
     edges = np.searchsorted(keys, np.arange((1 << _BAND_BITS) + 1))
     positions = np.arange(len(keys))
     yield from _compare(hashes, positions, (positions + 1, edges[keys.astype(np.int64) + 1]), limit)
     for bit in range(_BAND_BITS):
-        # Each pair of buckets once: from the one whose bit is clear.
+        # Each pair of buckets once: from the bucket whose bit is clear.
         clear = positions[(keys >> bit) & 1 == 0]
         partner = keys[clear].astype(np.int64) | (1 << bit)
         yield from _compare(hashes, clear, (edges[partner], edges[partner + 1]), limit)
 
 
 def _compare(hashes: Hashes, positions: Indices, ranges: tuple[Indices, Indices], limit: int) -> Iterator[Indices]:
-    """Near pairs of each position with those in its range start:end, so many candidates at a time."""
+    """Near pairs of each position with the positions start:end of its range, in chunks of candidates."""
     starts, ends = ranges
     lengths = ends - starts
     columns = [np.ascontiguousarray(hashes[:, word]) for word in range(hashes.shape[1])]
@@ -93,7 +93,7 @@ def _compare(hashes: Hashes, positions: Indices, ranges: tuple[Indices, Indices]
 
 
 def _distance(columns: Sequence[Hashes], left: Indices, right: Indices) -> NDArray[np.uint16]:
-    """Differing bits of each pair; word by word, which takes a third of the time of whole hashes."""
+    """Differing bits of each pair; word by word, three times faster than with rows of hashes."""
     counts = np.zeros(len(left), np.uint16)
     for column in columns:
         counts += np.bitwise_count(column[left] ^ column[right])
@@ -101,9 +101,9 @@ def _distance(columns: Sequence[Hashes], left: Indices, right: Indices) -> NDArr
 
 
 def nearest(pairs: Pairs, *, each: int) -> Pairs:
-    """The pairs that are among the `each` nearest of one of their two pages.
+    """The pairs that are among the `each` nearest pairs of one of their pages.
 
-    Bounds the work that follows by the number of pages, where hundreds of them look alike.
+    Bounds the number of detailed comparisons when hundreds of pages look alike.
     """
     if len(pairs.pages) == 0:
         return pairs
@@ -117,7 +117,7 @@ def nearest(pairs: Pairs, *, each: int) -> Pairs:
 
 
 def joined(count: int, pairs: Indices) -> Indices:
-    """Group of each of `count` pages, int64 [count], named by its first page; `pairs` int64 [n, 2] join."""
+    """Connected components of `count` pages under `pairs` int64 [n, 2]: first page of each group, int64 [count]."""
     groups = np.arange(count)
     while len(pairs):
         both = groups[pairs]
@@ -130,6 +130,6 @@ def joined(count: int, pairs: Indices) -> Indices:
 
 
 def same(digests: Sequence[str]) -> Indices:
-    """First place, int64 [n], at which each of `digests` occurs; exact copies share it."""
+    """First position of each of `digests`, int64 [n]; exact copies share it."""
     first: dict[str, int] = {}
     return np.array([first.setdefault(digest, place) for place, digest in enumerate(digests)], np.int64)

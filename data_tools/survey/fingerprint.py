@@ -1,4 +1,4 @@
-"""What tells two scans of one page from scans of two pages: a perceptual hash, and a comparison in detail."""
+"""Distinguishes two scans of one page from scans of two pages: a perceptual hash and a detailed comparison."""
 
 import functools
 
@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 from data_tools.documents.pixels import Pixels, peak_correlation
 
 THUMB_PX = 64
-"""Side of the square picture that a hash is taken from."""
+"""Side of the square thumbnail that the hash is computed from, in pixels."""
 HASH_BITS = 256
 HASH_WORDS = HASH_BITS // 64
 
 DETAIL_HEIGHT, DETAIL_WIDTH = 256, 192
-"""Size at which two pages are compared in detail."""
+"""Size of the pages in a detailed comparison, in pixels."""
 
 NEAR_BITS = 72
-"""Hashes this close or closer may be of one page."""
+"""Largest distance of the hashes of one page, in bits."""
 NEAR_AGREEMENT = 0.875
-"""Pages that agree this much are near duplicates; docs/survey.md has the figures behind both limits."""
+"""Least agreement of near duplicates; docs/survey.md has the figures for both limits."""
 
 _FREQUENCIES = 24
 _SKIPPED = 3
@@ -34,18 +34,18 @@ _FEWEST_TILES = 2
 
 
 def paper_level(thumb: Pixels) -> int:
-    """Gray level of the paper, 0..255: only one part in twenty of the page is brighter."""
+    """Gray level of the paper, 0..255: the 95 % quantile of `thumb` uint8 [h, w]."""
     brightest = thumb.size - int(thumb.size * _PAPER_SHARE)
     return int(np.partition(thumb, -brightest, axis=None)[-brightest])
 
 
 def perceptual_hash(thumb: Pixels) -> NDArray[np.uint64]:
-    """256 bits that change little from scan to scan; `thumb` uint8 [64, 64] of the whole page -> uint64 [4].
+    """A 256-bit hash that changes little between scans of a page; `thumb` uint8 [64, 64] of the page -> uint64 [4].
 
-    The signs, against their median, of the lowest frequencies of the page's ink (a discrete cosine
-    transform, as in the 64-bit "pHash"). The square root keeps black areas from outweighing text; the first
-    three coefficients are left out, since they follow the light and not the page. The first 128 bits are
-    dealt out to eight 16-bit words, low and high frequencies to each: see `duplicates.bands`.
+    Each bit tests whether a low-frequency coefficient of the page's ink (discrete cosine transform, as in the 64-bit
+    "pHash") is above the median. The square root keeps black areas from outweighing text. The first three coefficients
+    are skipped, since they depend on the exposure. The first 128 bits are distributed over eight 16-bit words with low
+    and high frequencies in each, see `duplicates.bands`.
     """
     paper = max(paper_level(thumb), 1)
     ink = np.sqrt(np.clip(1 - _FAINT - thumb.astype(np.float64) / paper, 0, None))
@@ -64,7 +64,7 @@ def _cosines() -> NDArray[np.float64]:
 
 @functools.cache
 def _order() -> NDArray[np.intp]:
-    """Flat positions of the coefficients in use, lowest frequency first."""
+    """Flat positions of the used coefficients, lowest frequency first."""
     rows, columns = np.mgrid[:_FREQUENCIES, :_FREQUENCIES]
     lowest_first = np.lexsort((rows.ravel(), (rows + columns).ravel()))
     return lowest_first[_SKIPPED : _SKIPPED + HASH_BITS]
@@ -76,17 +76,17 @@ def hash_text(value: NDArray[np.uint64]) -> str:
 
 
 def hash_value(text: str) -> NDArray[np.uint64]:
-    """The hash that `hash_text` wrote; uint64 [4]."""
+    """The hash in a text of `hash_text`, uint64 [4]."""
     return np.frombuffer(bytes.fromhex(text), np.uint64)
 
 
 def agreement(first: Pixels, second: Pixels) -> float:
-    """Share, 0..1, of two pages that is found on the other; both uint8 [256, 192], the whole page.
+    """Fraction, 0..1, of each page that is found on the other; both uint8 [256, 192] of the full page.
 
-    Tiles with ink on them (a few words each) are looked for on the other page, as far away as a shift of 3 %,
-    a skew of 1 degree or a scale of 98 % moves them; the smaller of both directions counts. So forms of one
-    template agree in the template and not in what was filled in, and two pages with too little on them to be
-    told apart do not agree at all. The outer 6 to 8 % are left out: scanner borders, stamped numbers.
+    Searches tiles with ink (a few words each) on the other page, within the distance of a shift of 3 %, a skew of
+    1 degree or a scale of 98 %, and returns the smaller fraction of both directions. Forms of one template agree in the
+    template, not in their entries. Pages with fewer than two inked tiles have agreement 0. The outer 6 to 8 % are
+    ignored: scanner borders, stamped numbers.
     """
     return min(_share_found(first, second), _share_found(second, first))
 

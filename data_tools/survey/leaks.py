@@ -1,4 +1,4 @@
-"""Groups of duplicates over the splits: what leaks from one into another, and whether their labels agree."""
+"""Groups of duplicates across splits: leaks from one split into another, and label conflicts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Entry(NamedTuple):
 
 
 class Link(NamedTuple):
-    """Two pages found to be near duplicates: differing bits of their hashes, and how far they agree, 0..1."""
+    """Two near duplicates: differing bits of their hashes, and their agreement, 0..1."""
 
     first: str
     second: str
@@ -27,9 +27,9 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True)
 class Group:
-    """Entries that are one page, two at least; `links` is empty where all are exact copies.
+    """At least two entries of the same page; `links` is empty if all are exact copies.
 
-    `content` is the kind of page: `page`, `blank` or `black`; the latter two are only ever exact copies.
+    `content` is the kind of page: `page`, `blank` or `black`; blank and black pages are only grouped as exact copies.
     """
 
     entries: tuple[Entry, ...]
@@ -43,17 +43,17 @@ class Group:
 
     @property
     def conflicting(self) -> bool:
-        """Whether the labels disagree about the class of what is one page."""
+        """Whether entries have different classes."""
         return len({entry.class_id for entry in self.entries}) > 1
 
     @property
     def splits(self) -> frozenset[str]:
-        """The splits that the group reaches into."""
+        """The splits of the entries."""
         return frozenset(entry.split for entry in self.entries)
 
 
 def leaked(groups: Sequence[Group]) -> list[str]:
-    """Ids of test pages with a duplicate, exact or near, among the training pages; sorted."""
+    """Sorted ids of test pages with an exact or near duplicate among the training pages."""
     return sorted(
         {
             entry.page_id
@@ -66,7 +66,7 @@ def leaked(groups: Sequence[Group]) -> list[str]:
 
 
 def crossings(groups: Sequence[Group]) -> Crossings:
-    """For each split, in how many of its entries some other entry of each split is a duplicate."""
+    """counts[a][b]: entries of split a that have a duplicate in split b."""
     counts = {split: dict.fromkeys(SPLITS, 0) for split in SPLITS}
     for group in groups:
         per_split = {split: sum(entry.split == split for entry in group.entries) for split in group.splits}
@@ -78,7 +78,7 @@ def crossings(groups: Sequence[Group]) -> Crossings:
 
 
 def summary(groups: Sequence[Group]) -> GroupCounts:
-    """The counts of `groups`: plain data."""
+    """The counts of `groups` as plain data."""
     exact = [group for group in groups if group.kind == "exact"]
     near = [group for group in groups if group.kind == "near"]
     return {
@@ -95,7 +95,7 @@ def _entries(groups: Sequence[Group]) -> int:
 
 
 def as_data(group: Group, class_names: Mapping[int, str]) -> GroupRow:
-    """A group as plain data, for JSON."""
+    """A group as plain data for JSON."""
     return {
         "kind": group.kind,
         "content": group.content,

@@ -1,4 +1,4 @@
-"""What a survey's worker processes do: measure pages, one decode each, and compare pairs in detail."""
+"""The work of a survey's worker processes: measuring pages, with one decode each, and comparing pairs in detail."""
 
 import hashlib
 import math
@@ -16,9 +16,9 @@ from data_tools.survey import fingerprint
 from data_tools.workers.child import Handler, Items, limit_memory
 
 BLANK_INK = 0.0005
-"""A page with no more ink than this is blank: a page number, dust and punch holes amount to less."""
+"""Largest ink fraction of a blank page; page numbers, dust and punch holes are below."""
 BLACK_LEVEL = 64
-"""A page whose brightest parts are darker than this gray level is black."""
+"""A page whose paper is darker than this gray level is black."""
 
 _INNER = Box(0.04, 0.04, 0.96, 0.96)
 _INK_LEVEL = 0.75
@@ -27,11 +27,11 @@ _KEPT_PAGES = 64
 
 
 class PageMeasure(NamedTuple):
-    """One page: size in pixels, what is on it, and what it is recognised by; or why it cannot be read.
+    """One page: size in pixels, ink, digest and perceptual hash; or the reason why it cannot be read.
 
-    `ink` is the share of pixels darker than three quarters of the paper, without the outer 4 % of the page;
-    `kind` is `page`, `blank`, `black` or `unreadable`; `digest` is of the pixels, so that another compression
-    does not hide a copy.
+    `ink` is the fraction of pixels darker than 3/4 of the paper's gray level, without the outer 4 % of the page;
+    `kind` is `page`, `blank`, `black` or `unreadable`; `digest` is of the pixels, so it does not depend on the file's
+    compression.
     """
 
     page_id: str
@@ -53,14 +53,14 @@ class MeasureTask:
 
 @dataclass(frozen=True)
 class CompareTask:
-    """Compare these pairs of pages in detail; the answer is a list of their agreements, 0..1."""
+    """Compare these pairs of pages in detail; the answer is the list of their agreements, 0..1."""
 
     pairs: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class MeasureSetup:
-    """Where a survey's workers find the pages."""
+    """Location of the pages."""
 
     root: str
     outside_links: OutsideLinks = "refuse"
@@ -76,7 +76,7 @@ class MeasureSetup:
 
 
 def open_worker(setup: MeasureSetup) -> Handler:
-    """The handler that a survey's worker serves."""
+    """The handler of a survey's worker."""
     use_single_thread()
     limit_memory(_HEADROOM_BYTES)
 
@@ -118,25 +118,25 @@ def measure(page_id: str, page: Pixels) -> PageMeasure:
 
 
 def ink_share(page: Pixels, paper: int) -> float:
-    """Share of pixels of `page` [h, w], its outer 4 % left out, darker than 3/4 of the gray level `paper`."""
+    """Fraction of pixels of `page` uint8 [h, w], without its outer 4 %, darker than 3/4 of gray level `paper`."""
     height, width = page.shape
     inner = page[
         int(height * _INNER.top) : max(int(height * _INNER.bottom), 1),
         int(width * _INNER.left) : max(int(width * _INNER.right), 1),
     ]
-    # A whole number: compared with a float, every pixel would become one first.
+    # An integer: comparing with a float converts every pixel.
     return round(np.count_nonzero(inner < math.ceil(_INK_LEVEL * paper)) / inner.size, 6)
 
 
 def pixel_digest(page: Pixels) -> str:
-    """Hex digest, 128 bits, of size and pixels."""
+    """128-bit hex digest of size and pixels."""
     digest = hashlib.sha256(repr(page.shape).encode())
     digest.update(np.ascontiguousarray(page).data)
     return digest.hexdigest()[:32]
 
 
 def _compare(setup: MeasureSetup, pairs: Sequence[tuple[str, str]], items: Items) -> list[float]:
-    """Agreements; 0 for a pair with a page that can no longer be read."""
+    """Agreements of the pairs; 0 if a page can no longer be read."""
     kept: dict[str, Pixels] = {}
     agreements = []
     for item, pair in enumerate(pairs):
@@ -153,7 +153,7 @@ def _compare(setup: MeasureSetup, pairs: Sequence[tuple[str, str]], items: Items
 
 
 def _in_detail(setup: MeasureSetup, page_id: str, kept: dict[str, Pixels]) -> Pixels:
-    """The page at the size for comparisons; the last ones are kept, since a page comes in several pairs."""
+    """The page at comparison size, uint8 [256, 192]; recent pages are cached, since a page is in several pairs."""
     if page_id not in kept:
         if len(kept) >= _KEPT_PAGES:
             del kept[next(iter(kept))]

@@ -1,4 +1,4 @@
-"""A survey as files: `survey.json`, a line a page in `pages.jsonl`, and `leaked.txt` for evaluation."""
+"""A survey's files: `survey.json`, `pages.jsonl` with a line for each page, and `leaked.txt` for evaluation."""
 
 import json
 from collections import Counter
@@ -18,7 +18,7 @@ from data_tools.survey.survey import COMPARED_EACH, Survey
 
 KINDS = ("page", "blank", "black", "unreadable")
 GROUPS_LISTED = 1000
-"""Groups of duplicates that `survey.json` lists, those that cross splits first; the counts are of all."""
+"""Groups of duplicates in `survey.json`, those that cross splits first; its counts include all groups."""
 
 _QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 
@@ -31,7 +31,7 @@ def write_files(survey: Survey, folder: Path) -> None:
 
 
 def results(survey: Survey) -> SurveyResults:
-    """Everything that was found but the single pages, as plain data."""
+    """All findings except the measures of pages, as plain data."""
     data_set, entries = survey.data_set, survey.entries
     names = dict(zip(data_set.class_ids, data_set.class_names, strict=True))
     per_class = Counter((entry.split, entry.class_id) for entry in entries)
@@ -80,7 +80,7 @@ def results(survey: Survey) -> SurveyResults:
 
 
 def by_interest(groups: Sequence[leaks.Group]) -> list[leaks.Group]:
-    """Groups over the most splits first, then those whose labels disagree, then the larger ones."""
+    """Groups sorted by number of splits, then label conflicts, then size."""
     return sorted(
         groups,
         key=lambda group: (
@@ -93,24 +93,24 @@ def by_interest(groups: Sequence[leaks.Group]) -> list[leaks.Group]:
 
 
 def measured(survey: Survey, split: str) -> list[PageMeasure]:
-    """Measures of the pages of a split that were read, unreadable ones included."""
+    """Measures of the sampled pages of a split, including unreadable ones."""
     ids = (label.page_id for label in survey.data_set.labels[split])
     return [survey.measures[page_id] for page_id in ids if page_id in survey.measures]
 
 
 def readable(survey: Survey, split: str) -> list[PageMeasure]:
-    """Measures of the pages of a split that could be read."""
+    """Measures of the readable pages of a split."""
     return [measure for measure in measured(survey, split) if measure.kind != "unreadable"]
 
 
 def kinds(survey: Survey, split: str) -> dict[str, int]:
-    """Measured pages of a split by kind."""
+    """Number of measured pages of a split by kind."""
     counts = Counter(measure.kind for measure in measured(survey, split))
     return {kind: counts[kind] for kind in KINDS}
 
 
 def _sizes(measures: Sequence[PageMeasure]) -> dict[str, dict[str, float]]:
-    """Quantiles of width, height (pixels), width / height, and ink share."""
+    """Quantiles of width and height (pixels), width / height, and ink fraction."""
     columns: dict[str, list[float]] = {
         "width": [measure.width for measure in measures],
         "height": [measure.height for measure in measures],
@@ -126,11 +126,11 @@ def _quantiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def _page_lines(survey: Survey) -> list[str]:
-    """One JSON object a page: its measure, and the splits and classes that it stands in."""
-    stands: dict[str, dict[str, int]] = {}
+    """One JSON object for each page: its measure, and its class id by split."""
+    classes: dict[str, dict[str, int]] = {}
     for split, page_id, class_id in survey.entries:
-        stands.setdefault(page_id, {})[split] = class_id
-    return [json.dumps(_line(measure, stands[page_id])) for page_id, measure in survey.measures.items()]
+        classes.setdefault(page_id, {})[split] = class_id
+    return [json.dumps(_line(measure, classes[page_id])) for page_id, measure in survey.measures.items()]
 
 
 def _line(measure: PageMeasure, splits: Mapping[str, int]) -> dict[str, Any]:

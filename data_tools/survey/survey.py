@@ -1,4 +1,4 @@
-"""Look at a data set before anything else: sizes, balance, duplicates, and pages that are no pages."""
+"""Survey of a data set before training: sizes, balance, duplicates, and blank, black and unreadable pages."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,20 +17,20 @@ from data_tools.survey.measure import CompareTask, MeasureSetup, MeasureTask, Pa
 from data_tools.workers.pool import Pool, available_cores
 
 OnProgress = Callable[[int, int, int], None]
-"""Called with pages done, pages in all, pages that cannot be read."""
+"""Called with (pages done, total pages, unreadable pages)."""
 OpenProgress = Callable[[str], AbstractContextManager[OnProgress]]
-"""Opens a display of the progress of what the text says."""
+"""Opens a progress display for the activity that the text names."""
 
 PAGES_A_TASK = 64
 PAIRS_A_TASK = 32
 COMPARED_EACH = 3
-"""Of a page's look-alikes, this many nearest are compared in detail."""
+"""Nearest look-alikes of a page that are compared in detail."""
 PAGE_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found. `sample` is the number of pages that were to be read, or None for all."""
+    """The findings. `sample` is the requested number of pages, None for all."""
 
     root: str
     data_set: DataSet
@@ -46,12 +46,12 @@ class Survey:
 
     @property
     def entries(self) -> list[Entry]:
-        """Every line of the label files, duplicate lines once, split by split."""
+        """All lines of the label files without duplicate lines, in the order of splits."""
         return entries_of(self.data_set)
 
     @property
     def leaked(self) -> list[str]:
-        """Ids of test pages that have a duplicate among the training pages."""
+        """Sorted ids of test pages that have a duplicate among the training pages."""
         return leaks.leaked(self.groups)
 
 
@@ -63,10 +63,10 @@ def survey(
     workers: int | None = None,
     progress: OpenProgress | None = None,
 ) -> Survey:
-    """Read the pages that `data` names, `sample` of them at most, in `workers` processes (None: all cores).
+    """Measure the pages of `data`, at most `sample` of them, in `workers` processes (None: all cores).
 
     Raises:
-        UserError: labels that cannot be read, or a sample of no page.
+        UserError: labels cannot be read, `sample` is less than 1, or a page's link leads out of the data root.
     """
     if sample is not None and sample < 1:
         raise UserError(f"--sample {sample}: must be at least 1")
@@ -98,12 +98,12 @@ def survey(
 
 
 def entries_of(data_set: DataSet) -> list[Entry]:
-    """The lines of the label files, split by split."""
+    """The lines of the label files, in the order of splits."""
     return [Entry(split, *label) for split in SPLITS for label in data_set.labels[split]]
 
 
 def sampled(data_set: DataSet, sample: int | None, seed: int) -> list[str]:
-    """Ids of the pages to read, each once, in the order of the label files; `sample` of them, by `seed`."""
+    """Unique ids of the pages to read, in the order of the label files; `sample` of them, chosen by `seed`."""
     page_ids = list(dict.fromkeys(entry.page_id for entry in entries_of(data_set)))
     if sample is None or sample >= len(page_ids):
         return page_ids
@@ -112,17 +112,17 @@ def sampled(data_set: DataSet, sample: int | None, seed: int) -> list[str]:
 
 
 def _measure(pool: Pool, page_ids: Sequence[str], progress: OpenProgress | None) -> dict[str, PageMeasure]:
-    """A measure of each page, in the order of `page_ids`."""
+    """The measure of each page, in the order of `page_ids`."""
     for first in range(0, len(page_ids), PAGES_A_TASK):
         pool.submit(MeasureTask(page_ids[first : first + PAGES_A_TASK]))
     measures: dict[str, PageMeasure] = {}
     unreadable = 0
-    with _shown(progress, "measuring pages") as told:
+    with _shown(progress, "measuring pages") as report:
         for result in pool.results():
             if result is not None:
                 measures |= {measure.page_id: measure for measure in result[1]}
                 unreadable += sum(measure.kind == "unreadable" for measure in result[1])
-            told(len(measures) + pool.items_at_work(), len(page_ids), unreadable)
+            report(len(measures) + pool.items_at_work(), len(page_ids), unreadable)
     return {page_id: measures[page_id] for page_id in page_ids}
 
 
@@ -131,9 +131,9 @@ def _shown(progress: OpenProgress | None, what: str) -> AbstractContextManager[O
 
 
 def candidates(measures: Sequence[PageMeasure]) -> Pairs:
-    """Pairs of places in `measures` whose hashes are near; of exact copies only the first takes part.
+    """Pairs of positions in `measures` with near hashes; of exact copies, only the first is included.
 
-    Blank and black pages do not: all of them look alike, and nothing tells a second scan from another page.
+    Excludes blank and black pages, which all look alike.
     """
     first = duplicates.same([measure.digest for measure in measures])
     places = np.array(
@@ -146,18 +146,18 @@ def candidates(measures: Sequence[PageMeasure]) -> Pairs:
 
 
 def _compare(pool: Pool, measures: Sequence[PageMeasure], pairs: Pairs, progress: OpenProgress | None) -> list[Link]:
-    """The pairs that are near duplicates, seen in detail."""
+    """The pairs that are near duplicates by the detailed comparison."""
     named = [(measures[first].page_id, measures[second].page_id) for first, second in pairs.pages]
     for start in range(0, len(named), PAIRS_A_TASK):
         pool.submit(CompareTask(named[start : start + PAIRS_A_TASK]))
     agreements: dict[tuple[str, str], float] = {}
     pages = len({page_id for pair in named for page_id in pair})
-    with _shown(progress, "comparing look-alikes") as told:
+    with _shown(progress, "comparing look-alikes") as report:
         for result in pool.results():
             if result is not None:
                 agreements |= zip(result[0].pairs, result[1], strict=True)
             done = len(agreements) + pool.items_at_work()
-            told(pages * done // len(named), pages, 0)
+            report(pages * done // len(named), pages, 0)
     return [
         Link(*pair, bits, agreements[pair])
         for pair, bits in zip(named, pairs.distances.tolist(), strict=True)

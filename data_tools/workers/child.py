@@ -1,4 +1,4 @@
-"""The child's side of `pool`: take a task, run it item by item, answer; die alone when an item kills."""
+"""The worker's side of `pool`: receives tasks, runs them item by item, and answers."""
 
 import contextlib
 import ctypes
@@ -17,7 +17,7 @@ from typing import Any
 from data_tools.errors import UserError
 
 STATUS_WORDS = 2
-"""Per worker, int64: number of the item at work + 1 (0: none), items finished of the task at hand."""
+"""Per worker, int64: number of the current item + 1 (0: none), finished items of the current task."""
 STATUS_BYTES = 8 * STATUS_WORDS
 
 _PR_SET_PDEATHSIG = 1
@@ -26,23 +26,23 @@ Handler = Callable[[Any, "Items"], Any]
 
 
 class Items:
-    """What a handler calls around each item, so that the parent knows which one killed the process."""
+    """The calls of a handler around each item, which show the parent the item that killed the process."""
 
     def __init__(self, status: memoryview, timeout_s: float) -> None:
-        """`status`: this worker's STATUS_WORDS."""
+        """`status`: int64 [STATUS_WORDS] of this worker; `timeout_s`: seconds for an item."""
         self._status = status
         self._timeout_s = timeout_s
         self._poison_items: dict[int, str] = {}
 
     def new_task(self, poison_items: dict[int, str]) -> None:
-        """Begin a task in which the items `poison_items` are known to kill the process."""
+        """Begin a task; `poison_items` maps items that killed a process before to the reason."""
         self._poison_items = poison_items
         self._status[0] = self._status[1] = 0
 
     def begin(self, item: int) -> str | None:
-        """Announce an item; returns why it must be left out where it is known to kill the process.
+        """Announce an item; returns the reason to skip it if it is a poison item.
 
-        From here to `end`, the process has `timeout_s` to live: SIGALRM ends it even inside a decoder's loop.
+        SIGALRM ends the process `timeout_s` later unless `end` is called, even in a loop of a native decoder.
         """
         if item in self._poison_items:
             return self._poison_items[item]
@@ -51,22 +51,22 @@ class Items:
         return None
 
     def end(self) -> None:
-        """The item is finished, well or not."""
+        """Finish the item, successful or not."""
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._status[0] = 0
         self._status[1] += 1
 
 
 def limit_memory(headroom_bytes: int) -> None:
-    """Let this process grow by `headroom_bytes` at most: a page that wants more fails, not the machine."""
+    """Limit this process to its size plus `headroom_bytes`, so that a huge page fails alone."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + headroom_bytes
+    limit = pages * resource.getpagesize() + headroom_bytes
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def die_with_parent() -> None:
-    """Have the kernel end this process when its parent dies, so that a killed job leaves no writer behind."""
+    """Have the kernel kill this process when its parent dies, so that a killed job leaves no writer."""
     if not sys.platform.startswith("linux"):
         return
     parent = os.getppid()
@@ -82,7 +82,7 @@ def _answer(handler: Handler, task: Any, items: Items) -> tuple[str, Any]:
         return "user_error", str(error)
     except OSError as error:
         return "os_error", (error.errno, error.strerror, error.filename)
-    except Exception:  # noqa: BLE001 (the process boundary: the parent raises this text)
+    except Exception:  # noqa: BLE001 (process boundary: the parent raises this text)
         return "bug", traceback.format_exc()
 
 
@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> None:
     """Serve tasks from the channel until the parent closes it."""
     channel, status_file, slot, target, timeout_s = arguments
     die_with_parent()
-    # Ctrl-C reaches the whole process group; the parent decides what becomes of its workers.
+    # Ctrl-C reaches the whole process group; the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(int(channel))
     status = memoryview(mmap.mmap(int(status_file), 0)).cast("q")

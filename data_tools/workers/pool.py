@@ -1,8 +1,8 @@
-"""Worker processes that may crash, hang or be killed without taking the job with them.
+"""Worker processes that may crash, hang or be killed without ending the job.
 
-Fresh interpreters (no fork: TensorFlow's and Ray's threads do not survive one, and no re-import of the
-caller's main module) that import only what their target needs. A task is a list of items; an item that
-kills its process twice is left out, with the reason, and the rest of the task is done.
+Workers are new interpreters that import only what their target needs: no fork, which the threads of TensorFlow and Ray
+do not survive, and no re-import of the caller's main module. A task is a sequence of items. An item that kills its
+process twice is skipped with the reason, and the rest of the task is done.
 """
 
 import mmap
@@ -24,13 +24,14 @@ from data_tools.files import PROJECT_ROOT
 from data_tools.workers.child import STATUS_BYTES, STATUS_WORDS
 
 _POISON_AFTER = 2
-"""Deaths at an item until it is left out: one alone may be the kernel's or a person's kill."""
+"""Deaths at an item until it is skipped; a single one may be a kill from outside."""
 _GIVE_UP_AFTER = 3
-"""Deaths of a task outside of any item until the job fails."""
+"""Deaths of a task outside any item until the job fails."""
 _TICK_S = 0.2
 _EXIT_S = 5.0
+"""Time that a worker has to exit after it closed its channel."""
 _ERROR_BYTES = 2**16
-"""What is read of the workers' stderr, from its end."""
+"""Bytes that are read from the end of the workers' stderr."""
 
 
 @dataclass
@@ -53,12 +54,12 @@ class _Worker:
 class Pool:
     """`workers` processes that run `target` ("module:function").
 
-    The function gets `setup` once and returns a handler `(payload, items) -> answer`. Use as a context: on
-    leaving it no process is left.
+    The function gets `setup` once and returns a handler `(payload, items) -> answer`. Use it as a context: no process
+    remains on exit.
     """
 
     def __init__(self, target: str, setup: Any, *, workers: int, item_timeout_s: float) -> None:
-        """Nothing starts before the first task."""
+        """Processes start with the first tasks. `item_timeout_s`: seconds for an item before its process is killed."""
         self._target, self._setup, self._timeout_s = target, setup, item_timeout_s
         self._size = workers
         self._waiting: deque[_Task] = deque()
@@ -73,7 +74,7 @@ class Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Kill what still runs: parts are renamed when whole, so nothing half-written is left behind."""
+        """Kill all workers; they write files atomically, so no partial file remains."""
         for worker in self._workers.values():
             worker.connection.close()
             worker.process.kill()
@@ -84,21 +85,21 @@ class Pool:
         self._errors.close()
 
     def submit(self, payload: Any, *, first: bool = False) -> None:
-        """Queue a task, in front of all others with `first`."""
+        """Queue a task; with `first`, ahead of all others."""
         (self._waiting.appendleft if first else self._waiting.append)(_Task(payload))
 
     def items_at_work(self) -> int:
-        """Items finished in tasks that are not answered yet."""
+        """Finished items of unanswered tasks."""
         return sum(self._status[STATUS_WORDS * w.slot + 1] for w in self._workers.values() if w.task)
 
     def results(self) -> Iterator[tuple[Any, Any] | None]:
-        """(payload, answer) as tasks finish, None now and then in between; ends when no task is left.
+        """Yield (payload, answer) as tasks finish, and None every 0.2 s without a result; ends when no task is left.
 
-        Tasks may be submitted in between.
+        Tasks may be submitted during the iteration.
 
         Raises:
-            UserError: a worker says so, cannot write, cannot start, or dies again and again.
-            RuntimeError: a handler raised something else, which is a bug; the text is its traceback.
+            UserError: a worker raised one, cannot write, cannot start, or dies repeatedly.
+            RuntimeError: a handler raised another exception, which is a bug; the text is its traceback.
         """
         while True:
             self._hand_out()
@@ -129,12 +130,12 @@ class Pool:
             worker = self._workers.get(slot) or self._start(slot)
             if worker.task is None:
                 task = self._waiting.popleft()
-                # It waits for a task and counts nothing; what it counted of its last one is not of this one.
+                # The worker is idle; its count belongs to its last task.
                 self._clear(slot)
                 try:
                     worker.connection.send((task.payload, task.poison_items))
                 except (BrokenPipeError, ConnectionResetError):
-                    # It died idle; its end of the channel will say so, and the task goes to another.
+                    # It died while idle; another worker gets the task.
                     self._waiting.appendleft(task)
                     self._reap(worker)
                     continue
@@ -162,7 +163,7 @@ class Pool:
         self._status[STATUS_WORDS * slot] = self._status[STATUS_WORDS * slot + 1] = 0
 
     def _reap(self, worker: _Worker) -> None:
-        """Requeue a dead worker's task, with what is now known about the item it died of."""
+        """Requeue the task of a dead worker and count the crash of its item."""
         worker.connection.close()
         del self._workers[worker.slot]
         reason = _cause(_exit_status(worker.process), self._timeout_s)
@@ -175,7 +176,7 @@ class Pool:
         if item < 0:
             task.deaths += 1
             if task.deaths >= _GIVE_UP_AFTER:
-                raise UserError(f"worker processes die again and again ({reason}); is there enough memory?")
+                raise UserError(f"worker processes die repeatedly ({reason}); check that the host has enough memory")
         else:
             task.crashes[item] += 1
             if task.crashes[item] >= _POISON_AFTER:
@@ -188,11 +189,11 @@ class Pool:
         size = os.fstat(descriptor).st_size
         raw = os.pread(descriptor, _ERROR_BYTES, max(0, size - _ERROR_BYTES))
         lines = raw.decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it says nothing"
+        return lines[-1] if lines else "no error output"
 
 
 def available_cores() -> int:
-    """Cores that this process may use: its affinity, and its container's quota where one is set."""
+    """Cores that this process may use, by its affinity and its container's CPU quota."""
     cores = len(os.sched_getaffinity(0))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -202,11 +203,11 @@ def available_cores() -> int:
 
 
 _ENVIRONMENT = {
-    # One process a core: threads of its libraries would only get in each other's way.
+    # There is one process for each core, so libraries get one thread.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    # glibc hands every large block back to the kernel at once, which clears it again for the next page: keep it.
+    # By default, glibc returns large blocks to the kernel, which has to clear them again for the next page.
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
 }
@@ -227,13 +228,13 @@ def _raise(kind: str, answer: Any) -> None:
         raise UserError(answer)
     if kind == "os_error":
         _, reason, name = answer
-        raise UserError(f"{name or 'writing'}: {reason}; mend it and run the same command again: it continues")
+        raise UserError(f"{name or 'writing'}: {reason}; fix it and run the same command again to resume")
     if kind == "bug":
         raise RuntimeError(f"in a worker process:\n{answer}")
 
 
 def _cause(status: int, timeout_s: float) -> str:
-    """Why a process ended, in words."""
+    """The reason why a process ended."""
     if status == -signal.SIGALRM:
         return f"took longer than {timeout_s:g} s"
     if status < 0:

@@ -116,7 +116,7 @@ def test_changed_labels_are_rejected(tmp_path: Path) -> None:
         run(data_config(tmp_path, classes=(3, 7)), tmp_path / "s")
     text = (tmp_path / "val.txt").read_text()
     (tmp_path / "val.txt").write_text("".join(text.splitlines(keepends=True)[3:]))
-    with pytest.raises(UserError, match=r"val/holistic: was converted differently .labels_fingerprint"):
+    with pytest.raises(UserError, match=r"val/holistic: was converted with other settings .labels_fingerprint"):
         run(data_config(tmp_path), tmp_path / "s")
 
 
@@ -203,7 +203,7 @@ def test_a_class_without_a_readable_page(tmp_path: Path) -> None:
         name, class_id = line.split()
         if class_id == "20":
             Path(data.root, name).unlink()
-    with pytest.raises(UserError, match="class 20: all its training pages were set aside"):
+    with pytest.raises(UserError, match="class 20: all its training pages were rejected"):
         run(data, tmp_path / "s")
 
 
@@ -247,7 +247,7 @@ def test_a_failed_write_is_one_line_and_the_next_run_continues(tmp_path: Path) -
     # Worker processes inherit the limit; writing beyond it fails as on a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
-        with pytest.raises(UserError, match=r"File too large; mend it and run the same command again"):
+        with pytest.raises(UserError, match=r"File too large; fix it and run the same command again"):
             run(data, tmp_path / "s", encoding="png")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -267,7 +267,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     try:
         with pytest.raises(UserError, match="do not fit"):
             run(data, small / "raw")
-        with pytest.raises(UserError, match=r"No space left on device; mend it and run the same command again"):
+        with pytest.raises(UserError, match=r"No space left on device; fix it and run the same command again"):
             run(data, small / "png", encoding="png")
         assert not list(small.rglob("manifest.json"))
         subprocess.run(["mount", "-o", "remount,size=20m", small], check=True)

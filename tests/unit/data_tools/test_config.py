@@ -31,7 +31,7 @@ class Outer:
     ("mapping", "expected"),
     [
         ({"epochs": 3}, Outer(3)),
-        ({"epochs": 3, "inner": {"rate": 1}}, Outer(3, Inner(1.0))),  # a whole number where a float is wanted
+        ({"epochs": 3, "inner": {"rate": 1}}, Outer(3, Inner(1.0))),  # an integer where a float is expected
         ({"epochs": 3, "inner": {"rate": "1e-4"}}, Outer(3, Inner(1e-4))),  # how YAML 1.1 reads 1e-4
         ({"epochs": 3, "sizes": [4, 5], "box": [0, 0.5]}, Outer(3, sizes=(4, 5), box=(0.0, 0.5))),
         ({"epochs": 3, "box": None}, Outer(3)),
@@ -49,9 +49,9 @@ def test_mappings_that_fit(mapping: dict[str, Any], expected: Outer) -> None:
         ({}, ["outer.epochs", "no default"]),
         ({"epochs": 3, "epoch": 4}, ["outer.epoch:", "did you mean epochs?"]),
         ({"epochs": 3, "zzz": 4}, ["outer.zzz", "known here"]),
-        ({"epochs": "three"}, ["outer.epochs", "whole number"]),
-        ({"epochs": True}, ["outer.epochs", "whole number"]),  # bool is an int in Python, not in a configuration
-        ({"epochs": 1.5}, ["outer.epochs", "whole number"]),
+        ({"epochs": "three"}, ["outer.epochs", "an integer"]),
+        ({"epochs": True}, ["outer.epochs", "an integer"]),  # bool is an int in Python, not in a configuration
+        ({"epochs": 1.5}, ["outer.epochs", "an integer"]),
         ({"epochs": 3, "inner": {"rat": 1}}, ["outer.inner.rat", "rate"]),
         ({"epochs": 3, "inner": {"kind": "rmsprop"}}, ["outer.inner.kind", "sgd, adam"]),
         ({"epochs": 3, "inner": 4}, ["outer.inner", "mapping"]),

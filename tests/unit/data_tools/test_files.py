@@ -130,8 +130,8 @@ def test_json_errors_name_the_file(tmp_path: Path) -> None:
         (errno.EFBIG, "make room"),
         (errno.EROFS, "make it writable"),
         (errno.EACCES, "make it writable"),
-        (errno.ENOENT, "mend it"),
-        (errno.EIO, "mend it"),
+        (errno.ENOENT, "fix it"),
+        (errno.EIO, "fix it"),
     ],
 )
 def test_a_file_system_in_trouble_is_one_line_that_names_the_file(number: int, words: str) -> None:

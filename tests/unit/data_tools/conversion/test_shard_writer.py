@@ -141,7 +141,7 @@ def test_a_deleted_folder_is_one_line(work: Work, plan: ShardPlan, background: E
                 shutil.rmtree(work.staging)
             return super().begin(item)
 
-    with pytest.raises(UserError, match="was deleted while it was written"):
+    with pytest.raises(UserError, match="was deleted during the conversion"):
         write_shard(work, plan, items(DeletedItems), background=background)
 
 

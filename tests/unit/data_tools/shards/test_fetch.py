@@ -71,7 +71,7 @@ def test_what_is_damaged_on_the_way_never_gets_its_name(local: Path, bucket: str
     content = bytearray((local / SHARD).read_bytes())
     content[1000] ^= 1
     put(f"{bucket}/{SHARD}", bytes(content))
-    with pytest.raises(UserError, match=r"shard-00000-of-00001.tfrecord: is not what its manifest says"):
+    with pytest.raises(UserError, match=r"shard-00000-of-00001.tfrecord: differs from its manifest"):
         fetch(bucket, tmp_path / "s")
     assert not (tmp_path / "s" / SHARD).exists()
     assert not (tmp_path / "s" / "train" / "holistic" / MANIFEST).exists()
@@ -112,7 +112,7 @@ def test_another_set_in_the_folder_is_refused(bucket: str, tmp_path: Path) -> No
     fetch(bucket, tmp_path / "s")
     manifest = tmp_path / "s" / "val" / "holistic" / MANIFEST
     manifest.write_text(manifest.read_text().replace('"seed": 1', '"seed": 2'))
-    with pytest.raises(UserError, match="holds another set than"):
+    with pytest.raises(UserError, match="holds a different set than"):
         fetch(bucket, tmp_path / "s")
 
 
@@ -127,9 +127,9 @@ def test_a_manifest_that_leads_out_of_the_folder_is_refused(bucket: str, local: 
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("ram://nothing/here", "nothing there"),
-        ("file:///etc", "no shard set there"),
-        ("nosuch://bucket/shards", "TensorFlow opens no nosuch://"),
+        ("ram://nothing/here", "not found"),
+        ("file:///etc", "no shard sets found"),
+        ("nosuch://bucket/shards", "TensorFlow cannot open nosuch://"),
     ],
 )
 def test_nothing_to_fetch(tmp_path: Path, url: str, problem: str) -> None:

@@ -307,8 +307,8 @@ def test_verify(sets: dict[str, Path], tmp_path: Path, encoding: str) -> None:
 
     fresh()
     (folder / MANIFEST).unlink()
-    assert "no shard set, or an unfinished one" in check(folder)[0]
-    with pytest.raises(UserError, match="no shard set"):
+    assert "no complete shard set" in check(folder)[0]
+    with pytest.raises(UserError, match="no complete shard set"):
         ShardSet.open(folder)
 
     fresh()
@@ -321,4 +321,4 @@ def test_verify(sets: dict[str, Path], tmp_path: Path, encoding: str) -> None:
     (folder / MANIFEST).write_text(text[:100])
     assert "not readable as JSON" in check(folder)[0]
     (folder / MANIFEST).write_text("{}")
-    assert "damaged" in check(folder)[0]
+    assert "corrupt" in check(folder)[0]
