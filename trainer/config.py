@@ -14,7 +14,7 @@ START_FROM_WEIGHTS = "weights"
 """`StageConfig.start` of a stage that starts from `ModelConfig.weights` and not from another stage."""
 
 EACH_REGION = "each"
-"""`StageConfig.region` of a stage that stands for one job per configured region."""
+"""`StageConfig.region` of a stage with one job per configured region."""
 
 
 def _positive(name: str, value: float) -> None:

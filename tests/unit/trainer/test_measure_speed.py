@@ -35,7 +35,7 @@ JOB = JobConfig(
     ("batch", "micro_batches", "expected"),
     [
         (64, 1, (32, 64)),
-        (1, 1, (1, 2)),  # two sizes are needed to tell a page's cost from a step's
+        (1, 1, (1, 2)),  # two sizes separate the cost of a page from that of a step
         (64, 3, (33, 66)),  # rounded up to whole micro-batches
         (3, 3, (3, 6)),
     ],

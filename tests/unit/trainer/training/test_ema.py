@@ -104,15 +104,15 @@ def test_the_model_holds_the_averages_within_the_context_and_its_own_weights_aft
 
 def test_a_resumed_average_continues_with_the_same_bits() -> None:
     network = model()
-    whole = WeightEma(network.variables, decay=0.9)
-    walk(network, whole, [0.3, 0.7])
+    uninterrupted = WeightEma(network.variables, decay=0.9)
+    walk(network, uninterrupted, [0.3, 0.7])
     resumed = WeightEma(network.variables, decay=0.9)
     files = resumed.files({v.path: v for v in network.variables}, {})
-    for variables, arrays in zip(files, files_of(whole, network), strict=True):
+    for variables, arrays in zip(files, files_of(uninterrupted, network), strict=True):
         transfer(variables, arrays)
-    for averages in (whole, resumed):
+    for averages in (uninterrupted, resumed):
         walk(network, averages, [0.9, -0.4])
-    ours, theirs = files_of(whole, network), files_of(resumed, network)
+    ours, theirs = files_of(uninterrupted, network), files_of(resumed, network)
     for one, other in zip(ours, theirs, strict=True):
         assert all(np.array_equal(one[name], other[name]) for name in one)
 

@@ -12,7 +12,7 @@ RECIPE = PlateauConfig(patience=2, factor=0.9)
     ("accuracies", "scales"),
     [
         ([0.1, 0.2, 0.3, 0.4], [1, 1, 1, 1]),
-        ([0.5, 0.5, 0.5, 0.5, 0.5], [1, 1, 0.9, 0.9, 0.81]),  # equal is no improvement; patience starts anew
+        ([0.5, 0.5, 0.5, 0.5, 0.5], [1, 1, 0.9, 0.9, 0.81]),  # equal is no improvement; patience restarts
         ([0.5, 0.4, 0.6, 0.5, 0.5], [1, 1, 1, 1, 0.9]),  # an improvement forgives the epochs before it
         ([0.5, 0.4, 0.4, 0.6, 0.5, 0.5], [1, 1, 0.9, 0.9, 0.9, 0.81]),
     ],
@@ -79,7 +79,7 @@ def test_rate_at_a_step(config: dict[str, float], scale: float, step: int, batch
         (0, None, 0, 0.1 / 5),  # no head-first schedule: warm-up from the start, 5 steps of it
         (1, None, 0, 0.1 / 5),  # the head warms up,
         (1, None, 9, 0.1),
-        (1, None, 10, 0.1 / 5),  # and then, anew, all layers
+        (1, None, 10, 0.1 / 5),  # then all layers warm up
         (1, 0.5, 9, 0.5),  # a rate of its own for the head
         (1, 0.5, 10, 0.1 / 5),
         (2, 0.5, 10, 0.5),
