@@ -1,7 +1,6 @@
 """A complete survey, from label files to the HTML page, on drawn pages with planted faults and on real pages."""
 
 import json
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,10 @@ import pytest
 from data_tools.documents.data_set import DataConfig
 from data_tools.documents.regions import HOLISTIC, PRESETS, WHOLE_PAGE
 from data_tools.drawn import draw_data_set
+from data_tools.survey.results import results
 from data_tools.survey.survey import Survey, survey
-from launch.report.survey.page import write_survey
+from launch.report.survey.page import notes, write_survey
+from tests.helpers.parsed_page import checked
 from tests.helpers.perturbed_pages import CHANGES
 
 REGIONS = {HOLISTIC: WHOLE_PAGE} | PRESETS["das2018"]
@@ -85,11 +86,11 @@ def test_the_planted_faults_are_found_and_nothing_else(found: Survey) -> None:
 
 def test_the_page_is_self_contained_and_complete(found: Survey, tmp_path: Path) -> None:
     path = write_survey(found, tmp_path / "survey", regions=REGIONS)
-    html = path.read_text()
-    assert not re.search(r'(src|href)="(?!data:|#)', html)
-    for text in ("3 test pages", "rescan.png", "left_body", "no such file", "Near duplicates: 1 of 1", "labels differ"):
-        assert text in html, text
-    assert html.count("data:image/png;base64,") > 50
+    page = checked(path)
+    assert all(note in page.text for note in notes(results(found)))
+    assert {"rescan.png", "copy.png"} <= page.images.keys(), "near and exact duplicates are shown"
+    assert all(text in page.text for text in ("left_body", "black.png", "cut.png", "gone.tif", "no such file"))
+    assert len(page.images) > 50
     assert sorted(file.name for file in path.parent.iterdir()) == [
         "leaked.txt", "pages.jsonl", "pictures", "survey.html", "survey.json",
     ]  # fmt: skip
@@ -105,8 +106,8 @@ def test_workers_and_order_change_nothing(found: Survey, troubled: Path) -> None
 def test_a_sample_is_reported_as_one(troubled: Path, tmp_path: Path) -> None:
     some = survey(config(troubled), seed=1, sample=30, workers=1)
     assert len(some.measures) == 30
-    html = write_survey(some, tmp_path / "survey", regions=REGIONS).read_text()
-    assert "a sample of 30 pages" in html and "Only a sample was read" in html
+    page = checked(write_survey(some, tmp_path / "survey", regions=REGIONS))
+    assert notes(results(some))[0] in page.text
     assert json.loads((tmp_path / "survey/survey.json").read_text())["complete"] is False
 
 

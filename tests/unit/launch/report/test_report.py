@@ -17,7 +17,7 @@ from launch.report.predictions_page import picture_of, write_predictions_page
 from launch.report.report import print_summary, write_report
 from launch.report.samples import pick_samples
 from launch.report.timeline import find_cuts, on_axis
-from tests.unit.launch.report.parsed import checked
+from tests.helpers.parsed_page import checked
 from tests.unit.launch.run_folder import NAMES, START, RunSpec, build
 from trainer.scoring.predictions import Predictions, read_predictions
 

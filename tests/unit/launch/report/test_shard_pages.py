@@ -13,7 +13,7 @@ from PIL import Image
 from data_tools.conversion.convert import DataConfig, ShardConfig, convert
 from launch.report.report import write_report
 from launch.report.shard_pages import png_of
-from tests.unit.launch.report.parsed import Page
+from tests.helpers.parsed_page import Page
 from tests.unit.launch.run_folder import START, RunSpec, build
 
 NAMES = ("cats & dogs", "birds")
