@@ -11,17 +11,17 @@ LEAST_OBJECT_STORE_MIB = 80
 
 @dataclass(frozen=True, kw_only=True)
 class HorovodConfig:
-    """Settings of Horovod itself; null leaves Horovod's own default."""
+    """Settings of Horovod; null keeps Horovod's default."""
 
     fusion_mib: int | None = None
-    """Size of the buffer in which small gradients are joined."""
+    """Size of the fusion buffer, MiB."""
     cycle_ms: float | None = None
-    """Time between two looks for gradients that are ready."""
+    """Time between two checks for gradients that are ready, ms."""
     autotune: bool = False
     stall_warning_s: int = 60
-    """A collective that some ranks have not joined for so long is told in the log; 0 turns the check off."""
+    """A collective that some ranks have not joined for this long is logged; 0 turns the check off."""
     stall_shutdown_s: int = 300
-    """... and after so long the job is ended, which counts as a failure; 0 waits for ever."""
+    """After this long the job is shut down, which counts as a failure; 0 waits forever."""
     timeline: str | None = None
     """File into which rank 0 records every collective."""
 
@@ -37,7 +37,7 @@ class HorovodConfig:
             raise UserError(f"cycle_ms: must be above 0, is {self.cycle_ms}")
 
     def environment(self) -> dict[str, str]:
-        """The variables that Horovod reads in every worker."""
+        """The environment variables that Horovod reads in every worker."""
         values: dict[str, object] = {
             "HOROVOD_STALL_CHECK_TIME_SECONDS": self.stall_warning_s,
             "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": self.stall_shutdown_s,
@@ -57,51 +57,51 @@ class HorovodConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
-    """Where jobs run, on how many slots, and how failures are borne."""
+    """Where jobs run, on how many slots, and how failures are handled."""
 
     address: str | None = None
-    """Ray's address to join (`auto`: the cluster that runs on this host, or RAY_ADDRESS); `local` starts a
-    Ray of its own; null is `auto` where there is a cluster, else `local`."""
+    """Address of the Ray cluster to join (`auto`: the one that runs on this host, or RAY_ADDRESS); `local` starts a
+    private Ray; null is `auto` where a cluster runs, and `local` otherwise."""
     gpus: int | None = None
-    """GPUs of a Ray of our own; null is those that Ray finds. 0 trains on cores, on a joined cluster too."""
+    """GPUs of a private Ray; null uses those that Ray finds. 0 trains on cores, also on a joined cluster."""
     slots: int | None = None
-    """Slots of each host; null is one a GPU or, without GPUs, one a core. Slots may share cores."""
+    """Slots of each host; null is one per GPU or, without GPUs, one per core. Slots may share cores."""
     bind_cores: bool = False
-    """Keep each worker on its slot's own cores of the host. Without it, a job may use cores that are idle."""
+    """Bind each worker to its slot's cores. Otherwise a job may use idle cores of its hosts."""
     workers_per_region: int | None = None
-    """Workers of each region job; null is as many as fit when all regions run at once."""
+    """Workers of each region job; null uses as many as fit when all regions run at once."""
     max_failures: int = 3
-    """Failures of a running job that are borne before the job is given up."""
+    """Failures of a running job that are tolerated; the next one fails the job."""
     max_start_failures: int = 3
-    """The same for failures to start, which are counted apart."""
+    """The same for failures to start, which are counted separately."""
     start_timeout_s: int = 300
-    """A job whose workers are not up so long after its slots were free has failed to start."""
+    """A job whose workers are not up this long after its slots were free has failed to start."""
     busy_timeout_s: int = 3600
-    """How long a job waits for slots that something else on the cluster uses."""
+    """How long a job waits for slots that other programs on the cluster use."""
     request_slots: int | None = None
-    """Slots, of all hosts together, that a cluster which grows by itself is asked for at once, before anything is
-    placed (GPUs, with `gpus: 0` cores); null takes the cluster as it is. 16: four region groups of four."""
+    """Slots on all hosts together to request from an autoscaling cluster before any job is placed (GPUs; cores with
+    `gpus: 0`); null uses the cluster as it is. 16: four region groups of four."""
     gather_timeout_s: int = 900
-    """How long to wait for these, and for hosts that `ray up` is still setting up."""
+    """How long to wait for requested slots, and for hosts that `ray up` is still setting up."""
     lost_host_timeout_s: int = 1800
-    """How long a job waits for lost hosts to come back, where those that are left are too few for it."""
+    """How long a job waits for lost hosts to return while the remaining ones have too few slots for it."""
     silence_timeout_s: int = 300
-    """A worker that gives no sign of life for so long hangs; 0: for ever. Signs come about once a second."""
+    """A worker without a heartbeat for this long, plus the heartbeat interval, hangs; 0: no limit."""
     step_timeout_s: int = 900
-    """The same for workers that live, but finish no training step for so long."""
+    """A live worker that finishes no training step for this long hangs; 0: no limit."""
     phase_timeout_s: int = 3600
-    """The same outside training: until the first step, between two batches of an evaluation, in a save."""
+    """The same outside training: until the first step, between two batches of an evaluation, during a save."""
     stop_timeout_s: int = 120
-    """How long workers that were asked to stop may take to save and leave."""
+    """How long workers may take to save and exit after a stop request."""
     interface: str | None = None
-    """Network interface of Gloo and NCCL; null is the one that holds the host's address in Ray."""
+    """Network interface of Gloo and NCCL; null uses the one that holds the host's address in Ray."""
     object_store_mib: int = 128
-    """Shared memory of a Ray of our own; jobs exchange next to nothing through it."""
+    """Shared memory of a private Ray, MiB; jobs hardly use it."""
     dashboard: bool = False
-    """Ray's dashboard, on loopback, for a Ray of our own."""
+    """Start the dashboard of a private Ray, on loopback."""
     horovod: HorovodConfig = field(default_factory=HorovodConfig)
     environment: dict[str, str] = field(default_factory=dict)
-    """More environment variables for every worker."""
+    """More environment variables for every worker; they override all others."""
 
     def __post_init__(self) -> None:
         counts = ("slots", "workers_per_region", "request_slots")
@@ -119,10 +119,10 @@ class ClusterConfig:
 
     @property
     def retries(self) -> RetryPolicy:
-        """The same limits, as the decision wants them."""
+        """The limits of retries."""
         return RetryPolicy(self.max_failures, self.max_start_failures, self.lost_host_timeout_s)
 
     @property
     def limits(self) -> Limits:
-        """How long workers may be silent or still."""
+        """The limits of hang detection."""
         return Limits(self.silence_timeout_s, self.step_timeout_s, self.phase_timeout_s)

@@ -1,1 +1,1 @@
-"""Who is alive: processes, the driver's lease, heartbeats, and the worker that a job runs in."""
+"""Which processes are alive: the driver's lease, fences, heartbeats, and the code around a job in its worker."""

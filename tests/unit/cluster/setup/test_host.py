@@ -82,11 +82,11 @@ def test_the_shared_folder_is_the_heads_or_it_is_refused(home: Path, shared: Pat
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
-    (("--shared", "/no/such/folder"), "/no/such/folder, the shared folder, is not there; mount"),
+    (("--shared", "/no/such/folder"), "/no/such/folder, the shared folder, does not exist"),
     (("--shared", "/proc/sys"), "/proc/sys, the shared folder, cannot be written by"),
-    (("--shared", "runs"), "--shared wants an absolute path, is 'runs'"),
+    (("--shared", "runs"), "--shared needs an absolute path, is 'runs'"),
     (("--share", "/srv"), "--share: no such option"),
-    (("--shared",), "--shared wants a value"),
+    (("--shared",), "--shared needs a value"),
 ])  # fmt: skip
 def test_what_is_wrong_is_one_line(home: Path, arguments: tuple[str, ...], says: str) -> None:
     output = host(home, *arguments, status=2)
