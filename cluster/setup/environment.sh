@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes the environment that everything runs in: packages of requirements.lock, Horovod built for them, the project itself.
+# Creates the virtual environment: the packages of requirements.lock, Horovod built for them, and the project.
 #
 #   PYTHON=python3.12 GPU=1 VENV=.venv cluster/setup/environment.sh
 #
-# All three are optional and remembered by the environment made. PYTHON: the interpreter (default: the one used before, else
-# the first supported of python3, python3.13, python3.12, python3.11). GPU=1: with the CUDA libraries, and Horovod built for
-# NCCL. VENV: the environment's folder. Safe to repeat and to interrupt: a second call finds a stamp and ends at once.
+# All three are optional, and the environment remembers them. PYTHON: the interpreter (default: the last one used, or the
+# first supported one of python3, python3.13, python3.12, python3.11). GPU=1: with the CUDA libraries, and Horovod built
+# for NCCL. VENV: folder of the environment. Safe to repeat and to interrupt: if nothing has changed, it exits at once.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -13,17 +13,17 @@ here=cluster/setup
 cd "$root"
 venv=$(realpath -m "${VENV:-.venv}")
 logs=$root/build/setup
-choices=$venv/made-by-regionstack   # its presence says that the folder may be remade; its text is what was chosen
+choices=$venv/made-by-regionstack   # marks a folder that this script may recreate; holds the options chosen
 packages_stamp=$venv/packages.stamp
 ready_stamp=$venv/ready.stamp
 
-# Nothing of the caller's own Python may leak into the environment.
+# Keep the caller's Python settings out of the environment.
 unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX
 export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off PIP_NO_INPUT=1 TF_CPP_MIN_LOG_LEVEL=3
 
 fail() { echo "error: $*" >&2; exit 2; }
 
-# --- checks: one clear line each, before anything is downloaded -------------------------------------------------------
+# --- checks: one line each, before anything is downloaded -------------------------------------------------------------
 
 remembered() { sed -n "s/^$1=//p" "$choices" 2>/dev/null || true; }
 
@@ -77,7 +77,7 @@ packages_key() {
     { "$python" -c 'import sys; print(sys.version, sys.base_prefix)'; echo "$venv $gpu"; cat $here/requirements.lock $here/requirements-gpu.lock; } | sha256sum
 }
 
-ready_key() {  # of setup.cfg only what an installation reads; the tools' settings follow from [mypy] on
+ready_key() {  # of setup.cfg, only what an installation reads: settings of tools begin at [mypy]
     { packages_key; cat $here/environment.sh $here/horovod_*.py; sed '/^\[mypy\]/,$d' setup.cfg; } | sha256sum
 }
 
@@ -86,7 +86,7 @@ is_ready() {
 }
 
 # --- steps ------------------------------------------------------------------------------------------------------------
-# Bash ignores `set -e` inside a function whose status is asked for: the commands of a step are chained with && instead.
+# Bash ignores `set -e` inside a function whose status is tested, so the commands of a step are chained with &&.
 
 horovod_wheel() {
     local interpreter=$python
@@ -106,13 +106,13 @@ install_packages() {
 }
 
 compile_packages() {
-    # All at once on all cores. Where Python may not write bytecode (PYTHONDONTWRITEBYTECODE, a folder of root's),
-    # every worker would else compile TensorFlow at every start: 7 s. Some packages ship files for other Pythons.
+    # On all cores. If Python cannot write bytecode (PYTHONDONTWRITEBYTECODE, a folder owned by root), every worker
+    # would compile TensorFlow at every start, which takes 7 s. Some packages ship files for other Pythons.
     "$venv/bin/python" -m compileall -q -j 0 "$venv"/lib/python*/site-packages || true
 }
 
 install_project() {
-    # An interrupted installation leaves what pip cannot take away again: begin without either.
+    # pip cannot uninstall what an interrupted installation leaves behind, so remove both first.
     rm -rf "$venv"/lib/python*/site-packages/{horovod,regionstack,__editable__*regionstack}* &&
         wheel=$(horovod_wheel --cached) &&
         "$venv/bin/python" -m pip install --no-deps --no-index "$wheel" &&
@@ -124,7 +124,7 @@ check_environment() {
         "$venv/bin/python" -c "import horovod.tensorflow as hvd; assert hvd.gloo_built() and (hvd.nccl_built() or not '$gpu')"
 }
 
-step() {  # step NAME COMMAND: run one step into its log; where it fails, say which, why, and where the log is
+step() {  # step NAME COMMAND: run a step with its output in a log; if it fails, print its name, the reason and the log's path
     local name=$1 status=0 began=$SECONDS log
     number=$((number + 1))
     log=$logs/$number-${name// /-}.log
@@ -138,7 +138,7 @@ step() {  # step NAME COMMAND: run one step into its log; where it fails, say wh
     exit "$status"
 }
 
-reasons() {  # the lines of a log that look like the cause, else its last ones
+reasons() {  # the lines of a log that look like the cause, or its last lines
     grep -E '(^|[^a-zA-Z])([Ee]rror|ERROR|fatal|FATAL|Killed|No space left|cannot find)([^a-zA-Z]|$)' "$1" | tail -n 6 || tail -n 8 "$1"
 }
 
@@ -175,7 +175,7 @@ if ! flock --nonblock 9; then
 fi
 if is_ready; then exit 0; fi
 echo "setting up $venv with $("$python" --version); logs are in $logs"
-exec 8>&2  # a step's own output goes to its log, and the trap may run amid a step
-trap 'echo >&8; echo "interrupted; the same command goes on from here" >&8; exit 130' INT TERM
+exec 8>&2  # the trap may run during a step, when stderr is the step's log
+trap 'echo >&8; echo "interrupted; run the same command again to resume" >&8; exit 130' INT TERM
 set_up
 echo "ready: $venv"
