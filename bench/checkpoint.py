@@ -157,11 +157,11 @@ def one_save(loop: Loop, step: Any) -> dict[str, float]:
     alone = statistics.median(step() for _ in range(3))
     began = time.perf_counter()
     loop.saver.save()
-    held_up = time.perf_counter() - began
-    slower = 0.0
+    stall = time.perf_counter() - began
+    slowdown = 0.0
     while loop.writer.busy():
-        slower += step() - alone
-    return {"step": alone, "held_up": held_up, "slower": slower, "save": time.perf_counter() - began}
+        slowdown += step() - alone
+    return {"step": alone, "stall": stall, "slowdown": slowdown, "save": time.perf_counter() - began}
 
 
 def make_loop(config: JobConfig, folder: Path, world: World, checkpoints: CheckpointFolder) -> Loop:
@@ -217,11 +217,11 @@ def first_step(path: Path, run: Path, step: int) -> float:
 
 def report(backbone: str, saved: dict[str, float], starts: dict[str, list[float]]) -> int:
     """Print the table and the line of JSON."""
-    share = saved["held_up"] / A_SAVE_EVERY_S
+    share = saved["stall"] / A_SAVE_EVERY_S
     print(f"{backbone} with Adam, {saved['mib']:.0f} MiB a checkpoint, {os.cpu_count()} cores, one worker")
     print(f"  {'step of ' + str(BATCH) + ' pages at ' + str(PX) + ' px':<34} {saved['step']:8.3f} s")
-    print(f"  {'training stalled by a save':<34} {saved['held_up']:8.3f} s   {100 * share:.2f} % at one a minute")
-    print(f"  {'steps beside the write, slower by':<34} {saved['slower']:8.3f} s   in all")
+    print(f"  {'training stalled by a save':<34} {saved['stall']:8.3f} s   {100 * share:.2f} % at one a minute")
+    print(f"  {'steps beside the write, slower by':<34} {saved['slowdown']:8.3f} s   in all")
     print(f"  {'save, until it is on disk':<34} {saved['save']:8.3f} s   (at the end of a step)")
     print(f"  {'verify and read':<34} {saved['load']:8.3f} s")
     print(f"  {'restore into the model':<34} {saved['restore']:8.3f} s")

@@ -58,7 +58,7 @@ class Span:
         return self.done - self.running
 
     @property
-    def whole(self) -> float:
+    def seconds(self) -> float:
         """Seconds from start to end."""
         return self.done - self.started
 
@@ -125,7 +125,7 @@ class Bench:
     def turn(self, number: int, cores: Sequence[int]) -> Turn:
         """Measure all regions at once, then the longest of them alone; then both by hand."""
         together = self._train(f"together{number}", self.regions)
-        longest = max(together, key=lambda region: together[region].whole)
+        longest = max(together, key=lambda region: together[region].seconds)
         alone = self._train(f"alone{number}", [longest], done_in=f"together{number}")[longest]
         at_once = self._by_hand(f"hand-together{number}", self.regions, cores)
         return Turn(together, longest, alone, at_once, self._by_hand(f"hand-alone{number}", [longest], cores))
@@ -188,8 +188,8 @@ class Bench:
 
 def report(turns: Sequence[Turn]) -> int:
     """Print the table and the line of JSON."""
-    together = min((turn.together for turn in turns), key=lambda spans: phase_of(spans).whole)
-    longest, alone = min(((turn.longest, turn.alone) for turn in turns), key=lambda pair: pair[1].whole)
+    together = min((turn.together for turn in turns), key=lambda spans: phase_of(spans).seconds)
+    longest, alone = min(((turn.longest, turn.alone) for turn in turns), key=lambda pair: pair[1].seconds)
     at_once, one = min(turn.by_hand for turn in turns), min(turn.by_hand_alone for turn in turns)
     phase = phase_of(together)
     rows = {f"{region}, beside the others": span for region, span in together.items()}
@@ -197,9 +197,9 @@ def report(turns: Sequence[Turn]) -> int:
     print(f"{len(together)} regions on {len(together)} groups of one core, {os.cpu_count()} cores, {len(turns)} turns")
     print(f"  {'':<34} {'total':>9} {'start-up':>9} {'training':>9}")
     for name, span in rows.items():
-        print(f"  {name:<34} {span.whole:7.1f} s {span.start_up:7.1f} s {span.training:7.1f} s")
+        print(f"  {name:<34} {span.seconds:7.1f} s {span.start_up:7.1f} s {span.training:7.1f} s")
     print(f"  by hand, each pinned to a core: at once {at_once:.1f} s, one alone {one:.1f} s")
-    figure, training, machine = phase.whole / alone.whole, phase.training / alone.training, at_once / one
+    figure, training, machine = phase.seconds / alone.seconds, phase.training / alone.training, at_once / one
     print(f"  the phase takes {figure:.3f} x; training alone {training:.3f} x; by hand {machine:.3f} x (machine limit)")
     holds = figure <= BAR
     parts = {"training": round(training, 4), "by_hand": round(machine, 4)}

@@ -49,22 +49,22 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=ROOT, prefix=".unfinished-bench-") as folder:
         data, source = repeated(options.pages, Path(folder), count)
         shards = ShardConfig(folder=f"{folder}/shards", encoding=options.encoding, workers=options.workers)
-        alone, whole = Costs([], []), Costs([], [])
+        reference, conversion = Costs([], []), Costs([], [])
         for _ in range(rounds):
-            alone.add(count, lambda: decoding(data, shards))
+            reference.add(count, lambda: decoding(data, shards))
             shutil.rmtree(shards.folder, ignore_errors=True)
-            whole.add(count, lambda: converting(data, shards))
-    share = round(statistics.median(b / a for a, b in zip(alone.speeds, whole.speeds, strict=True)), 3)
-    cpu_share = statistics.median(alone.cpu_ms) / statistics.median(whole.cpu_ms)
+            conversion.add(count, lambda: converting(data, shards))
+    share = round(statistics.median(b / a for a, b in zip(reference.speeds, conversion.speeds, strict=True)), 3)
+    cpu_share = statistics.median(reference.cpu_ms) / statistics.median(conversion.cpu_ms)
     print(f"{count} {source} pages, {1 + len(REGIONS)} regions, {options.encoding}, {options.workers} processes")
-    for name, costs in {"decode + resize + encode alone": alone, "conversion": whole}.items():
+    for name, costs in {"decode + resize + encode alone": reference, "conversion": conversion}.items():
         speeds, cpu_ms = costs.speeds, statistics.median(costs.cpu_ms)
         spread = f"({min(speeds):.0f} to {max(speeds):.0f})"
         print(f"{name:32}{statistics.median(speeds):8.0f} pages/s {spread:14}{cpu_ms:8.2f} ms of CPU time per page")
     figure = {
         "share_of_decoding_alone": share,
-        "share_by_processor_time": round(cpu_share, 3),
-        "pages_per_s": round(statistics.median(whole.speeds)),
+        "share_by_cpu_time": round(cpu_share, 3),
+        "pages_per_s": round(statistics.median(conversion.speeds)),
     }
     context = {"source": source, "encoding": options.encoding, "load": round(os.getloadavg()[0], 1)}
     print(json.dumps({"bench": "convert", "figure": figure, "bar": BAR, "holds": share >= BAR} | context))
@@ -80,13 +80,13 @@ class Costs:
 
     def add(self, pages: int, work: Callable[[], None]) -> None:
         """Run `work` on `pages` and record its time, worker processes included."""
-        used, begun = processor_s(), time.perf_counter()
+        used, begun = cpu_s(), time.perf_counter()
         work()
         self.speeds.append(pages / (time.perf_counter() - begun))
-        self.cpu_ms.append(1000 * (processor_s() - used) / pages)
+        self.cpu_ms.append(1000 * (cpu_s() - used) / pages)
 
 
-def processor_s() -> float:
+def cpu_s() -> float:
     """CPU seconds of this process and of its children that have ended."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -110,7 +110,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         shards = make_shards(Path(name))
         turns = measure(Plan(shards, backbone, batch, rounds))
-        figure = tell(turns, backbone, batch)
+        figure = report(turns, backbone, batch)
         if options.settings:
             compare_settings(shards, backbone, 16, 3)
     holds = figure >= BAR or options.quick
@@ -192,7 +192,7 @@ def workers(plan: Plan) -> Iterator[tuple[list[Worker], list[Worker]]]:
         except EOFError:
             log.seek(0)
             sys.stderr.write(log.read().decode(errors="replace")[-4000:])
-            raise SystemExit("a worker ended; its last words stand above") from None
+            raise SystemExit("a worker ended; its last output is above") from None
         finally:
             for worker in ready:
                 os.kill(worker.pid, signal.SIGCONT)
@@ -201,7 +201,7 @@ def workers(plan: Plan) -> Iterator[tuple[list[Worker], list[Worker]]]:
                 process.wait(timeout=60)
 
 
-def tell(turns: Sequence[Turn], backbone: str, batch: int) -> float:
+def report(turns: Sequence[Turn], backbone: str, batch: int) -> float:
     """Print the table; returns the scaling efficiency, the median over the rounds."""
     alone, apart, together = (
         statistics.median(getattr(t, name) for t in turns) for name in ("alone", "apart", "together")

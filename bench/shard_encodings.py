@@ -1,6 +1,6 @@
 """Cost of each `shards.encoding`: bytes per page, time to encode and decode, batches per second, changed pixels.
 
-    python bench/shard_encodings.py [--pages DIR]
+    python bench/shard_encodings.py [--quick] [--pages DIR]
 
 On real scans (`../shared/pages` or DIR; drawn pages if that folder is missing) at 256 x 256 gray. Encoding and decoding
 are CPU time on one core, the least of five rounds; batches have 32 pages and are made by as many threads as in
@@ -31,7 +31,7 @@ from data_tools.documents.pixels import decode, encode, fit, read_page  # noqa: 
 from data_tools.documents.regions import WHOLE_PAGE  # noqa: E402
 from data_tools.shards.reader import ShardSet, TrainBatches  # noqa: E402
 
-ROUNDS, PAGES = 5, 2000
+ROUNDS = 5
 ENCODINGS = ("raw", "png", "jpeg")
 EXACT = ("raw", "png")
 SECONDS = 3.0
@@ -40,18 +40,19 @@ SECONDS = 3.0
 def main() -> int:
     """Print the table, then the figures as one line of JSON; 0 if the lossless encodings are lossless."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="500 pages instead of 2,000; under a minute")
     parser.add_argument("--pages", type=Path, default=ROOT.parent / "shared" / "pages", help="folder of page scans")
     options = parser.parse_args()
     use_single_thread()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        data, source = repeated(options.pages, folder, PAGES)
+        data, source = repeated(options.pages, folder, 500 if options.quick else 2000)
         names = [line.rpartition(" ")[0] for line in (folder / f"{SPLITS[0]}.txt").read_text().splitlines()]
         different = sorted({(folder / name).resolve() for name in names})
         images = [fit(read_page(path), WHOLE_PAGE, PX, PX) for path in different]
         figures = {encoding: measured(encoding, images, data, folder) for encoding in ENCODINGS}
     print(f"{len(images)} {source} pages at {PX} x {PX} gray")
-    print(f"  {'':<6}{'bytes per page':>16}{'encode':>12}{'decode':>12}{'batches of':>16}{'gray levels off':>18}")
+    print(f"  {'':<6}{'bytes per page':>14}{'encode':>12}{'decode':>12}{'batches of':>16}{'gray levels off':>18}")
     for encoding, f in figures.items():
         times = f"{f['encode_ms']:>9.3f} ms{f['decode_ms']:>9.3f} ms"
         print(f"  {encoding:<6}{f['bytes']:>14,}{times}{f['pages_per_s']:>9,} pages/s{f['off']:>18.2f}")

@@ -76,7 +76,7 @@ def main() -> int:
         result = {"bench": "step", "figure": round(figure, 4), "bar": BAR, "holds": figure <= BAR}
         if not options.quick:
             turns_of = scaling.measure(scaling.Plan(scaling.make_shards(Path(folder) / "scaling"), backbone, 64, 6))
-            efficiency = scaling.tell(turns_of, backbone, 64)
+            efficiency = scaling.report(turns_of, backbone, 64)
             result |= {"scaling": round(efficiency, 4), "scaling_bar": scaling.BAR}
             result["holds"] = result["holds"] and efficiency >= scaling.BAR
     print(json.dumps(result))
