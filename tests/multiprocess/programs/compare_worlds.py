@@ -2,7 +2,7 @@
 
     horovodrun -np 2 python compare_worlds.py FOLDER
 
-Rank 0 writes FOLDER/evaluated.npz (evaluate_sets.py) and FOLDER/CASE.npz for each case of steps.py.
+Rank 0 writes FOLDER/CASE.npz for each case of steps.py and FOLDER/evaluated.npz (evaluate_sets.py).
 """
 
 import sys
@@ -18,8 +18,8 @@ from trainer.world import World
 def main(folder: Path) -> None:
     world = World.start()
     prepare_device(world, TrainingConfig(), seed=1)
-    evaluate_sets(folder / "evaluated.npz", world)
     run_cases(folder, world)
+    evaluate_sets(folder / "evaluated.npz", world)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,6 @@ class Case:
 
 CASES: dict[str, Case] = {
     "plain": Case(),
-    "again": Case(),
     "overlapped": Case(training={"deterministic": False}),
     "clipped": Case(optimizer={**MOMENTUM, "clip_norm": 0.05}),
     "adam": Case(optimizer={"name": "adam", "learning_rate": 0.002, "weight_decay": 0.1}),
@@ -52,6 +51,7 @@ CASES: dict[str, Case] = {
         optimizer={**MOMENTUM, "clip_norm": 1.0, "weight_decay": 0.01, "ema_decay": 0.9},
         training={"label_smoothing": 0.1, "compression": "fp16"},
     ),
+    "again": Case(),
 }
 
 
