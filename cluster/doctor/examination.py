@@ -160,20 +160,20 @@ def _ask_all(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """What each host reports, and why others did not answer. Only hosts whose first answer is in time are examined."""
     _, silent = _answers(greeted, examination.answer_s)
-    asked = {name: actor.look.remote(requests[name]) for name, actor in actors.items() if name not in silent}
-    found, lost = _answers(asked, examination.answer_s + (probe.LOADING_S if examination.load else 0))
+    pending = {name: actor.look.remote(requests[name]) for name, actor in actors.items() if name not in silent}
+    found, lost = _answers(pending, examination.answer_s + (probe.LOADING_S if examination.load else 0))
     found = {name: look | _clock_of(actors[name]) for name, look in found.items()}
     for actor in actors.values():
         ray.kill(actor, no_restart=True)
     return found, silent | lost
 
 
-def _answers(asked: Mapping[str, Any], limit_s: float) -> tuple[dict[str, Any], dict[str, str]]:
+def _answers(pending: Mapping[str, Any], limit_s: float) -> tuple[dict[str, Any], dict[str, str]]:
     """The answers by host, and the reasons of the hosts without one, within `limit_s` seconds in all."""
     until = time.monotonic() + limit_s
     answers: dict[str, Any] = {}
     silent: dict[str, str] = {}
-    for name, ref in asked.items():
+    for name, ref in pending.items():
         try:
             answers[name] = ray.get(ref, timeout=max(0.1, until - time.monotonic()))
         except ray.exceptions.GetTimeoutError:

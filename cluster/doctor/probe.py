@@ -131,7 +131,7 @@ def gpus_in(folder: Path) -> list[str]:
 
 
 def find_interface(address: str, configured: str | None) -> tuple[str | None, str | None]:
-    """The interface for Gloo and NCCL (the `configured` one, or the one that holds `address`), or what is wrong."""
+    """The interface for Gloo and NCCL (the `configured` one, or the one that holds `address`), or an error message."""
     names = interface_names()
     name = interface_of(address) if configured is None else configured if configured in names else None
     if name is not None:

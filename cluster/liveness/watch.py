@@ -1,7 +1,7 @@
 """Detects a rank that neither ends nor fails but hangs: a decision from the heartbeats of its world.
 
 A target that keeps heartbeats rewrites a small JSON file for each rank, `heartbeat-rank-R.json` in a folder that the
-driver sees, from a thread of its own, at the intervals of `data_tools.protocol`:
+driver sees, from a separate thread, at the intervals of `data_tools.protocol`:
 
     {"pid": 4711, "time": 1764032400.2, "phase": "training", "step": 120, "batch": 0, "waiting": true, "still_s": 0.4}
 

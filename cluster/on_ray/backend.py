@@ -136,7 +136,7 @@ def _kill_raylet() -> None:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep our own handler of SIGTERM while the block runs: Ray sets one of its own when it starts."""
+    """Keep the driver's SIGTERM handler while the block runs: Ray replaces it when it starts."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield

@@ -57,8 +57,8 @@ class Nodes:
         own = ray.get_runtime_context().get_node_id()
         entries.sort(key=lambda e: (e["NodeID"] != own, e["NodeManagerHostname"], e["NodeID"]))
         # Where requested GPUs have yet to come, the cores of a head node are no slots in the meantime.
-        asked = self._config.request_slots is not None
-        with_gpus = self._config.gpus != 0 and (asked or any(e["Resources"].get("GPU") for e in entries))
+        requested = self._config.request_slots is not None
+        with_gpus = self._config.gpus != 0 and (requested or any(e["Resources"].get("GPU") for e in entries))
         names = self._named(entries)
         nodes = []
         for entry in entries:

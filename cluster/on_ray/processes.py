@@ -41,12 +41,12 @@ class Processes:
     def _on_every_host(self, act: Callable[..., list[int] | None], argument: float) -> list[list[int] | None]:
         # The driver's own host needs no Ray, so its processes are reached even when the raylet hangs or is gone.
         done = [act(found, argument) for node, found in self._on.items() if node in self._own]
-        elsewhere = [node for node in self._on if node not in self._own]
-        if not elsewhere:
+        remote = [node for node in self._on if node not in self._own]
+        if not remote:
             return done
         alive = {node.node_id for node in self._nodes.alive()}
-        asked = [_task(act, node).remote(self._on[node], argument) for node in elsewhere if node in alive]
-        ready, _ = ray.wait(asked, num_returns=len(asked), timeout=ANSWER_S) if asked else ([], [])
+        tasks = [_task(act, node).remote(self._on[node], argument) for node in remote if node in alive]
+        ready, _ = ray.wait(tasks, num_returns=len(tasks), timeout=ANSWER_S) if tasks else ([], [])
         for ref in ready:
             with contextlib.suppress(ray.exceptions.RayError):
                 done.append(ray.get(ref))

@@ -1,6 +1,6 @@
-"""Each rank's sign of life: a small file from which a reader tells a dead, a stopped and a waiting process apart.
+"""Each rank's heartbeat: a small file by which a reader distinguishes dead, stopped and waiting processes.
 
-`heartbeat-rank-R.json` in the job's folder, rewritten by a thread of its own for as long as the rank works (under a
+`heartbeat-rank-R.json` in the job's folder, rewritten by a separate thread for as long as the rank works (under a
 temporary name, then renamed):
 
     {"rank": 1, "attempt": 2, "pid": 4711, "host": "node3", "time": 1764032400.2,

@@ -62,7 +62,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("mapping", "problem"), BAD)
-def test_settings_that_cannot_be(mapping: dict[str, object], problem: str) -> None:
+def test_invalid_settings(mapping: dict[str, object], problem: str) -> None:
     with pytest.raises(UserError, match=problem):
         from_mapping(ClusterConfig, mapping, where="cluster")
 
@@ -83,13 +83,13 @@ def lost(rank: int) -> RankFailure:
     return RankFailure(rank, "a", "raised", "HorovodInternalError: shut down", lost_peer=True)
 
 
-def test_the_cause_is_told_and_not_its_consequence() -> None:
+def test_the_cause_is_reported_and_not_its_consequence() -> None:
     failure = first_failure([lost(0), RankFailure(2, "b", "died", "the worker died"), lost(1)])
     assert (failure.kind, failure.rank, failure.host) == ("died", 2, "b")
     assert failure.text() == "rank 2 on b: the worker died\nranks 0, 1: lost the connection after that"
 
 
-def test_identical_errors_are_told_once() -> None:
+def test_identical_errors_are_reported_once() -> None:
     same = [RankFailure(rank, "a", "raised", "ValueError: x", traceback="T") for rank in range(4)]
     assert first_failure(same).text() == "rank 0 on a: ValueError: x\nT\nranks 1, 2, 3: the same"
 

@@ -147,11 +147,11 @@ def test_each_fault_is_one_finding_of_its_check_and_host(
         (ClusterFacts(nodes=(node("a", name_address="127.0.1.1", interface=None, peers={}),)), REQUIRED),
     ],
 )
-def test_what_is_no_fault(facts: ClusterFacts, required: Requirements) -> None:
+def test_what_is_not_a_fault(facts: ClusterFacts, required: Requirements) -> None:
     assert [finding.line() for finding in judge(facts, required) if finding.level != "note"] == []
 
 
-def test_unwritten_shards_matter_to_the_driver_while_pages_are_to_be_converted() -> None:
+def test_the_driver_needs_write_access_to_shards_while_pages_are_unconverted() -> None:
     facts = cluster(a=folder(SHARDS, written=False, error="Permission denied"))
     assert not errors(judge(facts, REQUIRED))
     found = errors(judge(facts, replace(REQUIRED, shards_complete=False)))
@@ -171,7 +171,7 @@ def test_what_a_wheel_was_built_with(version: str | None, built: tuple[str, ...]
     assert built_of_version(version) == built
 
 
-def test_the_probe_tells_of_this_host_as_plain_data() -> None:
+def test_the_probe_reports_this_host_as_plain_data() -> None:
     request = {"address": "127.0.0.1", "interface": None, "peers": [["nowhere.invalid", "127.0.0.1", 1]], "folders": [],
              "token": "m", "host_tag": "t", "load": False}  # fmt: skip
     found = Probe().look(request)
@@ -199,7 +199,7 @@ def test_a_folder_is_judged_by_the_drivers_file_in_it(tmp_path: Path) -> None:
     assert (found["seen"], found["written"], found["error"]) == (None, False, "Not a directory")
 
 
-def test_whether_a_missing_host_answers_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_host_with_and_without_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setattr(launch.doctor, "SSH_PORT", server.getsockname()[1])
         there = launch.doctor.absent_hosts(["127.0.0.1"], cluster())

@@ -42,7 +42,7 @@ def test_judge(owner: Identity | None, alive: bool, verdict: str) -> None:
     assert judge(holder, HERE, alive=alive) == verdict
 
 
-def test_one_at_a_time_and_given_back(tmp_path: Path) -> None:
+def test_one_holder_at_a_time_and_released_at_the_end(tmp_path: Path) -> None:
     with hold(tmp_path) as lease:
         assert read_holder(tmp_path).owner == own_identity()
         with pytest.raises(UserError, match=rf"process {os.getpid()} on .* is driving this run; wait"), hold(tmp_path):
@@ -69,7 +69,7 @@ def holder_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
             other.kill()
 
 
-def test_a_killed_driver_lets_go(tmp_path: Path) -> None:
+def test_the_lease_of_a_killed_driver_is_free(tmp_path: Path) -> None:
     with holder_process(tmp_path) as other:
         with pytest.raises(UserError, match=f"process {other.pid} on"), hold(tmp_path):
             pass
@@ -79,7 +79,7 @@ def test_a_killed_driver_lets_go(tmp_path: Path) -> None:
             assert lease.previous.owner.pid == other.pid
 
 
-def test_a_stopped_driver_still_holds_and_is_named(tmp_path: Path) -> None:
+def test_a_stopped_driver_still_holds_the_lease_and_is_named(tmp_path: Path) -> None:
     with holder_process(tmp_path) as other:
         other.send_signal(signal.SIGSTOP)
         os.waitpid(other.pid, os.WUNTRACED)
@@ -94,14 +94,14 @@ def foreign(folder: Path) -> Holder:
     return holder
 
 
-def test_a_lease_of_another_machine_is_taken_over_when_nobody_renews_it(tmp_path: Path) -> None:
+def test_a_stale_lease_of_another_host_is_taken_over(tmp_path: Path) -> None:
     theirs, said = foreign(tmp_path), list[str]()
     with hold(tmp_path, stale_s=0.3, warn=said.append) as lease:
         assert lease.previous == theirs
     assert "process 1 on node9 was driving this run" in said[0]
 
 
-def test_a_lease_of_another_machine_that_is_renewed_is_held(tmp_path: Path) -> None:
+def test_a_renewed_lease_of_another_host_is_held(tmp_path: Path) -> None:
     foreign(tmp_path)
 
     def renew(line: str) -> None:
@@ -116,7 +116,7 @@ def test_a_lease_of_another_machine_that_is_renewed_is_held(tmp_path: Path) -> N
     assert read_holder(tmp_path).token == "theirs"
 
 
-def test_who_takes_no_lease_leaves_a_driven_run_alone(tmp_path: Path) -> None:
+def test_a_command_without_a_lease_refuses_a_driven_run(tmp_path: Path) -> None:
     check_free(tmp_path)
     with hold(tmp_path), pytest.raises(UserError, match=f"process {os.getpid()} on .* is driving this run"):
         check_free(tmp_path)
@@ -128,7 +128,7 @@ def test_who_takes_no_lease_leaves_a_driven_run_alone(tmp_path: Path) -> None:
     check_free(tmp_path)
 
 
-def test_whoever_lost_its_lease_notices_and_leaves_it_alone(tmp_path: Path) -> None:
+def test_a_driver_notices_that_it_lost_its_lease_and_keeps_the_file(tmp_path: Path) -> None:
     with hold(tmp_path) as lease:
         foreign(tmp_path)
         with pytest.raises(UserError, match="process 1 on node9"):
@@ -137,7 +137,7 @@ def test_whoever_lost_its_lease_notices_and_leaves_it_alone(tmp_path: Path) -> N
     assert read_holder(tmp_path).token == "theirs", "it is not ours to give back"
 
 
-def test_renewing_never_brings_an_old_lease_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_renewing_never_restores_an_old_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cluster.liveness.lease.RENEW_S", 0.01)
     with hold(tmp_path):
         before = (tmp_path / LEASE).stat().st_mtime_ns
@@ -148,7 +148,7 @@ def test_renewing_never_brings_an_old_lease_back(tmp_path: Path, monkeypatch: py
         assert (tmp_path / LEASE).read_text() == content
 
 
-def test_a_damaged_lease_is_taken(tmp_path: Path) -> None:
+def test_a_corrupt_lease_is_free(tmp_path: Path) -> None:
     (tmp_path / LEASE).write_text('{"token": "x"')
     with hold(tmp_path) as lease:
         assert lease.previous is None
@@ -158,13 +158,13 @@ def test_a_damaged_lease_is_taken(tmp_path: Path) -> None:
     ("content", "broken"),
     [('{"token": "mine"}', False), ('{"token": "theirs"}', True), ("", False), ("{}", False), (None, False)],
 )
-def test_a_fence_is_broken_by_another_token_alone(tmp_path: Path, content: str | None, broken: bool) -> None:
+def test_only_another_token_supersedes(tmp_path: Path, content: str | None, broken: bool) -> None:
     if content is not None:
         (tmp_path / "f.json").write_text(content)
     assert Fence(str(tmp_path / "f.json"), "mine").superseded() == broken
 
 
-def test_a_worker_outside_its_fence_leaves(tmp_path: Path) -> None:
+def test_a_superseded_worker_exits(tmp_path: Path) -> None:
     path = tmp_path / "attempt.json"
     write_json(path, {"token": "first"})
     code = (
@@ -181,7 +181,7 @@ def test_a_worker_outside_its_fence_leaves(tmp_path: Path) -> None:
     assert str(path) in errors
 
 
-def test_a_process_is_known_by_more_than_its_number() -> None:
+def test_a_reused_pid_is_another_process() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         ticks = process.ticks_of(other.pid)
         assert process.is_alive(other.pid, ticks)
@@ -199,7 +199,7 @@ def wait_until(holds: Callable[[], bool], limit_s: float = 20.0) -> None:
         threading.Event().wait(0.01)
 
 
-def test_the_lease_says_who_in_plain_json(tmp_path: Path) -> None:
+def test_the_lease_names_its_owner_in_plain_json(tmp_path: Path) -> None:
     with hold(tmp_path) as lease:
         assert isinstance(lease, Lease)
         found = json.loads((tmp_path / LEASE).read_text())

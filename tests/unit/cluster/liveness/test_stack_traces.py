@@ -12,11 +12,11 @@ WAITS = '  File "/x/site-packages/tensorflow/python/eager/execute.py", line 53 i
 HANGS = '  File "/y/trainer/faults.py", line 67 in __call__'
 
 
-def test_who_is_not_in_a_collective() -> None:
+def test_the_rank_outside_a_collective() -> None:
     assert not_in_a_collective({0: WAITS, 1: f"{HANGS}\n{WAITS}", 2: WAITS}) == 1
     assert not_in_a_collective({0: HANGS, 1: HANGS}) is None
     assert not_in_a_collective({0: WAITS, 1: WAITS}) is None
-    assert not_in_a_collective({0: HANGS}) is None, "one alone tells nothing"
+    assert not_in_a_collective({0: HANGS}) is None, "a single stack proves nothing"
 
 
 def test_a_stack_on_request(tmp_path: Path) -> None:
@@ -31,6 +31,6 @@ def test_a_stack_on_request(tmp_path: Path) -> None:
         one.stdout.readline()
         stacks = take_stacks(logs, lambda: os.kill(one.pid, signal.SIGUSR1), answer_s=2.0)
         one.communicate()
-    assert one.returncode == 0, "it goes on afterwards"
+    assert one.returncode == 0, "it continues afterwards"
     assert set(stacks) == {0}, "the other one gave no answer"
     assert "line 4 in hangs" in stacks[0].splitlines()[0]

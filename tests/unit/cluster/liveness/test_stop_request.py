@@ -1,4 +1,4 @@
-"""The wish to stop a whole run, and what a worker reports when it was heard."""
+"""The request to stop a run, and what a worker reports about it."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from launch.run.stop import stop_request
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_first_signal_is_remembered_and_the_second_leaves(
+def test_the_first_signal_requests_a_stop_and_the_second_interrupts(
     number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Tests that run under nohup have SIGHUP ignored, which is to stay so (the next test).
@@ -32,7 +32,7 @@ def test_the_first_signal_is_remembered_and_the_second_leaves(
         signal.signal(number, outside)
 
 
-def test_a_signal_that_is_ignored_stays_so() -> None:
+def test_an_ignored_signal_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with stop_request(timeout_s=1) as request:

@@ -84,7 +84,7 @@ def test_0_turns_a_limit_off() -> None:
     assert judge(observations, unlimited, now=NOW) is None
 
 
-def test_a_new_time_is_a_sign_of_life_whatever_the_clock_says() -> None:
+def test_any_change_of_time_is_a_sign_of_life() -> None:
     first = observe(Observation(0.0), Heartbeat(5000.0, "training", 7), now=1.0)
     assert first.since == 1.0
     assert observe(first, Heartbeat(5000.0, "training", 7), now=9.0) is first, "the same file again"
@@ -114,13 +114,13 @@ def test_the_files_of_a_world(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": 100}', '{"pid": 100, "time": "x", "phase": "p"}'])
-def test_a_damaged_file_says_nothing(tmp_path: Path, content: str) -> None:
+def test_a_corrupt_heartbeat_is_ignored(tmp_path: Path, content: str) -> None:
     watch = Watch(tmp_path, [100], LIMITS, now=0.0)
     heartbeat_path(tmp_path, 0).write_text(content)
     assert watch.look(1.0) is None
 
 
-def test_a_reader_that_was_stopped_itself_holds_nothing_against_anybody_for_a_while(tmp_path: Path) -> None:
+def test_after_the_reader_was_suspended_no_rank_hangs_for_a_while(tmp_path: Path) -> None:
     watch = Watch(tmp_path, [100], LIMITS, now=0.0)
     write(tmp_path, 0)
     assert watch.look(1.0) is None
@@ -131,7 +131,7 @@ def test_a_reader_that_was_stopped_itself_holds_nothing_against_anybody_for_a_wh
     while moment < late + AFTER_PAUSE_S - 1.0:
         moment += 1.0
         assert watch.look(moment) is None
-    assert watch.look(late + AFTER_PAUSE_S) is not None, "and still does not go on"
+    assert watch.look(late + AFTER_PAUSE_S) is not None, "and still makes no progress"
 
 
 def test_the_rank_that_the_others_gave_up_waiting_for(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_the_rank_that_the_others_gave_up_waiting_for(tmp_path: Path) -> None:
     assert suspect.message == "it hangs: in training, step 3 for 60 s, silent for 59 s"
     write(tmp_path, 2, time=99.0)
     watch.look(61.0)
-    assert watch.suspect([2], 61.0) is None, "it went on just now"
+    assert watch.suspect([2], 61.0) is None, "it made progress just now"
 
 
 def test_silence_is_below_the_other_limits_by_default() -> None:
@@ -156,4 +156,4 @@ def test_silence_is_below_the_other_limits_by_default() -> None:
 
     limits, horovod = ClusterConfig().limits, ClusterConfig().horovod
     assert 0 < limits.silence_s < limits.step_s < limits.phase_s < math.inf
-    assert 0 < horovod.stall_shutdown_s < limits.step_s, "Horovod tells first which tensor was missed"
+    assert 0 < horovod.stall_shutdown_s < limits.step_s, "Horovod first reports which tensor is missing"

@@ -29,26 +29,26 @@ class Cluster:
         gather(self.hosts, config, expected=expected, clock=lambda: self.now, sleep=self.sleep)
 
 
-def test_all_there_means_no_wait() -> None:
+def test_no_wait_with_all_hosts_up() -> None:
     cluster = Cluster([HEAD, ONE])
     cluster.gather(2)
     assert cluster.now == 0
 
 
-def test_hosts_that_are_to_come_are_waited_for_and_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_expected_hosts_are_waited_for_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     cluster = Cluster([HEAD], [HEAD, ONE], [HEAD, ONE, TWO])
     cluster.gather(3)
     assert cluster.now == 20
     assert caplog.messages == ["waiting for the cluster: 3 hosts are expected, found 4 slots (head: 2, one: 2)"]
 
 
-def test_after_the_time_it_goes_on_with_what_is_there(caplog: pytest.LogCaptureFixture) -> None:
+def test_after_the_timeout_it_continues_with_the_hosts_that_came(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         Cluster([HEAD]).gather(3, gather_timeout_s=100)
     assert caplog.messages[-1] == "continuing with the hosts that came: 3 hosts are expected, found 2 slots (head: 2)"
 
 
-def test_slots_that_were_asked_for_and_do_not_come_are_an_error() -> None:
+def test_requested_slots_that_do_not_come_are_an_error() -> None:
     with pytest.raises(UserError) as caught:
         Cluster([HEAD, ONE]).gather(1, request_slots=8, gather_timeout_s=100)
     assert str(caught.value) == (
@@ -64,5 +64,5 @@ def test_slots_that_come_late_are_enough() -> None:
 
 
 @pytest.mark.parametrize(("gpus", "each"), [(True, {"GPU": 1}), (False, {"CPU": 1})])
-def test_the_scaler_is_asked_for_everything_at_once(gpus: bool, each: dict[str, int]) -> None:
+def test_the_autoscaler_gets_the_whole_request_at_once(gpus: bool, each: dict[str, int]) -> None:
     assert bundles(16, gpus=gpus) == [each] * 16

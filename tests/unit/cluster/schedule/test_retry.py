@@ -49,6 +49,6 @@ def test_failures_to_start_wait_longer_each_time() -> None:
     assert decide(policy, [START, DIED]).wait_s == 0.0
 
 
-def test_none_allowed() -> None:
+def test_no_failure_tolerated() -> None:
     assert not decide(RetryPolicy(0, 0), [DIED]).again
     assert not decide(RetryPolicy(0, 0), [START]).again

@@ -118,7 +118,7 @@ def test_events_are_records() -> None:
     }
 
 
-def test_a_failing_job_takes_down_only_what_needs_it() -> None:
+def test_a_failed_job_skips_only_its_dependents() -> None:
     backend = FakeBackend([Host("a", 2)], fails={("top", 1): USER})
     outcomes, events = run(backend, recipe())
     assert states(outcomes) == {"whole": "done", "top": "failed", "left": "done", "stack": "skipped"}
@@ -128,7 +128,7 @@ def test_a_failing_job_takes_down_only_what_needs_it() -> None:
     assert outcomes["stack"].group is None
 
 
-def test_skipping_passes_on_along_the_chain() -> None:
+def test_skips_propagate_along_the_dependencies() -> None:
     chain = [
         JobSpec("c", "m:f", {}, depends_on=("b",)),
         JobSpec("b", "m:f", {}, depends_on=("a",)),
@@ -154,7 +154,7 @@ def test_a_lost_worker_is_retried_on_the_same_group() -> None:
     assert outcomes["top"].started == 1.0, "the first start counts"
 
 
-def test_a_job_is_given_up_after_the_failures_that_are_allowed() -> None:
+def test_a_job_fails_after_the_tolerated_failures() -> None:
     backend = FakeBackend([Host("a", 2)], fails={("top", n): DIED for n in range(1, 9)})
     outcomes, _ = run(backend, recipe())
     assert (outcomes["top"].state, outcomes["top"].attempts) == ("failed", 2)
@@ -185,7 +185,7 @@ def test_fewer_workers_where_the_batch_divides() -> None:
     assert len(outcomes["x"].group.slots) == 2, "three do not divide 128"
 
 
-def test_too_few_slots_are_waited_for_and_then_given_up() -> None:
+def test_a_job_waits_for_slots_and_then_fails() -> None:
     hosts = [Host("a", 3), Host("b", 1)]
     backend = FakeBackend(hosts, fails={("x", 1): DIED}, lost={("x", 1): "b"})
     outcomes, events = run(backend, [JobSpec("x", "m:f", {}, workers=4)], RetryPolicy(1, 1, lost_host_timeout_s=30))
@@ -195,7 +195,7 @@ def test_too_few_slots_are_waited_for_and_then_given_up() -> None:
     assert events[-1].time - events[-2].time == 30.0
 
 
-def test_a_host_that_comes_back_is_used_again() -> None:
+def test_a_host_that_returns_is_used_again() -> None:
     hosts = [Host("a", 3), Host("b", 1)]
     backend = FakeBackend(hosts, fails={("x", 1): DIED}, lost={("x", 1): "b"}, back_at=9.0)
     jobs = [JobSpec("x", "m:f", {}, workers=4), JobSpec("after", "m:f", {}, workers=4, depends_on=("x",))]
@@ -220,16 +220,16 @@ def test_a_stop_request_lets_jobs_save_and_starts_nothing_more(how: Failure | No
     assert [e.job for e in events if e.event == "stopped"] == (["left"] if how else []), "the stack never started"
 
 
-class Deaf(FakeBackend):
-    """Nothing ends by itself."""
+class NeverEnds(FakeBackend):
+    """No attempt ends by itself."""
 
     def wait(self, timeout_s: float) -> Sequence[Started | Ended]:
         self.now += 1.0
         return []
 
 
-def test_a_job_that_does_not_leave_is_killed_after_the_time() -> None:
-    backend = Deaf([Host("a", 2)])
+def test_a_job_that_does_not_exit_is_killed_after_the_timeout() -> None:
+    backend = NeverEnds([Host("a", 2)])
     outcomes, _ = run(backend, [JobSpec("x", "m:f", {})], stop=StopRule(lambda: backend.now >= 3, 20.0))
     assert outcomes["x"].state == "stopped"
     assert outcomes["x"].error == "it did not exit within 20 s"
@@ -238,14 +238,14 @@ def test_a_job_that_does_not_leave_is_killed_after_the_time() -> None:
 
 
 def test_a_job_that_is_not_up_yet_has_nothing_to_save() -> None:
-    backend = Deaf([Host("a", 2)], up=False)
+    backend = NeverEnds([Host("a", 2)], up=False)
     outcomes, _ = run(backend, recipe(), stop=StopRule(lambda: backend.now >= 1))
     assert set(states(outcomes).values()) == {"stopped"}
     assert (backend.asked, backend.stopped) == (["whole"], ["whole"])
     assert outcomes["whole"].ended == 1.0, "at once"
 
 
-def test_what_can_never_be_placed_is_refused_before_anything_starts() -> None:
+def test_an_impossible_request_is_rejected_before_anything_starts() -> None:
     backend = FakeBackend([Host("a", 4), Host("b", 4)])
     with pytest.raises(UserError, match=r"9 workers .* \(top, left\), .* 8 slots \(a: 4, b: 4\)"):
         run(backend, recipe(workers=9))
@@ -260,12 +260,12 @@ def test_what_can_never_be_placed_is_refused_before_anything_starts() -> None:
         ([JobSpec("a", "m:f", {}, depends_on=("b",)), JobSpec("b", "m:f", {}, depends_on=("a",))], "in a circle"),
     ],
 )
-def test_needs_that_make_no_sense(jobs: list[JobSpec], problem: str) -> None:
+def test_invalid_dependencies(jobs: list[JobSpec], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         run(FakeBackend([Host("a", 1)]), jobs)
 
 
-def test_an_error_of_the_driver_stops_what_runs() -> None:
+def test_an_error_of_the_driver_kills_running_jobs() -> None:
     class Broken(FakeBackend):
         def wait(self, timeout_s: float) -> Sequence[Started | Ended]:
             raise KeyboardInterrupt

@@ -94,7 +94,7 @@ def test_no_slot_is_refused(slots: tuple[int, ...]) -> None:
         plan_waves(hosts_of(*slots), REGIONS)
 
 
-def test_a_lone_job_takes_every_slot() -> None:
+def test_a_single_job_takes_every_slot() -> None:
     assert plan_waves(hosts_of(4, 4, 2), ["holistic"])["holistic"].group.hosts == {"a": 4, "b": 4, "c": 2}
 
 
@@ -127,7 +127,7 @@ def test_ranks_of_one_host_follow_each_other() -> None:
     assert [str(slot) for slot in slots] == ["a:0", "a:1", "a:2", "b:0", "b:1"]
 
 
-def test_place_keeps_off_busy_slots() -> None:
+def test_place_avoids_busy_slots() -> None:
     hosts = hosts_of(2, 2)
     group = place(hosts, 2, busy=[Slot("a", 0)])
     assert group.hosts == {"b": 2}
@@ -162,5 +162,5 @@ def test_a_bound_on_a_free_choice(slots: list[int], jobs: int, max_workers: int 
         ([7], 1, [[7]]),
     ],
 )
-def test_cores_are_shared_out_by_slot(cores: list[int], slots: int, expected: list[list[int]]) -> None:
+def test_the_cores_of_a_slot(cores: list[int], slots: int, expected: list[list[int]]) -> None:
     assert [cores_of(slot, slots, cores) for slot in range(slots)] == expected

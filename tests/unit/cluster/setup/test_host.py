@@ -71,7 +71,7 @@ def test_the_login_shell_finds_environment_project_and_shared_folder(home: Path,
     assert (home / ".ray" / "auth_token").stat().st_mode & 0o077 == 0
 
 
-def test_the_shared_folder_is_the_heads_or_it_is_refused(home: Path, shared: Path, tmp_path: Path) -> None:
+def test_another_shared_folder_than_the_heads_is_rejected(home: Path, shared: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     host(home, "--mark-shared", REGIONSTACK_SHARED=str(shared))
@@ -88,14 +88,14 @@ def test_the_shared_folder_is_the_heads_or_it_is_refused(home: Path, shared: Pat
     (("--share", "/srv"), "--share: no such option"),
     (("--shared",), "--shared needs a value"),
 ])  # fmt: skip
-def test_what_is_wrong_is_one_line(home: Path, arguments: tuple[str, ...], says: str) -> None:
+def test_an_error_is_one_line(home: Path, arguments: tuple[str, ...], says: str) -> None:
     output = host(home, *arguments, status=2)
     assert says in output
     assert output.startswith("error: ")
     assert output.count("\n") == 1
 
 
-def test_a_host_without_the_token_is_refused(home: Path, shared: Path) -> None:
+def test_a_host_without_the_token_is_rejected(home: Path, shared: Path) -> None:
     (home / ".ray" / "auth_token").unlink()
     output = host(home, "--mark-shared", REGIONSTACK_SHARED=str(shared), status=2)
     assert "ray get-auth-token --generate" in output
