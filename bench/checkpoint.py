@@ -34,7 +34,7 @@ from data_tools.shards.reader import TrainBatches  # noqa: E402
 from launch.config import load_config  # noqa: E402
 from launch.recipe.prepare import check_shards, ensure_shards  # noqa: E402
 from launch.recipe.stages import plan_recipe  # noqa: E402
-from tests.faults import HOOK  # noqa: E402
+from tests.helpers.faults import HOOK  # noqa: E402
 from trainer.config import JobConfig  # noqa: E402
 from trainer.device import prepare_device  # noqa: E402
 from trainer.job import classifier_for, open_data  # noqa: E402

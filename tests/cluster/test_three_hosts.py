@@ -47,7 +47,7 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
             "~/.ssh/id_ed25519": "/root/.ssh/id_ed25519",
         })  # fmt: skip
         # Only the packages travel to the hosts, so the faults travel within one.
-        shutil.copy(ROOT / "tests" / "faults.py", rack.folder / DESK / "home" / "project" / "trainer")
+        shutil.copy(ROOT / "tests" / "helpers" / "faults.py", rack.folder / DESK / "home" / "project" / "trainer")
         (rack.folder / DESK / "home" / "project" / "tiny.yaml").write_text(yaml.safe_dump(tiny(), sort_keys=False))
         from_desk(rack, "ray", "get-auth-token", "--generate")
         from_desk(rack, *UP)

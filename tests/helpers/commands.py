@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.faults import HOOK
+from tests.helpers.faults import HOOK
 
 ROOT = Path(__file__).parents[2]
 LONGEST_S = 900.0

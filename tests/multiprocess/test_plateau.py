@@ -10,7 +10,7 @@ from data_tools.files import read_lines
 from launch.config import load_config
 from launch.recipe.jobs import payload
 from launch.recipe.stages import plan_recipe
-from tests.faults import HOOK, PLAN, InjectedFault
+from tests.helpers.faults import HOOK, PLAN, InjectedFault
 from trainer.config import CheckpointConfig
 from trainer.job import run
 

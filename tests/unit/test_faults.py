@@ -15,7 +15,7 @@ import pytest
 
 from data_tools.errors import UserError
 from data_tools.files import read_lines
-from tests.faults import FIRED, HOOK, PLAN_FILE, InjectedFault, inject, planned_faults
+from tests.helpers.faults import FIRED, HOOK, PLAN_FILE, InjectedFault, inject, planned_faults
 from trainer.hook import Progress
 from trainer.job_folder.checkpoint import WEIGHTS, CheckpointFolder, Snapshot
 

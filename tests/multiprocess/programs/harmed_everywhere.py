@@ -22,7 +22,7 @@ import keras  # noqa: F401
 import tensorflow  # noqa: F401
 
 from launch.train import main
-from tests.faults import PLAN_FILE
+from tests.helpers.faults import PLAN_FILE
 
 
 def attempt(run: Path, arguments: list[str], output: Path) -> int:

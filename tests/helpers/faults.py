@@ -5,8 +5,8 @@ A plan is a JSON file with a list of
     {"job": "top", "attempt": 1, "rank": 0, "step": 7, "action": "kill"}
 
 It is `faults.json` in the run folder, or the file that the environment variable REGIONSTACK_FAULTS names. The product
-calls `inject` through its progress hook: REGIONSTACK_PROGRESS_HOOK=tests.faults:inject. A fault that fires is recorded
-in `faults.jsonl` of the job's folder, synced, before it takes effect, so that a test can check that it fired.
+calls `inject` through its progress hook: REGIONSTACK_PROGRESS_HOOK=tests.helpers.faults:inject. A fault that fires is
+recorded in `faults.jsonl` of the job's folder, synced, before it takes effect, so that a test can check that it fired.
 """
 
 import functools
@@ -31,7 +31,7 @@ PLAN = "REGIONSTACK_FAULTS"
 PLAN_FILE = "faults.json"
 FIRED = "faults.jsonl"
 
-HOOK = {PROGRESS_HOOK: "tests.faults:inject"}
+HOOK = {PROGRESS_HOOK: "tests.helpers.faults:inject"}
 """Environment of a process that is to fire what is planned."""
 
 Action = Literal["kill", "stop", "hang", "raise", "term", "fill-disk", "corrupt-newest-checkpoint"]
