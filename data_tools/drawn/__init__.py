@@ -1,8 +1,8 @@
 """Drawn demo pages: the sixteen RVL-CDIP classes as layouts with variety and scan noise.
 
-What sets two classes apart often lies in one part of the page only: the head of a memo or a letter, the total
-of an invoice, a signature or approvals at the foot, labels at the left, codes at the right. A whole page at a
-small size shows these poorly, a region at the same size shows its own better, and no region shows all.
+Classes often differ in one part of the page only: the head of a memo or a letter, the total of an invoice, a signature
+or approvals at the foot, labels at the left, codes at the right. The page at a small size shows these poorly, a
+region at the same size shows its own better, and no region shows all.
 """
 
 from data_tools.drawn.classes import CLASS_NAMES

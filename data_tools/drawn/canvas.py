@@ -1,4 +1,4 @@
-"""The only place of the drawn pages that calls OpenCV: ink, glyphs, warps and the TIFF encoder."""
+"""The drawing primitives, which use OpenCV: ink, glyphs, warps and the TIFF encoder."""
 
 import functools
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from data_tools.documents.opencv import cv2
 from data_tools.errors import UserError
 
 Gray = NDArray[np.uint8]
-"""A gray image, uint8[height, width], 0 black and 255 white."""
+"""A gray image, uint8 [height, width], 0 is black and 255 white."""
 Point = tuple[float, float]
 Face = Literal["plain", "bold", "italic", "typewriter"]
 
 GLYPH_ROWS = 40
-"""Rows in which text is rendered before it is reduced to its size on the page."""
+"""Height in pixels at which text is rendered before it is resized for the page."""
 _BASELINE = 30
 _PITCH = 19
-"""Columns of one typewriter character at GLYPH_ROWS."""
+"""Width in pixels of a typewriter character at GLYPH_ROWS."""
 _FONTS = {
     "plain": cv2.FONT_HERSHEY_SIMPLEX,
     "bold": cv2.FONT_HERSHEY_DUPLEX,
@@ -27,7 +27,7 @@ _FONTS = {
     "typewriter": cv2.FONT_HERSHEY_SIMPLEX,
 }
 _SHIFT = 3
-"""Fractional bits of the coordinates given to OpenCV."""
+"""Fractional bits of the coordinates passed to OpenCV."""
 
 
 class Area(NamedTuple):
@@ -47,12 +47,12 @@ class Area(NamedTuple):
         return self.bottom - self.top
 
     def inset(self, by: float) -> "Area":
-        """The box inside this one at the distance `by` from each side."""
+        """The box inside this one at distance `by` from each side."""
         return Area(self.left + by, self.top + by, self.right - by, self.bottom - by)
 
 
 class Canvas:
-    """A gray page in the making; every position and length is in thousandths of its height."""
+    """A gray page; positions and lengths are in thousandths of its height."""
 
     def __init__(self, height_px: int, width: float) -> None:
         self.scale: float = height_px / 1000
@@ -60,7 +60,7 @@ class Canvas:
         self.ink: Gray = np.full((height_px, max(8, round(width * self.scale))), 255, np.uint8)
 
     def paste(self, x: float, y: float, patch: Gray) -> None:
-        """Lay `patch` (in pixels) with its upper left corner at (x, y); the darker value wins."""
+        """Place `patch` (in pixels) with its upper left corner at (x, y); the darker value is kept."""
         row, column = round(y * self.scale), round(x * self.scale)
         patch = patch[max(0, -row) :, max(0, -column) :]
         row, column = max(0, row), max(0, column)
@@ -68,7 +68,7 @@ class Canvas:
         np.minimum(target, patch[: target.shape[0], : target.shape[1]], out=target)
 
     def strokes(self, lines: Sequence[Sequence[Point] | NDArray[np.float64]], *, thickness: float = 1.5) -> None:
-        """Draw open lines through points; lines thinner than a pixel are drawn a pixel wide and paler."""
+        """Draw open lines through points; lines thinner than a pixel are one pixel wide and paler."""
         width_px: float = thickness * self.scale
         pale = int(255 * (1 - min(1.0, 0.25 + 0.75 * width_px)))
         cv2.polylines(
@@ -82,7 +82,7 @@ class Canvas:
         )
 
     def box(self, area: Area, *, outline: float = 1.5, fill: int | None = None) -> None:
-        """Draw a rectangle: `fill` is a gray value or None for none, `outline` 0 for no outline."""
+        """Draw a rectangle; `fill` is a gray value or None, and `outline` 0 means no outline."""
         if fill is not None:
             top, bottom = round(area.top * self.scale), round(area.bottom * self.scale)
             left, right = round(area.left * self.scale), round(area.right * self.scale)
@@ -93,7 +93,7 @@ class Canvas:
             self.strokes([corners], thickness=outline)
 
     def polygon(self, points: Sequence[Point] | NDArray[np.float64], *, gray: int = 0) -> None:
-        """Fill the polygon through `points`."""
+        """Fill the polygon with corners `points`."""
         cv2.fillPoly(self.ink, [self._fixed(points)], gray, cv2.LINE_AA, _SHIFT)
 
     def _fixed(self, points: Sequence[Point] | NDArray[np.float64]) -> NDArray[np.int32]:
@@ -103,7 +103,7 @@ class Canvas:
 
 @functools.lru_cache(maxsize=4096)
 def glyphs(text: str, face: Face) -> Gray:
-    """`text` in black on white, uint8[GLYPH_ROWS, width]; a space at the end counts."""
+    """`text` in black on white, uint8 [GLYPH_ROWS, width]; includes trailing spaces."""
     if face == "typewriter":
         return np.hstack([_typed(character) for character in text]) if text else _blank(1)
     (width, _), _ = cv2.getTextSize(text, _FONTS[face], 1.0, 1)
@@ -125,14 +125,14 @@ def _blank(columns: int) -> Gray:
 
 
 def resized(image: Gray, height: int, width: int) -> Gray:
-    """`image` at another size in pixels, by area when it shrinks."""
+    """`image` resized to another size in pixels; by area when it shrinks."""
     shrinks = height * width < image.shape[0] * image.shape[1]
     way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (max(1, width), max(1, height)), interpolation=way), np.uint8)
 
 
 def warped(image: Gray, *, degrees: float, zoom: tuple[float, float], shift: tuple[float, float], border: int) -> Gray:
-    """`image` turned and zoomed (x, y) about its middle, moved by a share of its size, on `border`."""
+    """`image` rotated and scaled (x, y) about its center, shifted by a fraction of its size, padded with `border`."""
     height, width = image.shape
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     turn = np.array([[zoom[0] * cosine, zoom[1] * sine], [-zoom[0] * sine, zoom[1] * cosine]])
@@ -145,17 +145,17 @@ def warped(image: Gray, *, degrees: float, zoom: tuple[float, float], shift: tup
 
 
 def blurred(image: Gray, sigma: float) -> Gray:
-    """`image` under a Gaussian of `sigma` pixels."""
+    """`image` blurred with a Gaussian of `sigma` pixels."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
 
 
 def mapped(image: Gray, levels: Gray) -> Gray:
-    """`image` with each gray value replaced by its entry in `levels`, uint8[256]."""
+    """`image` with each gray value replaced by its entry in `levels`, uint8 [256]."""
     return np.asarray(cv2.LUT(image, levels), np.uint8)
 
 
 def tiff(image: Gray) -> bytes:
-    """`image` as an 8-bit gray TIFF, PackBits: a third larger than LZW, encoded in a sixth of the time.
+    """`image` as an 8-bit gray TIFF with PackBits: a third larger than LZW, encoded in a sixth of the time.
 
     Raises:
         UserError: OpenCV was built without TIFF.
@@ -167,5 +167,5 @@ def tiff(image: Gray) -> bytes:
 
 
 def draw_on_one_thread() -> None:
-    """Keep OpenCV from starting threads of its own: the pages are drawn by one process a core."""
+    """Keep OpenCV to one thread, since each core has a process that draws pages."""
     cv2.setNumThreads(1)

@@ -1,4 +1,4 @@
-"""The sixteen classes in RVL-CDIP's order, and one page of a class."""
+"""The sixteen classes in the order of RVL-CDIP, and the drawing of a page of a class."""
 
 from collections.abc import Callable
 
@@ -29,20 +29,20 @@ LAYOUTS: dict[str, Callable[[Page], None]] = {
     "memo": correspondence.memo,
 }
 CLASS_NAMES = tuple(LAYOUTS)
-"""Class names; the position is the class id of the label files."""
+"""Class names; the position is the class id."""
 
 _ATYPICAL = 0.15
-"""Share of upright pages that look like another class at first sight."""
+"""Fraction of upright pages that resemble another class."""
 _LANDSCAPE = {"presentation": 0.7, "budget": 0.12, "scientific report": 0.05, "specification": 0.04}
 _LANDSCAPE_WIDTH = 1290.0
 
 
 def draw_page(class_name: str, random: np.random.Generator, *, height: int) -> Gray:
-    """One scanned page, uint8[height, width]; chance comes from `random` alone."""
+    """One scanned page, uint8 [height, width]; `random` is the only source of randomness."""
     landscape = random.random() < _LANDSCAPE.get(class_name, 0.0)
     turned = landscape and random.random() < 0.6
     width = _LANDSCAPE_WIDTH if landscape else float(random.uniform(710, 800))
-    # A slide scanned sideways is drawn smaller, so that after the turn it is as high as the other pages.
+    # A slide scanned sideways is drawn smaller, so that after the rotation it has the height of other pages.
     canvas = Canvas(round(height * 1000 / width) if turned else height, width)
     page = Page(canvas, random)
     upright = not landscape and class_name in atypical.LAYOUTS
@@ -55,7 +55,7 @@ def draw_page(class_name: str, random: np.random.Generator, *, height: int) -> G
 
 
 def _archived(page: Page, height: int) -> Canvas:
-    """The page as it lies in the archive, with what was added there: number, holes, a fax line."""
+    """Add the marks of an archive to the page: number, holes, a fax line."""
     canvas = Canvas(height, 1000 * page.canvas.ink.shape[1] / height)
     canvas.paste(0, 0, page.canvas.ink)
     page.canvas = canvas

@@ -17,20 +17,20 @@ from data_tools.errors import UserError
 
 SPLITS = ("train", "val", "test")
 MARKER = "drawn.json"
-"""Holds the settings that a folder was drawn with; the folder gets its name only when all pages are in it."""
+"""File with the settings of a drawn folder; the folder gets its name only when all pages are drawn."""
 VERSION = 1
-"""Raised when a change of the layouts makes other pages of the same seed."""
+"""Incremented when a change of the layouts changes the pages of a seed."""
 LABEL_NOISE = 0.03
-"""Share of train pages whose label names another class (RVL-CDIP: about 8 %, arXiv 2306.12550)."""
+"""Fraction of train pages with a wrong label (RVL-CDIP: about 8 %, arXiv 2306.12550)."""
 
 _CHUNK = 20
 _FEW = 200
-"""Fewer pages than this are drawn here: starting processes would take longer."""
+"""Fewer pages than this are drawn in this process, since starting processes takes longer."""
 _NOISE_STREAM = 1 << 20
-"""Page number that no page has; its generator decides the wrong labels of a class."""
+"""An unused page number; its generator chooses the wrong labels of a class."""
 
 Progress = Callable[[int, int], None]
-"""Called with the pages drawn so far and in all."""
+"""Called with (pages drawn, total pages)."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ def draw_data_set(
     height: int = 480,
     progress: Progress | None = None,
 ) -> bool:
-    """Draw the demo pages into `folder`, unless just these are there; returns whether anything was drawn.
+    """Draw the demo pages into `folder`, unless it holds them already; returns whether pages were drawn.
 
-    `pages_per_class` counts the pages of each class for train, val and test; `height` is in pixels. A page
-    depends only on (seed, split, class, number) and the height, so a smaller set starts a larger one.
+    `pages_per_class` is the number of pages of each class for train, val and test; `height` is in pixels. A page
+    depends only on (seed, split, class, number) and the height, so a smaller set is the start of a larger one.
 
     Raises:
-        UserError: an impossible setting, or `folder` holds something else or pages of other settings.
+        UserError: an invalid setting, or `folder` holds other files or pages with other settings.
     """
     settings = _settings(seed, pages_per_class, height)
     if _is_drawn(folder, settings):
@@ -75,18 +75,18 @@ def draw_data_set(
             files.write_atomically(unfinished / "labels" / f"{split}.txt", "".join(f"{line}\n" for line in lines))
         files.write_atomically(unfinished / "classes.txt", "".join(f"{name}\n" for name in CLASS_NAMES))
         files.write_json(unfinished / MARKER, settings)
-        # One flush for all: what follows file by file then finds nothing left to write.
+        # One flush of everything, so that the fsync of each file has nothing left to write.
         os.sync()
     return True
 
 
 def page_path(split: str, class_id: int, number: int) -> str:
-    """Path of a page in the data set's folder: its page id."""
+    """Page id of a page: its path in the data set's folder."""
     return f"images/{split}/{CLASS_NAMES[class_id].replace(' ', '_')}/{number:05d}.tif"
 
 
 def label_lines(split: str, *, seed: int, pages: int) -> list[str]:
-    """Lines `path K` of one split, class after class in turn; a few of train's name a wrong class."""
+    """Lines `path K` of one split, with the classes in turn; a few lines of train have a wrong class."""
     labels = {class_id: _labels(split, class_id, seed, pages) for class_id in range(len(CLASS_NAMES))}
     order = itertools.product(range(pages), labels)
     return [f"{page_path(split, class_id, number)} {labels[class_id][number]}" for number, class_id in order]
@@ -110,13 +110,13 @@ def _settings(seed: int, pages_per_class: Mapping[str, int], height: int) -> dic
     if not 100 <= height <= 2000:
         raise UserError(f"height: pages can be drawn 100 to 2000 pixels high, not {height}")
     if seed < 0:
-        raise UserError(f"seed: give a whole number of 0 or more, not {seed}")
+        raise UserError(f"seed: {seed} must be an integer of at least 0")
     pages_by_split = {split: pages_per_class[split] for split in SPLITS}
     return {"version": VERSION, "seed": seed, "height": height, "pages_per_class": pages_by_split}
 
 
 def _is_drawn(folder: Path, settings: Mapping[str, object]) -> bool:
-    """Whether `folder` holds the pages of `settings`; an empty folder is removed to make way."""
+    """Whether `folder` holds the pages of `settings`; removes an empty folder."""
     if not folder.exists():
         return False
     if (folder / MARKER).is_file():
@@ -143,7 +143,7 @@ def _each_drawn(chunks: list[_Chunk], total: int) -> Iterable[int]:
     if total < _FEW or cores == 1:
         yield from map(_draw_chunk, chunks)
         return
-    # spawn, because a fork of a process that runs threads (TensorFlow, OpenCV) can hang.
+    # spawn, since a forked child of a process with threads (TensorFlow, OpenCV) can hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(cores, 32), mp_context=context, initializer=draw_on_one_thread) as pool:
         yield from pool.map(_draw_chunk, chunks)

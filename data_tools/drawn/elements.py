@@ -1,4 +1,4 @@
-"""Blocks that several classes of pages share: letterheads, labelled lines, signatures, stamps, footers."""
+"""Blocks that several page classes share: letterheads, labeled lines, signatures, stamps, footers."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from data_tools.drawn.words import COMPANIES, DATES, PEOPLE, PLACES, SUBJECTS
 
 
 def body_type(page: Page) -> Type:
-    """The type of running text: typewritten or printed, 12 to 16 thousandths high."""
+    """The type of running text: typewritten or printed, 12 to 16 thousandths of the page high."""
     face: Face = page.pick(("plain", "plain", "typewriter", "typewriter", "italic"))
     if face == "italic" and page.chance(0.7):
         face = "plain"
@@ -24,9 +24,9 @@ def margins(page: Page) -> Area:
 
 
 def letterhead(page: Page, area: Area) -> float:
-    """Logo, company and its address in one of four arrangements; returns the lower edge."""
+    """Logo, company and address in one of four arrangements; returns the lower edge."""
     name, kind = page.pick(COMPANIES), Type(page.between(20, 34), page.pick(("bold", "plain", "italic")))
-    y, small, way = area.top - 20, Type(10), page.whole(0, 3)
+    y, small, way = area.top - 20, Type(10), page.integer(0, 3)
     if way == 0:
         page.text((page.width / 2, y), name, kind, align="middle")
         page.text((page.width / 2, y + kind.size * 1.1), page.pick(PLACES), small, align="middle")
@@ -36,7 +36,7 @@ def letterhead(page: Page, area: Area) -> float:
         page.text((area.left + 60, y + kind.size * 1.1), page.pick(PLACES), small)
     elif way == 2:
         page.text((area.left, y), name, kind)
-        for row in range(page.whole(2, 4)):
+        for row in range(page.integer(2, 4)):
             page.words((area.right - 150, y + 12 * row), 140, small)
     else:
         logo(page, page.width / 2 - 25, y - 25, 50)
@@ -49,7 +49,7 @@ def letterhead(page: Page, area: Area) -> float:
 
 def logo(page: Page, x: float, y: float, size: float) -> None:
     """A black mark: disk, diamond, bars or ring."""
-    canvas, way = page.canvas, page.whole(0, 3)
+    canvas, way = page.canvas, page.integer(0, 3)
     middle = size / 2
     if way == 0:
         canvas.polygon(disk(x + middle, y + middle, middle))
@@ -69,7 +69,7 @@ def logo(page: Page, x: float, y: float, size: float) -> None:
 
 
 def disk(x: float, y: float, radius: float) -> list[tuple[float, float]]:
-    """Corners of a polygon that reads as a disk."""
+    """Corners of a polygon that looks like a disk."""
     return [(x + radius * c, y + radius * s) for c, s in _CIRCLE]
 
 
@@ -99,7 +99,7 @@ _VALUES = {
     "PAGE": ("1 of 3", "2", "1"),
     "PAGES": ("2", "4", "11"),
 }
-"""What may stand behind a label; behind any other, a person's name."""
+"""Values for labels; other labels get a person's name."""
 
 
 def short_lines(page: Page, at: tuple[float, float], count: int, kind: Type) -> float:
@@ -116,7 +116,7 @@ def paragraphs(page: Page, area: Area, kind: Type, *, count: int = 99, indent: f
     """Up to `count` paragraphs of 2 to 8 lines in `area`; returns the lower edge."""
     y, justified = area.top, page.chance(0.25)
     for _ in range(count):
-        lines = page.whole(2, 8)
+        lines = page.integer(2, 8)
         bottom = min(area.bottom, y + lines * kind.pitch + 1)
         if bottom - y < 2 * kind.pitch:
             break
@@ -127,14 +127,14 @@ def paragraphs(page: Page, area: Area, kind: Type, *, count: int = 99, indent: f
 
 
 def signature(page: Page, x: float, y: float, *, size: float = 26.0) -> None:
-    """A name written by hand, about seven sizes wide."""
-    for part in range(page.whole(1, 2)):
+    """A handwritten name, about seven text sizes wide."""
+    for part in range(page.integer(1, 2)):
         left = x + part * size * 3.4
         scribble(page, Area(left, y, left + size * page.between(2.2, 3.4), y + size), slant=page.between(-0.1, 0.5))
 
 
 def signature_line(page: Page, area: Area, caption: str, *, signed: float = 0.6) -> None:
-    """A caption, a line to sign on and, with chance `signed`, a signature on it."""
+    """A caption, a signature line and, with probability `signed`, a signature."""
     width = page.text((area.left, area.top), caption, Type(12))
     page.rule(area.left + width + 6, area.right, area.top + 12, thickness=1.3)
     if page.chance(signed):
@@ -142,8 +142,8 @@ def signature_line(page: Page, area: Area, caption: str, *, signed: float = 0.6)
 
 
 def bates_number(page: Page) -> None:
-    """The archive's number, upright along the right edge or level in a corner."""
-    number, kind = str(page.whole(10**9, 2 * 10**9)), Type(page.between(14, 20), page.pick(("bold", "plain")))
+    """The archive number, vertical at the right edge or horizontal in a corner."""
+    number, kind = str(page.integer(10**9, 2 * 10**9)), Type(page.between(14, 20), page.pick(("bold", "plain")))
     if page.chance(0.6):
         page.turned_text((page.width - page.between(25, 45), page.between(700, 830)), number, kind)
     else:
@@ -151,7 +151,7 @@ def bates_number(page: Page) -> None:
 
 
 def stamp(page: Page, x: float, y: float, text: str) -> None:
-    """A framed word set at the page's slope."""
+    """A framed word with the skew of the page."""
     kind = Type(page.between(18, 28), "bold")
     width = page.text((x, y), text, kind)
     if page.chance(0.7):
@@ -159,7 +159,7 @@ def stamp(page: Page, x: float, y: float, text: str) -> None:
 
 
 def page_number(page: Page, number: int, *, kind: Type) -> None:
-    """A number in the middle of the foot, bare or between dashes."""
+    """A page number at the center of the foot, plain or between dashes."""
     text = page.pick((f"- {number} -", f"{number}", f"Page {number}"))
     page.text((page.width / 2, page.between(935, 960)), text, kind, align="middle")
 
@@ -172,7 +172,7 @@ def punch_holes(page: Page) -> None:
 
 
 def fax_line(page: Page) -> None:
-    """The sender's line that a fax machine prints along the upper edge."""
-    when, sender = f"{page.pick(DATES)}  {page.whole(8, 17)}:{page.whole(10, 59)}", page.pick(COMPANIES)
-    text = f"{when}   {sender}   P.{page.whole(1, 9)}"
+    """The sender line that a fax machine prints at the upper edge."""
+    when, sender = f"{page.pick(DATES)}  {page.integer(8, 17)}:{page.integer(10, 59)}", page.pick(COMPANIES)
+    text = f"{when}   {sender}   P.{page.integer(1, 9)}"
     page.text((page.between(30, 120), page.between(8, 22)), text, Type(11, "typewriter"))

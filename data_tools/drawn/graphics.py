@@ -13,7 +13,7 @@ from data_tools.drawn.page import Page, Type
 
 @dataclass(frozen=True)
 class Table:
-    """How a table looks: shares of its columns, lines drawn, and the share of cells that are filled."""
+    """The look of a table: relative column widths, its lines, and the fraction of filled cells."""
 
     columns: Sequence[float]
     row: float = 20.0
@@ -57,18 +57,18 @@ def _row(page: Page, y: float, edges: Sequence[float], look: Table, kind: Type) 
 
 
 def number(page: Page) -> str:
-    """A figure as tables hold it."""
-    way = page.whole(0, 3)
+    """A number as in tables."""
+    way = page.integer(0, 3)
     if way == 0:
-        return f"{page.whole(1, 99)}"
+        return f"{page.integer(1, 99)}"
     if way == 1:
-        return f"{page.whole(1, 99)}.{page.whole(0, 9)}"
-    return f"{page.whole(100, 999)}" if way == 2 else f"{page.whole(1, 99)},{page.whole(100, 999)}"
+        return f"{page.integer(1, 99)}.{page.integer(0, 9)}"
+    return f"{page.integer(100, 999)}" if way == 2 else f"{page.integer(1, 99)},{page.integer(100, 999)}"
 
 
 def chart(page: Page, area: Area) -> None:
     """Axes with bars or curves."""
-    canvas, count = page.canvas, page.whole(4, 9)
+    canvas, count = page.canvas, page.integer(4, 9)
     canvas.strokes([[(area.left, area.top), (area.left, area.bottom), (area.right, area.bottom)]], thickness=2)
     heights = page.random.random(count) * area.height * 0.9
     step = area.width / count
@@ -80,7 +80,7 @@ def chart(page: Page, area: Area) -> None:
                 fill=page.pick((0, 110, 190)),
             )
     else:
-        for _ in range(page.whole(1, 3)):
+        for _ in range(page.integer(1, 3)):
             heights = np.cumsum(page.random.random(count))
             heights *= area.height * page.between(0.4, 0.9) / heights[-1]
             canvas.strokes([[(area.left + step * i, area.bottom - h) for i, h in enumerate(heights)]], thickness=2)
@@ -88,7 +88,7 @@ def chart(page: Page, area: Area) -> None:
 
 
 def check_box(page: Page, x: float, y: float, size: float) -> None:
-    """A small square or ring, ticked now and then."""
+    """A small square or ring, sometimes ticked."""
     if page.chance(0.8):
         page.canvas.box(Area(x, y, x + size, y + size), outline=1.8)
     else:
@@ -102,6 +102,6 @@ def check_box(page: Page, x: float, y: float, size: float) -> None:
 
 
 def circled(page: Page, x: float, y: float, size: float) -> None:
-    """A ring drawn by hand around a printed figure."""
+    """A hand-drawn ring around a printed number."""
     ring = np.array(disk(x, y, size)) * 1.0 + page.random.normal(0, size * 0.08, (18, 2))
     page.canvas.strokes([[*ring, ring[0]]], thickness=2.2)

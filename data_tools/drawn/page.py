@@ -1,4 +1,4 @@
-"""A page being drawn: a canvas, a random generator, and text set on it."""
+"""A page that is being drawn: canvas, random generator, and text."""
 
 import functools
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _STRIP_COLUMNS = 4000
 
 @dataclass(frozen=True)
 class Type:
-    """How text is set: `size` is the height of its line box, `leading` the distance of lines in sizes."""
+    """Text style: `size` is the height of the line box, `leading` the line distance in sizes."""
 
     size: float = 14.0
     face: Face = "plain"
@@ -40,7 +40,7 @@ class Type:
 
 @dataclass
 class Page:
-    """The canvas with the only source of chance that a layout may use."""
+    """The canvas and the only random generator that a layout may use."""
 
     canvas: Canvas
     random: np.random.Generator
@@ -55,8 +55,8 @@ class Page:
     def between(self, low: float, high: float) -> float:
         return low + (high - low) * float(self.random.random())
 
-    def whole(self, low: int, high: int) -> int:
-        """A whole number from `low` to `high`, both included."""
+    def integer(self, low: int, high: int) -> int:
+        """A random integer from `low` to `high`, both included."""
         return low + int(self.random.random() * (high - low + 1))
 
     def pick(self, options: Sequence[T]) -> T:
@@ -71,15 +71,15 @@ class Page:
         return width
 
     def turned_text(self, at: tuple[float, float], text: str, kind: Type, *, quarter_turns: int = 3) -> None:
-        """Set `text` turned by quarter turns against the clock, upper left corner at `at`."""
+        """Set `text` rotated by quarter turns counterclockwise, upper left corner at `at`."""
         self.canvas.paste(*at, np.rot90(_set(text, kind.face, self._rows(kind)), quarter_turns))
 
     def words(self, at: tuple[float, float], width: float, kind: Type, *, justified: bool = False) -> float:
-        """Set running words no wider than `width`, or exactly so when justified; returns the width used."""
-        strip, starts, ends = _strip(kind.face, self._rows(kind), self.whole(0, _STRIPS - 1))
+        """Set running words up to `width`, or exactly `width` if justified; returns the used width."""
+        strip, starts, ends = _strip(kind.face, self._rows(kind), self.integer(0, _STRIPS - 1))
         limit = width * self.canvas.scale
-        # A line begins at any word that leaves enough of the strip behind it.
-        first = self.whole(0, max(0, int(np.searchsorted(starts, ends[-1] - limit)) - 1))
+        # A line starts at any word with enough of the strip after it.
+        first = self.integer(0, max(0, int(np.searchsorted(starts, ends[-1] - limit)) - 1))
         last = int(np.searchsorted(ends, starts[first] + limit, side="right")) - 1
         if last < first:
             return 0.0
@@ -90,7 +90,7 @@ class Page:
         return float(patch.shape[1] / self.canvas.scale)
 
     def paragraph(self, area: Area, kind: Type, *, justified: bool = False) -> float:
-        """Fill `area` with lines of words, the last one short; returns the lower edge of the last line."""
+        """Fill `area` with lines of words, the last one shorter; returns the lower edge of the last line."""
         y = area.top
         while y + 2 * kind.pitch <= area.bottom:
             ragged = 0 if justified else self.between(0, 0.06) * area.width
@@ -102,7 +102,7 @@ class Page:
         return y
 
     def rule(self, left: float, right: float, y: float, *, thickness: float = 1.5) -> None:
-        """A level line."""
+        """A horizontal line."""
         self.canvas.strokes([[(left, y), (right, y)]], thickness=thickness)
 
     def _rows(self, kind: Type) -> int:
@@ -116,13 +116,13 @@ def _set(text: str, face: Face, rows: int) -> Gray:
 
 
 def _inked(patch: Gray) -> Gray:
-    """Reduced type is pale; scans show it darker."""
+    """Darken text that was reduced in size, as scans show it."""
     return np.maximum(0, 255 - (255 - patch.astype(np.int16)) * 3 // 2).astype(np.uint8)
 
 
 @functools.lru_cache(maxsize=1024)
 def _strip(face: Face, rows: int, number: int) -> tuple[Gray, NDArray[np.int64], NDArray[np.int64]]:
-    """A long line of words, uint8[rows, columns], and the columns at which its words start and end."""
+    """A long line of words, uint8 [rows, columns], and the start and end columns of its words."""
     source, edges = _strip_source(face, number)
     factor = rows / GLYPH_ROWS
     columns = round(source.shape[1] * factor)
@@ -132,7 +132,7 @@ def _strip(face: Face, rows: int, number: int) -> tuple[Gray, NDArray[np.int64],
 
 @functools.lru_cache(maxsize=128)
 def _strip_source(face: Face, number: int) -> tuple[Gray, NDArray[np.int64]]:
-    # Strips are the same for every page: pages differ in which they use, and from which word on.
+    # All pages share the strips; they differ in the strip and the first word that they use.
     random = np.random.default_rng([len(face), number])
     gap = glyphs(" ", "typewriter")[:, :10]
     pieces: list[Gray] = []

@@ -1,4 +1,4 @@
-"""Handwriting: one smooth line a word, made of strokes that rise, fall and loop."""
+"""Handwriting: one smooth line for each word, with rising, falling and looping strokes."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from data_tools.drawn.canvas import Area
 from data_tools.drawn.page import Page
 
 _STEPS = 4
-"""Points drawn between two turning points of the pen."""
+"""Points between two control points of the pen."""
 _T = np.arange(_STEPS)[:, None] / _STEPS
 # Catmull-Rom weights of the four control points around a segment.
 _WEIGHTS = 0.5 * np.concatenate(
@@ -22,8 +22,8 @@ def smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def scribble(page: Page, area: Area, *, slant: float = 0.2, thickness: float = 2.4) -> None:
-    """One flourish filling `area`, as in a signature."""
-    count = page.whole(9, 16)
+    """One flourish that fills `area`, as in a signature."""
+    count = page.integer(9, 16)
     x = np.linspace(area.left, area.right, count) + page.random.normal(0, 0.08, count) * area.width
     tall = page.random.random(count) ** 1.5
     y = area.bottom - area.height * np.where(np.arange(count) % 2, 0.25 + 0.75 * tall, 0.25 * tall)
@@ -32,7 +32,7 @@ def scribble(page: Page, area: Area, *, slant: float = 0.2, thickness: float = 2
 
 
 def handwriting(page: Page, area: Area, size: float, *, thickness: float = 2.2) -> float:
-    """Written lines filling `area`, letters `size` high; returns the lower edge."""
+    """Handwritten lines that fill `area`, with letters of height `size`; returns the lower edge."""
     pitch, slant, drift = size * page.between(1.35, 1.8), page.between(0, 0.5), page.between(-0.02, 0.02)
     y = area.top + size
     while y <= area.bottom:
@@ -47,7 +47,7 @@ def _written_line(page: Page, area: Area, slant: float, drift: float) -> list[ND
     random, size = page.random, area.height
     letters = max(3, int(area.width / (size * page.between(0.38, 0.55))))
     advance, count = area.width / letters, 4 * letters
-    # Each letter is one turn of the pen: up at one side, down at the other; the width decides loop or arch.
+    # Each letter is one turn of the pen, up at one side and down at the other; the width makes it a loop or an arch.
     phase = np.arange(count) * (np.pi / 2)
     tall = np.where(random.random(letters) < 0.2, 1.0, 0.45) * (0.8 + 0.4 * random.random(letters))
     deep = np.where(random.random(letters) < 0.1, 0.4, 0.0)
@@ -58,7 +58,7 @@ def _written_line(page: Page, area: Area, slant: float, drift: float) -> list[ND
     curve = np.stack([x, area.bottom - rise + drift * (x - area.left)], axis=1)
     words, start = [], 0
     while start + 7 < count:
-        end = start + 4 * page.whole(2, 8)
+        end = start + 4 * page.integer(2, 8)
         words.append(smooth(curve[start : end + 1]))
         start = end + 3
     return words

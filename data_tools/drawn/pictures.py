@@ -1,4 +1,4 @@
-"""Gray pictures as a scanner sees them: landscapes, portraits, blurred fields, black shapes; with grain."""
+"""Gray pictures with grain as scanned: landscapes, portraits, blurred fields, black shapes."""
 
 import math
 
@@ -10,7 +10,7 @@ from data_tools.drawn.page import Page
 
 
 def photograph(page: Page, area: Area) -> None:
-    """A landscape, a portrait or soft fields, under grain, framed or not."""
+    """A landscape, a portrait or soft fields with grain, framed or not."""
     scale = page.canvas.scale
     height, width = max(6, int(area.height * scale)), max(6, int(area.width * scale))
     scene = page.pick((_fields, _fields, _hills, _portrait))(page, height, width)
@@ -24,7 +24,7 @@ def photograph(page: Page, area: Area) -> None:
 def shapes(page: Page, area: Area) -> None:
     """Pale disks on a dark ground."""
     page.canvas.box(area, fill=page.pick((0, 0, 70)))
-    for _ in range(page.whole(2, 5)):
+    for _ in range(page.integer(2, 5)):
         radius = page.between(0.08, 0.3) * min(area.width, area.height)
         x = page.between(area.left + radius, area.right - radius)
         y = page.between(area.top + radius, area.bottom - radius)
@@ -32,7 +32,7 @@ def shapes(page: Page, area: Area) -> None:
 
 
 def _fields(page: Page, height: int, width: int) -> Gray:
-    coarse = page.random.integers(0, 256, (page.whole(3, 5), page.whole(3, 5)), dtype=np.uint8)
+    coarse = page.random.integers(0, 256, (page.integer(3, 5), page.integer(3, 5)), dtype=np.uint8)
     fields = resized(coarse, height, width)
     if page.chance(0.4):
         return np.where(blurred(fields, 2.0) > 128, np.uint8(255), fields)
@@ -55,10 +55,10 @@ def _hills(page: Page, height: int, width: int) -> Gray:
 def _portrait(page: Page, height: int, width: int) -> Gray:
     canvas = Canvas(height, 1000 * width / height)
     canvas.ink = canvas.ink[:, :width]
-    canvas.ink[:] = page.whole(130, 240)
-    middle, face = canvas.width * page.between(0.4, 0.6), page.whole(170, 230)
-    canvas.polygon(_oval(middle, 1080, 420, 400), gray=page.whole(10, 110))
-    canvas.polygon(_oval(middle, 370, 190, 230), gray=page.whole(0, 120))
+    canvas.ink[:] = page.integer(130, 240)
+    middle, face = canvas.width * page.between(0.4, 0.6), page.integer(170, 230)
+    canvas.polygon(_oval(middle, 1080, 420, 400), gray=page.integer(10, 110))
+    canvas.polygon(_oval(middle, 370, 190, 230), gray=page.integer(0, 120))
     canvas.polygon(_oval(middle, 450, 160, 220), gray=face)
     for side in (-60, 60):
         canvas.polygon(disk(middle + side, 420, 22), gray=40)

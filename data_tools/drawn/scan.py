@@ -1,4 +1,4 @@
-"""What a scanner and decades in an archive do to a page."""
+"""Effects of a scanner and of decades in an archive on a page."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from data_tools.drawn.page import Page
 
 
 def scanned(page: Page) -> Gray:
-    """The page's ink after skew, shift, dark edges, specks, fading and contrast; uint8, same size."""
+    """The page's ink after skew, shift, dark edges, specks, fading and contrast; uint8 of the same shape."""
     ink = page.canvas.ink
     border = 0 if page.chance(0.12) else 255
     zoom = page.between(0.9, 1.02)
@@ -30,9 +30,9 @@ def scanned(page: Page) -> Gray:
 
 def _dark_edges(page: Page, image: Gray) -> None:
     height, width = image.shape
-    for _ in range(page.whole(1, 2)):
+    for _ in range(page.integer(1, 2)):
         depth = int(page.between(0.005, 0.04) * width)
-        side = page.whole(0, 3)
+        side = page.integer(0, 3)
         where = (image[:depth], image[height - depth :], image[:, :depth], image[:, width - depth :])[side]
         where[...] = page.random.integers(0, 60, where.shape, dtype=np.uint8)
 
@@ -40,10 +40,10 @@ def _dark_edges(page: Page, image: Gray) -> None:
 def _smear(page: Page, image: Gray) -> None:
     """A band of toner dust across the page."""
     height = len(image)
-    top, depth = page.whole(0, height - 20), page.whole(8, height // 5)
+    top, depth = page.integer(0, height - 20), page.integer(8, height // 5)
     band = image[top : top + depth]
     dust = page.random.random(band.shape, dtype=np.float32) < page.between(0.03, 0.2)
-    band[dust] = page.whole(0, 90)
+    band[dust] = page.integer(0, 90)
 
 
 def _specks(page: Page, image: Gray) -> None:
@@ -55,12 +55,12 @@ def _specks(page: Page, image: Gray) -> None:
 
 
 def _toned(page: Page, image: Gray) -> Gray:
-    """Fading lifts the ink, paper darkens, and most scans are nearly black and white."""
+    """Fade the ink, darken the paper, and raise the contrast: most scans are nearly black and white."""
     levels = np.arange(256, dtype=np.float64)
     if page.chance(0.6):
         middle, steep = page.between(120, 200), page.between(0.02, 0.08)
         levels = 255 / (1 + np.exp(-steep * (levels - middle)))
     ink, paper = page.between(0, 110) * page.between(0, 1), page.between(225, 255)
-    # 32 gray levels: a third less to store, and as little to the eye as the grain.
+    # 32 gray levels: saves a third of the storage, and is as invisible as the grain.
     lookup = np.clip(ink + levels * (paper - ink) / 255, 0, 255).astype(np.uint8) // 8 * 8 + 7
     return mapped(image, lookup)

@@ -1,4 +1,4 @@
-"""What stands on the drawn pages: neutral office words, made-up companies and people."""
+"""The text of the drawn pages: neutral office words, fictitious companies and people."""
 
 _TEXT = (
     "the of and to in a is for that with on as are this be from by was or at an it have not which were "

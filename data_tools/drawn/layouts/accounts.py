@@ -1,4 +1,4 @@
-"""Invoices and budgets: pages of figures that are summed."""
+"""Invoices and budgets: pages of numbers with sums."""
 
 from data_tools.drawn.canvas import Area
 from data_tools.drawn.elements import label_lines, letterhead, margins, short_lines, stamp
@@ -9,7 +9,7 @@ from data_tools.drawn.words import SUBJECTS
 
 
 def invoice(page: Page) -> None:
-    """Seller's head, number and date at the right, a table of goods, the total at its lower right."""
+    """Seller's letterhead, number and date at the right, a table of goods, the total at the lower right."""
     area, kind = margins(page), Type(page.between(12, 14.5), page.pick(("plain", "typewriter")))
     y = letterhead(page, area) if page.chance(0.85) else area.top
     if page.chance(0.75):
@@ -21,7 +21,7 @@ def invoice(page: Page) -> None:
             align="right" if x == area.right else "middle",
         )
         y += 40
-    left = short_lines(page, (area.left, y + 8), page.whole(3, 4), kind)
+    left = short_lines(page, (area.left, y + 8), page.integer(3, 4), kind)
     right = area.left + area.width * 0.66
     box = Area(right, y, area.right, y + 70)
     if page.chance(0.6):
@@ -58,7 +58,7 @@ def _goods(page: Page, area: Area, columns: tuple[float, ...], kind: Type) -> No
     edges = Table(columns).edges(area)
     for left in edges[:-1]:
         page.words((left + 4, head.top + 4), (edges[-1] - edges[-2]) * 0.8, kind.bold())
-    rows = page.whole(2, max(2, int(area.height / 40)))
+    rows = page.integer(2, max(2, int(area.height / 40)))
     lines = Area(area.left, head.bottom + 6, area.right, min(area.bottom, head.bottom + 8 + rows * 22))
     table(
         page,
@@ -69,25 +69,25 @@ def _goods(page: Page, area: Area, columns: tuple[float, ...], kind: Type) -> No
 
 
 def _total(page: Page, area: Area, kind: Type) -> None:
-    rows = ("SUBTOTAL", "TAX", "TOTAL")[-page.whole(1, 3) :]
+    rows = ("SUBTOTAL", "TAX", "TOTAL")[-page.integer(1, 3) :]
     y = area.top + 6
     for row in rows:
         page.text((area.left + 10, y), row, kind.bold() if row == "TOTAL" else kind)
-        page.text((area.right - 8, y), f"${number(page)}.{page.whole(10, 99)}", kind, align="right")
+        page.text((area.right - 8, y), f"${number(page)}.{page.integer(10, 99)}", kind, align="right")
         y += 22
     if page.chance(0.75):
         page.canvas.box(Area(area.left, area.top, area.right, y))
 
 
 def budget(page: Page) -> None:
-    """Columns of figures in groups, each with its sum, and a grand total under a double line."""
+    """Columns of numbers in groups with sums, and a grand total under a double line."""
     area, kind = margins(page), Type(page.between(11, 14), page.pick(("plain", "typewriter")))
     y = area.top
-    for line in range(page.whole(1, 3)):
+    for line in range(page.integer(1, 3)):
         text = page.pick(("BUDGET ESTIMATE", "Proposed budget", "BUDGET SUMMARY")) if line == 0 else page.pick(SUBJECTS)
         page.text((page.width / 2, y), text, Type(17, "bold" if line == 0 else "plain"), align="middle")
         y += 22
-    columns = (page.between(2, 4), *([1.0] * page.whole(1, 6)))
+    columns = (page.between(2, 4), *([1.0] * page.integer(1, 6)))
     edges = Table(columns).edges(area)
     y += page.between(15, 50)
     for left in edges[1:]:
@@ -113,7 +113,7 @@ def budget(page: Page) -> None:
 
 
 def _group(page: Page, area: Area, look: Table, kind: Type) -> float:
-    rows = page.whole(2, 6)
+    rows = page.integer(2, 6)
     y = area.top + look.row * page.pick((0.0, 0.5))
     if page.chance(0.5):
         page.words((area.left, y), area.width * 0.25, kind.bold())

@@ -27,7 +27,7 @@ def scientific_report(page: Page) -> None:
         _exhibit(page, Area(area.left + 50, y + 15, area.right - 50, bottom), kind)
         _sections(page, Area(area.left, bottom + 45, area.right, area.bottom - 20), kind)
     if page.chance(0.7):
-        page_number(page, page.whole(2, 60), kind=kind)
+        page_number(page, page.integer(2, 60), kind=kind)
 
 
 def _title_page(page: Page, area: Area, kind: Type) -> None:
@@ -35,22 +35,22 @@ def _title_page(page: Page, area: Area, kind: Type) -> None:
     for text in (page.pick(COMPANIES), "RESEARCH REPORT", page.pick(TITLES)):
         page.text((middle, y), text, kind.larger(page.pick((1.0, 1.3))), align="middle")
         y += page.between(35, 90)
-    for caption in ("Written by:", "Approved by:")[: page.whole(1, 2)]:
+    for caption in ("Written by:", "Approved by:")[: page.integer(1, 2)]:
         signature_line(page, Area(middle - 150, y, middle + 190, y), caption, signed=0.7)
         y += 55
     if page.chance(0.6):
         y = max(y, 600)
         page.text((middle, y), "Distribution", kind, align="middle")
         for column in (area.left + 60, middle + 60):
-            short_lines(page, (column, y + 2 * kind.pitch), page.whole(3, 6), kind)
+            short_lines(page, (column, y + 2 * kind.pitch), page.integer(3, 6), kind)
     page.text((middle, 920), page.pick(DATES), kind, align="middle")
 
 
 def _sections(page: Page, area: Area, kind: Type) -> float:
-    y, section = area.top, page.whole(1, 6)
+    y, section = area.top, page.integer(1, 6)
     while y + 5 * kind.pitch < area.bottom:
         if page.chance(0.5):
-            page.text((area.left, y), f"{section}.{page.whole(1, 5)}  {page.pick(TITLES)[:22]}", kind.bold())
+            page.text((area.left, y), f"{section}.{page.integer(1, 5)}  {page.pick(TITLES)[:22]}", kind.bold())
             y += 1.5 * kind.pitch
         y = paragraphs(page, Area(area.left, y, area.right, area.bottom), kind, count=1, indent=30)
         section += 1
@@ -64,12 +64,12 @@ def _exhibit(page: Page, area: Area, kind: Type) -> None:
     small = Type(11.5, kind.face)
     if page.chance(0.5):
         chart(page, Area(area.left, area.top, area.right, area.bottom - 15))
-        page.text((area.left, area.bottom + 10), f"Figure {page.whole(1, 9)}", kind)
+        page.text((area.left, area.bottom + 10), f"Figure {page.integer(1, 9)}", kind)
         return
-    page.text((page.width / 2, area.top), f"TABLE {page.whole(1, 9)}", kind, align="middle")
+    page.text((page.width / 2, area.top), f"TABLE {page.integer(1, 9)}", kind, align="middle")
     inner = Area(area.left, area.top + 24, area.right, area.bottom)
     lined = page.chance(0.3)
-    table(page, inner, Table((2, *([1.0] * page.whole(2, 6))), 20, lined, lined, lined, 0.9), small)
+    table(page, inner, Table((2, *([1.0] * page.integer(2, 6))), 20, lined, lined, lined, 0.9), small)
     if not lined:
         page.canvas.strokes([[(inner.left, y), (inner.right, y)] for y in (inner.top, inner.top + 20, inner.bottom)])
 
@@ -81,7 +81,7 @@ def scientific_publication(page: Page) -> None:
     kind = Type(page.between(11, 13), "plain", page.between(1.05, 1.2))
     y = area.top
     if page.chance(0.8):
-        page.text((area.left, y), str(page.whole(100, 999)), kind)
+        page.text((area.left, y), str(page.integer(100, 999)), kind)
         page.text(
             (page.width / 2, y),
             page.pick(("J. Appl. Sci.", "Annals of Method", "Proc. Soc. Anal.")),
@@ -103,12 +103,12 @@ def scientific_publication(page: Page) -> None:
 
 def _journal_title(page: Page, area: Area, kind: Type) -> float:
     middle, y = page.width / 2, area.top + 25
-    for _ in range(page.whole(1, 2)):
+    for _ in range(page.integer(1, 2)):
         page.text((middle, y), page.pick(TITLES), Type(22, "bold"), align="middle")
         y += 28
     page.text(
         (middle, y),
-        ", ".join(page.pick(PEOPLE) for _ in range(page.whole(1, 3))),
+        ", ".join(page.pick(PEOPLE) for _ in range(page.integer(1, 3))),
         kind.larger(1.1),
         align="middle",
     )
@@ -139,7 +139,7 @@ def _column(page: Page, area: Area, kind: Type, *, last: bool) -> None:
         if page.chance(0.2):
             page.words((area.left + area.width * 0.25, y + 5), area.width * 0.5, kind.bold())
             y += 2 * kind.pitch
-        end = min(bottom, y + page.whole(5, 16) * kind.pitch)
+        end = min(bottom, y + page.integer(5, 16) * kind.pitch)
         page.words((area.left + 14, y), area.width - 14, kind)
         y = page.paragraph(Area(area.left, y + kind.pitch, area.right, end), kind, justified=True)
 
@@ -149,7 +149,7 @@ def _references(page: Page, area: Area, kind: Type) -> None:
     y, entry = area.top + 1.6 * kind.pitch, 1
     while y + 2 * kind.pitch < area.bottom:
         page.text((area.left, y), f"{entry}.", kind)
-        y = page.paragraph(Area(area.left + 22, y, area.right, y + page.whole(2, 3) * kind.pitch + 1), kind)
+        y = page.paragraph(Area(area.left + 22, y, area.right, y + page.integer(2, 3) * kind.pitch + 1), kind)
         entry += 1
 
 
@@ -181,9 +181,9 @@ def _news_columns(page: Page, area: Area) -> None:
     kind, gap = Type(page.between(11, 13.5), "plain", page.between(1.05, 1.2)), 16.0
     columns = max(1, round(area.width / page.between(140, 230)))
     pitch = (area.width + gap) / columns
-    # The photograph hangs from the headline and takes one or more columns.
-    wide = page.whole(1, max(1, columns - 1)) if page.chance(0.5) else 0
-    start, depth = page.whole(0, columns - wide), page.between(130, 260)
+    # The photograph is below the headline and takes one or more columns.
+    wide = page.integer(1, max(1, columns - 1)) if page.chance(0.5) else 0
+    start, depth = page.integer(0, columns - wide), page.between(130, 260)
     if wide:
         left = area.left + start * pitch
         photograph(page, Area(left, area.top, left + wide * pitch - gap, area.top + depth))
@@ -231,12 +231,12 @@ def resume(page: Page) -> None:
         y += 30
     page.text((x, y), page.pick(PEOPLE).upper(), Type(page.between(17, 24), "bold"), align=align)
     y += 30
-    for _ in range(page.whole(0, 3)):
+    for _ in range(page.integer(0, 3)):
         page.text((x, y), page.pick(PLACES), kind, align=align)
         y += kind.pitch
     hanging, y = page.chance(0.35), y + 15
     heads = ["EDUCATION", "EXPERIENCE", "HONORS AND AWARDS", "MEMBERSHIPS", "PUBLICATIONS", "REFERENCES"]
-    for head in heads[: page.whole(3, 6)]:
+    for head in heads[: page.integer(3, 6)]:
         if y > area.bottom - 60:
             break
         page.text((area.left, y), head if page.chance(0.8) else head.title() + ":", kind.bold())
@@ -257,12 +257,12 @@ def resume(page: Page) -> None:
 
 
 def _entries(page: Page, area: Area, kind: Type, *, numbered: bool) -> float:
-    y, way = area.top, page.whole(0, 2)
-    for entry in range(1, page.whole(2, 8)):
-        lines = page.whole(1, 3)
+    y, way = area.top, page.integer(0, 2)
+    for entry in range(1, page.integer(2, 8)):
+        lines = page.integer(1, 3)
         if y + lines * kind.pitch > area.bottom:
             break
-        mark = f"{entry}." if numbered else f"19{page.whole(50, 79)}-{page.whole(80, 95)}" if way else "-"
+        mark = f"{entry}." if numbered else f"19{page.integer(50, 79)}-{page.integer(80, 95)}" if way else "-"
         indent = kind.size * (2.2 if numbered or not way else 6)
         page.text((area.left, y), mark, kind)
         y = page.paragraph(Area(area.left + indent, y, area.right, y + lines * kind.pitch + 1), kind)

@@ -1,4 +1,4 @@
-"""Pages that at first sight belong to another class, told apart by small marks in one part of the page."""
+"""Pages that resemble another class, with small distinguishing marks in one part of the page."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -46,22 +46,22 @@ def press_release(page: Page) -> None:
 
 
 def table_page(page: Page) -> None:
-    """A report's page like a budget: nothing but a table, with its number above and the page's below."""
+    """A report page like a budget: only a table, with its number above and the page number below."""
     area, kind = margins(page), Type(page.between(11, 13), page.pick(("plain", "typewriter")))
-    page.text((page.width / 2, area.top), f"TABLE {page.whole(1, 20)}", kind, align="middle")
+    page.text((page.width / 2, area.top), f"TABLE {page.integer(1, 20)}", kind, align="middle")
     page.text((page.width / 2, area.top + 22), page.pick(TITLES), kind, align="middle")
     body = Area(area.left, area.top + 60, area.right, page.between(500, 860))
-    columns = (page.between(1.5, 3), *([1.0] * page.whole(3, 6)))
+    columns = (page.between(1.5, 3), *([1.0] * page.integer(3, 6)))
     table(page, body, Table(columns, page.between(18, 24), False, False, False, 0.92), kind)
     page.canvas.strokes([[(body.left, y), (body.right, y)] for y in (body.top - 6, body.top + 18, body.bottom + 6)])
-    page_number(page, page.whole(2, 60), kind=kind)
+    page_number(page, page.integer(2, 60), kind=kind)
 
 
 def speech(page: Page) -> None:
     """A presentation's text: large double-spaced lines, the number of the page at the upper right."""
     area = margins(page)
     kind = Type(page.between(17, 22), page.pick(("plain", "bold", "typewriter")), page.between(1.7, 2.1))
-    page.text((area.right, area.top - 25), f"-{page.whole(2, 20)}-", kind, align="right")
+    page.text((area.right, area.top - 25), f"-{page.integer(2, 20)}-", kind, align="right")
     paragraphs(page, Area(area.left, area.top + 20, area.right, area.bottom), kind, indent=50)
 
 
@@ -70,7 +70,7 @@ def text_advertisement(page: Page) -> None:
     area = margins(page)
     kind, slogan = Type(page.between(13, 16), "plain", 1.3), Type(area.width / 12, "bold")
     page.text((area.left, area.top), page.pick(SLOGANS), slogan)
-    columns = page.whole(1, 2)
+    columns = page.integer(1, 2)
     pitch = (area.width + 22) / columns
     bottom = page.between(650, 800)
     for column in range(columns):
@@ -85,10 +85,10 @@ def standard(page: Page) -> None:
     area, kind = margins(page), body_type(page)
     box = Area(area.right - 190, area.top - 15, area.right, area.top + 45)
     page.canvas.box(box)
-    for row, text in enumerate((f"No. {page.whole(100, 999)}-A", page.pick(DATES))):
+    for row, text in enumerate((f"No. {page.integer(100, 999)}-A", page.pick(DATES))):
         page.text((box.left + 8, box.top + 8 + row * 24), text, Type(13))
     y = box.bottom + 30
-    for section in range(1, page.whole(3, 6)):
+    for section in range(1, page.integer(3, 6)):
         page.text((area.left, y), f"{section}.0  {page.pick(TITLES)[:16].upper()}", kind.bold())
         y = page.paragraph(Area(area.left + 40, y + 1.4 * kind.pitch, area.right, y + 140), kind) + kind.pitch
     line = max(y + 10, 880)
@@ -96,10 +96,10 @@ def standard(page: Page) -> None:
 
 
 def written_form(page: Page) -> None:
-    """Handwriting like a form: a printed head and a few fields, all the rest written."""
+    """Handwriting like a form: a printed head and a few fields, the rest handwritten."""
     area = margins(page)
     y = letterhead(page, area)
-    for row in range(page.whole(1, 3)):
+    for row in range(page.integer(1, 3)):
         edges = (area.left, area.left + area.width / 2, area.right)
         for left, right in pairwise(edges):
             page.canvas.box(Area(left, y, right, y + 38))
@@ -119,9 +119,9 @@ def discussion_guide(page: Page) -> None:
     while y < area.bottom - 90:
         page.text((area.left, y), page.pick(TITLES)[:20], kind.bold())
         y += 1.6 * kind.pitch
-        for _ in range(page.whole(1, 4)):
+        for _ in range(page.integer(1, 4)):
             page.text((area.left + 20, y), page.pick(("o", "-")), kind)
-            bottom = y + page.whole(1, 2) * kind.pitch + 1
+            bottom = y + page.integer(1, 2) * kind.pitch + 1
             used = page.words((area.left + 55, y), area.width * page.between(0.5, 0.8), kind)
             page.text((area.left + 57 + used, y), "?", kind)
             y = bottom + 0.4 * kind.pitch
@@ -132,10 +132,10 @@ def statement(page: Page) -> None:
     area, kind = margins(page), body_type(page)
     y = letterhead(page, area)
     page.text((area.left, y), page.pick(DATES), kind)
-    y = short_lines(page, (area.left, y + 3 * kind.pitch), page.whole(3, 4), kind) + kind.pitch
-    page.text((area.left, y), f"{page.pick(('Invoice', 'Statement'))} No. {page.whole(1000, 9999)}", kind.bold())
+    y = short_lines(page, (area.left, y + 3 * kind.pitch), page.integer(3, 4), kind) + kind.pitch
+    page.text((area.left, y), f"{page.pick(('Invoice', 'Statement'))} No. {page.integer(1000, 9999)}", kind.bold())
     y += 2 * kind.pitch
-    for _ in range(page.whole(1, 4)):
+    for _ in range(page.integer(1, 4)):
         bottom = page.paragraph(Area(area.left, y, area.left + area.width * 0.68, y + 3 * kind.pitch + 1), kind)
         page.text((area.right, bottom - kind.pitch), f"${number(page)}.00", kind, align="right")
         y = bottom + kind.pitch
@@ -145,13 +145,13 @@ def statement(page: Page) -> None:
 
 
 def cost_list(page: Page) -> None:
-    """A budget like a memo: paragraphs of remarks, costs in a column at the right, a total."""
+    """A budget like a memo: paragraphs, costs in a column at the right, a total."""
     area, kind = margins(page), body_type(page)
     page.text((page.width / 2, area.top), f"{page.pick(SUBJECTS)} budget", kind.bold(), align="middle")
     y = area.top + 45
     while y < 800:
         page.words((area.left, y), area.width * 0.22, kind)
-        left, right, lines = area.left + area.width * 0.27, area.left + area.width * 0.78, page.whole(1, 3)
+        left, right, lines = area.left + area.width * 0.27, area.left + area.width * 0.78, page.integer(1, 3)
         box = Area(left, y, right, y + lines * kind.pitch + 1)
         y = page.paragraph(box, kind)
         page.text((area.right, y - kind.pitch), f"${number(page)}", kind, align="right")
@@ -164,7 +164,7 @@ def cost_list(page: Page) -> None:
 
 
 def biography(page: Page) -> None:
-    """A resume like a letter: running text under a name, the years in it only."""
+    """A resume like a letter: running text under a name, with years only in the text."""
     area, kind = margins(page), body_type(page)
     page.text((page.width / 2, area.top), page.pick(PEOPLE), kind.larger(1.3).bold(), align="middle")
     page.text((page.width / 2, area.top + 28), page.pick(COMPANIES), kind, align="middle")

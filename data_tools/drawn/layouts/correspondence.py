@@ -1,4 +1,4 @@
-"""Letters, memos, electronic mail and handwritten pages: alike in the body, apart in head and foot."""
+"""Letters, memos, email and handwritten pages: similar in the body, different in head and foot."""
 
 from data_tools.drawn.canvas import Area
 from data_tools.drawn.elements import (
@@ -26,7 +26,7 @@ def letter(page: Page) -> None:
         y = letterhead(page, area) + page.between(0, 30) if page.chance(0.75) else area.top + 20
         x = area.left if page.chance(0.5) else area.left + area.width * page.between(0.5, 0.75)
         page.text((x, y), page.pick(DATES), kind)
-        y = short_lines(page, (area.left, y + kind.pitch * page.between(2, 3)), page.whole(2, 5), kind)
+        y = short_lines(page, (area.left, y + kind.pitch * page.between(2, 3)), page.integer(2, 5), kind)
         if page.chance(0.25):
             page.text((area.left + page.between(0, 120), y + kind.pitch), f"Re: {page.pick(SUBJECTS)}", kind)
             y += kind.pitch * 1.5
@@ -40,7 +40,7 @@ def letter(page: Page) -> None:
 
 
 def _second_page_head(page: Page, area: Area, kind: Type) -> float:
-    lines = (page.pick(PEOPLE), page.pick(DATES), f"Page {page.whole(2, 4)}")
+    lines = (page.pick(PEOPLE), page.pick(DATES), f"Page {page.integer(2, 4)}")
     if page.chance(0.6):
         for row, line in enumerate(lines):
             page.text((area.left, area.top + row * kind.pitch), line, kind)
@@ -52,7 +52,7 @@ def _second_page_head(page: Page, area: Area, kind: Type) -> float:
 
 def _body(page: Page, area: Area, kind: Type) -> float:
     """One to five paragraphs: the part that letters, memos and mail have in common."""
-    return paragraphs(page, area, kind, count=page.whole(1, 5), indent=page.pick((0.0, 0.0, 35.0)))
+    return paragraphs(page, area, kind, count=page.integer(1, 5), indent=page.pick((0.0, 0.0, 35.0)))
 
 
 def _closing(page: Page, area: Area, y: float, kind: Type) -> None:
@@ -83,7 +83,7 @@ def memo(page: Page) -> None:
     if page.chance(0.55):
         y = max(y + 50, page.between(650, 800))
         page.text((area.left, y), "cc:", kind)
-        for row in range(page.whole(2, 6)):
+        for row in range(page.integer(2, 6)):
             page.text((area.left + 45, y + row * kind.pitch), page.pick(PEOPLE), kind)
 
 
@@ -118,9 +118,9 @@ def email(page: Page) -> None:
         inner = area.left + page.pick((0.0, 30.0))
         y = _message(page, Area(inner, y + 10 + kind.pitch, area.right, page.between(600, 850)), kind)
     if page.chance(0.35):
-        page.text((area.left, 955), f"{page.whole(1, 9)}/{page.whole(10, 30)}", Type(10))
+        page.text((area.left, 955), f"{page.integer(1, 9)}/{page.integer(10, 30)}", Type(10))
     if page.chance(0.4):
-        page.text((page.between(20, 60), 962), f"RJR{page.whole(10**9, 2 * 10**9)}".replace("RJR", "DOC"), Type(13))
+        page.text((page.between(20, 60), 962), f"RJR{page.integer(10**9, 2 * 10**9)}".replace("RJR", "DOC"), Type(13))
 
 
 def _message(page: Page, area: Area, kind: Type) -> float:
@@ -135,14 +135,14 @@ def _message(page: Page, area: Area, kind: Type) -> float:
     y = label_lines(page, area, labels, kind)
     if page.chance(0.4):
         page.rule(area.left, area.right, y + 4)
-    y = paragraphs(page, Area(area.left, y + kind.pitch, area.right, area.bottom), kind, count=page.whole(1, 3))
+    y = paragraphs(page, Area(area.left, y + kind.pitch, area.right, area.bottom), kind, count=page.integer(1, 3))
     if page.chance(0.6):
         page.text((area.left, y), page.pick(PEOPLE).split()[-1], kind)
     return y + 2 * kind.pitch
 
 
 def handwritten(page: Page) -> None:
-    """Written lines on blank, ruled or headed paper, or a short note."""
+    """Handwritten lines on blank, ruled or headed paper, or a short note."""
     area, size = margins(page), page.between(20, 36)
     y = area.top
     if page.chance(0.25):
@@ -160,4 +160,4 @@ def handwritten(page: Page) -> None:
     if page.chance(0.15):
         fax_line(page)
     if page.chance(0.2):
-        page_number(page, page.whole(1, 9), kind=Type(14))
+        page_number(page, page.integer(1, 9), kind=Type(14))

@@ -1,4 +1,4 @@
-"""Advertisements, file folders and presentation slides: pages that are more picture than text."""
+"""Advertisements, file folders and presentation slides: pages with more picture than text."""
 
 from data_tools.drawn.canvas import Area
 from data_tools.drawn.elements import disk, logo, paragraphs, short_lines, stamp
@@ -10,7 +10,7 @@ from data_tools.drawn.words import COMPANIES, DATES, PEOPLE, SLOGANS, SUBJECTS, 
 
 
 def advertisement(page: Page) -> None:
-    """A large picture, a slogan, a few lines, a brand at the foot, now and then a coupon."""
+    """A large picture, a slogan, a few lines, a brand at the foot, sometimes a coupon."""
     area = Area(40, 40, page.width - 40, 960).inset(page.pick((0.0, 20.0, 70.0)))
     if page.chance(0.4):
         page.canvas.box(area.inset(-10), outline=3)
@@ -18,7 +18,7 @@ def advertisement(page: Page) -> None:
         Type(page.between(12, 16)),
         Type(area.width / page.between(9, 13), page.pick(("bold", "bold", "italic"))),
     )
-    way, middle = page.whole(0, 2), (area.left + area.right) / 2
+    way, middle = page.integer(0, 2), (area.left + area.right) / 2
     top = area.top + (slogan.size * 1.3 if way == 0 else 0)
     picture = Area(area.left, top, area.right, top + area.height * page.between(0.35, 0.65))
     if way == 2:
@@ -31,7 +31,7 @@ def advertisement(page: Page) -> None:
         for word in page.pick(SLOGANS).split():
             page.text((area.left, y), word, Type(slogan.size * 0.8, slogan.face))
             y += slogan.size
-        paragraphs(page, Area(area.left, y + 20, picture.left - 15, area.bottom - 140), kind, count=page.whole(1, 3))
+        paragraphs(page, Area(area.left, y + 20, picture.left - 15, area.bottom - 140), kind, count=page.integer(1, 3))
     else:
         page.text((middle, y), page.pick(SLOGANS), slogan, align="middle")
         y = picture.bottom + 20 if way == 0 else y + slogan.size * 1.2
@@ -39,7 +39,7 @@ def advertisement(page: Page) -> None:
             page,
             Area(area.left + 30, y, area.right - 30, min(area.bottom - 110, y + 140)),
             kind,
-            count=page.whole(0, 2),
+            count=page.integer(0, 2),
         )
     _brand(page, Area(area.left, area.bottom - 95, area.right, area.bottom))
 
@@ -56,7 +56,7 @@ def _brand(page: Page, area: Area) -> None:
 
 
 def file_folder(page: Page) -> None:
-    """A blank sheet with the folder's edge and a tab, a label or a few written words."""
+    """A blank sheet with the folder's edge and a tab, a label or a few handwritten words."""
     side = page.pick(("right", "right", "left", "top", "none"))
     if side == "none":
         _label(page, page.between(150, page.width - 250), page.between(150, 700))
@@ -95,7 +95,7 @@ def _tab(page: Page, side: str) -> None:
         points = [(along, edge - out) for out, along in outline]
     page.canvas.strokes([points], thickness=page.between(1.5, 4))
     text, kind = (
-        f"{page.pick(SUBJECTS)} {page.whole(60, 99)}",
+        f"{page.pick(SUBJECTS)} {page.integer(60, 99)}",
         Type(page.between(15, 22), page.pick(("plain", "bold", "typewriter"))),
     )
     if not page.chance(0.85):
@@ -139,7 +139,7 @@ def presentation(page: Page) -> None:
     body = Area(area.left + 20, y + page.between(20, 60), area.right, area.bottom)
     _slide_body(page, body, Type(size * page.between(0.55, 0.75)))
     if page.chance(0.4):
-        page.text((page.width - 50, 950), str(page.whole(2, 40)), Type(16), align="right")
+        page.text((page.width - 50, 950), str(page.integer(2, 40)), Type(16), align="right")
     if page.chance(0.4):
         page.text((50, 948), f"{page.pick(COMPANIES)}   {page.pick(DATES)}", Type(13))
     elif page.chance(0.3):
@@ -153,7 +153,7 @@ def _slide_body(page: Page, area: Area, kind: Type) -> None:
     elif way < 0.75:
         chart(page, area.inset(30))
     elif way < 0.85:
-        table(page, area, Table((2, 1, 1, 1), row=area.height / page.whole(4, 7)), kind)
+        table(page, area, Table((2, 1, 1, 1), row=area.height / page.integer(4, 7)), kind)
     elif way < 0.95:
         half = area.left + area.width / 2
         _bullets(page, Area(area.left, area.top, half - 20, area.bottom), kind)
@@ -166,13 +166,13 @@ def _slide_body(page: Page, area: Area, kind: Type) -> None:
 
 def _bullets(page: Page, area: Area, kind: Type) -> None:
     y, mark = area.top, page.pick(("disk", "dash", "disk"))
-    for _ in range(page.whole(3, 7)):
+    for _ in range(page.integer(3, 7)):
         if y + kind.pitch > area.bottom:
             break
         if mark == "disk":
             page.canvas.polygon(disk(area.left, y + kind.size / 2, kind.size * 0.17))
         else:
             page.rule(area.left - 10, area.left + 8, y + kind.size / 2, thickness=3)
-        lines = page.whole(1, 2)
+        lines = page.integer(1, 2)
         y = page.paragraph(Area(area.left + kind.size, y, area.right - 30, y + lines * kind.pitch + 1), kind)
         y += kind.pitch * page.between(0.4, 0.9)

@@ -34,7 +34,7 @@ _FIELDS = (
 
 
 def form(page: Page) -> None:
-    """Labelled boxes or underlined fields, filled in part, and lines to sign at the foot."""
+    """Labeled boxes or underlined fields, partly filled, and signature lines at the foot."""
     area, y = margins(page), 0.0
     y = letterhead(page, area) if page.chance(0.35) else area.top
     x = page.pick((area.left, page.width / 2))
@@ -52,7 +52,7 @@ def form(page: Page) -> None:
         y = page.paragraph(Area(area.left, y + 10, area.right, y + 70), Type(11))
     if page.chance(0.8):
         half = area.left + area.width * 0.62
-        for row in range(page.whole(1, 2)):
+        for row in range(page.integer(1, 2)):
             line = max(y + 25, 850) + row * 40
             signature_line(page, Area(area.left, line, half - 20, line), page.pick(("SIGNATURE", "APPROVED")))
             signature_line(page, Area(half, line, area.right, line), "DATE", signed=0.2)
@@ -62,7 +62,7 @@ def _boxes(page: Page, area: Area) -> float:
     y, tiny, by_hand = area.top, Type(9.5), page.chance(0.5)
     while y + 30 < area.bottom:
         height = page.pick((30.0, 30.0, 40.0, 40.0, 90.0))
-        cuts = sorted(page.between(0.2, 0.85) for _ in range(page.whole(0, 3)))
+        cuts = sorted(page.between(0.2, 0.85) for _ in range(page.integer(0, 3)))
         edges = [area.left, *(area.left + area.width * cut for cut in cuts), area.right]
         for left, right in pairwise(edges):
             page.canvas.box(Area(left, y, right, y + height))
@@ -109,20 +109,20 @@ def questionnaire(page: Page) -> None:
         if page.chance(0.5):
             _boxes(page, Area(area.left, y, area.right, y + 60))
             y += 85
-    ask, question = page.whole(0, 2), page.whole(1, 20)
+    ask, question = page.integer(0, 2), page.integer(1, 20)
     while y < area.bottom - 110:
         page.text((area.left, y), f"{question}.", kind.bold())
-        y = page.paragraph(Area(area.left + 40, y, area.right, y + page.whole(2, 3) * kind.pitch + 1), kind)
-        way = page.whole(0, 2) if page.chance(0.4) else ask
+        y = page.paragraph(Area(area.left + 40, y, area.right, y + page.integer(2, 3) * kind.pitch + 1), kind)
+        way = page.integer(0, 2) if page.chance(0.4) else ask
         y = (_options, _scale, _answer_lines)[way](page, Area(area.left + 60, y + 5, area.right, area.bottom), kind)
         y, question = y + kind.pitch * page.between(0.7, 1.4), question + 1
     if page.chance(0.4):
-        page_number(page, page.whole(1, 9), kind=kind)
+        page_number(page, page.integer(1, 9), kind=kind)
 
 
 def _options(page: Page, area: Area, kind: Type) -> float:
     y, at_right = area.top, page.chance(0.5)
-    for code in range(1, page.whole(3, 6)):
+    for code in range(1, page.integer(3, 6)):
         if y > area.bottom - kind.pitch:
             break
         size = kind.size * 0.8
@@ -137,11 +137,11 @@ def _options(page: Page, area: Area, kind: Type) -> float:
 
 def _scale(page: Page, area: Area, kind: Type) -> float:
     y, steps = area.top, page.pick((5, 5, 7, 10))
-    for _ in range(page.whole(1, 4)):
+    for _ in range(page.integer(1, 4)):
         if y > area.bottom - kind.pitch:
             break
         page.words((area.left, y), area.width * 0.35, kind)
-        ringed = page.whole(0, steps)
+        ringed = page.integer(0, steps)
         for step in range(steps):
             x = area.left + area.width * (0.42 + 0.57 * step / steps)
             page.text((x, y), str(step + 1), kind, align="middle")
@@ -153,7 +153,7 @@ def _scale(page: Page, area: Area, kind: Type) -> float:
 
 def _answer_lines(page: Page, area: Area, kind: Type) -> float:
     y = area.top
-    for _ in range(page.whole(1, 3)):
+    for _ in range(page.integer(1, 3)):
         page.rule(area.left, area.right, y + 22, thickness=1.1)
         if page.chance(0.4):
             handwriting(page, Area(area.left + 5, y + 2, area.right - 60, y + 20), 17)
@@ -183,7 +183,7 @@ def specification(page: Page) -> None:
     while y < bottom - 60:
         page.text((area.left, y), page.pick(TITLES).upper()[:18], kind.bold())
         y += kind.pitch * 1.3
-        end = min(bottom, y + page.whole(3, 8) * kind.pitch + 1)
+        end = min(bottom, y + page.integer(3, 8) * kind.pitch + 1)
         y = _characteristics(page, Area(area.left, y, area.right, end), kind, tabular) + kind.pitch * 0.8
     if page.chance(0.3):
         y = paragraphs(page, Area(area.left, y, area.right, 860), kind, count=1)
@@ -207,6 +207,6 @@ def _characteristics(page: Page, area: Area, kind: Type, tabular: bool) -> float
         page.text((area.left + area.width * 0.62, y), number(page), kind, align="right")
         page.text((area.left + area.width * 0.66, y), page.pick(("MM", "GRAMS", "%", "MG/ROD", "MIN.")), kind)
         if page.chance(0.3):
-            page.text((area.right, y), f"{page.whole(10, 99)}-{page.whole(100, 999)}-A", kind, align="right")
+            page.text((area.right, y), f"{page.integer(10, 99)}-{page.integer(100, 999)}-A", kind, align="right")
         y += kind.pitch
     return y

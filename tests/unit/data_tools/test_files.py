@@ -1,4 +1,4 @@
-"""Files are whole or absent."""
+"""Files are complete or absent."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ def leftovers(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith(UNFINISHED)]
 
 
-def test_writing_replaces_the_whole_file(tmp_path: Path) -> None:
+def test_writing_replaces_the_complete_file(tmp_path: Path) -> None:
     path = tmp_path / "a" / "file"
     write_atomically(path, "long old content")
     write_atomically(path, b"new")
@@ -43,7 +43,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
-def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "folder"
     with pytest.raises(RuntimeError), atomic_folder(target) as temporary:
         (temporary / "half").write_text("x")
@@ -148,7 +148,7 @@ def test_other_errors_stay_what_they_are(error: OSError) -> None:
 
 
 def test_a_file_without_room_is_named(tmp_path: Path) -> None:
-    """A write that fails for want of room tells no file name of its own."""
+    """A failed write names no file by itself."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""A file system that is full, or read-only: one line, what was saved stays, and it goes on once there is room."""
+"""A full or read-only file system: one line, saved files stay intact, and writing resumes once there is room."""
 
 import shutil
 import subprocess

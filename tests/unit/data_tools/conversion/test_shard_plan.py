@@ -1,4 +1,4 @@
-"""The shard plan and the settled data set: pure, compared whole."""
+"""The shard plan and the labels of a data set: pure functions, compared as complete values."""
 
 from pathlib import Path
 

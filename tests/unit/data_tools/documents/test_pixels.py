@@ -57,7 +57,7 @@ def test_color_is_rgb() -> None:
     content = saved(Image.fromarray(red), "PNG")
     assert np.array_equal(decode(content, color=True), red)
     assert decode(content).shape == (10, 12)
-    # A gray page in colour has three equal channels.
+    # A gray page in color has three equal channels.
     gray = decode(saved(Image.fromarray(page(3)), "TIFF"), color=True)
     assert np.array_equal(gray, np.repeat(page(3)[:, :, None], 3, axis=2))
     for encoding in ("png", "jpeg"):
@@ -100,7 +100,7 @@ def test_bad_content(tmp_path: Path, content: bytes, reason: str) -> None:
 
 def test_a_reason_is_opencvs_own_words_without_its_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     imdecode = cv2.imdecode
-    # Nothing to decode is an assertion that fails inside OpenCV, as some damaged files are.
+    # Empty input fails an assertion inside OpenCV, as some corrupt files do.
     monkeypatch.setattr(cv2, "imdecode", lambda raw, flags: imdecode(raw[:0], flags))
     with pytest.raises(PageError, match=r"^PNG cannot be decoded: OpenCV: !buf\.empty\(\)$"):
         decode(png_header(8, 8))

@@ -1,4 +1,4 @@
-"""Shards from a file system that only TensorFlow opens (`ram://`): whole or absent, every byte checked."""
+"""Shards from a file system that only TensorFlow opens (`ram://`): complete or absent, every byte verified."""
 
 import signal
 import subprocess
@@ -67,7 +67,7 @@ def test_all_sets_arrive(local: Path, bucket: str, tmp_path: Path) -> None:
     assert np.array_equal(there, here)
 
 
-def test_what_is_damaged_on_the_way_never_gets_its_name(local: Path, bucket: str, tmp_path: Path) -> None:
+def test_a_file_that_arrives_corrupt_never_gets_its_name(local: Path, bucket: str, tmp_path: Path) -> None:
     content = bytearray((local / SHARD).read_bytes())
     content[1000] ^= 1
     put(f"{bucket}/{SHARD}", bytes(content))
@@ -80,7 +80,7 @@ def test_what_is_damaged_on_the_way_never_gets_its_name(local: Path, bucket: str
     assert sets(tmp_path / "s") == sets(local)
 
 
-def test_the_same_call_goes_on(local: Path, bucket: str, tmp_path: Path) -> None:
+def test_the_same_call_resumes(local: Path, bucket: str, tmp_path: Path) -> None:
     fetch(bucket, tmp_path / "s")
     for path in (tmp_path / "s").rglob(MANIFEST):
         path.unlink()
@@ -100,7 +100,7 @@ fetch.fetch(sys.argv[1], Path(sys.argv[2]))
 """
 
 
-def test_a_killed_fetch_goes_on(local: Path, tmp_path: Path) -> None:
+def test_a_killed_fetch_resumes(local: Path, tmp_path: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED, str(local), str(tmp_path / "s")], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert list((tmp_path / "s").glob("*/*/.unfinished-*-*")), "no copy was under way"

@@ -49,14 +49,14 @@ def test_an_empty_index(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [INDEX, IDS])
 @pytest.mark.parametrize(
-    "damaged", [b"", b"\x93NUMPY", np.zeros(3, np.int16), np.zeros((4, 2), np.uint8), np.zeros(9, np.uint8)]
+    "corrupt", [b"", b"\x93NUMPY", np.zeros(3, np.int16), np.zeros((4, 2), np.uint8), np.zeros(9, np.uint8)]
 )
-def test_a_damaged_index_is_one_line(tmp_path: Path, name: str, damaged: bytes | np.ndarray) -> None:
+def test_a_corrupt_index_is_one_line(tmp_path: Path, name: str, corrupt: bytes | np.ndarray) -> None:
     write_index(tmp_path, index_of(["a", "b"]))
-    if isinstance(damaged, bytes):
-        (tmp_path / name).write_bytes(damaged)
+    if isinstance(corrupt, bytes):
+        (tmp_path / name).write_bytes(corrupt)
     else:
-        np.save(tmp_path / name, damaged)
+        np.save(tmp_path / name, corrupt)
     with pytest.raises(UserError, match="convert again"):
         map_index(tmp_path)
 

@@ -41,15 +41,15 @@ def test_small_sets_are_shuffled_uniformly() -> None:
     assert np.abs(places - 1000).max() < 5 * np.sqrt(1000)
 
 
-def test_neighbours_differ_between_epochs() -> None:
+def test_neighbors_differ_between_epochs() -> None:
     count = 2 * WINDOW
-    neighbours = []
+    neighbors = []
     for epoch in range(3):
         order = epoch_order(count, 1, epoch)
-        neighbours.append({frozenset(pair) for pair in zip(order[:-1].tolist(), order[1:].tolist(), strict=True)})
+        neighbors.append({frozenset(pair) for pair in zip(order[:-1].tolist(), order[1:].tolist(), strict=True)})
     for first, second in [(0, 1), (1, 2), (0, 2)]:
         # Chance alone would repeat about two of 32,767 pairs, blocks raise that a little.
-        assert len(neighbours[first] & neighbours[second]) < 40
+        assert len(neighbors[first] & neighbors[second]) < 40
 
 
 def test_no_class_runs() -> None:
@@ -73,7 +73,7 @@ def test_large_sets_are_read_block_by_block() -> None:
     seen: set[int] = set()
     for start in range(0, count, WINDOW):
         blocks = set((order[start : start + WINDOW] // BLOCK).tolist())
-        # A window holds whole blocks; the short last block of the set may shift one over a window's edge.
+        # A window holds complete blocks; the short last block of the set may shift one over a window's edge.
         assert len(blocks) <= WINDOW // BLOCK + 1
         assert len(blocks & seen) <= 1
         seen |= blocks

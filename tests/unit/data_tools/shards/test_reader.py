@@ -225,7 +225,7 @@ def test_prefetched_things_come_in_order_whoever_made_them(threads: int, ahead: 
     turns = [threading.Event() for _ in range(20)]
 
     def make(number: int, buffer: np.ndarray) -> tuple[int, int]:
-        # Of two neighbours the second is always made first, where there are threads and room enough.
+        # Of two neighbors the second is always made first, where there are threads and room enough.
         if number % 2 == 0 and threads > 1 and ahead > 1:
             assert turns[number + 1].wait(30)
         turns[number].set()

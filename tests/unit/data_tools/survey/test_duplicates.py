@@ -57,8 +57,8 @@ def test_clusters_are_found_as_by_brute_force() -> None:
     # Twelve clusters of near hashes, some of them alike to the bit.
     hashes = np.concatenate(
         [
-            [flipped(centre, list(random.choice(256, n % 5, replace=False))) for n in range(9)]
-            for centre in random_hashes(12)
+            [flipped(center, list(random.choice(256, n % 5, replace=False))) for n in range(9)]
+            for center in random_hashes(12)
         ]
     )
     every = np.array(list(itertools.combinations(range(len(hashes)), 2)))
