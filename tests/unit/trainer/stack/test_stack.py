@@ -12,6 +12,7 @@ from data_tools.errors import UserError
 from data_tools.files import read_lines, write_json
 from trainer.scoring.metrics import accuracy
 from trainer.scoring.predictions import Predictions, read_predictions, write_predictions
+from trainer.scoring.schema import ClassRow, PairedFigures, SplitFigures, StackResult, ValidationUse
 from trainer.scoring.temperature import softmax
 from trainer.stack.fit import METHODS, load_stack
 from trainer.stack.job import run
@@ -120,6 +121,16 @@ def test_the_saved_stack_gives_the_recorded_predictions(finished: tuple[Path, di
     files = [folder / "jobs" / name / "predictions" / "test.npz" for name in loaded.members]
     outputs = np.stack([read_predictions(file).softmax for file in files], axis=1)
     assert np.array_equal(loaded.probabilities(outputs), rows.softmax)
+
+
+def test_the_result_has_the_keys_of_its_schema(finished: tuple[Path, dict[str, Any]]) -> None:
+    _, result = finished
+    assert StackResult.__required_keys__ <= set(result) <= StackResult.__required_keys__ | StackResult.__optional_keys__
+    assert set(result["paired_test"]) == PairedFigures.__required_keys__
+    assert set(result["leak_free"]) == ValidationUse.__required_keys__
+    for scores in [*result["methods"].values(), *result["members_scores"].values()]:
+        assert set(scores["test"]) == SplitFigures.__required_keys__ | SplitFigures.__optional_keys__
+        assert set(scores["test"]["per_class"][0]) == ClassRow.__required_keys__
 
 
 def test_it_uses_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
