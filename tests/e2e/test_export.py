@@ -20,7 +20,8 @@ from data_tools.drawn import draw_data_set
 from data_tools.errors import UserError
 from data_tools.files import write_json
 from data_tools.shards.reader import ShardSet
-from launch.commands.score import ensemble_for_shards, evaluate, run_config
+from launch.api import open_run
+from launch.commands.score import ensemble_for_shards, evaluate
 from trainer.config import CheckpointConfig, JobConfig, ModelConfig, StageConfig, TrainingConfig
 from trainer.network.classifier import Geometry, build_classifier
 from trainer.network.weights import named, save_arrays
@@ -150,7 +151,7 @@ def test_evaluate_takes_shards_of_another_size(tmp_path: Path, finished: Path, s
         "regions": {name: list(PRESETS["halves"][name].edges) for name in ("left", "top")},
     }
     (finished / "config.yaml").write_text(yaml.safe_dump(mapping))
-    config = run_config(finished)
+    config = open_run(finished).config
     larger = replace(config.shards, folder=str(tmp_path / "larger"), height=128, width=128)
     convert(config.data, larger, regions=config.boxes, seed=1, workers=1)
     assert evaluate(finished, split="test", shards=str(tmp_path / "larger")) == 0
