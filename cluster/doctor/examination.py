@@ -205,7 +205,7 @@ def _exchanges(folders: Mapping[str, Sequence[str]], token: str) -> Iterator[dic
             name = f".doctor-{token}"
             try:
                 _make(Path(path) / name, made)
-                probe.write_token(Path(path) / name, probe.DRIVER_FILE, token, keep=True)
+                probe.write_token(Path(path) / name, probe.DRIVER_FILE, token=token, keep=True)
                 exchanges[path] = name
             except OSError:
                 exchanges[path] = None

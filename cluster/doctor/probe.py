@@ -54,6 +54,7 @@ class Probe:
         """
         interface, interface_error = find_interface(request["address"], request["interface"])
         name = socket.gethostname()
+        own = {"token": request["token"], "host_tag": request["host_tag"]}
         loaded = load_horovod() if request["load"] else {}
         return {
             "hostname": name,
@@ -67,7 +68,7 @@ class Probe:
             "reverse": name_of(request["address"]),
             "peers": {peer: address_of(peer) for peer, _, _ in request["peers"]},
             "unreached": [f"{peer} ({at}:{port})" for peer, at, port in request["peers"] if not connects(at, port)],
-            "folders": [examine_folder(folder, request["token"], request["host_tag"]) for folder in request["folders"]],
+            "folders": [examine_folder(folder, **own) for folder in request["folders"]],
             "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             "temporary": space(tempfile.gettempdir()),
             "authenticated": os.environ.get("RAY_AUTH_MODE", "").lower() == "token",
@@ -167,7 +168,7 @@ def connects(address: str, port: int) -> bool:
     return True
 
 
-def examine_folder(folder: Mapping[str, Any], token: str, host_tag: str) -> dict[str, Any]:
+def examine_folder(folder: Mapping[str, Any], *, token: str, host_tag: str) -> dict[str, Any]:
     """Whether a shared folder can be read and written here, and holds the file that the driver wrote.
 
     Keys of `folder`: `path`; `exchange`, a folder in it that the driver made, or null where it could not;
@@ -184,14 +185,14 @@ def examine_folder(folder: Mapping[str, Any], token: str, host_tag: str) -> dict
         found["seen"] = False
         found["error"] = error.strerror
     try:
-        write_token(path / (folder["exchange"] or ""), host_tag, token, keep=folder["exchange"] is not None)
+        write_token(path / (folder["exchange"] or ""), host_tag, token=token, keep=folder["exchange"] is not None)
         found["written"] = True
     except OSError as error:
         found["error"] = found["error"] or error.strerror
     return found
 
 
-def write_token(folder: Path, name: str, token: str, *, keep: bool) -> None:
+def write_token(folder: Path, name: str, *, token: str, keep: bool) -> None:
     """Write `token` to a small file, through to the disk; without `keep`, delete the file again."""
     path = folder / (name if keep else f".doctor-{token}-{name}")
     with path.open("w") as file:

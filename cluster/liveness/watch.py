@@ -100,15 +100,15 @@ def judge(observations: Sequence[Observation], limits: Limits, *, now: float) ->
     A silent rank is why all others wait, so silence comes first; of several silent ranks, the one silent for longest.
     Where all ranks write heartbeats and none makes progress, the cause is the rank that is furthest behind.
     """
-    silent = [rank for rank, one in enumerate(observations) if _too_silent(one, limits, now)]
+    silent = [rank for rank, one in enumerate(observations) if _too_silent(one, limits, now=now)]
     if silent:
         rank = max(silent, key=lambda r: observations[r].silent_s(now))
-        return _hang(observations, rank, now)
-    still = [rank for rank, one in enumerate(observations) if _too_still(one, limits, now)]
-    return _hang(observations, furthest_behind(observations, still, now), now) if still else None
+        return _hang(observations, rank, now=now)
+    still = [rank for rank, one in enumerate(observations) if _too_still(one, limits, now=now)]
+    return _hang(observations, furthest_behind(observations, still, now=now), now=now) if still else None
 
 
-def furthest_behind(observations: Sequence[Observation], ranks: Sequence[int], now: float) -> int:
+def furthest_behind(observations: Sequence[Observation], ranks: Sequence[int], *, now: float) -> int:
     """Of `ranks`, the one with the fewest steps and batches; of equals, one that does not wait for the others; of such
     equals, the one that got there first.
     """
@@ -128,14 +128,14 @@ def describe(observation: Observation, *, now: float) -> str:
     return f"{position}, silent for {observation.silent_s(now):.0f} s"
 
 
-def _too_silent(observation: Observation, limits: Limits, now: float) -> bool:
+def _too_silent(observation: Observation, limits: Limits, *, now: float) -> bool:
     if observation.heartbeat is not None and observation.heartbeat.phase in ENDING:
         return False
     limit = limits.silence_s if observation.heartbeat else limits.phase_s
     return bool(limit) and observation.silent_s(now) > limit
 
 
-def _too_still(observation: Observation, limits: Limits, now: float) -> bool:
+def _too_still(observation: Observation, limits: Limits, *, now: float) -> bool:
     last = observation.heartbeat
     if last is None or last.phase in ENDING:
         return False
@@ -143,7 +143,7 @@ def _too_still(observation: Observation, limits: Limits, now: float) -> bool:
     return bool(limit) and observation.still_s(now) > limit
 
 
-def _hang(observations: Sequence[Observation], rank: int, now: float) -> Hang:
+def _hang(observations: Sequence[Observation], rank: int, *, now: float) -> Hang:
     others = [other for other in range(len(observations)) if other != rank]
     also = tuple(f"rank {other}: {describe(observations[other], now=now)}" for other in others)
     return Hang(rank, f"it hangs: {describe(observations[rank], now=now)}", also)
@@ -179,7 +179,7 @@ class Watch:
     A rank's file is read no more often than it is written, so that the driver's reads do not grow with the world.
     """
 
-    def __init__(self, folder: Path, pids: Sequence[int], limits: Limits, *, now: float) -> None:
+    def __init__(self, folder: Path, pids: Sequence[int], *, limits: Limits, now: float) -> None:
         self._folder, self._pids = folder, pids
         self._slack_s = allowed_silence_s(len(pids))
         silence_s = limits.silence_s + self._slack_s if limits.silence_s else 0.0
@@ -199,7 +199,7 @@ class Watch:
 
     def about(self, rank: int, now: float) -> Hang:
         """The hang of which `rank` is known to be the cause."""
-        return _hang(self._observations, rank, now)
+        return _hang(self._observations, rank, now=now)
 
     def suspect(self, ranks: Sequence[int], now: float) -> Hang | None:
         """The one of `ranks`, for which all others gave up waiting, that is the cause.
@@ -210,8 +210,10 @@ class Watch:
         if silent:
             rank = max(silent, key=lambda r: self._observations[r].silent_s(now))
         else:
-            rank = furthest_behind(self._observations, ranks, now)
-        return _hang(self._observations, rank, now) if self._observations[rank].still_s(now) > SUSPICIOUS_S else None
+            rank = furthest_behind(self._observations, ranks, now=now)
+        return (
+            _hang(self._observations, rank, now=now) if self._observations[rank].still_s(now) > SUSPICIOUS_S else None
+        )
 
     def _read(self, rank: int, now: float) -> Observation:
         if now < self._due[rank]:

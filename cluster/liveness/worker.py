@@ -88,7 +88,7 @@ def prepare(order: WorkerOrder) -> dict[str, Any]:
 
 def bind_to_slot(slot: int, slots: int) -> None:
     """Bind this process, with the threads that already run, to the cores of one of the host's `slots`."""
-    cores = cores_of(slot, slots, sorted(os.sched_getaffinity(0)))
+    cores = cores_of(slot, slots, cores=sorted(os.sched_getaffinity(0)))
     for thread in Path("/proc/self/task").iterdir():
         with contextlib.suppress(ProcessLookupError):  # It has ended meanwhile.
             os.sched_setaffinity(int(thread.name), cores)

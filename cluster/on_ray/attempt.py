@@ -116,7 +116,7 @@ class Attempt:
             begun = time.monotonic()
             placed_s = self._reserved.hold(self._raise_if_killed)
             self._workers = self._start_world()
-            self._processes = Processes(self._workers, self._reserved.by_rank, self._nodes)
+            self._processes = Processes(self._workers, self._reserved.by_rank, nodes=self._nodes)
             self._report(Started(self._job.name, self._workers, placed_s, time.monotonic() - begun))
             ended = Ended(self._job.name, value=self._call())
         except Failed as failed:
@@ -172,6 +172,10 @@ class Attempt:
             raise Failed(Failure("start", message)) from None
         finally:
             timer.cancel()
+        return self._check_workers(reports)
+
+    def _check_workers(self, reports: Sequence[dict[str, Any]]) -> tuple[Worker, ...]:
+        """The workers by rank, from their reports; each must run where its slot is, and see the GPUs of the job."""
         workers = []
         for report, node in zip(reports, self._reserved.by_rank, strict=True):
             if report.pop("node") != node.node_id:
@@ -215,7 +219,7 @@ class Attempt:
             raise RuntimeError("the world is not started")
         if self._job.heartbeats is not None:
             pids = [worker.pid for worker in self._workers]
-            self._watch = Watch(Path(self._job.heartbeats), pids, self._config.limits, now=time.monotonic())
+            self._watch = Watch(Path(self._job.heartbeats), pids, limits=self._config.limits, now=time.monotonic())
         arguments = [self._job.target, self._job.payload]
         return self._gatherer().gather(self._executor.run_remote(worker.call, args=arguments))[0]["value"]
 

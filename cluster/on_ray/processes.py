@@ -17,7 +17,7 @@ ANSWER_S = 30.0
 class Processes:
     """The processes of `workers`, which run on the nodes `by_rank`."""
 
-    def __init__(self, workers: Sequence[Worker], by_rank: Sequence[Node], nodes: Nodes) -> None:
+    def __init__(self, workers: Sequence[Worker], by_rank: Sequence[Node], *, nodes: Nodes) -> None:
         self._nodes = nodes
         self._on: dict[str, list[tuple[int, int]]] = {}
         self._own: set[str] = set()

@@ -49,7 +49,7 @@ def _levels(jobs: Sequence[JobSpec]) -> list[list[JobSpec]]:
     return [[job for job in jobs if depth[job.name] == d] for d in range(1 + max(depth.values(), default=-1))]
 
 
-def move(hosts: Sequence[Host], job: JobSpec, group: Group, *, busy: Collection[Slot]) -> Group:
+def move(hosts: Sequence[Host], job: JobSpec, *, group: Group, busy: Collection[Slot]) -> Group:
     """A group for `job` on the remaining `hosts`, after a host of its old `group` is gone.
 
     As many workers as before if they fit, otherwise the next smaller number that the job allows; on free slots if

@@ -207,7 +207,7 @@ class _Run:
                 job.lost_since = None
                 continue
             try:
-                moved = move(hosts, job.spec, group, busy=self._busy())
+                moved = move(hosts, job.spec, group=group, busy=self._busy())
             except UserError as error:
                 self._wait_for_hosts(job, str(error))
                 continue

@@ -80,7 +80,7 @@ def plan_waves(
     # The last wave is as full as the first: no job gets a wave to itself while slots are idle.
     at_once = math.ceil(len(jobs) / waves)
     size = workers or _workers_that_fit(hosts, at_once, global_batch=global_batch, max_workers=max_workers)
-    groups = carve(hosts, size, at_once)
+    groups = carve(hosts, size, count=at_once)
     return {name: Placement(i // at_once, groups[i % at_once]) for i, name in enumerate(jobs)}
 
 
@@ -96,7 +96,7 @@ def _workers_that_fit(hosts: Sequence[Host], groups: int, *, global_batch: int |
     return sizes[0]
 
 
-def carve(hosts: Sequence[Host], workers: int, count: int) -> list[Group]:
+def carve(hosts: Sequence[Host], workers: int, *, count: int) -> list[Group]:
     """`count` disjoint groups of `workers` slots each.
 
     Raises:
@@ -134,7 +134,7 @@ def describe(hosts: Sequence[Host]) -> str:
     return f"{total} slot{'' if total == 1 else 's'} ({each})"
 
 
-def cores_of(slot: int, slots: int, cores: Sequence[int]) -> list[int]:
+def cores_of(slot: int, slots: int, *, cores: Sequence[int]) -> list[int]:
     """A slot's part of a host's `cores`: equal neighboring parts, or one core where slots share cores."""
     if len(cores) < slots:
         return [cores[slot % len(cores)]]

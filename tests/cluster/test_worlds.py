@@ -55,7 +55,7 @@ def test_workers_are_bound_to_their_own_cores(run: Run, tmp_path: Path, bind_cor
     cores = sorted(os.sched_getaffinity(0))
     for outcome in ran.outcomes.values():
         (slot,) = outcome.group.slots
-        assert outcome.value["cores"] == (cores_of(slot.index, 2, cores) if bind_cores else cores)
+        assert outcome.value["cores"] == (cores_of(slot.index, 2, cores=cores) if bind_cores else cores)
 
 
 def test_a_job_that_can_never_be_placed_is_rejected_at_once(run: Run) -> None:

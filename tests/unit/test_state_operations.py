@@ -50,7 +50,7 @@ def counted(folder: Path, world: int, monkeypatch: pytest.MonkeyPatch, *, second
         heartbeat.write()
     import os
 
-    watch = Watch(folder, [os.getpid()] * world, LIMITS, now=0.0)
+    watch = Watch(folder, [os.getpid()] * world, limits=LIMITS, now=0.0)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", count("write", 2, write))  # create, write
         patch.setattr(Path, "replace", count("write", 1, replace))
@@ -86,7 +86,7 @@ def test_a_live_rank_is_never_silent_and_a_dead_one_is_found(world: int) -> None
 def test_hang_detection_of_a_large_world(tmp_path: Path) -> None:
     """Of 64 ranks one goes silent; the others write at their interval, and are read at theirs."""
     world, dead = 64, 5
-    watch = Watch(tmp_path, [1] * world, LIMITS, now=0.0)
+    watch = Watch(tmp_path, [1] * world, limits=LIMITS, now=0.0)
     last = {rank: Read(0.0, "training", 0) for rank in range(world)}
     hang, second = None, 0
     while hang is None and second < 1000:

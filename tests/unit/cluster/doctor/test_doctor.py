@@ -189,13 +189,15 @@ def test_a_folder_is_judged_by_the_drivers_file_in_it(tmp_path: Path) -> None:
     (tmp_path / "exchange" / "driver").write_text("token")
     (tmp_path / "manifest.json").write_text("{}")
     request = {"path": str(tmp_path), "exchange": "exchange", "contents": ["manifest.json"]}
-    found = examine_folder(request, "token", "host-1")
+    found = examine_folder(request, token="token", host_tag="host-1")
     assert (found["seen"], found["written"], found["error"]) == (True, True, None)
     assert (tmp_path / "exchange" / "host-1").read_text() == "token"
-    assert examine_folder(request, "other", "host-1")["seen"] is False
-    assert examine_folder(request | {"contents": ["gone.json"]}, "token", "host-1")["contents"] is None
+    assert examine_folder(request, token="other", host_tag="host-1")["seen"] is False
+    assert examine_folder(request | {"contents": ["gone.json"]}, token="token", host_tag="host-1")["contents"] is None
     (tmp_path / "file").touch()
-    found = examine_folder({"path": str(tmp_path / "file"), "exchange": None, "contents": []}, "token", "host-1")
+    found = examine_folder(
+        {"path": str(tmp_path / "file"), "exchange": None, "contents": []}, token="token", host_tag="host-1"
+    )
     assert (found["seen"], found["written"], found["error"]) == (None, False, "Not a directory")
 
 

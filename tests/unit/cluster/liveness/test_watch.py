@@ -98,7 +98,7 @@ def write(folder: Path, rank: int, **values: object) -> None:
 
 
 def test_the_files_of_a_world(tmp_path: Path) -> None:
-    watch = Watch(tmp_path, [100, 101], LIMITS, now=0.0)
+    watch = Watch(tmp_path, [100, 101], limits=LIMITS, now=0.0)
     write(tmp_path, 0)
     write(tmp_path, 1, pid=99)  # an earlier attempt's
     clock, written = 0.0, 1.0
@@ -115,13 +115,13 @@ def test_the_files_of_a_world(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": 100}', '{"pid": 100, "time": "x", "phase": "p"}'])
 def test_a_corrupt_heartbeat_is_ignored(tmp_path: Path, content: str) -> None:
-    watch = Watch(tmp_path, [100], LIMITS, now=0.0)
+    watch = Watch(tmp_path, [100], limits=LIMITS, now=0.0)
     heartbeat_path(tmp_path, 0).write_text(content)
     assert watch.look(1.0) is None
 
 
 def test_after_the_reader_was_suspended_no_rank_hangs_for_a_while(tmp_path: Path) -> None:
-    watch = Watch(tmp_path, [100], LIMITS, now=0.0)
+    watch = Watch(tmp_path, [100], limits=LIMITS, now=0.0)
     write(tmp_path, 0)
     assert watch.look(1.0) is None
     late = 1.0 + PAUSE_S + 5000.0
@@ -135,7 +135,7 @@ def test_after_the_reader_was_suspended_no_rank_hangs_for_a_while(tmp_path: Path
 
 
 def test_the_rank_that_the_others_gave_up_waiting_for(tmp_path: Path) -> None:
-    watch = Watch(tmp_path, [100, 101, 102], LIMITS, now=0.0)
+    watch = Watch(tmp_path, [100, 101, 102], limits=LIMITS, now=0.0)
     for rank in range(3):
         write(tmp_path, rank)
     for moment in range(1, 61):

@@ -163,4 +163,4 @@ def test_a_bound_on_a_free_choice(slots: list[int], jobs: int, max_workers: int 
     ],
 )
 def test_the_cores_of_a_slot(cores: list[int], slots: int, expected: list[list[int]]) -> None:
-    assert [cores_of(slot, slots, cores) for slot in range(slots)] == expected
+    assert [cores_of(slot, slots, cores=cores) for slot in range(slots)] == expected
