@@ -6,7 +6,7 @@ with plain payloads on any hosts. The calling host completes the shares that the
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,24 @@ class ShareRunner:
     run: Callable[[list[dict[str, Any]]], None]
 
 
+@dataclass(frozen=True)
+class Share:
+    """The input of `write_share`; as plain data, it is the payload for another host.
+
+    Paths are absolute. Share number `share` of `shares` writes every `shares`-th shard of the regions `missing` by
+    split. `boxes` are (left, top, right, bottom) by region, in fractions of the page.
+    """
+
+    data: DataConfig
+    shards: ShardConfig
+    boxes: dict[str, tuple[float, float, float, float]]
+    missing: dict[str, tuple[str, ...]]
+    seed: int
+    staging: str
+    share: int
+    shares: int
+
+
 def run_shares(
     recipe: Recipe,
     data: DataConfig,
@@ -41,26 +59,28 @@ def run_shares(
     progress: OnProgress | None,
 ) -> None:
     """Have the shards of the missing sets written in shares, and report progress from the staging folder."""
-    common = {
-        "data": to_mapping(data) | _absolute(data),
-        "shards": to_mapping(recipe.shards),
-        "boxes": {region: list(box.edges) for region, box in recipe.boxes.items()},
-        "missing": {split: list(regions) for split, regions in missing.items()},
-        "seed": recipe.seed,
-        "staging": str(staging.absolute()),
-        "shares": share_runner.shares,
-    }
+    first = Share(
+        data=replace(data, **_absolute(data)),
+        shards=recipe.shards,
+        boxes={region: box.edges for region, box in recipe.boxes.items()},
+        missing={split: tuple(regions) for split, regions in missing.items()},
+        seed=recipe.seed,
+        staging=str(staging.absolute()),
+        share=0,
+        shares=share_runner.shares,
+    )
+    payloads = [to_mapping(replace(first, share=share)) for share in range(share_runner.shares)]
     plans = plan_missing(recipe, missing)
     total = sum(len(plan.pages) for plan in plans)
     with ThreadPoolExecutor(1) as thread:
-        running = thread.submit(share_runner.run, [common | {"share": share} for share in range(share_runner.shares)])
+        running = thread.submit(share_runner.run, payloads)
         while wait([running], _POLL_S).not_done:
             if progress is not None:
                 progress(pages_written(staging, plans), total, 0)
         running.result()
 
 
-def _absolute(data: DataConfig) -> dict[str, str]:
+def _absolute(data: DataConfig) -> dict[str, Any]:
     """The paths of `data` as absolute paths, for processes with another working directory."""
     paths = {"root": data.root, "train": data.train, "val": data.val, "test": data.test}
     if isinstance(data.class_names, str):
@@ -76,22 +96,23 @@ def pages_written(staging: Path, plans: Sequence[ShardPlan]) -> int:
 
 
 def write_share(payload: dict[str, Any]) -> dict[str, Any]:
-    """Write the shards of one share with all cores of this host; returns its counts of `pages` and `rejected` pages.
+    """Write the shards of a `Share` with all cores of this host; returns its counts of `pages` and `rejected` pages.
 
     Runs concurrently with other shares, under the lock of the conversion that requested it.
 
     Raises:
         UserError: this host does not see the pages, the label files or the shard folder.
     """
-    staging = Path(payload["staging"])
-    if not staging.is_dir():
-        raise UserError(f"{staging.parent}: not on this host; set shards.folder to storage that every host sees")
-    data = from_mapping(DataConfig, payload["data"], where="data")
-    shards = from_mapping(ShardConfig, payload["shards"], where="shards")
-    boxes = {region: Box(*edges) for region, edges in payload["boxes"].items()}
-    recipe = Recipe(read_data_set(data, seed=payload["seed"]), shards, boxes, payload["seed"])
-    plans = plan_missing(recipe, payload["missing"])[payload["share"] :: payload["shares"]]
-    work = Work(data.root, payload["staging"], boxes, shards, data.outside_links)
+    share = from_mapping(Share, payload, where="share")
+    if not Path(share.staging).is_dir():
+        raise UserError(
+            f"{Path(share.staging).parent}: not on this host; set shards.folder to storage that every host sees"
+        )
+    data, shards = share.data, share.shards
+    boxes = {region: Box(*edges) for region, edges in share.boxes.items()}
+    recipe = Recipe(read_data_set(data, seed=share.seed), shards, boxes, share.seed)
+    plans = plan_missing(recipe, share.missing)[share.share :: share.shares]
+    work = Work(data.root, share.staging, boxes, shards, data.outside_links)
     states = [remaining_work(work, plan) for plan in plans]
     pages = sum(len(plan.pages) for plan in plans)
     # Only the calling host knows whether too many pages are rejected.

@@ -11,7 +11,7 @@ import numpy as np
 
 from data_tools.config import differences, to_mapping
 from data_tools.conversion.shard_plan import ShardConfig, ShardPlan
-from data_tools.conversion.staging import ShardState, read_receipt
+from data_tools.conversion.staging import Receipt, ShardState, read_receipt
 from data_tools.documents.data_set import SPLITS, DataSet
 from data_tools.documents.pixels import decoder_version
 from data_tools.documents.regions import Box
@@ -141,7 +141,7 @@ def assemble(recipe: Recipe, staging: Path, plans: list[ShardPlan], region: str)
     fsync_folder(target.parent)
 
 
-def _receipt(staging: Path, plan: ShardPlan) -> dict[str, Any]:
+def _receipt(staging: Path, plan: ShardPlan) -> Receipt:
     # Without its regions, the receipt alone is read: the files of some may carry their final name already.
     receipt = read_receipt(staging, replace(plan, regions=()))
     if receipt is None:
@@ -149,7 +149,7 @@ def _receipt(staging: Path, plan: ShardPlan) -> dict[str, Any]:
     return receipt
 
 
-def _index(receipts: list[dict[str, Any]], region: str) -> Index:
+def _index(receipts: list[Receipt], region: str) -> Index:
     kept = [page for receipt in receipts for page in receipt["kept"]]
     counts = [len(receipt["kept"]) for receipt in receipts]
     parts = [receipt["regions"][region] for receipt in receipts]

@@ -11,7 +11,15 @@ from typing import Any
 
 from data_tools.conversion.direct_file import DirectFile
 from data_tools.conversion.shard_plan import ShardPlan, Work
-from data_tools.conversion.staging import file_identity, receipt_path, shard_path, unfinished_path
+from data_tools.conversion.staging import (
+    Receipt,
+    RegionReceipt,
+    RejectedPage,
+    file_identity,
+    receipt_path,
+    shard_path,
+    unfinished_path,
+)
 from data_tools.documents.opencv import use_single_thread
 from data_tools.documents.page_path import page_path
 from data_tools.documents.pixels import PageError, Pixels, encode, fit, read_page
@@ -35,17 +43,18 @@ def open_worker(work: Work) -> Handler:
     return handle
 
 
-def write_shard(work: Work, plan: ShardPlan, items: Items, *, background: Executor) -> list[dict[str, Any]]:
+def write_shard(work: Work, plan: ShardPlan, items: Items, *, background: Executor) -> list[RejectedPage]:
     """Write a shard's file of every region, then its receipt; `background` writes while pages are decoded.
 
-    Returns the rejected pages: `page`, `label`, `reason` and, for resumption, `file` (see `file_identity`).
+    Returns the rejected pages.
 
     Raises:
         UserError: the shard folder was deleted, or a page's link leads out of the data root.
         OSError: a file cannot be written.
     """
     staging = Path(work.staging)
-    kept, rejected = [], []
+    kept: list[tuple[str, int]] = []
+    rejected: list[RejectedPage] = []
     with ExitStack() as stack:
         files = {name: stack.enter_context(_RegionFile(staging, plan, name, background)) for name in plan.regions}
         for item, (page_id, class_id) in enumerate(plan.pages):
@@ -60,12 +69,12 @@ def write_shard(work: Work, plan: ShardPlan, items: Items, *, background: Execut
             if reason is not None:
                 rejected.append({"page": page_id, "label": class_id, "reason": reason, "file": file_identity(path)})
                 continue
-            kept.append([page_id, class_id])
+            kept.append((page_id, class_id))
             for region, image in images.items():
                 record = frame(*example(image, class_id, page_id.encode(), metadata_bytes=plan.metadata_bytes))
                 files[region].append(record, image_bytes=len(image))
         regions = {name: file.finish() for name, file in files.items()}
-    write_json(receipt_path(staging, plan), {"kept": kept, "rejected": rejected, "regions": regions})
+    write_json(receipt_path(staging, plan), Receipt(kept=kept, rejected=rejected, regions=regions))
     return rejected
 
 
@@ -108,7 +117,7 @@ class _RegionFile:
         self._lengths.append(image_bytes)
         self._written += sum(map(len, record))
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> RegionReceipt:
         """Sync and rename the file; returns its entry in the receipt."""
         if not self._file.close():
             raise UserError("the shard folder was deleted during the conversion; run the same command again")

@@ -5,7 +5,7 @@ import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from data_tools.conversion.shard_plan import ShardPlan, Work
 from data_tools.files import UNFINISHED, read_json, temporary_name
@@ -48,13 +48,39 @@ def receipt_path(staging: Path, plan: ShardPlan) -> Path:
     return staging / plan.split / "receipts" / f"{plan.number:05d}.json"
 
 
+class RejectedPage(TypedDict):
+    """A page that cannot be used: page id, class id, reason, and the identity of its file (see `file_identity`)."""
+
+    page: str
+    label: int
+    reason: str
+    file: list[int] | None
+
+
+class RegionReceipt(TypedDict):
+    """One region's shard file: size, CRC-32C, and byte offset and length of each image."""
+
+    bytes: int
+    crc32c: str
+    offsets: list[int]
+    lengths: list[int]
+
+
+class Receipt(TypedDict):
+    """Content of a complete shard: pages as [page id, class id], rejected pages, and the files by region."""
+
+    kept: list[tuple[str, int]]
+    rejected: list[RejectedPage]
+    regions: dict[str, RegionReceipt]
+
+
 @dataclass
 class ShardState:
     """State of one shard: whether it is complete, and its rejected pages."""
 
     plan: ShardPlan
     complete: bool = False
-    rejected: list[dict[str, Any]] = field(default_factory=list)
+    rejected: list[RejectedPage] = field(default_factory=list)
 
 
 def remaining_work(work: Work, plan: ShardPlan) -> ShardState:
@@ -71,12 +97,12 @@ def remaining_work(work: Work, plan: ShardPlan) -> ShardState:
     return ShardState(plan, complete=True, rejected=receipt["rejected"])
 
 
-def read_receipt(staging: Path, plan: ShardPlan) -> dict[str, Any] | None:
+def read_receipt(staging: Path, plan: ShardPlan) -> Receipt | None:
     """The receipt of a complete shard, or None if the receipt or one of the shard's files is missing."""
     path = receipt_path(staging, plan)
     if not path.exists():
         return None
-    receipt: dict[str, Any] = read_json(path)
+    receipt: Receipt = read_json(path)
     for region in plan.regions:
         shard = shard_path(staging, plan, region)
         if region not in receipt["regions"] or not shard.exists():
