@@ -89,7 +89,7 @@ def test_an_unsupported_python_is_one_line(checkout: Checkout, python: str, foun
     assert line.startswith(f"error: Python 3.11, 3.12 or 3.13 is needed and {found}; ")
 
 
-def test_the_named_python_is_the_one_that_is_judged(checkout: Checkout) -> None:
+def test_the_named_python_is_the_one_that_is_checked(checkout: Checkout) -> None:
     checkout.have("python3", REAL_PYTHON)
     line = refused(checkout.set_up(PYTHON="python9"), checkout)
     assert "python9 cannot be run" in line
@@ -132,7 +132,7 @@ def test_no_compiler_is_needed_where_the_wheel_is_cached(checkout: Checkout) -> 
     assert "the environment needs 4 GiB" in refused(checkout.set_up(), checkout)
 
 
-def test_a_folder_of_somebody_elses_is_left_alone(checkout: Checkout) -> None:
+def test_a_folder_that_the_script_did_not_create_is_left_alone(checkout: Checkout) -> None:
     checkout.have("python3", REAL_PYTHON)
     checkout.cache_wheel()
     mine = checkout.root / "mine"
@@ -143,7 +143,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(checkout: Checkout) -> None:
     assert (mine / "letter.txt").exists()
 
 
-def test_a_failed_step_says_which_why_and_where_its_log_is(checkout: Checkout) -> None:
+def test_a_failed_step_reports_its_name_the_reason_and_its_log(checkout: Checkout) -> None:
     checkout.have("python3", VENV_FAILS)
     checkout.cache_wheel()
     result = checkout.set_up()

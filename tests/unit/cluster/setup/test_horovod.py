@@ -77,7 +77,7 @@ def test_pinned_reads_version_and_all_hashes(tmp_path: Path) -> None:
         pinned(lock, "torch")
 
 
-def test_another_source_than_the_known_release_is_refused(tmp_path: Path) -> None:
+def test_a_source_that_is_not_the_known_release_is_rejected(tmp_path: Path) -> None:
     sdist = tmp_path / "horovod-0.28.1.tar.gz"
     sdist.write_bytes(b"not the release")
     with pytest.raises(UserError, match=r"horovod-0\.28\.1\.tar\.gz: SHA-256 is .* not built"):
@@ -123,7 +123,7 @@ def test_the_callers_own_settings_stay_out_of_the_build(tmp_path: Path) -> None:
     assert "HOROVOD_GPU_OPERATIONS" not in environment
 
 
-def test_a_gpu_build_is_told_where_cuda_and_nccl_are(tmp_path: Path) -> None:
+def test_a_gpu_build_gets_the_folders_of_cuda_and_nccl(tmp_path: Path) -> None:
     environment = build_environment({}, gpu=GPU, nccl_home=tmp_path)
     assert environment["HOROVOD_GPU_OPERATIONS"] == "NCCL"
     assert environment["HOROVOD_CUDA_HOME"] == "/cuda"
@@ -148,7 +148,7 @@ def wheel_file(path: Path, member: str) -> None:
         archive.writestr(member, b"")
 
 
-def test_only_the_wheel_that_was_asked_for_reaches_the_cache(tmp_path: Path) -> None:
+def test_only_the_requested_wheel_reaches_the_cache(tmp_path: Path) -> None:
     out, cache = tmp_path / "out", tmp_path / "cache"
     cache.mkdir()
     wheel = cache / wheel_name(CPU_TARGET)
@@ -158,7 +158,7 @@ def test_only_the_wheel_that_was_asked_for_reaches_the_cache(tmp_path: Path) -> 
     assert not list(cache.iterdir())
 
 
-def test_a_wheel_without_tensorflows_operations_is_refused(tmp_path: Path) -> None:
+def test_a_wheel_without_tensorflows_operations_is_rejected(tmp_path: Path) -> None:
     out, cache = tmp_path / "out", tmp_path / "cache"
     cache.mkdir()
     wheel = cache / wheel_name(CPU_TARGET)
