@@ -93,14 +93,14 @@ def is_duplicate(judgement: tuple[int, bool, float]) -> bool:
     return judgement[1] and judgement[2] >= fingerprint.NEAR_AGREEMENT
 
 
-def say(*cells: object) -> None:
+def print_row(*cells: object) -> None:
     """Print a row of the table."""
     print(*(f"{cell!s:>12}" if place else f"{cell!s:26}" for place, cell in enumerate(cells)), flush=True)
 
 
 def changed_pages(scans: Sequence[Pixels]) -> list[float]:
     """Share of pages found, by kind of change."""
-    say("change", "bits median", "bits 95 %", "paired", "found")
+    print_row("change", "bits median", "bits 95 %", "paired", "found")
     shares = []
     for name, change in CHANGES.items():
         random = np.random.default_rng(1)
@@ -108,7 +108,7 @@ def changed_pages(scans: Sequence[Pixels]) -> list[float]:
         bits = [row[0] for row in rows]
         shares.append(float(np.mean([is_duplicate(row) for row in rows])))
         paired = np.mean([row[1] for row in rows])
-        say(
+        print_row(
             name,
             f"{np.median(bits):.0f}",
             f"{np.quantile(bits, 0.95):.0f}",
@@ -120,7 +120,7 @@ def changed_pages(scans: Sequence[Pixels]) -> list[float]:
 
 def forms(scans: Sequence[Pixels], templates: Sequence[Pixels]) -> dict[int, float]:
     """Share of forms reported as duplicates, by percent of the ink that is exchanged."""
-    say("\nfilled in anew", "", "", "paired", "mistaken")
+    print_row("\nfilled in anew", "", "", "paired", "mistaken")
     mistaken = {}
     for percent in (10, 20, 30):
         random = np.random.default_rng(2)
@@ -132,7 +132,7 @@ def forms(scans: Sequence[Pixels], templates: Sequence[Pixels]) -> dict[int, flo
                 rows.append(judged(page, other))
         mistaken[percent] = round(float(np.mean([is_duplicate(row) for row in rows])), 4)
         paired = np.mean([row[1] for row in rows])
-        say(f"{percent} % of {len(rows)} pages", "", "", f"{paired:.1%}", f"{mistaken[percent]:.1%}")
+        print_row(f"{percent} % of {len(rows)} pages", "", "", f"{paired:.1%}", f"{mistaken[percent]:.1%}")
     return mistaken
 
 
@@ -146,7 +146,7 @@ def different_pages(scans: Sequence[Pixels]) -> int:
         if fingerprint.agreement(details[first], details[second]) >= fingerprint.NEAR_AGREEMENT
     ]
     count = len(scans) * (len(scans) - 1) // 2
-    say(f"\n{count:,} pairs of pages", "", "", len(pairs), len(joined))
+    print_row(f"\n{count:,} pairs of pages", "", "", len(pairs), len(joined))
     return len(joined)
 
 
@@ -160,7 +160,7 @@ def search(scans: Sequence[Pixels], count: int) -> float:
     pairs = duplicates.near_pairs(np.concatenate([hashes, planted]), limit=fingerprint.NEAR_BITS)
     seconds = round(time.process_time() - started, 1)
     found = np.count_nonzero(pairs.pages[:, 1] == pairs.pages[:, 0] + count)
-    say(
+    print_row(
         f"\n{count:,} hashes",
         f"{seconds:.1f} s",
         f"{len(pairs.pages):,} pairs",

@@ -37,7 +37,7 @@ from launch.run.orphans import open_workers  # noqa: E402
 
 KINDS = ("worker", "worker", "worker", "hang", "driver", "driver", "raylet", "all")
 """What a fault may hit; workers most often, as in practice."""
-MOST_A_RUN = 6
+MOST_FAULTS_PER_RUN = 6
 LONGEST_S = 1200.0
 POLL_S = 0.05
 SETTINGS = (
@@ -81,7 +81,7 @@ def soak(folder: Path, *, kills: int, seed: int) -> int:
     while (left := kills - sum(len(run.hits) for run in runs)) > 0:
         place = folder / f"soaked-{seed}-{len(runs) + 1}"
         began = time.monotonic()
-        run = one_run(folder, place, rng, most=min(left, MOST_A_RUN), pause_s=seconds / 2)
+        run = one_run(folder, place, rng, max_faults=min(left, MOST_FAULTS_PER_RUN), pause_s=seconds / 2)
         if run.problem is None and (differs := different(undisturbed, outcome(place))):
             run.problem = f"differs from the undisturbed run in {', '.join(differs)}"
         runs.append(run)
@@ -124,8 +124,8 @@ def settings(folder: Path, run: Path) -> list[str]:
     return ["--config", "demo", *(part for setting in chosen for part in ("--set", setting))]
 
 
-def one_run(folder: Path, place: Path, rng: random.Random, *, most: int, pause_s: float) -> Soaked:
-    """Run the recipe with up to `most` faults; before each, a random pause of up to `pause_s` seconds."""
+def one_run(folder: Path, place: Path, rng: random.Random, *, max_faults: int, pause_s: float) -> Soaked:
+    """Run the recipe with up to `max_faults` faults; before each, a random pause of up to `pause_s` seconds."""
     run, until = Soaked(), time.monotonic() + LONGEST_S
     while True:
         run.starts += 1
@@ -135,7 +135,7 @@ def one_run(folder: Path, place: Path, rng: random.Random, *, most: int, pause_s
             driver = subprocess.Popen(
                 command, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
             )
-        while len(run.hits) < most and driver.poll() is None:
+        while len(run.hits) < max_faults and driver.poll() is None:
             hit_once(driver, place, rng, run, pause_s)
         try:
             status = driver.wait(timeout=max(0.0, until - time.monotonic()))
