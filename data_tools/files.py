@@ -67,13 +67,14 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException as error:
+    except OSError as error:
+        error.filename = str(path)  # A failed write names no file.
+        error.filename2 = None
+        raise
+    finally:
+        # Exists only after a failure.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(path)  # A failed write names no file.
-            error.filename2 = None
-        raise
     fsync_folder(path.parent)
 
 
@@ -95,9 +96,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             _fsync(path_inside)
         _fsync(temporary)
         temporary.rename(path)
-    except BaseException:
+    finally:
+        # Exists only after a failure.
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
     fsync_folder(path.parent)
 
 
@@ -116,7 +117,7 @@ def read_json(path: Path) -> Any:
     """The JSON value in `path`.
 
     Raises:
-        UserError: the file is absent or not JSON.
+        UserError: the file is missing, unreadable or not valid JSON.
     """
     try:
         return json.loads(path.read_text())

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from data_tools import config, files
+from data_tools.documents.data_set import SPLITS
 from data_tools.drawn.canvas import draw_on_one_thread, tiff
 from data_tools.drawn.classes import CLASS_NAMES, draw_page
 from data_tools.errors import UserError
 
-SPLITS = ("train", "val", "test")
 MARKER = "drawn.json"
 """File with the settings of a drawn folder; the folder gets its name only when all pages are drawn."""
 VERSION = 1

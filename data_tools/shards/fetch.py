@@ -57,9 +57,9 @@ def fetch(url: str, folder: Path, *, progress: OnProgress | None = None) -> list
                     done += copies[copy].pages
                     if progress is not None:
                         progress(done, total, 0)
-            except BaseException:
+            finally:
+                # After an error, the files that wait are not copied.
                 pool.shutdown(wait=False, cancel_futures=True)
-                raise
         for name in names:
             _finish(folder / name)
     return names

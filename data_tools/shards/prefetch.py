@@ -4,6 +4,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -80,11 +81,11 @@ class Prefetch(Iterator[T], Generic[T]):
             raise StopIteration
         future = self._begun.popleft()
         self._begin()
-        try:
-            return future.result()
-        except BaseException:
-            self.close()
-            raise
+        with ExitStack() as on_error:
+            on_error.callback(self.close)
+            result = future.result()
+            on_error.pop_all()
+        return result
 
     def close(self) -> None:
         """Stop the threads after their current calls."""

@@ -19,7 +19,7 @@ from data_tools.shards.verify import check
 from tests.helpers.conversions import files
 from tests.helpers.synthetic_pages import made_data
 
-SHARD = "train/holistic/shard-00000-of-00001.tfrecord"
+SHARD = "train/holistic/shard-00000-of-00002.tfrecord"
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_a_file_that_arrives_corrupt_never_gets_its_name(local: Path, bucket: st
     content = bytearray((local / SHARD).read_bytes())
     content[1000] ^= 1
     put(f"{bucket}/{SHARD}", bytes(content))
-    with pytest.raises(UserError, match=r"shard-00000-of-00001.tfrecord: differs from its manifest"):
+    with pytest.raises(UserError, match=r"shard-00000-of-00002.tfrecord: differs from its manifest"):
         fetch(bucket, tmp_path / "s")
     assert not (tmp_path / "s" / SHARD).exists()
     assert not (tmp_path / "s" / "train" / "holistic" / MANIFEST).exists()

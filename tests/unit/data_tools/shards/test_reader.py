@@ -302,8 +302,8 @@ def test_verify(sets: dict[str, Path], tmp_path: Path, encoding: str) -> None:
         assert check(folder) == [f"{folder / index_file}: changed since it was written (checksum)"]
 
     fresh()
-    (folder / "shard-00001-of-00002.tfrecord").touch()
-    assert check(folder) == [f"{folder / 'shard-00001-of-00002.tfrecord'}: does not belong here"]
+    (folder / "shard-00009-of-00010.tfrecord").touch()
+    assert check(folder) == [f"{folder / 'shard-00009-of-00010.tfrecord'}: does not belong here"]
 
     fresh()
     (folder / MANIFEST).unlink()
