@@ -64,7 +64,7 @@ class Machines:
         value, _ = json.JSONDecoder().raw_decode(output[output.index('{\n  "findings"') :])
         lines = []
         for finding in value["findings"]:
-            lines.append(f"{finding['level']} {finding['where']}: {finding['what']}; {finding['mend']}")
+            lines.append(f"{finding['level']} {finding['where']}: {finding['what']}; {finding['advice']}")
         return status, lines, value
 
 

@@ -50,7 +50,7 @@ def test_a_raylet_that_dies_while_it_starts(kills: int) -> None:
     else:
         assert driver.returncode == 1
         last = errors.strip().splitlines()[-1]
-        assert last.startswith(f"error: Ray could not be started here, tried {STARTS} times: ")
+        assert last.startswith(f"error: Ray could not be started on this host, tried {STARTS} times: ")
         assert "Traceback" not in errors
 
 
