@@ -8,7 +8,7 @@ from typing import Literal, TypedDict
 
 EventKind = Literal["started", "running", "done", "failed", "retried", "skipped", "stopped", "waiting"]
 
-Phase = Literal["starting", "training", "evaluating", "predicting", "done"]
+Phase = Literal["starting", "training", "saving", "evaluating", "predicting", "done", "stopped", "failed"]
 
 
 class ClassEntry(TypedDict, total=False):
