@@ -52,9 +52,9 @@ class Share:
 def run_shares(
     recipe: Recipe,
     data: DataConfig,
+    *,
     missing: Mapping[str, Sequence[str]],
     staging: Path,
-    *,
     share_runner: ShareRunner,
     progress: OnProgress | None,
 ) -> None:

@@ -90,7 +90,7 @@ def _check_same(recipe: Recipe, folder: Path, split: str, box: Box) -> None:
         raise UserError(f"{problems[0]}; delete {folder} to convert it again")
 
 
-def assemble(recipe: Recipe, staging: Path, plans: list[ShardPlan], region: str) -> None:
+def assemble(recipe: Recipe, staging: Path, *, plans: list[ShardPlan], region: str) -> None:
     """Add index and manifest to the complete shards of one split and region, and move them to their final folder.
 
     Raises:
@@ -102,15 +102,20 @@ def assemble(recipe: Recipe, staging: Path, plans: list[ShardPlan], region: str)
     index = _index(receipts, region)
     _check_siblings(recipe, split, index)
     counts = Counter(index.entries["label"].tolist())
-    empty = [class_id for class_id in recipe.data.class_ids if not counts[class_id]]
+    histogram = {class_id: counts[class_id] for class_id in recipe.data.class_ids}
+    empty = [class_id for class_id, pages in histogram.items() if not pages]
     if split == "train" and empty:
         raise UserError(f"class {empty[0]}: all its training pages were rejected; see {recipe.folder / REJECTED}")
     write_index(source, index)
-    box = recipe.boxes[region]
+    shards = tuple(
+        Shard(plan.name, len(receipt["kept"]), file["bytes"], file["crc32c"])
+        for plan, receipt in zip(plans, receipts, strict=True)
+        for file in [receipt["regions"][region]]
+    )
     manifest = Manifest(
         region=region,
         split=split,
-        box=box.edges,
+        box=recipe.boxes[region].edges,
         height=recipe.shards.height,
         width=recipe.shards.width,
         channels=recipe.shards.channels,
@@ -119,12 +124,8 @@ def assemble(recipe: Recipe, staging: Path, plans: list[ShardPlan], region: str)
         rejected=sum(len(receipt["rejected"]) for receipt in receipts),
         class_ids=recipe.data.class_ids,
         class_names=recipe.data.class_names,
-        histogram={class_id: counts[class_id] for class_id in recipe.data.class_ids},
-        shards=tuple(
-            Shard(plan.name, len(receipt["kept"]), noted["bytes"], noted["crc32c"])
-            for plan, receipt in zip(plans, receipts, strict=True)
-            for noted in [receipt["regions"][region]]
-        ),
+        histogram=histogram,
+        shards=shards,
         index_crc32c=file_checksum(source / INDEX),
         ids_crc32c=file_checksum(source / IDS),
         labels_fingerprint=recipe.data.fingerprint(split),
@@ -133,7 +134,12 @@ def assemble(recipe: Recipe, staging: Path, plans: list[ShardPlan], region: str)
         version=FORMAT,
         decoder=f"OpenCV {decoder_version()}",
     )
-    # The names of the shards must be on disk before a manifest vouches for them.
+    _publish(source, target, manifest)
+
+
+def _publish(source: Path, target: Path, manifest: Manifest) -> None:
+    """Write the manifest, then move the set from `source` to `target`."""
+    # The names of the shards must be on disk before the manifest.
     fsync_folder(source)
     write_manifest(source, manifest)
     target.parent.mkdir(parents=True, exist_ok=True)

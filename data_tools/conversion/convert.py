@@ -57,37 +57,40 @@ def convert(
     boxes = {HOLISTIC: WHOLE_PAGE} | regions
     for region in boxes:
         check_name(region)
-    data_set = read_data_set(data, seed=seed)
-    recipe = Recipe(data_set, shards, boxes, seed)
+    recipe = Recipe(read_data_set(data, seed=seed), shards, boxes, seed)
     with locked(recipe.folder):
         missing = {split: missing_regions(recipe, split) for split in SPLITS}
         if any(missing.values()):
             staging = open_staging(recipe.folder, recipe.identity() | {"decoder": decoder_version()})
             if share_runner is not None:
-                run_shares(recipe, data, missing, staging, share_runner=share_runner, progress=progress)
+                run_shares(recipe, data, missing=missing, staging=staging, share_runner=share_runner, progress=progress)
             cores = workers or shards.workers or available_cores()
-            _convert_missing(recipe, data, missing, staging, workers=cores, progress=progress)
+            _convert_missing(recipe, data, missing=missing, staging=staging, workers=cores, progress=progress)
         # Even if nothing is missing: an earlier call may have been killed just before this.
         remove_staging(recipe.folder)
-        names = [(split, region) for split in SPLITS for region in boxes]
         write_label_warnings(recipe)
-        return ConversionSummary(
-            folder=recipe.folder,
-            pages=sum(len(data_set.labels[split]) for split in SPLITS),
-            rejected=sum(read_manifest(recipe.folder / split / HOLISTIC).rejected for split in SPLITS),
-            written=tuple(f"{split}/{region}" for split, region in names if region in missing[split]),
-            kept=tuple(f"{split}/{region}" for split, region in names if region not in missing[split]),
-            label_warnings=data_set.label_warnings,
-            seconds=time.monotonic() - started,
-        )
+        return _summary(recipe, missing, seconds=time.monotonic() - started)
+
+
+def _summary(recipe: Recipe, missing: dict[str, tuple[str, ...]], *, seconds: float) -> ConversionSummary:
+    names = [(split, region) for split in SPLITS for region in recipe.boxes]
+    return ConversionSummary(
+        folder=recipe.folder,
+        pages=sum(len(recipe.data.labels[split]) for split in SPLITS),
+        rejected=sum(read_manifest(recipe.folder / split / HOLISTIC).rejected for split in SPLITS),
+        written=tuple(f"{split}/{region}" for split, region in names if region in missing[split]),
+        kept=tuple(f"{split}/{region}" for split, region in names if region not in missing[split]),
+        label_warnings=recipe.data.label_warnings,
+        seconds=seconds,
+    )
 
 
 def _convert_missing(
     recipe: Recipe,
     data: DataConfig,
+    *,
     missing: dict[str, tuple[str, ...]],
     staging: Path,
-    *,
     workers: int,
     progress: OnProgress | None,
 ) -> None:
@@ -105,7 +108,7 @@ def _convert_missing(
     write_rejected(recipe.folder, states)
     for split, regions in missing.items():
         for region in regions:
-            assemble(recipe, staging, [plan for plan in plans if plan.split == split], region)
+            assemble(recipe, staging, plans=[plan for plan in plans if plan.split == split], region=region)
 
 
 def _refuse_small_disk(recipe: Recipe, states: Iterable[ShardState]) -> None:

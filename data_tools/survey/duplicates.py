@@ -116,7 +116,7 @@ def nearest(pairs: Pairs, *, each: int) -> Pairs:
     return Pairs(pairs.pages[kept], pairs.distances[kept])
 
 
-def joined(count: int, pairs: Indices) -> Indices:
+def connected_groups(count: int, pairs: Indices) -> Indices:
     """Connected components of `count` pages under `pairs` int64 [n, 2]: first page of each group, int64 [count]."""
     groups = np.arange(count)
     while len(pairs):
@@ -129,7 +129,7 @@ def joined(count: int, pairs: Indices) -> Indices:
     return groups
 
 
-def same(digests: Sequence[str]) -> Indices:
+def first_positions(digests: Sequence[str]) -> Indices:
     """First position of each of `digests`, int64 [n]; exact copies share it."""
     first: dict[str, int] = {}
     return np.array([first.setdefault(digest, place) for place, digest in enumerate(digests)], np.int64)

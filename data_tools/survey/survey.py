@@ -135,7 +135,7 @@ def candidates(measures: Sequence[PageMeasure]) -> Pairs:
 
     Excludes blank and black pages, which all look alike.
     """
-    first = duplicates.same([measure.digest for measure in measures])
+    first = duplicates.first_positions([measure.digest for measure in measures])
     places = np.array(
         [place for place, measure in enumerate(measures) if measure.kind == "page" and first[place] == place],
         np.int64,
@@ -170,10 +170,10 @@ def grouped(entries: Sequence[Entry], measures: Mapping[str, PageMeasure], links
     readable = [
         entry for entry in entries if entry.page_id in measures and measures[entry.page_id].kind != "unreadable"
     ]
-    first = duplicates.same([measures[entry.page_id].digest for entry in readable])
+    first = duplicates.first_positions([measures[entry.page_id].digest for entry in readable])
     place = {entry.page_id: first[index] for index, entry in enumerate(readable)}
     joins = [(place[link.first], place[link.second]) for link in links]
-    joined = duplicates.joined(len(readable), np.array(joins, np.int64).reshape(-1, 2))[first]
+    joined = duplicates.connected_groups(len(readable), np.array(joins, np.int64).reshape(-1, 2))[first]
     members: dict[int, list[Entry]] = {}
     for group, entry in zip(joined.tolist(), readable, strict=True):
         members.setdefault(group, []).append(entry)

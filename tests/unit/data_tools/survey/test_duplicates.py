@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from data_tools.survey.duplicates import Pairs, distances, joined, near_pairs, nearest, same
+from data_tools.survey.duplicates import Pairs, connected_groups, distances, first_positions, near_pairs, nearest
 
 
 def random_hashes(count: int, seed: int = 0) -> NDArray[np.uint64]:
@@ -111,8 +111,8 @@ JOINS = [
 
 @pytest.mark.parametrize(("count", "pairs", "groups"), JOINS)
 def test_pairs_join_pages_to_groups(count: int, pairs: list[tuple[int, int]], groups: list[int]) -> None:
-    assert joined(count, np.array(pairs, np.int64).reshape(-1, 2)).tolist() == groups
+    assert connected_groups(count, np.array(pairs, np.int64).reshape(-1, 2)).tolist() == groups
 
 
 def test_copies_share_the_place_of_the_first() -> None:
-    assert same(["a", "b", "a", "c", "b"]).tolist() == [0, 1, 0, 3, 1]
+    assert first_positions(["a", "b", "a", "c", "b"]).tolist() == [0, 1, 0, 3, 1]
