@@ -23,7 +23,7 @@ from cluster.schedule.slots import Host
 GLOO_INTERFACE = "HOROVOD_GLOO_IFACE"
 ANSWER_S = 60.0
 """How long a host may take to answer at most; loading TensorFlow comes on top."""
-NEIGHBOURS = 16
+NEIGHBORS = 16
 """To how many other hosts each one connects: to all on small clusters, to the next ones of a ring on large ones."""
 
 
@@ -135,7 +135,7 @@ def _examine(examination: Examination, hosts: Sequence[_Host], *, joined: bool) 
 
 def _request_of(host: _Host, hosts: Sequence[_Host]) -> dict[str, Any]:
     place = hosts.index(host)
-    ring = [*hosts[place + 1 :], *hosts[:place]][:NEIGHBOURS]
+    ring = [*hosts[place + 1 :], *hosts[:place]][:NEIGHBORS]
     peers = [[peer.hostname, peer.address, peer.port] for peer in ring if peer.hostname != host.hostname]
     return {"address": host.address, "peers": peers, "host_tag": f"host-{place}"}
 
