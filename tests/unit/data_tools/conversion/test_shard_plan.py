@@ -112,7 +112,7 @@ def test_oddities(tmp_path: Path) -> None:
     data = read_data_set(data_config(tmp_path), seed=1)
     assert len(data.labels["train"]) == 40
     page = lines[1].split()[0]
-    assert [(odd.kind, odd.split, odd.page_id) for odd in data.label_warnings] == [
+    assert [(one.kind, one.split, one.page_id) for one in data.label_warnings] == [
         ("duplicate_line", "train", lines[0].split()[0]),
         ("in_two_splits", "val", page),
         ("class_without_pages", "val", None),
