@@ -25,9 +25,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(exitstatus: int) -> None:
-    """Remove Ray's folder; after a failure its logs stay."""
-    if exitstatus == pytest.ExitCode.OK:
-        shutil.rmtree(os.environ["RAY_TMPDIR"], ignore_errors=True)
+    """Remove Ray's folder; after a failure its logs stay, if there are any."""
+    folder = Path(os.environ["RAY_TMPDIR"])
+    if exitstatus == pytest.ExitCode.OK or not any(folder.iterdir()):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
