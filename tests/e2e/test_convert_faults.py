@@ -16,6 +16,7 @@ import pytest
 from data_tools.conversion.convert import DataConfig
 from data_tools.shards.reader import ShardSet
 from data_tools.shards.verify import check
+from tests.helpers.commands import heed_interrupts
 from tests.helpers.conversions import SETS, files, real_data, rejected, run
 from tests.helpers.synthetic_pages import data_config, made_data
 
@@ -98,7 +99,9 @@ except KeyboardInterrupt:
 
 def start(data: DataConfig, folder: Path) -> subprocess.Popen[str]:
     arguments = json.dumps({"data": asdict(data), "folder": str(folder)})
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, arguments], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, arguments], stdout=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    )
 
 
 def kill_at(

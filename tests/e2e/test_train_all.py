@@ -12,7 +12,7 @@ import pytest
 
 from bench.soak import live_workers
 from data_tools.files import read_json, read_lines
-from tests.helpers.commands import ROOT, environment, regionstack, run
+from tests.helpers.commands import ROOT, environment, heed_interrupts, regionstack, run
 from tests.helpers.run_folders import copy_without
 from tests.helpers.waiting import wait_until
 from trainer.stop import STOPPED
@@ -159,7 +159,9 @@ def test_an_interrupted_driver_leaves_nothing_running_and_its_run_resumes(tiny: 
 def interrupt_after_two_epochs(command: list[str], job: Path, number: signal.Signals) -> None:
     """Start the driver, send it the signal after two more epochs of the job, and wait until its workers are gone."""
     epochs = len(read_lines(job / "metrics.jsonl"))
-    with subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True) as driver:
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    ) as driver:
         wait_until(lambda: len(read_lines(job / "metrics.jsonl")) >= epochs + 2, "two epochs")
         driver.send_signal(number)
         _, errors = driver.communicate(timeout=240)

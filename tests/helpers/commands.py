@@ -1,6 +1,7 @@
 """Run the project's commands from tests: the command line, Horovod programs, any program in the project's root."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -65,3 +66,8 @@ def environment() -> dict[str, str]:
     bin_folder = str(Path(sys.executable).parent)
     return {**os.environ, "PYTHONPATH": path, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
             "TF_CPP_MIN_LOG_LEVEL": "3", "REGIONSTACK_THREADS": "1", **HOOK}  # fmt: skip
+
+
+def heed_interrupts() -> None:
+    """For `preexec_fn`: take SIGINT as a command in the foreground does; a shell's background jobs ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
