@@ -121,7 +121,8 @@ def _run(job: JobPayload, folder: Path, world: World, heartbeat: Heartbeat) -> d
     config, began, clock = job.config, time.time(), time.monotonic()
     # First: TensorFlow rejects these settings once it has computed, or Horovod averaged, anything.
     device = prepare_device(world, config.training, seed=config.seed)
-    attempt = heartbeat.attempt = number_attempt(folder, world)
+    attempt = number_attempt(folder, world)
+    heartbeat.start_attempt(attempt)
     fixed = {"job": config.name, "world_size": world.size}
     journal = Journal(folder, rank=world.rank, fixed=fixed, heartbeat=heartbeat)
     journal.progress("starting")

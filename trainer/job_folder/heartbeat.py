@@ -74,6 +74,7 @@ class Heartbeat:
         self._last: tuple[object, float] = (None, float("-inf"))
         self._ended = threading.Event()
         self._unwritten = False
+        self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def at(self, phase: str, *, step: int | None = None, batch: int = 0) -> None:
@@ -81,6 +82,11 @@ class Heartbeat:
         self.waiting = False
         self._now = (phase, self._now[1] if step is None else step, batch)
         self._changed = (time.time(), time.monotonic())
+
+    def start_attempt(self, number: int) -> None:
+        """Set the attempt's number and write it at once: a process killed right after it has started counts, too."""
+        self.attempt = number
+        self.write()
 
     def report(self, phase: str, figures: Mapping[str, Any]) -> None:
         """Set the phase and the figures that a person follows; the next heartbeat holds them."""
@@ -122,8 +128,9 @@ class Heartbeat:
         # Always the same temporary name, so that killed writers leave one such file in all.
         temporary = self._path.with_name(f"{UNFINISHED}{self._path.name}")
         try:
-            temporary.write_text(json.dumps(content) + "\n")
-            temporary.replace(self._path)
+            with self._writing:
+                temporary.write_text(json.dumps(content) + "\n")
+                temporary.replace(self._path)
         except OSError as error:
             if not self._unwritten:
                 logger.warning("%s: the heartbeat cannot be written (%s)", self._path, error)

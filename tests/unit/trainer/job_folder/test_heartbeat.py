@@ -27,6 +27,13 @@ def beat_where(folder: Path, condition: Callable[[dict[str, Any]], bool], rank: 
     raise AssertionError(f"no such heartbeat; the last one: {beat}")
 
 
+def test_an_attempt_is_recorded_as_soon_as_it_starts(tmp_path: Path) -> None:
+    """A process that is killed before its next heartbeat must not pass its number on to the next attempt."""
+    with Heartbeat(tmp_path, rank=0, every_s=60.0, pulse_s=60.0) as heartbeat:
+        heartbeat.start_attempt(3)
+        assert read_json(heartbeat_path(tmp_path, 0))["attempt"] == 3
+
+
 def test_it_says_who_where_and_what(tmp_path: Path) -> None:
     with Heartbeat(tmp_path / "job", rank=3, every_s=0.005, pulse_s=0.005) as heartbeat:
         beat = beat_where(tmp_path / "job", lambda beat: True, rank=3)
