@@ -2,10 +2,11 @@
 
     python bench/step.py [--quick]
 
-One worker. The loop reads shards, keeps its figures, agrees with other ranks and checks for non-finite gradients; the
-bare step gets one batch that is already in memory. Both alternate, in alternating order, and the figure is the median
-ratio of the turns. Bar: the loop is at most 3 % slower than the bare step. Unless --quick, then the weak scaling of
-bench/scaling.py (bar: 95 %), which also runs by itself.
+One worker, float32. The loop reads shards, keeps its figures, agrees with other ranks and checks for non-finite
+gradients; the bare step gets one batch that is already in memory, and BatchNorm as Keras computes it. Both alternate,
+in alternating order, and the figure is the median over the turns of the bare step's time as a multiple of the loop's.
+Bars: 1.4 x for MobileNetV2 (batch 32), 1.08 x for InceptionResNetV2 (batch 16; not with --quick). Unless --quick, then
+the weak scaling of bench/scaling.py (bar: 95 %), which also runs by itself.
 """
 
 import argparse
@@ -51,8 +52,10 @@ from trainer.training.state import TrainingState  # noqa: E402
 from trainer.training.step import TrainStep, build_optimizer  # noqa: E402
 from trainer.world import World  # noqa: E402
 
-BAR = 1.03
+BATCH = {"MobileNetV2": 32, "InceptionResNetV2": 16}
+BARS = {"MobileNetV2": 1.4, "InceptionResNetV2": 1.08}
 PX = 128
+TURNS = 16
 TURN = 2
 """Steps per turn."""
 
@@ -62,25 +65,33 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a small backbone; under a minute")
     options = parser.parse_args()
-    backbone, batch, turns = ("MobileNetV2", 16, 16) if options.quick else ("InceptionResNetV2", 16, 16)
     world = World.start()
     training = TrainingConfig(deterministic=False)
     prepare_device(world, training, seed=1)
+    result: dict[str, Any] = {"bench": "step", "figure": {}, "bar": {}}
     with tempfile.TemporaryDirectory() as folder:
-        job = make_job(Path(folder), backbone, batch)
-        loop = make_loop(job, Path(folder), world, training)
-        bare = bare_step(job, loop)
-        with TrainBatches(loop.train, global_batch=batch, seed=1) as batches:
-            times = take_turns(loop, batches, bare, turns)
-        figure = report(backbone, batch, times)
-        result = {"bench": "step", "figure": round(figure, 4), "bar": BAR, "holds": figure <= BAR}
+        for backbone in ("MobileNetV2",) if options.quick else BARS:
+            result["figure"][backbone] = round(speed_up(backbone, Path(folder) / backbone, world, training), 4)
+            result["bar"][backbone] = BARS[backbone]
+        result["holds"] = all(result["figure"][name] >= bar for name, bar in result["bar"].items())
         if not options.quick:
-            turns_of = scaling.measure(scaling.Plan(scaling.make_shards(Path(folder) / "scaling"), backbone, 64, 6))
-            efficiency = scaling.report(turns_of, backbone, 64)
+            plan = scaling.Plan(scaling.make_shards(Path(folder) / "scaling"), "InceptionResNetV2", 64, 6)
+            efficiency = scaling.report(scaling.measure(plan), "InceptionResNetV2", 64)
             result |= {"scaling": round(efficiency, 4), "scaling_bar": scaling.BAR}
             result["holds"] = result["holds"] and efficiency >= scaling.BAR
     print(json.dumps(result))
     return 0 if result["holds"] else 1
+
+
+def speed_up(backbone: str, folder: Path, world: World, training: TrainingConfig) -> float:
+    """Measure one network; how many times faster the loop's step is than the bare one."""
+    batch = BATCH[backbone]
+    job = make_job(folder, backbone, batch)
+    loop = make_loop(job, folder, world, training)
+    bare = bare_step(job, loop)
+    with TrainBatches(loop.train, global_batch=batch, seed=1) as batches:
+        times = take_turns(loop, batches, bare, TURNS)
+    return report(backbone, batch, times)
 
 
 def make_job(folder: Path, backbone: str, batch: int) -> JobConfig:
@@ -159,14 +170,14 @@ def take_turns(loop: Loop, batches: TrainBatches, bare: Callable[[], Any], turns
 
 
 def report(backbone: str, batch: int, times: list[tuple[float, float]]) -> float:
-    """Print the table; returns the loop's step as a multiple of the bare step, the median of the turns."""
+    """Print the table; returns the bare step as a multiple of the loop's, the median of the turns."""
     ours, bare = (statistics.median(column) for column in zip(*times, strict=True))
-    ratios = sorted(one / other for one, other in times)
+    ratios = sorted(other / one for one, other in times)
     ratio, quarter = statistics.median(ratios), len(ratios) // 4
     print(f"{backbone} at {PX} px, batch {batch}, {os.cpu_count()} cores, {len(times)} turns of {TURN} steps")
     print(f"  {'bare Keras step':<20} {1000 * bare:9.1f} ms")
     middle = f"(half of the turns: {ratios[quarter]:.3f} to {ratios[-1 - quarter]:.3f})"
-    print(f"  {'training loop':<20} {1000 * ours:9.1f} ms   {ratio:.3f} x   {middle}")
+    print(f"  {'training loop':<20} {1000 * ours:9.1f} ms   {ratio:.3f} x faster   {middle}")
     return ratio
 
 

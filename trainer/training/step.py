@@ -10,6 +10,7 @@ import numpy as np
 from trainer.config import OptimizerConfig, TrainingConfig
 from trainer.network.classifier import Classifier, moving_statistics
 from trainer.network.freezing import freeze
+from trainer.network.fused_batchnorm import fuse_batchnorm
 from trainer.network.sync_batchnorm import synchronize_batchnorm
 from trainer.training.ema import WeightEma
 from trainer.training.gradients import LocalGradients, LocalResult
@@ -74,8 +75,10 @@ class TrainStep:
         model = self.classifier.model
         _exclude_from_weight_decay(self._inner_optimizer, model.trainable_variables)
         self.optimizer.build(model.trainable_variables)
-        if self.training.synchronized_batch_norm:
+        if self.training.synchronized_batch_norm and self.world.size > 1:
             synchronize_batchnorm(self.classifier, self.world)
+        elif self.training.fused_batch_norm:
+            fuse_batchnorm(self.classifier)
         self.ema = WeightEma(model.variables, decay=self.ema_decay) if self.ema_decay is not None else None
         self.sums = tf.Variable(tf.zeros([len(SUMS)], tf.float64), trainable=False, name="sums")
         self.calls = tf.Variable(0, dtype=tf.int64, trainable=False, name="calls")
