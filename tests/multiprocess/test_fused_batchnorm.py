@@ -129,6 +129,6 @@ def test_the_saved_model_is_an_ordinary_one(tmp_path: Path) -> None:
     model = step.classifier.model
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    fused = Classifier(model=loaded, logits=loaded, backbone=loaded.get_layer("backbone"))
-    assert kernels(fused) == 0, "Keras loads its own layers"
+    plain = Classifier(model=loaded, logits=loaded, backbone=None)
+    assert kernels(plain) == 0, "a loaded model has Keras' own layers"
     np.testing.assert_allclose(loaded(images), model(images), rtol=1e-6)
