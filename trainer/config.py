@@ -158,7 +158,7 @@ class TrainingConfig:
     jit_compile: XLA compiles the forward and backward pass, but not averaging and update; requires `deterministic`
     and `synchronized_batch_norm` to be false.
     synchronized_batch_norm: BatchNorm normalizes by the moments of the global batch, not of each worker's share.
-    fused_batch_norm: BatchNorm uses TensorFlow's fused kernel in training, unless it is synchronized.
+    fused_batch_norm: BatchNorm uses TensorFlow's fused kernel in training; not if it is synchronized.
     evaluation_batch: pages that a worker evaluates at once.
     best_metric: figure on the validation pages that selects a job's best epoch, whose weights are the job's result.
     batchnorm_batches: number of training batches to recompute BatchNorm's statistics from before each evaluation, see

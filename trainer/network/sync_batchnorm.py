@@ -15,6 +15,8 @@ def synchronize_batchnorm(classifier: Classifier, world: World) -> None:
     """
     import keras
 
+    if world.size == 1:
+        return
     for layer in classifier.backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             # A private Keras method, the only place that computes a layer's moments; listed in docs/training.md.

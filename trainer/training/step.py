@@ -75,7 +75,7 @@ class TrainStep:
         model = self.classifier.model
         _exclude_from_weight_decay(self._inner_optimizer, model.trainable_variables)
         self.optimizer.build(model.trainable_variables)
-        if self.training.synchronized_batch_norm and self.world.size > 1:
+        if self.training.synchronized_batch_norm:
             synchronize_batchnorm(self.classifier, self.world)
         elif self.training.fused_batch_norm:
             fuse_batchnorm(self.classifier)
