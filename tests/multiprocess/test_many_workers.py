@@ -51,7 +51,6 @@ def same_bits(one: Arrays, other: Arrays) -> bool:
         ("micro", 1e-5, 1e-6),
         ("averaged", 1e-5, 1e-6),
         ("compiled", 1e-5, 1e-6),
-        ("synchronized", 1e-5, 1e-6),
         ("compressed", 3e-3, 1e-5),
         ("float16", 1e-2, 1e-5),
         ("bfloat16", 2e-2, 1e-4),
@@ -93,8 +92,14 @@ def test_a_step_compiled_by_xla_agrees(runs: Runs, workers: int) -> None:
 
 
 def test_synchronized_batch_norm_removes_the_error_of_local_statistics(runs: Runs) -> None:
+    """On some CPUs one unit's input lies within rounding of ReLU's kink: hence the median of three sets of pages."""
+    cases = [name for name in CASES if name.startswith("synchronized")]
     # One worker has nothing to synchronize, but only the other case uses the fused kernel: they differ by rounding.
-    assert distance(runs[1]["synchronized"], runs[1]["statistics"]) < 1e-4
+    assert distance(runs[1]["synchronized_3"], runs[1]["statistics"]) < 1e-4
     for workers in SIZES[1:]:
         local = distance(runs[workers]["statistics"], runs[1]["statistics"])
-        assert distance(runs[workers]["synchronized"], runs[1]["synchronized"]) < local / 1000
+        synchronized = float(np.median([distance(runs[workers][case], runs[1][case]) for case in cases]))
+        assert synchronized < 1e-5
+        assert synchronized < local / 1000
+        for case in cases:
+            np.testing.assert_allclose(runs[workers][case]["losses"], runs[1][case]["losses"], rtol=1e-6)

@@ -23,12 +23,13 @@ MOMENTUM = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9}
 
 @dataclass(frozen=True)
 class Case:
-    """Settings of one run; batch_norm: whether the network has BatchNorm."""
+    """Settings of one run; batch_norm: whether the network has BatchNorm; pages_seed: of the pages."""
 
     optimizer: dict[str, Any] = field(default_factory=lambda: dict(MOMENTUM))
     training: dict[str, Any] = field(default_factory=dict)
     micro_batches: int = 1
     batch_norm: bool = False
+    pages_seed: int = 3
 
 
 CASES: dict[str, Case] = {
@@ -44,7 +45,10 @@ CASES: dict[str, Case] = {
     "bfloat16": Case(training={"precision": "mixed_bfloat16"}),
     "float16": Case(training={"precision": "mixed_float16"}, optimizer={**MOMENTUM, "clip_norm": 0.05}),
     "statistics": Case(batch_norm=True),
-    "synchronized": Case(batch_norm=True, training={"synchronized_batch_norm": True}),
+    **{
+        f"synchronized_{seed}": Case(batch_norm=True, training={"synchronized_batch_norm": True}, pages_seed=seed)
+        for seed in (3, 4, 5)
+    },
     "everything": Case(
         batch_norm=True,
         micro_batches=2,
@@ -77,9 +81,9 @@ def network(batch_norm: bool) -> Classifier:
     return Classifier(model, keras.Model(inputs, logits), model)
 
 
-def batches(world: World) -> list[tuple[np.ndarray, np.ndarray]]:
+def batches(world: World, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """This rank's part of the global batches: noise, brighter from class to class."""
-    random = np.random.default_rng(3)
+    random = np.random.default_rng(seed)
     parts = []
     for _ in range(STEPS):
         labels = random.integers(0, CLASSES, GLOBAL_BATCH).astype(np.int32)
@@ -109,7 +113,7 @@ def run(case: Case, world: World) -> dict[str, np.ndarray]:
     )
     variables = [v for v in classifier.model.variables if not is_seed(v)]
     start = [v.numpy().copy() for v in variables]
-    pages, losses = batches(world), []
+    pages, losses = batches(world, case.pages_seed), []
     for number, (images, labels) in enumerate(pages, start=1):
         step.set_learning_rate(optimizer.learning_rate * number / STEPS)  # a rate for each step, as in warm-up
         step(tf.constant(images), tf.constant(labels))
