@@ -118,7 +118,11 @@ class _RegionFile:
         self._written += sum(map(len, record))
 
     def finish(self) -> RegionReceipt:
-        """Sync and rename the file; returns its entry in the receipt."""
+        """Sync and rename the file; returns its entry in the receipt.
+
+        Raises:
+            UserError: the shard folder was deleted.
+        """
         if not self._file.close():
             raise UserError("the shard folder was deleted during the conversion; run the same command again")
         self._temporary.replace(self._target)

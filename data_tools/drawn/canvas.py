@@ -68,7 +68,10 @@ class Canvas:
         np.minimum(target, patch[: target.shape[0], : target.shape[1]], out=target)
 
     def strokes(self, lines: Sequence[Sequence[Point] | NDArray[np.float64]], *, thickness: float = 1.5) -> None:
-        """Draw open lines through points; lines thinner than a pixel are one pixel wide and paler."""
+        """Draw open lines through points, each [n, 2] as (x, y); `thickness` in units of the canvas.
+
+        Lines thinner than a pixel are one pixel wide and paler.
+        """
         width_px: float = thickness * self.scale
         pale = int(255 * (1 - min(1.0, 0.25 + 0.75 * width_px)))
         cv2.polylines(
@@ -93,7 +96,7 @@ class Canvas:
             self.strokes([corners], thickness=outline)
 
     def polygon(self, points: Sequence[Point] | NDArray[np.float64], *, gray: int = 0) -> None:
-        """Fill the polygon with corners `points`."""
+        """Fill the polygon with corners `points`, [n, 2] as (x, y), with a gray level 0..255."""
         cv2.fillPoly(self.ink, [self._fixed(points)], gray, cv2.LINE_AA, _SHIFT)
 
     def _fixed(self, points: Sequence[Point] | NDArray[np.float64]) -> NDArray[np.int32]:

@@ -71,7 +71,7 @@ def _order() -> NDArray[np.intp]:
 
 
 def hash_text(value: NDArray[np.uint64]) -> str:
-    """A hash as 64 hexadecimal digits."""
+    """A hash, uint64 [4], as 64 hexadecimal digits."""
     return value.tobytes().hex()
 
 

@@ -129,7 +129,7 @@ def ink_share(page: Pixels, paper: int) -> float:
 
 
 def pixel_digest(page: Pixels) -> str:
-    """128-bit hex digest of size and pixels."""
+    """128-bit hex digest of the size and pixels of a page, uint8 [h, w] or [h, w, 3]."""
     digest = hashlib.sha256(repr(page.shape).encode())
     digest.update(np.ascontiguousarray(page).data)
     return digest.hexdigest()[:32]

@@ -47,7 +47,7 @@ def named(variables: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def view(variable: Any) -> np.ndarray:
-    """A Keras variable's value; in host memory no copy, so read it before training continues."""
+    """A Keras variable's value, in its shape and dtype; in host memory no copy, so read it before training resumes."""
     import tensorflow as tf
 
     return np.asarray(memoryview(tf.convert_to_tensor(variable.value)))
@@ -80,7 +80,7 @@ def weights_digest(variables: Sequence[Any]) -> str:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays by name in the safetensors format; equal arrays give equal bytes.
+    """Write arrays of any shape and dtype by name in the safetensors format; equal arrays give equal bytes.
 
     Raises:
         OSError: the file cannot be written.
@@ -95,7 +95,7 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Arrays by name from a safetensors file.
+    """Arrays by name from a safetensors file, with the shapes and dtypes in which they were written.
 
     Raises:
         UserError: the file is missing or damaged.

@@ -45,7 +45,7 @@ class Predictions:
         return self.rows(np.argsort(self.ids, kind="stable"))
 
     def rows(self, choice: npt.NDArray[Any]) -> "Predictions":
-        """The rows that `choice` (positions or a mask) selects."""
+        """The rows that `choice`, positions int [k] or a mask bool [n], selects."""
         return Predictions(self.ids[choice], self.labels[choice], self.softmax[choice], self.class_ids)
 
 
@@ -61,7 +61,7 @@ class Joined:
     names: tuple[str, ...]
 
     def rows(self, choice: npt.NDArray[Any]) -> "Joined":
-        """The pages that `choice` (positions or a mask) selects."""
+        """The pages that `choice`, positions int [k] or a mask bool [n], selects."""
         return Joined(self.ids[choice], self.labels[choice], self.softmax[choice], self.class_ids, self.names)
 
 

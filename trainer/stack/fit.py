@@ -51,7 +51,7 @@ class FittedStack:
         return answers[method]().astype(np.float32)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All weights by name, as in the weights file."""
+        """All weights by name, float32 or float64, as in the weights file."""
         return {
             "weighted/members": self.member_weights,
             "logistic/kernel": self.kernel,

@@ -98,7 +98,11 @@ class Coordinator:
         return finished
 
     def exit_stopped(self, message: str) -> NoReturn:
-        """Wait for the checkpoint writer, then raise `Stopped` on all ranks."""
+        """Wait for the checkpoint writer, then exit on all ranks.
+
+        Raises:
+            Stopped: always, with `message`.
+        """
         self.heartbeat.at("saving")
         self.writer.wait()
         # No rank exits before rank 0 has written: a launcher ends all ranks as soon as the first one exits.
