@@ -1,4 +1,4 @@
-"""A rank's sign of life: what it says, and that it goes on while the rank itself is held up."""
+"""A rank's sign of life: what it says, and that it continues while the rank itself is blocked."""
 
 import logging
 import os
