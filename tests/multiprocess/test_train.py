@@ -171,6 +171,20 @@ def test_a_loss_that_is_not_finite_ends_the_job_with_its_batch(tiny: Path, tmp_p
     assert shards.ids[expected.positions[0]] in output
 
 
+def test_gradients_that_overflow_in_the_compressed_all_reduce_are_named(tiny: Path, tmp_path: Path) -> None:
+    """Loss and gradients are finite on both ranks; Horovod's float16 copies are not."""
+    settings = [
+        "stages.holistic_16.optimizer={name: sgd, learning_rate: 1.0e+6}", "training.compression=fp16",
+        "checkpoint.agree_steps=4", "checkpoint.every_steps=null",
+    ]  # fmt: skip
+    folder = tmp_path / "run"
+    output = train(tiny, folder, "holistic_16", *(p for s in settings for p in ("--set", s)), status=None)
+    assert "set training.compression: none" in output
+    assert "stderr>:Traceback" not in output
+    with np.load(folder / "jobs" / "holistic_16" / "not-finite-step-00000002.npz", allow_pickle=False) as file:
+        assert np.isfinite(file["losses"]).all()
+
+
 def test_with_every_option_a_killed_job_resumes_to_the_same_bits(tiny: Path, tmp_path: Path) -> None:
     """With averaged weights, micro-batches, clipping and warm-up, killed and resumed == never killed."""
     settings = [
