@@ -29,6 +29,6 @@ def test_every_host_of_the_cluster_converts_its_share(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert "converting on 2 hosts of the Ray cluster" in ended.stdout
     shares = {host: int(pages) for host, pages in re.findall(r"^(\S+): (\d+) pages$", ended.stdout, re.MULTILINE)}
-    # Three shards of training pages and one each of the other splits, assigned in turn.
-    assert sorted(shares.values()) == [206, 406]
+    # 37 shards of training pages and one each of the other splits, assigned in turn.
+    assert sorted(shares.values()) == [298, 314]
     assert files(tmp_path / "s") == files(tmp_path / "alone")

@@ -177,10 +177,9 @@ def test_missing_hosts(machines: Machines, tmp_path: Path) -> None:
     launcher.write_text(f"provider: {{type: local, head_ip: {NAME}, worker_ips: [203.0.113.9, nowhere.invalid]}}\n")
     status, lines, _ = machines.doctor("--quick", "--launcher", str(launcher))
     assert status == 1
-    absent = [line for line in lines if "named in the cluster's file and not in the cluster" in line]
-    assert [line.partition(": ")[0] for line in absent] == ["error 203.0.113.9", "error nowhere.invalid"]
-    assert "SSH" in absent[0], "what else is known of it"
-    assert "the name does not resolve here" in absent[1]
+    found = {line.partition(": ")[0]: line for line in lines}
+    assert "SSH" in found["error 203.0.113.9"], "whether the host answers at all"
+    assert "resolve" in found["error nowhere.invalid"], "the name is unknown"
 
 
 def test_a_wrong_token_is_one_line(machines: Machines) -> None:
