@@ -43,6 +43,8 @@ class ConversionPass:
         self._work, self._max_rejected, self._progress = work, max_rejected, progress
         self._states = {(state.plan.split, state.plan.number): state for state in states}
         self._total = sum(len(state.plan.pages) for state in states)
+        self._done = sum(len(state.plan.pages) for state in states if state.complete)
+        self._rejected = [page for state in states for page in state.rejected]
         self._reported = 0
 
     def run(self, workers: int) -> None:
@@ -66,19 +68,20 @@ class ConversionPass:
                     plan, rejected = result
                     state = self._states[plan.split, plan.number]
                     state.complete, state.rejected = True, rejected
+                    self._done += len(plan.pages)
+                    self._rejected += rejected
                 self._report(pool.items_at_work())
         self._report(0)
 
     def _report(self, at_work: int) -> None:
-        rejected = [page for state in self._states.values() for page in state.rejected]
+        rejected = self._rejected
         if len(rejected) > self._max_rejected:
             raise TooManyRejected(
                 f"{len(rejected)} of {self._total} pages cannot be used, more than data.max_rejected allows "
                 f"({self._max_rejected}): {rejected[0]['page']}: {rejected[0]['reason']}; see {REJECTED} in the shard "
                 "folder"
             )
-        done = at_work + sum(len(state.plan.pages) for state in self._states.values() if state.complete)
         # When a process dies, its shard restarts; the reported count does not decrease.
-        self._reported = max(self._reported, min(done, self._total))
+        self._reported = max(self._reported, min(self._done + at_work, self._total))
         if self._progress is not None:
             self._progress(self._reported, self._total, len(rejected))

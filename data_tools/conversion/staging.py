@@ -39,8 +39,14 @@ def shard_path(staging: Path, plan: ShardPlan, region: str) -> Path:
 
 
 def unfinished_path(staging: Path, plan: ShardPlan, region: str) -> Path:
-    """A new temporary name for a shard, outside the folder that becomes the set."""
-    return temporary_name(staging / plan.split / f"{region}-{plan.name}")
+    """A new temporary name for a shard, outside the folder that becomes the set.
+
+    Deletes what earlier processes left of the shard, so pages that crash the decoder do not fill the disk.
+    """
+    folder, name = staging / plan.split, f"{region}-{plan.name}"
+    for leftover in folder.glob(f"{UNFINISHED}{name}-*"):
+        leftover.unlink(missing_ok=True)
+    return temporary_name(folder / name)
 
 
 def receipt_path(staging: Path, plan: ShardPlan) -> Path:

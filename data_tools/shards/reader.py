@@ -65,9 +65,8 @@ class TrainBatches:
         prefetch: int = PREFETCH,
     ) -> None:
         """See the class; prefetching starts immediately."""
-        from data_tools.documents.opencv import (
-            use_single_thread,
-        )  # Imported late: most of a set is known without OpenCV.
+        # Imported here, because the rest of this module works without OpenCV.
+        from data_tools.documents.opencv import use_single_thread
 
         # Augmentation calls OpenCV from several threads in each of a host's ranks.
         use_single_thread()

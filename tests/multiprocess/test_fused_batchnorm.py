@@ -103,7 +103,11 @@ def test_the_gradient_of_a_deep_network_is_as_exact() -> None:
     assert error["f"] < 2 * error["c"]
 
 
-@pytest.mark.parametrize("settings", [{"micro_batches": 2}, {"precision": "mixed_bfloat16"}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{"micro_batches": 2}, {"jit_compile": True, "deterministic": False}, {"precision": "mixed_bfloat16"}],
+    ids=str,
+)
 def test_other_options_give_the_same_losses(settings: dict[str, Any]) -> None:
     fused, composed = (losses(built(fused_batch_norm=fused, **settings), 3) for fused in (True, False))
     np.testing.assert_allclose(fused, composed, rtol=2e-2 if "precision" in settings else 1e-5)

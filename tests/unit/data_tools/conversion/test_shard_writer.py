@@ -116,6 +116,17 @@ def test_what_a_killed_process_left_is_deleted_when_the_conversion_resumes(
     assert not left.exists()
 
 
+def test_a_shard_leaves_nothing_of_the_processes_that_died_at_it(
+    work: Work, plan: ShardPlan, background: Executor
+) -> None:
+    """A page that crashes the decoder costs two processes, and each leaves up to one shard per region."""
+    left = Path(work.staging, plan.split, f"{UNFINISHED}top-{plan.name}-1234")
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half a shard")
+    write_shard(work, plan, items(), background=background)
+    assert unfinished(work) == []
+
+
 def test_a_rejected_page_is_read_again_once_its_file_changes(work: Work, plan: ShardPlan, background: Executor) -> None:
     bad = Path(work.root, plan.pages[3].page_id)
     intact = bad.read_bytes()

@@ -47,7 +47,9 @@ def test_it_says_who_where_and_what(tmp_path: Path) -> None:
         beat_where(tmp_path / "job", lambda beat: beat["waiting"], rank=3)
         heartbeat.at("evaluating", batch=4)
         beat = beat_where(tmp_path / "job", lambda beat: beat["phase"] == "evaluating", rank=3)
-        assert (beat["step"], beat["batch"], beat["waiting"]) == (7, 4, False), "the step stays until another is told"
+        assert (beat["step"], beat["batch"], beat["waiting"]) == (7, 4, False), (
+            "the step stays until another is reported"
+        )
 
 
 def test_a_rank_that_is_held_up_still_writes_and_says_for_how_long(tmp_path: Path) -> None:
