@@ -20,7 +20,7 @@ from data_tools.errors import UserError
 from data_tools.files import PROJECT_ROOT
 
 RUNTIME = "install_requires"
-LOCKED = {LOCK: (RUNTIME, "pdf", "horovod", "test"), GPU_LOCK: ("gpu",)}
+LOCKED = {LOCK: (RUNTIME, "pdf", "serve", "onnx", "horovod", "test"), GPU_LOCK: ("gpu",)}
 """What each lock file pins: the run-time dependencies, and extras by name."""
 HEADER = "# Made from setup.cfg by `python -m cluster.setup.lock`, with the SHA-256 of each file of each version.\n"
 
