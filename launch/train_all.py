@@ -22,7 +22,7 @@ if __name__ == "__main__":
 
 from cluster.liveness.lease import Lease, hold
 from cluster.schedule.job import Event, JobOutcome, JobSpec
-from cluster.schedule.placement import plan_jobs
+from cluster.schedule.placement import plan_workers
 from cluster.schedule.scheduler import StopRule, run_jobs
 from cluster.schedule.slots import Host
 from data_tools.errors import UserError, require_horovod
@@ -154,9 +154,9 @@ def _with_worker_limits(
 
     A resumed job could have more, since fewer jobs share the slots; its figures would then be those of another run.
     """
-    placements = plan_jobs(hosts, job_specs(config, recipe, recipe.job_names))
+    workers = plan_workers(hosts, job_specs(config, recipe, recipe.job_names))
     specs = job_specs(config, recipe, unfinished)
-    return [replace(spec, max_workers=len(placements[spec.name].group.slots)) for spec in specs]
+    return [replace(spec, max_workers=workers[spec.name]) for spec in specs]
 
 
 def _descriptions(recipe: Recipe) -> dict[str, str]:

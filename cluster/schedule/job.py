@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cluster.schedule.slots import Group, Placement
+from cluster.schedule.slots import Group
 
 FailureKind = Literal["start", "user", "raised", "died", "hung", "stopped"]
 
@@ -22,6 +22,8 @@ class JobSpec:
     logs: folder for each rank's output, `rank-N.txt`; null leaves it to Ray's own logs.
     heartbeats: folder in which the ranks keep heartbeats (`cluster.liveness.watch`); null turns hang detection off.
     gpu: whether its workers use the GPUs of their slots; if not, they reserve none and see none.
+    work: how long it takes with one worker, in any unit that the jobs share; of the jobs that are ready, the one with
+    the longest chain of work behind it starts first.
     """
 
     name: str
@@ -34,6 +36,7 @@ class JobSpec:
     logs: str | None = None
     heartbeats: str | None = None
     gpu: bool = True
+    work: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,6 @@ class JobOutcome:
     started: float | None = None
     ended: float | None = None
     group: Group | None = None
-    wave: int | None = None
     attempts: int = 0
     failures: tuple[Failure, ...] = ()
     give_up_reason: str | None = None
@@ -139,14 +141,16 @@ class JobState:
     """What the scheduler knows of one job, from waiting to its outcome."""
 
     spec: JobSpec
-    placement: Placement
+    workers: int
+    group: Group | None = None
+    """Slots of the last attempt; null before the first."""
     state: str = "waiting"  # waiting, running, or one of FINAL
     attempts: int = 0
     started: float | None = None
     ended: float | None = None
     not_before: float = 0.0
     lost_since: float | None = None
-    """Since when (unix seconds) it could start but for a lack of hosts; inf: other jobs must end first anyway."""
+    """Since when (unix seconds) it could start but for a lack of hosts."""
     value: object = None
     error: str | None = None
     give_up_reason: str | None = None
@@ -158,7 +162,6 @@ class JobState:
         Raises:
             RuntimeError: it has not ended.
         """
-        ran = self.attempts > 0
         if self.state not in FINAL:
             raise RuntimeError(f"job {self.spec.name} is still {self.state}")
         return JobOutcome(
@@ -168,8 +171,7 @@ class JobState:
             error=self.error,
             started=self.started,
             ended=self.ended,
-            group=self.placement.group if ran else None,
-            wave=self.placement.wave if ran else None,
+            group=self.group,
             attempts=self.attempts,
             failures=tuple(self.failures),
             give_up_reason=self.give_up_reason,
@@ -184,7 +186,6 @@ class Event:
     event: Literal["started", "running", "done", "failed", "retried", "skipped", "stopped", "waiting"]
     job: str
     group: Group | None = None
-    wave: int | None = None
     attempt: int = 0
     error: str | None = None
     up: Started | None = None
@@ -196,7 +197,6 @@ class Event:
         if self.group is not None:
             record["group"] = self.group.hosts
             record["slots"] = [str(slot) for slot in self.group.slots]
-            record["wave"] = self.wave
             record["attempt"] = self.attempt
         if self.up is not None:
             record["workers"] = [vars(worker) for worker in self.up.workers]

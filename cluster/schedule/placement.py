@@ -1,34 +1,131 @@
-"""Places every job of a run, from the jobs, their dependencies and the hosts."""
+"""How many workers each job gets, which job starts next, and on which slots. Pure arithmetic on jobs and hosts."""
 
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from cluster.schedule.job import JobSpec
-from cluster.schedule.slots import Group, Host, Placement, Slot, place, plan_waves
+from cluster.schedule.slots import Group, Host, Slot, describe, place
 from data_tools.errors import UserError
 
 
-def plan_jobs(hosts: Sequence[Host], jobs: Sequence[JobSpec]) -> dict[str, Placement]:
-    """Placements by job name; waves count on from one level of dependencies to the next.
+def plan_workers(hosts: Sequence[Host], jobs: Sequence[JobSpec]) -> dict[str, int]:
+    """The number of workers of each job, by name. It decides the figures of a run, so it never depends on timing.
 
-    Jobs of one level with the same request share the slots at once; jobs with different requests are planned one kind
-    after the other.
+    Jobs that may run at the same time and make the same request get the same number.
 
     Raises:
         UserError: a job requests more slots than there are.
         ValueError: names are not unique, or a dependency is unknown or circular.
     """
-    plan: dict[str, Placement] = {}
-    first_wave = 0
+    workers: dict[str, int] = {}
     for level in _levels(jobs):
-        kinds = list(dict.fromkeys((job.workers, job.global_batch, job.max_workers) for job in level))
-        for workers, global_batch, max_workers in kinds:
-            request = (workers, global_batch, max_workers)
-            names = [job.name for job in level if (job.workers, job.global_batch, job.max_workers) == request]
-            part = plan_waves(hosts, names, workers=workers, global_batch=global_batch, max_workers=max_workers)
-            plan |= {name: Placement(first_wave + p.wave, p.group) for name, p in part.items()}
-            first_wave += 1 + max(p.wave for p in part.values())
-    return plan
+        alike: dict[tuple[int | None, ...], list[str]] = {}
+        for job in level:
+            alike.setdefault((job.workers, job.global_batch, job.max_workers), []).append(job.name)
+        for (requested, global_batch, max_workers), names in alike.items():
+            fitting = workers_that_fit(
+                hosts, names, workers=requested, global_batch=global_batch, max_workers=max_workers
+            )
+            workers |= dict.fromkeys(names, fitting)
+    return workers
+
+
+def workers_that_fit(
+    hosts: Sequence[Host],
+    jobs: Sequence[str],
+    *,
+    workers: int | None = None,
+    global_batch: int | None = None,
+    max_workers: int | None = None,
+) -> int:
+    """The number of workers of each of `jobs`, which may all run at once.
+
+    `workers` where that is not null. Otherwise as many as fit: a single job takes every slot; several jobs take fewer
+    where that keeps each of them on one host and still uses more than half of the slots. `global_batch` restricts the
+    choice to its divisors, since every rank takes an equal part of a batch, and `max_workers` bounds it.
+
+    Raises:
+        UserError: there is no slot, or fewer than `workers`.
+    """
+    total = sum(host.slots for host in hosts)
+    if total < 1:
+        raise UserError(f"no slot to run {', '.join(jobs)} on; found {describe(hosts)}")
+    if workers is not None:
+        if not 1 <= workers <= total:
+            raise UserError(f"{workers} workers per job are requested ({', '.join(jobs)}), found {describe(hosts)}")
+        return workers
+    rounds = math.ceil(len(jobs) / total)
+    at_once = math.ceil(len(jobs) / rounds)
+    sizes = divisors(global_batch, most=min(total // at_once, max_workers or total))
+    if at_once > 1 and max_workers is None:
+        for size in sizes:
+            on_one_host = sum(host.slots // size for host in hosts)
+            if on_one_host >= at_once and 2 * size * at_once > total:
+                return size
+    return sizes[0]
+
+
+def divisors(global_batch: int | None, *, most: int) -> list[int]:
+    """The numbers of workers up to `most` that divide the batch (None: all of them), the largest first."""
+    return [n for n in range(most, 0, -1) if global_batch is None or global_batch % n == 0]
+
+
+def workers_left(job: JobSpec, planned: int, *, slots: int) -> int | None:
+    """The number of workers of `job` where hosts are gone and `slots` are left; None where no allowed number fits.
+
+    The planned number if it fits, otherwise the next smaller one that the job allows.
+    """
+    if planned <= slots:
+        return planned
+    smaller = divisors(job.global_batch, most=slots) if job.workers is None else []
+    return smaller[0] if smaller else None
+
+
+def remaining_work(jobs: Sequence[JobSpec], workers: Mapping[str, int]) -> dict[str, float]:
+    """The length of the longest chain of jobs that begins with each job, by name: the sum of work / workers."""
+    followers: dict[str, list[JobSpec]] = {job.name: [] for job in jobs}
+    for job in jobs:
+        for name in job.depends_on:
+            followers[name].append(job)
+    length: dict[str, float] = {}
+    for job in (job for level in reversed(_levels(jobs)) for job in level):
+        after = max((length[follower.name] for follower in followers[job.name]), default=0.0)
+        length[job.name] = job.work / workers[job.name] + after
+    return length
+
+
+def choose(
+    ready: Mapping[str, int],
+    *,
+    hosts: Sequence[Host],
+    busy: Collection[Slot],
+    before: Mapping[str, Group] | None = None,
+) -> dict[str, Group]:
+    """The jobs that start now, with their groups; every other job of `ready` needs more slots than are left.
+
+    ready: numbers of workers by job, the most urgent job first. busy: slots that jobs hold. before: groups that jobs
+    had in an earlier attempt; they get them back where all their slots are free.
+    """
+    offered = {Slot(host.name, index) for host in hosts for index in range(host.slots)}
+    taken = offered & set(busy)
+    left = len(offered) - len(taken)
+    chosen: list[str] = []
+    for name, size in ready.items():
+        if size <= left:
+            chosen.append(name)
+            left -= size
+    groups: dict[str, Group] = {}
+    for name in chosen:
+        group = (before or {}).get(name)
+        if group and len(group.slots) == ready[name] and set(group.slots) <= offered - taken:
+            groups[name] = group
+            taken.update(group.slots)
+    # The largest first: they are the hardest to keep on one host.
+    for name in sorted((name for name in chosen if name not in groups), key=lambda name: -ready[name]):
+        groups[name] = place(hosts, ready[name], busy=taken)
+        taken.update(groups[name].slots)
+    return {name: groups[name] for name in chosen}
 
 
 def _levels(jobs: Sequence[JobSpec]) -> list[list[JobSpec]]:
@@ -47,26 +144,3 @@ def _levels(jobs: Sequence[JobSpec]) -> list[list[JobSpec]]:
     for name in order:
         depth[name] = 1 + max((depth[need] for need in known[name].depends_on), default=-1)
     return [[job for job in jobs if depth[job.name] == d] for d in range(1 + max(depth.values(), default=-1))]
-
-
-def move(hosts: Sequence[Host], job: JobSpec, *, group: Group, busy: Collection[Slot]) -> Group:
-    """A group for `job` on the remaining `hosts`, after a host of its old `group` is gone.
-
-    As many workers as before if they fit, otherwise the next smaller number that the job allows; on free slots if
-    possible.
-
-    Raises:
-        UserError: no allowed number of workers fits.
-    """
-    total = sum(host.slots for host in hosts)
-    before = len(group.slots)
-    if job.workers is None:
-        sizes = [n for n in range(min(before, total), 0, -1) if job.global_batch is None or job.global_batch % n == 0]
-    else:
-        sizes = [before] if before <= total else []
-    if not sizes:
-        gone = sorted(set(group.hosts) - {host.name for host in hosts})
-        raise UserError(f"{job.name} needs {before} slots, and without {', '.join(gone)} {total} are left")
-    names = {host.name for host in hosts}
-    there = [slot for slot in busy if slot.host in names]
-    return place(hosts, sizes[0], busy=there if total - len(there) >= sizes[0] else ())

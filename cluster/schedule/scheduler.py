@@ -1,17 +1,15 @@
-"""Runs jobs that depend on each other on groups of slots, each as soon as its group is free."""
+"""Runs jobs that depend on each other on groups of slots, each as soon as enough slots are free."""
 
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from cluster.schedule.job import FINAL, Ended, Event, Failure, JobOutcome, JobSpec, JobState, OnEvent, Started
-from cluster.schedule.placement import move, plan_jobs
+from cluster.schedule.placement import choose, plan_workers, remaining_work, workers_left
 from cluster.schedule.retry import RetryPolicy, decide
-from cluster.schedule.slots import Group, Host, Placement, Slot
-from data_tools.errors import UserError
+from cluster.schedule.slots import Group, Host, Slot, describe
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +74,6 @@ def run_jobs(
                 run.stop(rule.timeout_s)
             else:
                 run.skip_blocked()
-                run.place_again()
                 run.start_ready()
             if not run.over:
                 for news in backend.wait(POLL_S):
@@ -97,8 +94,10 @@ class _Run:
         clock: Callable[[], float],
     ) -> None:
         self._backend, self._retries, self._on_event, self._clock = backend, retries, on_event, clock
-        plan = plan_jobs(backend.hosts(), jobs)
-        self._jobs = {spec.name: JobState(spec, plan[spec.name]) for spec in jobs}
+        workers = plan_workers(backend.hosts(), jobs)
+        urgency = remaining_work(jobs, workers)
+        self._jobs = {spec.name: JobState(spec, workers[spec.name]) for spec in jobs}
+        self._by_urgency = sorted(self._jobs.values(), key=lambda job: -urgency[job.spec.name])
         self._kill_at: float | None = None
 
     @property
@@ -122,13 +121,31 @@ class _Run:
                     found = True
 
     def start_ready(self) -> None:
-        """Start each waiting job whose dependencies are done and whose slots are free, in the order of the plan."""
-        waiting = self._in_state("waiting")
-        for job in sorted(waiting, key=lambda job: job.placement.wave):
-            done = all(self._jobs[name].state == "done" for name in job.spec.depends_on)
-            free = self._busy().isdisjoint(job.placement.group.slots)
-            if done and free and job.lost_since is None and self._clock() >= job.not_before:
-                self._start(job)
+        """Start the jobs whose dependencies are done on whatever slots are free, the most urgent first."""
+        ready = [job for job in self._by_urgency if self._is_ready(job)]
+        if not ready:
+            return
+        hosts = self._backend.hosts()
+        sizes = {job.spec.name: size for job in ready if (size := self._workers_now(job, hosts)) is not None}
+        before = {name: group for name in sizes if (group := self._jobs[name].group) is not None}
+        for name, group in choose(sizes, hosts=hosts, busy=self._busy(), before=before).items():
+            self._start(self._jobs[name], group)
+
+    def _is_ready(self, job: JobState) -> bool:
+        done = all(self._jobs[name].state == "done" for name in job.spec.depends_on)
+        return job.state == "waiting" and done and self._clock() >= job.not_before
+
+    def _workers_now(self, job: JobState, hosts: Sequence[Host]) -> int | None:
+        """The number of workers of a ready job on the live `hosts`; None while it waits for lost hosts."""
+        slots = sum(host.slots for host in hosts)
+        size = workers_left(job.spec, job.workers, slots=slots)
+        if size is None:
+            self._wait_for_hosts(job, f"{job.spec.name} needs {job.workers} slots, and there are {describe(hosts)}")
+            return None
+        if size < job.workers:
+            logger.warning("%s: %d workers instead of %d; hosts are gone", job.spec.name, size, job.workers)
+        job.workers, job.lost_since = size, None
+        return size
 
     def take(self, news: Started | Ended) -> None:
         job = self._jobs[news.job]
@@ -166,12 +183,12 @@ class _Run:
             self._backend.kill(job.spec.name)
             self._stopped(job, "the driver exited")
 
-    def _start(self, job: JobState) -> None:
-        job.state = "running"
+    def _start(self, job: JobState, group: Group) -> None:
+        job.state, job.group = "running", group
         job.attempts += 1
         job.started = job.started or self._clock()
         self._emit("started", job)
-        self._backend.start(job.spec, job.placement.group, attempt=job.attempts)
+        self._backend.start(job.spec, group, attempt=job.attempts)
 
     def _failed(self, job: JobState, failure: Failure) -> None:
         if self._kill_at is not None and failure.kind != "user":
@@ -182,7 +199,6 @@ class _Run:
         if decision.again:
             job.state, job.not_before = "waiting", self._clock() + decision.wait_s
             self._emit("retried", job, error=f"{failure.line()} ({decision.reason})")
-            self._move_off_lost_hosts([job, *self._in_state("waiting")])
         else:
             job.give_up_reason = "" if failure.kind == "user" else decision.reason
             self._give_up(job, "\n".join(filter(None, [failure.text(), job.give_up_reason])))
@@ -191,55 +207,28 @@ class _Run:
         job.state, job.error, job.ended = "failed", error, self._clock()
         self._emit("failed", job, error=error)
 
-    def place_again(self) -> None:
-        """Place the jobs that lost their hosts again; fail those that have waited for hosts for too long."""
-        lost = [job for job in self._in_state("waiting") if job.lost_since is not None]
-        if lost:
-            self._move_off_lost_hosts(lost)
-
-    def _move_off_lost_hosts(self, jobs: Sequence[JobState]) -> None:
-        """Move those of `jobs` that lost a host; where too few slots are left, they wait."""
-        hosts = self._backend.hosts()
-        names = {host.name for host in hosts}
-        for job in dict.fromkeys(jobs):
-            group = job.placement.group
-            if names.issuperset(group.hosts):
-                job.lost_since = None
-                continue
-            try:
-                moved = move(hosts, job.spec, group=group, busy=self._busy())
-            except UserError as error:
-                self._wait_for_hosts(job, str(error))
-                continue
-            job.placement, job.lost_since = Placement(job.placement.wave, moved), None
-            logger.warning("%s moves from %s to %s", job.spec.name, group.hosts, moved.hosts)
-
     def _wait_for_hosts(self, job: JobState, why: str) -> None:
-        if not all(self._jobs[name].state == "done" for name in job.spec.depends_on):
-            job.lost_since = math.inf
-            return
+        """Let a ready job wait for hosts; fail it when it has waited for too long."""
         now, limit = self._clock(), self._retries.lost_host_timeout_s
-        if job.lost_since is None or job.lost_since == math.inf:
+        if job.lost_since is None:
             job.lost_since = now
-            self._emit("waiting", job, error=f"{why}; waiting up to {limit:.0f} s for them")
+            self._emit("waiting", job, error=f"{why}; waiting up to {limit:.0f} s for more")
         if now - job.lost_since >= limit:
-            self._give_up(job, f"{why}, and none returned within {limit:.0f} s")
+            self._give_up(job, f"{why}, and no more came within {limit:.0f} s")
 
     def _in_state(self, state: str) -> list[JobState]:
         return [job for job in self._jobs.values() if job.state == state]
 
     def _busy(self) -> set[Slot]:
-        return {slot for job in self._in_state("running") for slot in job.placement.group.slots}
+        return {slot for job in self._in_state("running") if job.group is not None for slot in job.group.slots}
 
     def _emit(self, event: str, job: JobState, *, error: str | None = None, up: Started | None = None) -> None:
-        started = job.attempts > 0
         self._on_event(
             Event(
                 time=self._clock(),
                 event=event,  # type: ignore[arg-type]  # only the literals of Event are passed here
                 job=job.spec.name,
-                group=job.placement.group if started else None,
-                wave=job.placement.wave if started else None,
+                group=job.group,
                 attempt=job.attempts,
                 error=error,
                 up=up,

@@ -14,7 +14,7 @@ evaluation covers the validation pages and the training batches from which the B
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cluster.schedule.slots import Placement
+from cluster.schedule.slots import Group
 from launch.planning.ring import Network, busy_slots, ring_seconds, rings_per_link
 from trainer.config import JobConfig, TrainingConfig
 from trainer.network.facts import ModelFacts
@@ -78,12 +78,12 @@ class JobCost:
 
     Times are in seconds: of one step where the name starts with `step_`, of the whole job otherwise. `steps` is per
     epoch, `worker_batch` is pages per worker and step, `read_bytes` is of the whole job, `host_read_rate` is the
-    bytes per second that the busiest host reads while the job's wave trains, and `gradient_bytes` is per step.
+    bytes per second that the busiest host reads for it and the jobs beside it, and `gradient_bytes` is per step.
     """
 
     name: str
     stage: str
-    placement: Placement
+    group: Group
     epochs: int = 0
     steps: int = 0
     worker_batch: int = 0
@@ -100,7 +100,7 @@ class JobCost:
     @property
     def workers(self) -> int:
         """World size of the job."""
-        return len(self.placement.group.slots)
+        return len(self.group.slots)
 
     @property
     def step_s(self) -> float:
@@ -124,20 +124,20 @@ class JobCost:
         }
 
 
-def training_cost(job: JobConfig, placements: Mapping[str, Placement], *, inputs: EstimateInputs) -> JobCost:
-    """Cost of a training job on its group of slots, next to the other jobs of its wave."""
+def training_cost(job: JobConfig, group: Group, *, beside: Sequence[Group] = (), inputs: EstimateInputs) -> JobCost:
+    """Cost of a training job on `group`, with other jobs on the groups `beside` it at the same time."""
     stage, pages, machine = job.stage, inputs.pages, inputs.machine
-    placement, step, model = placements[job.name], machine.steps[stage.image_px], inputs.models[stage.image_px]
-    workers, busy = len(placement.group.slots), busy_slots(job.name, placements)
+    step, model = machine.steps[stage.image_px], inputs.models[stage.image_px]
+    workers, busy = len(group.slots), busy_slots(group, beside)
     slowdown = max(1.0, busy / machine.cores) if machine.cores else 1.0
     batch, steps = stage.global_batch // workers, pages.train // stage.global_batch
     fixed_s, pages_s = slowdown * step.fixed_s, slowdown * batch * step.page_s
     gradients = gradient_bytes(model, job.training)
     allreduce_s = 0.0
     if workers > 1:
-        rings = rings_per_link(job.name, placements)
+        rings = rings_per_link(group, beside)
         allreduce_s = inputs.network.cycle_s + sum(
-            ring_seconds(size, placement.group, network=inputs.network, rings_per_link=rings)
+            ring_seconds(size, group, network=inputs.network, rings_per_link=rings)
             for size in (gradients, model.statistic_bytes)
         )
     step_s = fixed_s + pages_s + allreduce_s
@@ -147,7 +147,7 @@ def training_cost(job: JobConfig, placements: Mapping[str, Placement], *, inputs
     return JobCost(
         name=job.name,
         stage=job.stage_name,
-        placement=placement,
+        group=group,
         epochs=stage.epochs,
         steps=steps,
         worker_batch=batch,
@@ -168,33 +168,12 @@ def gradient_bytes(model: ModelFacts, training: TrainingConfig) -> int:
     return model.gradient_bytes // 2 if training.compression == "fp16" else model.gradient_bytes
 
 
-def stack_cost(name: str, pages: PageCounts, *, placement: Placement, machine: Machine) -> JobCost:
+def stack_cost(name: str, pages: PageCounts, *, group: Group, machine: Machine) -> JobCost:
     """Cost of the stack: a small fit on the members' outputs for the validation pages."""
     return JobCost(
         name=name,
         stage=name,
-        placement=placement,
+        group=group,
         startup_s=machine.world_s + STACK_IMPORTS_S,
         train_s=STACK_PAGE_S * pages.val,
     )
-
-
-@dataclass(frozen=True)
-class Span:
-    """Start and end of a job, in seconds since the start of the run."""
-
-    start: float
-    end: float
-
-
-def timeline(costs: Sequence[JobCost], depends_on: Mapping[str, Sequence[str]]) -> dict[str, Span]:
-    """When each job runs: in order of the waves, as soon as its dependencies are done and its slots are free."""
-    spans: dict[str, Span] = {}
-    free: dict[str, float] = {}
-    for cost in sorted(costs, key=lambda cost: cost.placement.wave):
-        slots = [str(slot) for slot in cost.placement.group.slots]
-        ready = [spans[name].end for name in depends_on[cost.name]]
-        start = max([0.0, *ready, *(free.get(slot, 0.0) for slot in slots)])
-        spans[cost.name] = Span(start, start + cost.seconds)
-        free |= dict.fromkeys(slots, start + cost.seconds)
-    return spans

@@ -1,20 +1,24 @@
 """Estimates the whole recipe on given hosts: jobs, times, GPU hours and the bottleneck. Starts nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from cluster.schedule.placement import plan_jobs
-from cluster.schedule.slots import Host
+from cluster.schedule.job import JobSpec
+from cluster.schedule.placement import plan_workers
+from cluster.schedule.simulation import Span, simulate
+from cluster.schedule.slots import Group, Host
 from data_tools.shards.order import steps_per_epoch
 from launch.config import Config
-from launch.planning.cost import EstimateInputs, JobCost, Span, stack_cost, timeline, training_cost
+from launch.planning.cost import EstimateInputs, JobCost, stack_cost, training_cost
 from launch.recipe.jobs import job_specs
-from launch.recipe.stages import plan_recipe
+from launch.recipe.stages import Recipe, plan_recipe
 from trainer.config import STACK
 
 HOUR = 3600.0
 GPUS_PER_HOST = 8
+ROUNDS = 5
+"""How often durations and schedule, which depend on each other, are computed in turn at most."""
 MIN_SPEEDUP = 1.25
 """Doubling the GPUs pays off if the run gets at least this many times shorter."""
 
@@ -72,12 +76,52 @@ def estimate(config: Config, hosts: Sequence[Host], *, inputs: EstimateInputs) -
     """
     recipe = plan_recipe(config)
     specs = job_specs(config, recipe, recipe.job_names)
-    placements = plan_jobs(hosts, specs)
     for job in recipe.jobs:
         steps_per_epoch(inputs.pages.train, job.stage.global_batch)  # rejects a batch larger than an epoch
-    costs = [training_cost(job, placements, inputs=inputs) for job in recipe.jobs]
-    costs.append(stack_cost(STACK, inputs.pages, placement=placements[STACK], machine=inputs.machine))
-    return Estimate(tuple(hosts), tuple(costs), timeline(costs, {spec.name: spec.depends_on for spec in specs}))
+    costs, spans = _schedule(recipe, specs, hosts=hosts, inputs=inputs)
+    return Estimate(tuple(hosts), tuple(costs[name] for name in recipe.job_names), spans)
+
+
+def _schedule(
+    recipe: Recipe, specs: Sequence[JobSpec], *, hosts: Sequence[Host], inputs: EstimateInputs
+) -> tuple[dict[str, JobCost], dict[str, Span]]:
+    """Costs and spans by job. Jobs that run at the same time slow each other down, which moves the later ones."""
+    workers = plan_workers(hosts, specs)
+    costs: dict[str, JobCost] = {}
+    spans: dict[str, Span] = {}
+    for _ in range(ROUNDS):
+        earlier = spans
+        costs = {}
+        spans = simulate(hosts, specs, workers=workers, seconds=_durations(recipe, inputs, spans=earlier, costs=costs))
+        if spans == earlier:
+            break
+    return costs, spans
+
+
+def _durations(
+    recipe: Recipe, inputs: EstimateInputs, *, spans: Mapping[str, Span], costs: dict[str, JobCost]
+) -> Callable[[str, Group], float]:
+    """The seconds of a job on a group, beside the jobs that overlap it in `spans`; keeps each cost in `costs`."""
+
+    def seconds(name: str, group: Group) -> float:
+        beside = _beside(name, spans)
+        if name == STACK:
+            costs[name] = stack_cost(STACK, inputs.pages, group=group, machine=inputs.machine)
+        else:
+            costs[name] = training_cost(recipe.job(name), group, beside=beside, inputs=inputs)
+        return costs[name].seconds
+
+    return seconds
+
+
+def _beside(name: str, spans: Mapping[str, Span]) -> list[Group]:
+    """The groups of the other jobs that run while the job `name` does."""
+    if name not in spans:
+        return []
+    own = spans[name]
+    return [
+        span.group for other, span in spans.items() if other != name and span.start < own.end and own.start < span.end
+    ]
 
 
 def even_hosts(gpus: int, hosts: int | None = None) -> list[Host]:

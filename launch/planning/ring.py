@@ -1,9 +1,9 @@
 """The cost of a ring all-reduce over the links between the ranks of a group. Arithmetic only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cluster.schedule.slots import Group, Placement
+from cluster.schedule.slots import Group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +53,15 @@ def ring_seconds(size: float, group: Group, *, network: Network, rings_per_link:
     return 2 * (ranks - 1) * (size / ranks / bandwidth + buffers * latency)
 
 
-def rings_per_link(name: str, placements: Mapping[str, Placement]) -> int:
-    """The number of multi-host groups of the job's wave that use the busiest of the job's hosts; at least 1."""
-    job = placements[name]
-    groups = [other.group for other in placements.values() if other.wave == job.wave and len(other.group.hosts) > 1]
-    return max([1, *(sum(host in group.hosts for group in groups) for host in job.group.hosts)])
+def rings_per_link(group: Group, others: Sequence[Group]) -> int:
+    """The number of multi-host groups that use the busiest of the hosts of `group`; at least 1.
+
+    others: groups of the jobs that run at the same time.
+    """
+    spread = [one for one in (group, *others) if len(one.hosts) > 1]
+    return max([1, *(sum(host in one.hosts for one in spread) for host in group.hosts)])
 
 
-def busy_slots(name: str, placements: Mapping[str, Placement]) -> int:
-    """The number of slots that the job's wave uses on the busiest of the job's hosts."""
-    job = placements[name]
-    groups: Sequence[Group] = [other.group for other in placements.values() if other.wave == job.wave]
-    return max(sum(group.hosts.get(host, 0) for group in groups) for host in job.group.hosts)
+def busy_slots(group: Group, others: Sequence[Group]) -> int:
+    """The number of slots that `group` and the `others` use on the busiest of the hosts of `group`."""
+    return max(sum(one.hosts.get(host, 0) for one in (group, *others)) for host in group.hosts)

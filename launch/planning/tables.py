@@ -18,7 +18,7 @@ MIN_SHARE_SHOWN = 0.005
 
 
 def print_estimate(plan: Estimate, inputs: EstimateInputs, *, pages_source: str, console: Console) -> None:
-    """Print the jobs with their groups, waves, steps and times, then the total and what it is spent on."""
+    """Print the jobs with their groups, steps and times, then the total and what it is spent on."""
     unit = "slot" if inputs.machine.cores else "GPU"
     pages, network = inputs.pages, inputs.network
     console.print(
@@ -27,7 +27,7 @@ def print_estimate(plan: Estimate, inputs: EstimateInputs, *, pages_source: str,
         f"speed {escape(inputs.machine.speed)}"
     )
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("job", "wave", "group"):
+    for column in ("job", "group"):
         table.add_column(column, overflow="fold")
     columns = ("epochs", "steps", "batch", "step", "all-reduce", "reads", "starts at", "takes", f"{unit} h")
     for column in columns:
@@ -53,7 +53,7 @@ def print_estimate(plan: Estimate, inputs: EstimateInputs, *, pages_source: str,
 
 
 def _row(plan: Estimate, cost: JobCost) -> list[str]:
-    group = cost.placement.group.hosts
+    group = cost.group.hosts
     training = [""] * 6
     if cost.steps:
         training = [
@@ -66,7 +66,6 @@ def _row(plan: Estimate, cost: JobCost) -> list[str]:
         ]
     return [
         cost.name,
-        str(cost.placement.wave + 1),
         f"{cost.workers} on {next(iter(group)) if len(group) == 1 else counted(len(group), 'host')}",
         *training,
         duration(plan.spans[cost.name].start),
@@ -120,8 +119,7 @@ def as_data(plan: Estimate, inputs: EstimateInputs, *, pages_source: str) -> dic
             {
                 "name": cost.name,
                 "stage": cost.stage,
-                "wave": cost.placement.wave,
-                "group": cost.placement.group.hosts,
+                "group": cost.group.hosts,
                 "epochs": cost.epochs,
                 "steps": cost.epochs * cost.steps,
                 "worker_batch": cost.worker_batch,

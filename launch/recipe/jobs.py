@@ -47,6 +47,8 @@ def _training_spec(config: Config, recipe: Recipe, job: JobConfig, unfinished: C
         global_batch=job.stage.global_batch,
         logs=folder,
         heartbeats=folder,
+        # All jobs of a run train on the same pages, and a step takes as long as its pages have pixels.
+        work=float(job.stage.epochs * job.stage.image_px**2),
     )
 
 
@@ -59,6 +61,7 @@ def _stack_spec(config: Config, recipe: Recipe, unfinished: Collection[str]) -> 
         target="trainer.stack.job:run",
         workers=1,
         gpu=False,  # it fits a small model on stored outputs, on the CPU
+        work=0.0,
         payload={
             "run": str(config.paths.run),
             "members": list(recipe.members),

@@ -110,7 +110,6 @@ def timeline(record: RunRecord, *, now: float) -> list[TimelineRow]:
                     "outcome": outcome,
                     "group": attempt.group,
                     "slots": list(attempt.slots),
-                    "wave": attempt.wave,
                     "error": attempt.error,
                 }
             )

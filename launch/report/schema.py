@@ -31,7 +31,7 @@ class ModelFigures(TypedDict):
 class TimelineRow(TypedDict):
     """One attempt of one job. An attempt that still runs ends at its last sign of life.
 
-    group: slots by host; slots: names of the slots that the attempt occupied; wave: None if unknown.
+    group: slots by host; slots: names of the slots that the attempt occupied.
     """
 
     job: str
@@ -41,7 +41,6 @@ class TimelineRow(TypedDict):
     outcome: Outcome
     group: Mapping[str, int]
     slots: list[str]
-    wave: int | None
     error: str | None
 
 

@@ -31,7 +31,6 @@ class Attempt:
     outcome: Outcome
     group: Mapping[str, int]
     slots: tuple[str, ...]
-    wave: int | None = None
     error: str | None = None
 
 
@@ -68,7 +67,6 @@ def attempts_of(name: str, events: Iterable[EventRecord], *, signs: Sequence[flo
 def _attempt(
     started: EventRecord, number: int, *, ended: float | None, outcome: Outcome, error: str | None = None
 ) -> Attempt:
-    wave = started.get("wave")
     return Attempt(
         number=number,
         started=float(started.get("time", 0.0)),
@@ -76,6 +74,5 @@ def _attempt(
         outcome=outcome,
         group={str(host): int(count) for host, count in (started.get("group") or {}).items()},
         slots=tuple(str(slot) for slot in started.get("slots") or ()),
-        wave=int(wave) if wave is not None else None,
         error=str(error) if error else None,
     )

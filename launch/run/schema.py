@@ -50,8 +50,8 @@ class WorkerInfo(TypedDict, total=False):
 class EventRecord(TypedDict, total=False):
     """One line of `events.jsonl`: what the driver saw happen to a job.
 
-    group: host -> number of slots. slots: `host:index`. wave: which of the groups that follow one another. attempt:
-    1 for the first. placed_s, start_s: seconds until the slots were reserved and until all workers were up.
+    group: host -> number of slots. slots: `host:index`. attempt: 1 for the first. placed_s, start_s: seconds until
+    the slots were reserved and until all workers were up.
     """
 
     time: float
@@ -59,7 +59,6 @@ class EventRecord(TypedDict, total=False):
     job: str
     group: dict[str, int]
     slots: list[str]
-    wave: int | None
     attempt: int
     workers: list[WorkerInfo]
     placed_s: float

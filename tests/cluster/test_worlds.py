@@ -58,6 +58,17 @@ def test_workers_are_bound_to_their_own_cores(run: Run, tmp_path: Path, bind_cor
         assert outcome.value["cores"] == (cores_of(slot.index, 2, cores=cores) if bind_cores else cores)
 
 
+def test_regions_do_not_wait_for_the_slot_of_a_long_job(run: Run, tmp_path: Path) -> None:
+    """Two slots: a long job on one of them ends only after the last of four regions, which all take the other."""
+    over = tmp_path / "over"
+    long = JobSpec("long", "tests.cluster.targets:place", {"until": str(over)}, workers=1, work=9.0)
+    regions = [JobSpec(name, "tests.cluster.targets:place", {}, workers=1) for name in REGIONS]
+    ran = run([*regions, long], touch={("right", "done"): over}, slots=2)
+    assert {outcome.state for outcome in ran.outcomes.values()} == {"done"}
+    slots = {name: outcome.group.slots for name, outcome in ran.outcomes.items()}
+    assert {slots[name] for name in REGIONS} == {slots["top"]} != {slots["long"]}
+
+
 def test_a_job_that_can_never_be_placed_is_rejected_at_once(run: Run) -> None:
     job = JobSpec("wide", "tests.cluster.targets:place", {}, workers=5)
     with pytest.raises(UserError, match=r"^5 workers per job are requested \(wide\), found 4 slots \(.*: 4\)$"):

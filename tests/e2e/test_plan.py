@@ -7,7 +7,7 @@ from data_tools.files import read_lines
 from tests.helpers.commands import regionstack
 
 
-def test_a_plan_names_the_groups_waves_and_steps_of_the_run(tiny: Path, finished: Path) -> None:
+def test_a_plan_names_the_groups_and_steps_of_the_run(tiny: Path, finished: Path) -> None:
     output = regionstack("plan", "--config", str(tiny), "--json")
     plan, _ = json.JSONDecoder().raw_decode(output[output.index('{\n  "pages"') :])
     started = {event["job"]: event for event in read_lines(finished / "events.jsonl") if event["event"] == "started"}
@@ -15,7 +15,6 @@ def test_a_plan_names_the_groups_waves_and_steps_of_the_run(tiny: Path, finished
     for job in plan["jobs"]:
         event = started[job["name"]]
         assert sum(job["group"].values()) == sum(event["group"].values()), job["name"]
-        assert job["wave"] == event["wave"], job["name"]
         if job["name"] != "stack":
             rows = read_lines(finished / "jobs" / job["name"] / "metrics.jsonl")
             assert (job["epochs"], job["steps"]) == (len(rows), rows[-1]["step"]), job["name"]

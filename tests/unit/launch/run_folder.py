@@ -178,7 +178,7 @@ def write_events(run: Path, job: str, *, state: str, retried: bool, started: flo
         [f"{host}:{first}", f"{host}:{first + 1}"] if place >= 0 else [f"node{h}:{i}" for h in (1, 2) for i in range(4)]
     )
     group = {host: 2} if place >= 0 else {"node1": 4, "node2": 4}
-    common = {"job": job, "group": group, "slots": slots, "wave": 0}
+    common = {"job": job, "group": group, "slots": slots}
     events: list[dict[str, Any]] = [{"time": started, "event": "started", **common, "attempt": 1}]
     if retried:
         events.append(

@@ -113,7 +113,6 @@ def test_events_are_records() -> None:
         "job": "left",
         "group": {"a": 2},
         "slots": ["a:2", "a:3"],
-        "wave": 1,
         "attempt": 1,
     }
 
@@ -190,7 +189,7 @@ def test_a_job_waits_for_slots_and_then_fails() -> None:
     backend = FakeBackend(hosts, fails={("x", 1): DIED}, lost={("x", 1): "b"})
     outcomes, events = run(backend, [JobSpec("x", "m:f", {}, workers=4)], RetryPolicy(1, 1, lost_host_timeout_s=30))
     assert outcomes["x"].state == "failed"
-    assert outcomes["x"].error == "x needs 4 slots, and without b 3 are left, and none returned within 30 s"
+    assert outcomes["x"].error == "x needs 4 slots, and there are 3 slots (a: 3), and no more came within 30 s"
     assert [e.event for e in events] == ["started", "running", "retried", "waiting", "failed"]
     assert events[-1].time - events[-2].time == 30.0
 

@@ -5,17 +5,14 @@ from typing import Any
 
 import pytest
 
-from cluster.schedule.slots import Group, Placement
+from cluster.schedule.slots import Group
 from launch.config import load_config
 from launch.planning.cost import (
-    STACK_PAGE_S,
     EstimateInputs,
     JobCost,
     Machine,
     PageCounts,
     StepCost,
-    stack_cost,
-    timeline,
     training_cost,
 )
 from launch.planning.ring import Network
@@ -38,7 +35,7 @@ def costed(workers: Group, machine: Machine = MACHINE, **changes: Any) -> JobCos
     job = plan_recipe(config).job("holistic_128")
     job = replace(job, training=replace(job.training, batchnorm_batches=3, **changes))
     inputs = EstimateInputs(pages=PAGES, models={128: MODEL}, machine=machine, network=NETWORK)
-    return training_cost(job, {"holistic_128": Placement(0, workers)}, inputs=inputs)
+    return training_cost(job, workers, inputs=inputs)
 
 
 def test_a_job_of_one_worker() -> None:
@@ -68,16 +65,3 @@ def test_a_step(workers: Group, machine: dict[str, Any], changes: dict[str, Any]
     cost = costed(workers, replace(MACHINE, **machine), **changes)
     assert cost.step_s == pytest.approx(step)
     assert cost.gradient_bytes == (400 if changes else 800)
-
-
-def test_a_timeline_waits_for_dependencies_and_for_slots() -> None:
-    def job(name: str, wave: int, *hosts: str) -> JobCost:
-        return stack_cost(name, PAGES, placement=Placement(wave, group(*hosts)), machine=MACHINE)
-
-    seconds = 2.0 + 3.0 + 100 * STACK_PAGE_S
-    costs = [job("first", 0, "a", "b"), job("x", 1, "a"), job("y", 1, "b"), job("z", 2, "a"), job("last", 3, "b")]
-    depends_on = {"first": (), "x": ("first",), "y": ("first",), "z": ("first",), "last": ("y",)}
-    spans = timeline(costs, depends_on)
-    assert {name: round(span.start / seconds) for name, span in spans.items()} == {
-        "first": 0, "x": 1, "y": 1, "z": 2, "last": 2
-    }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The recipe on given hosts: groups, waves, steps, the critical path, and where more GPUs stop paying off."""
+"""The recipe on given hosts: groups, steps, the critical path, and where more GPUs stop paying off."""
 
 from dataclasses import replace
 
@@ -32,9 +32,9 @@ def test_the_recipe_on_sixteen_gpus(rvl: Config) -> None:
     costs = {cost.name: cost for cost in plan.costs}
     assert list(costs) == ["holistic_128", "holistic_256", "top", "bottom", "left", "right", "stack"]
     assert [cost.workers for cost in plan.costs] == [16, 16, 4, 4, 4, 4, 1]
-    assert [cost.placement.wave for cost in plan.costs] == [0, 1, 2, 2, 2, 2, 3]
+    assert len({plan.spans[region].start for region in ("top", "bottom", "left", "right")}) == 1, "all at once"
     assert [cost.steps * cost.epochs for cost in plan.costs] == [37_500, 25_000, 6_250, 6_250, 6_250, 6_250, 0]
-    assert [len(cost.placement.group.hosts) for cost in plan.costs] == [4, 4, 1, 1, 1, 1, 1]
+    assert [len(cost.group.hosts) for cost in plan.costs] == [4, 4, 1, 1, 1, 1, 1]
     assert costs["top"].gradient_bytes == 216_000_000
     path = [cost.name for cost in plan.critical_path()]
     assert path[0] == "stack"

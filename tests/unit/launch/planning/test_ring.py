@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from cluster.schedule.slots import Group, Placement
+from cluster.schedule.slots import Group
 from launch.planning.ring import Network, busy_slots, ring_seconds, rings_per_link
 from tests.unit.launch.planning.groups import group
 
@@ -40,12 +40,9 @@ def test_seconds_of_a_ring(size_: float, ranks: Group, changes: dict[str, float]
     )
 
 
-def test_jobs_of_a_wave_share_links_and_slots() -> None:
-    placements = {
-        "x": Placement(1, group("a", "b")),
-        "y": Placement(1, group("b", "c")),
-        "z": Placement(1, group("c", "c")),
-        "later": Placement(2, group("a", "b", "c")),
-    }
-    assert {name: rings_per_link(name, placements) for name in placements} == {"x": 2, "y": 2, "z": 1, "later": 1}
-    assert {name: busy_slots(name, placements) for name in placements} == {"x": 2, "y": 3, "z": 3, "later": 1}
+def test_jobs_side_by_side_share_links_and_slots() -> None:
+    groups = {"x": group("a", "b"), "y": group("b", "c"), "z": group("c", "c")}
+    others = {name: [groups[other] for other in groups if other != name] for name in groups}
+    assert {name: rings_per_link(groups[name], others[name]) for name in groups} == {"x": 2, "y": 2, "z": 1}
+    assert {name: busy_slots(groups[name], others[name]) for name in groups} == {"x": 2, "y": 3, "z": 3}
+    assert (rings_per_link(groups["x"], []), busy_slots(groups["x"], [])) == (1, 1)

@@ -14,7 +14,7 @@ def test_events_have_the_keys_of_their_schema() -> None:
     group = Group((Slot("node1", 0), Slot("node1", 1)))
     workers = tuple(Worker(rank, "node1", 100 + rank, "-1", 2.5, 7, "boot") for rank in range(2))
     up = Started("top", workers, placed_s=0.1, seconds=9.0)
-    record = Event(1.0, "running", "top", group=group, wave=0, attempt=1, error="none", up=up).record()
+    record = Event(1.0, "running", "top", group=group, attempt=1, error="none", up=up).record()
     assert set(record) == set(EventRecord.__annotations__)
     assert [set(worker) for worker in record["workers"]] == [set(WorkerInfo.__annotations__)] * 2
 
