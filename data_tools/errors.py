@@ -1,8 +1,11 @@
 """Errors that users see as one line, and the request to stop."""
 
 import contextlib
+import errno
 import importlib.util
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -10,6 +13,55 @@ class UserError(Exception):
 
     Entry points print it as one line and exit with status 2. Any other exception is a bug and keeps its traceback.
     """
+
+
+_NO_ROOM = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
+_FORBIDDEN = errno.EROFS, errno.EACCES, errno.EPERM
+_BROKEN = errno.EIO, errno.ESTALE
+_WRONG_PLACE = {
+    errno.ENOTDIR: "choose another place",
+    errno.EISDIR: "name a file in it, or choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "remove the link that leads to itself, or choose another place",
+    errno.EBUSY: "choose another place",
+    errno.ETXTBSY: "choose another place",
+    errno.ENXIO: "start what reads it first, or choose another place",
+    errno.EBADF: "open it for writing, or choose another place",
+}
+
+
+def is_of_storage(error: OSError) -> bool:
+    """Whether `error` reports a file system that is full, read-only, closed to this user or broken."""
+    return error.errno in (*_NO_ROOM, *_FORBIDDEN, *_BROKEN, *_WRONG_PLACE)
+
+
+def storage_problem(error: OSError) -> UserError | None:
+    """The user's line for a path that cannot be written or read; None for any other `error`, which may be a bug."""
+    named = error.filename2 or error.filename
+    if error.errno in _NO_ROOM:
+        advice = "make room"
+    elif error.errno in _FORBIDDEN:
+        advice = "make it writable or choose another place" if _is_for_writing(named) else "make it readable"
+    elif error.errno in (*_BROKEN, errno.ENOENT) and named:
+        advice = "fix it"
+    elif error.errno in _WRONG_PLACE and named:
+        advice = _WRONG_PLACE[error.errno]
+    else:
+        return None
+    reason = (error.strerror or str(error)).lower()
+    return UserError(
+        f"{named or 'a file'}: {reason}; what is saved is untouched: {advice}, then run the same command again"
+    )
+
+
+def _is_for_writing(named: object) -> bool:
+    """Whether writing is what was refused; a file or folder that this user may not read cannot be either."""
+    if not isinstance(named, (str, bytes)):
+        return True
+    path = Path(os.fsdecode(named))
+    with contextlib.suppress(OSError):
+        return not path.exists() or os.access(path, os.R_OK)
+    return False
 
 
 class NumericError(UserError):

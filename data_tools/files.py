@@ -9,9 +9,10 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from data_tools.errors import UserError
+from data_tools.errors import UserError, is_of_storage
+from data_tools.targets import Target, target_of
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds the four packages; worker processes need it on their PYTHONPATH."""
@@ -19,32 +20,30 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 UNFINISHED = ".unfinished-"
 """Prefix of temporary names; files and folders with it may be deleted when no process writes."""
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
-
-
-def storage_problem(error: OSError) -> UserError | None:
-    """The user's line for a file system that is full, read-only or broken; None for any other `error`."""
-    if error.errno in NO_ROOM:
-        advice = "make room, then run the same command again"
-    elif error.errno in NOT_WRITABLE:
-        advice = "make it writable, then run the same command again"
-    elif error.errno in (errno.EIO, errno.ESTALE, errno.ENOTDIR, errno.EISDIR, errno.ENOENT) and error.filename:
-        advice = "fix it, then run the same command again"
-    else:
-        return None
-    where = error.filename2 or error.filename or "a file"
-    return UserError(f"{where}: {(error.strerror or str(error)).lower()}; what is saved is untouched: {advice}")
+_LONGEST_NAME = 255
+"""Bytes of a file name on Linux' file systems."""
 
 
 def temporary_name(path: Path) -> Path:
     """A new name beside `path`, on the same file system, that readers ignore."""
-    return path.with_name(f"{UNFINISHED}{path.name}-{uuid.uuid4().hex[:8]}")
+    suffix = f"-{uuid.uuid4().hex[:8]}"
+    room = _LONGEST_NAME - len(UNFINISHED) - len(suffix)
+    # Of a name that the file system itself refuses, the temporary one is refused, too.
+    name = os.fsencode(path.name)
+    kept = name if len(name) > _LONGEST_NAME else name[:room]
+    return path.with_name(f"{UNFINISHED}{os.fsdecode(kept)}{suffix}")
 
 
 def fsync_folder(folder: Path) -> None:
-    """Flush the names in `folder` to disk; a rename is durable only after this."""
-    _fsync(folder)
+    """Flush the names in `folder` to disk; a rename is durable only after this.
+
+    A folder that may be written and not listed, or whose file system has no such call, is left to the kernel.
+    """
+    try:
+        _fsync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EINVAL):
+            raise
 
 
 def _fsync(path: Path) -> None:
@@ -56,46 +55,128 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write `content` (text as UTF-8) atomically: at any moment `path` is the old file or the complete new one."""
-    raw = content.encode() if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; it may exist.
+
+    Raises:
+        NotADirectoryError: `filename`, a file, is in the way, or no folder can be made in it (as in /proc).
+        OSError: it cannot be made for another reason.
+    """
     try:
-        with temporary.open("wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        error.filename = str(path)  # A failed write names no file.
-        error.filename2 = None
-        raise
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError):
+        there = next(found for found in (path, *path.parents) if os.path.lexists(found))
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there)) from None
+
+
+def require_writable(path: Path, *, folder: bool = False) -> None:
+    """Check that `path` can be written, before work whose result it is to hold; with `folder`, files inside it.
+
+    Folders that are missing are made. A FIFO, a device or an open descriptor is not touched.
+
+    Raises:
+        OSError: it cannot; `filename` is the path that is in the way.
+    """
+    target = target_of(path / "any" if folder else path)
+    if not target.replaceable:
+        return
+    if target.path.is_dir() and not folder:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    make_folder(target.path.parent)
+    temporary = temporary_name(target.path)
+    with _naming(path):
+        temporary.touch(exist_ok=False)
+        temporary.unlink()
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write `content` (text as UTF-8) to `path`, as `open_output` does: a regular file atomically."""
+    raw = _encoded(content) if isinstance(content, str) else content
+    with open_output(path) as file:
+        file.write(raw)
+
+
+@contextlib.contextmanager
+def open_output(path: Path) -> Iterator[BinaryIO]:
+    """Yield a binary file for the content of `path`, which has the mode that the umask gives.
+
+    A regular file appears, or is replaced, when the block succeeds: at any moment `path` is the old file or the
+    complete new one. A link stays a link, and its target is written. A FIFO, a device and an open descriptor
+    (`/dev/stdout`, `/dev/fd/N`) are written to and never replaced.
+
+    Raises:
+        OSError: it cannot be written; `filename` is `path`, or the folder above it that cannot be made.
+    """
+    target = target_of(path)
+    if not target.replaceable:
+        with _naming(path), _open_stream(target) as stream:
+            yield stream
+            stream.flush()
+        return
+    make_folder(target.path.parent)
+    temporary = temporary_name(target.path)
+    try:
+        with _naming(path):
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target.path)
     finally:
         # Exists only after a failure.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-    fsync_folder(path.parent)
+    fsync_folder(target.path.parent)
+
+
+def _open_stream(target: Target) -> BinaryIO:
+    if target.descriptor is not None:
+        # A duplicate shares the offset, so that the output follows what the descriptor has received before.
+        return os.fdopen(os.dup(target.descriptor), "wb")
+    return os.fdopen(os.open(target.path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC), "wb")
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put `path` into an OSError of the file system that names no file, or a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if UNFINISHED in str(error.filename) or (error.filename is None and is_of_storage(error)):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8; a file name that is not UTF-8 keeps its bytes."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="replace")
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder that is renamed to `path` when the block succeeds and deleted when it raises.
 
+    Where `path` is a link to a folder that does not exist, the folder is made there.
+
     Raises:
         FileExistsError: `path` exists.
     """
     if path.exists():
         raise FileExistsError(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = target_of(path).path
+    make_folder(path.parent)
     temporary = temporary_name(path)
-    temporary.mkdir()
     try:
-        yield temporary
-        for path_inside in temporary.rglob("*"):
-            _fsync(path_inside)
-        _fsync(temporary)
-        temporary.rename(path)
+        with _naming(path):
+            temporary.mkdir()
+            yield temporary
+            for path_inside in temporary.rglob("*"):
+                _fsync(path_inside)
+            _fsync(temporary)
+            temporary.rename(path)
     finally:
         # Exists only after a failure.
         shutil.rmtree(temporary, ignore_errors=True)
@@ -133,7 +214,7 @@ def append_line(path: Path, value: Any, *, sync: bool = False) -> None:
     A partial line that a killed writer or a full disk left is terminated first. With `sync`, the line is on disk when
     the function returns.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with path.open("a+b") as file:
         line = json.dumps(value).encode() + b"\n"
         if file.seek(0, os.SEEK_END):

@@ -27,9 +27,13 @@ my.yaml can be one line, `preset: rvl_cdip`. All settings: docs/configuration.md
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `regionstack`; the exit status: 0, or 2 for an error that the user can fix."""
+    return guarded(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = build_parser().parse_args(arguments)
     handler: Handler = options.handler
-    return guarded(lambda: handler(options))
+    return handler(options)
 
 
 def build_parser() -> argparse.ArgumentParser:

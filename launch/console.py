@@ -1,7 +1,9 @@
 """What all commands share: options, output, and errors as one line with an exit status."""
 
 import argparse
+import errno
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -10,7 +12,8 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
-from data_tools.errors import UserError
+from data_tools.errors import UserError, storage_problem
+from launch.plain_text import plain_output
 
 USER_ERROR = 2
 """Exit status after a UserError."""
@@ -96,21 +99,61 @@ def interrupt_on_sigterm() -> None:
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Run a command. A UserError prints one line and returns 2; Ctrl-C or SIGTERM returns 130."""
+    """Run a command; its exit status.
+
+    A UserError prints one line and returns 2, and so does a path that cannot be written or read, in whatever part of
+    the command; Ctrl-C or SIGTERM returns 130.
+    """
+    plain_output()
     # The level is set on the handler, since a job's log records more than a terminal shows.
     terminal = logging.StreamHandler()
     terminal.setLevel(logging.WARNING)
     logging.basicConfig(format="%(levelname)s %(message)s", handlers=[terminal])
     interrupt_on_sigterm()
     try:
-        return command()
+        return _flushed(command)
     except UserError as error:
-        print_err(f"error: {error}")
-        return USER_ERROR
+        return _failed(error)
     except KeyboardInterrupt:
         print_err("interrupted; run the same command again to resume")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe (head, less) has exited, which is not an error of this command.
-        sys.stderr.close()
+        _discard_output()
         return 0
+    except OSError as error:
+        problem = _path_problem(error)
+        if problem is None:
+            raise
+        return _failed(problem)
+
+
+def _flushed(command: Callable[[], int]) -> int:
+    """Run the command, or argparse's exit, and flush what it printed while errors can still be reported."""
+    try:
+        return command()
+    finally:
+        sys.stdout.flush()
+
+
+def _path_problem(error: OSError) -> UserError | None:
+    """The user's line; None for what may be a bug: other errors, a missing file, or a failed call without a path."""
+    if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        # Files are written by functions that name them, so this is the output itself.
+        _discard_output()
+        return UserError("standard output: no space left on device; make room, then run the same command again")
+    if error.filename is None or error.errno == errno.ENOENT:
+        return None
+    return storage_problem(error)
+
+
+def _discard_output() -> None:
+    """Let stdout lead nowhere: the interpreter flushes at its exit what could not be written, and would fail again."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def _failed(error: UserError) -> int:
+    print_err(f"error: {error}")
+    return USER_ERROR

@@ -1,9 +1,9 @@
 """The commands on data: draw, convert, verify, fetch, survey."""
 
 import argparse
-from pathlib import Path
 
 from launch.console import Commands, add_config_options, command, print_out
+from launch.outputs import new_folder, output_folder
 
 
 def data_commands(commands: Commands) -> None:
@@ -89,8 +89,9 @@ def _draw(options: argparse.Namespace) -> int:
     from launch.page_progress import page_progress
 
     counts = {split: getattr(options, split) for split in ("train", "val", "test")}
+    folder = new_folder(options.out)
     with page_progress("drawing") as progress:
-        draw_data_set(Path(options.out), seed=options.seed, pages_per_class=counts, progress=progress)
+        draw_data_set(folder, seed=options.seed, pages_per_class=counts, progress=progress)
     print_out(f"{options.out}: {16 * sum(counts.values())} pages of 16 classes")
     return 0
 
@@ -116,8 +117,9 @@ def _fetch(options: argparse.Namespace) -> int:
     from data_tools.shards.fetch import fetch
     from launch.page_progress import page_progress
 
+    folder = output_folder(options.folder)
     with page_progress("fetching") as progress:
-        names = fetch(options.url, Path(options.folder), progress=progress)
+        names = fetch(options.url, folder, progress=progress)
     print_out(f"{options.folder}: {len(names)} shard sets, complete and checked")
     return 0
 
@@ -126,4 +128,5 @@ def _survey(options: argparse.Namespace) -> int:
     from launch.config import load_config
     from launch.report.survey.page import survey_command
 
-    return survey_command(load_config(options.config, options.set), Path(options.out), sample=options.sample)
+    config = load_config(options.config, options.set)
+    return survey_command(config, output_folder(options.out), sample=options.sample)

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from launch.console import Commands, Handler, command, print_out, tables
+from launch.outputs import is_file_name, new_folder, output_files, output_folder
 
 
 def run_commands(commands: Commands) -> None:
@@ -34,12 +35,15 @@ def _add_status(commands: Commands) -> None:
 
 
 def _add_report(commands: Commands) -> None:
-    _run_command(
+    parser = _run_command(
         commands,
         "report",
         _report,
         about="rewrite report.html and metrics.json of a run",
-        examples="  regionstack report runs/my",
+        examples="  regionstack report runs/my\n  regionstack report /colleague/runs/my --out my-report",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR|FILE", help="folder to write, or the page alone as FILE.html or - (default: RUN)"
     )
 
 
@@ -65,8 +69,10 @@ def _add_predict(commands: Commands) -> None:
         "  regionstack predict runs/my scans/*.tif --html page.html --json page.json",
     )
     parser.add_argument("pages", nargs="+", metavar="PAGE", help="image files")
-    parser.add_argument("--html", metavar="FILE", help="write an HTML page with the pages and their classes")
-    parser.add_argument("--json", metavar="FILE", help="write the probabilities of all models")
+    parser.add_argument(
+        "--html", metavar="FILE", help="write an HTML page with the pages and their classes (-: stdout)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the probabilities of all models (-: stdout)")
 
 
 def _add_export(commands: Commands) -> None:
@@ -90,9 +96,17 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from launch.report.report import write_report
+    from launch.report.report import write_page, write_report
 
-    print_out(f"report: {write_report(Path(options.run))}")
+    run, out = Path(options.run), options.out
+    if out is None or not is_file_name(out):
+        folder = None if out is None else output_folder(out)
+        print_out(f"report: {write_report(run, folder)}")
+        return 0
+    with output_files(out) as (page,):
+        if page is not None:
+            write_page(run, page)
+            print_out(f"report: {out}")
     return 0
 
 
@@ -105,14 +119,14 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     from launch.commands.score import predict
 
-    html, json_file = (Path(path) if path else None for path in (options.html, options.json))
-    return predict(Path(options.run), [Path(page) for page in options.pages], html=html, json_file=json_file)
+    with output_files(options.html, options.json) as (html, json_file):
+        return predict(Path(options.run), [Path(page) for page in options.pages], html=html, json_file=json_file)
 
 
 def _export(options: argparse.Namespace) -> int:
     from trainer.serving.export import export
 
-    to, shards = (Path(path) if path else None for path in (options.to, options.shards))
-    folder = export(Path(options.run), to, shards=shards)
+    run, shards = Path(options.run), Path(options.shards) if options.shards else None
+    folder = export(run, new_folder(options.to or str(run / "export")), shards=shards)
     print_out(f"{folder}: reproduces the test predictions of the run; export.json describes how to load it")
     return 0

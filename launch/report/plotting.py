@@ -85,17 +85,21 @@ def percent_axis(axes: "Axes", which: Literal["x", "y"], *, decimals: int | None
     (axes.xaxis if which == "x" else axes.yaxis).set_major_formatter(PercentFormatter(1.0, decimals=decimals))
 
 
-def save(draw: Callable[[], "Figure | None"], path: Path) -> str | None:
-    """Write the figure as a PNG file and return it as inline SVG; None if there is nothing to draw."""
+def save(draw: Callable[[], "Figure | None"], path: Path, *, keep: bool = True) -> str | None:
+    """Write the figure as a PNG file and return it as inline SVG; None if there is nothing to draw.
+
+    keep: False writes no file; the ids of the SVG still follow its name.
+    """
     with style():
         figure = draw()
         if figure is None:
             return None
         png, svg = io.BytesIO(), io.StringIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
-        figure.set_layout_engine("none")  # already laid out; a second pass takes as long as drawing
-        figure.savefig(png, format="png", dpi=150, facecolor="white", metadata={"Software": None})
-    write_atomically(path, png.getvalue())
+        if keep:
+            figure.set_layout_engine("none")  # already laid out; a second pass takes as long as drawing
+            figure.savefig(png, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+            write_atomically(path, png.getvalue())
     return themed(svg.getvalue(), path.stem)
 
 

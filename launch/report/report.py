@@ -3,8 +3,10 @@
 import base64
 import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -25,56 +27,82 @@ from launch.run.status import status_of
 from launch.wording import duration
 from trainer.config import STACK
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 CONFUSIONS_SHOWN = 8
 
 
-def write_report(run: Path, *, now: float | None = None) -> Path:
+def write_report(run: Path, folder: Path | None = None, *, now: float | None = None) -> Path:
     """Write the report of a run in its current state; returns the path of `report.html`.
 
+    folder: where to write it (None: the run folder, which is only read otherwise).
+
     Raises:
-        UserError: `run` is not a run folder, or cannot be written to.
+        UserError: `run` is not a run folder.
+        OSError: the folder cannot be written to.
     """
+    folder = folder or run
+    path = folder / "report.html"
+    _write(run, path, folder=folder, now=now)
+    return path
+
+
+def write_page(run: Path, path: Path) -> None:
+    """Write `report.html` alone to `path`, which may be a stream; the run folder is only read.
+
+    Raises:
+        UserError: `run` is not a run folder.
+        OSError: `path` cannot be written.
+    """
+    _write(run, path, folder=None, now=None)
+
+
+def _write(run: Path, path: Path, *, folder: Path | None, now: float | None) -> None:
+    """Write the page to `path`, and its data and pictures to `folder`; None for none of them."""
     now = time.time() if now is None else now
     record = read_run(run)
     data = figures(record, class_names=class_names(record), now=now)
-    write_json(run / "metrics.json", data)
+    if folder is not None:
+        write_json(folder / "metrics.json", data)
     tables = {name: rows for (name, split), rows in all_predictions(record)[0].items() if split == "test"}
     final = final_job(tables, record)
     reference = final_job((name for name in tables if name != STACK), record) if final == STACK else None
     samples = pick_samples(tables, final=final, reference=reference) if final else []
-    pages = page_pictures(record, [sample.id for sample in samples])
+    pages = page_pictures(record, [sample.id for sample in samples], keep=folder == run)
+    pictures = None if folder is None else folder / "pictures"
     html = page(
         "report.html.j2",
         data=data,
         state=status_of(record, now=now).state,
         final=final,
         reference=reference,
-        pictures=draw_pictures(data, run / "pictures", final=final, reference=reference),
+        pictures=draw_pictures(data, pictures, final=final, reference=reference),
         confused=most_confused(data, final) if final else [],
         samples=samples,
         pages={page_id: base64.b64encode(png).decode() for page_id, png in pages.items()},
         config_text=record.config_text,
     )
-    path = run / "report.html"
     write_atomically(path, html)
-    return path
 
 
-def draw_pictures(data: RunFigures, folder: Path, *, final: str | None, reference: str | None) -> dict[str, str]:
-    """Write every chart for which there is data as PNG, and return the charts as inline SVG by name."""
-    drawn = {
-        "accuracy": save(lambda: charts.accuracy_chart(data), folder / "accuracy.png"),
-        "curves": save(lambda: charts.curves_chart(data), folder / "curves.png"),
-        "timeline": save(lambda: timeline_chart(data["timeline"], list(data["models"])), folder / "timeline.png"),
+def draw_pictures(data: RunFigures, folder: Path | None, *, final: str | None, reference: str | None) -> dict[str, str]:
+    """Every chart for which there is data as inline SVG, by name; also written to `folder` as PNG, unless None."""
+
+    def drawn(draw: Callable[[], "Figure | None"], name: str) -> str | None:
+        return save(draw, Path(f"{name}.png") if folder is None else folder / f"{name}.png", keep=folder is not None)
+
+    charted = {
+        "accuracy": drawn(lambda: charts.accuracy_chart(data), "accuracy"),
+        "curves": drawn(lambda: charts.curves_chart(data), "curves"),
+        "timeline": drawn(lambda: timeline_chart(data["timeline"], list(data["models"])), "timeline"),
     }
     if final is not None:
-        drawn["classes"] = save(
-            lambda: charts.per_class_chart(data, final, reference=reference), folder / "classes.png"
-        )
+        charted["classes"] = drawn(lambda: charts.per_class_chart(data, final, reference=reference), "classes")
     for name in dict.fromkeys(name for name in (final, reference) if name is not None):
         draw = functools.partial(charts.confusion_chart, data, name)
-        drawn[f"confusion-{name}"] = save(draw, folder / f"confusion-{name}.png")
-    return {name: svg for name, svg in drawn.items() if svg is not None}
+        charted[f"confusion-{name}"] = drawn(draw, f"confusion-{name}")
+    return {name: svg for name, svg in charted.items() if svg is not None}
 
 
 @dataclass(frozen=True)

@@ -82,11 +82,14 @@ def class_names(record: RunRecord) -> dict[int, str]:
     return {}
 
 
-def page_pictures(record: RunRecord, ids: Sequence[str]) -> dict[str, bytes]:
-    """PNGs by page id, for those of `ids` that are in the test shard set or that an earlier report has kept."""
+def page_pictures(record: RunRecord, ids: Sequence[str], *, keep: bool = True) -> dict[str, bytes]:
+    """PNGs by page id, for those of `ids` that are in the test shard set or that an earlier report has kept.
+
+    keep: also write those of the shards into the run folder, for reports without shards.
+    """
     kept = record.folder / "pictures" / KEPT
     found = _from_shards(record, ids)
-    for page_id, png in found.items():
+    for page_id, png in found.items() if keep else ():
         write_atomically(kept / _file_name(page_id), png)
     for page_id in ids:
         path = kept / _file_name(page_id)

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_tools.errors import UserError
-from data_tools.files import storage_problem, write_atomically
+from data_tools.errors import UserError, storage_problem
+from data_tools.files import write_atomically
 from trainer.job_folder.heartbeat import Heartbeat
 
 logger = logging.getLogger(__name__)

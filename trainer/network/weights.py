@@ -3,6 +3,8 @@
 import fnmatch
 import hashlib
 import os
+import re
+import stat
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +24,8 @@ READERS = 4
 NOTE = "start.json"
 """File beside imported start weights that names their source."""
 
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+"""The number of the system's error in a message of safetensors."""
 NAMES_SHOWN = 8
 IMPORT_SHAPE = (224, 224, 3)
 """A shape that all backbones accept; weights do not depend on it."""
@@ -82,16 +86,24 @@ def weights_digest(variables: Sequence[Any]) -> str:
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays of any shape and dtype by name in the safetensors format; equal arrays give equal bytes.
 
+    The file has the mode that the umask gives: safetensors itself writes files that only their owner can read.
+
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written; `filename` is `path`.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
     try:
         save_file({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}, path)
     except SafetensorError as error:  # raised for a full disk, too
-        raise OSError(str(error)) from None
+        number = _OS_ERROR.search(str(error))
+        if number is None:
+            raise OSError(str(error)) from None
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
+    path.chmod(mode)
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:

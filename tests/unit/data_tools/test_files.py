@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from data_tools.errors import UserError
+from data_tools.errors import UserError, storage_problem
 from data_tools.files import (
     UNFINISHED,
     append_line,
@@ -16,7 +16,6 @@ from data_tools.files import (
     read_lines,
     read_object,
     read_text,
-    storage_problem,
     write_atomically,
     write_json,
 )

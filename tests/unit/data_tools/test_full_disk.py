@@ -14,8 +14,8 @@ PROGRAM = """
 import subprocess, sys
 from pathlib import Path
 import numpy as np
-from data_tools.errors import UserError
-from data_tools.files import storage_problem, write_json
+from data_tools.errors import UserError, storage_problem
+from data_tools.files import write_json
 from trainer.job_folder.checkpoint import CheckpointFolder, Snapshot
 
 disk = Path(sys.argv[1])
