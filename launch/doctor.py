@@ -13,8 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from cluster.config import ClusterConfig
-from cluster.doctor.checks import CHECKS, NAMES, judge
+from cluster.doctor.checks import CHECKS, judge
 from cluster.doctor.facts import ClusterFacts, Finding, Requirements, errors
+from cluster.doctor.versions import NAMES
 from cluster.setup.horovod_target import HOROVOD, LOCK, pinned
 from data_tools.config import read_yaml
 from data_tools.documents.data_set import SPLITS

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from cluster.doctor.facts import LEVELS, ClusterFacts, Finding, FolderFacts, NodeFacts, Requirements
+from cluster.doctor.versions import check_capabilities, check_horovod, check_versions
 
 GIB = 2**30
 
@@ -15,16 +16,6 @@ LEAST_RUN_BYTES = 5 * GIB
 LEAST_TEMPORARY_BYTES = 2 * GIB
 FULL = 0.95
 """Ray starts no worker where the file system of its session is fuller than this share."""
-NAMES = {
-    "python": "Python",
-    "tensorflow": "TensorFlow",
-    "keras": "Keras",
-    "horovod": "Horovod",
-    "ray": "Ray",
-    "numpy": "NumPy",
-    "regionstack": "regionstack",
-}
-SET_UP = "run make env there with the same requirements.lock"
 
 
 def judge(facts: ClusterFacts, required: Requirements) -> list[Finding]:
@@ -47,59 +38,11 @@ def check_answers(facts: ClusterFacts, required: Requirements) -> Iterator[Findi
         yield Finding("error", "hosts", host, what, "add it with ray up")
 
 
-def check_versions(facts: ClusterFacts, required: Requirements) -> Iterator[Finding]:
-    """Every host has the packages and the project files of the driver's host."""
-    first = facts.nodes[0]
-    for name, version in required.locked.items():
-        found = first.versions.get(name)
-        if found is not None and found.partition("+")[0] != version:
-            what = f"{NAMES[name]} {found}, but the project is tested with {version}"
-            yield Finding("warning", "versions", first.host, what, "run make env")
-    for node in facts.nodes:
-        yield from _against(node, first)
-        tensorflow = node.versions.get("tensorflow")
-        built_for = _built_for(node.versions.get("horovod", ""))
-        if built_for and tensorflow and built_for != tensorflow:
-            what = f"Horovod is built for TensorFlow {built_for}, but TensorFlow {tensorflow} is installed"
-            yield Finding("error", "versions", node.host, what, SET_UP)
-
-
-def _against(node: NodeFacts, first: NodeFacts) -> Iterator[Finding]:
-    for name in NAMES:
-        ours, theirs = first.versions.get(name), node.versions.get(name)
-        if theirs is None:
-            yield Finding("error", "versions", node.host, f"{NAMES[name]} is not installed", SET_UP)
-        elif ours is not None and theirs != ours:
-            patch_only = name == "python" and theirs.split(".")[:2] == ours.split(".")[:2]
-            what = f"{NAMES[name]} {theirs}, but {first.host} has {ours}"
-            yield Finding("warning" if patch_only else "error", "versions", node.host, what, SET_UP)
-    if node.source != first.source and node.versions.get("regionstack"):
-        what = f"the project files ({node.source}) differ from those on {first.host} ({first.source})"
-        advice = "copy them there with file_mounts in the cluster file, or rsync"
-        yield Finding("error", "versions", node.host, what, advice)
-
-
-def _built_for(horovod: str) -> str | None:
-    local = horovod.partition("+tf")[2]
-    return ".".join(local.split(".")[:3]) if local else None
-
-
-def check_horovod(facts: ClusterFacts, required: Requirements) -> Iterator[Finding]:
-    """Horovod loads, and is built for the host's hardware."""
-    for node in facts.nodes:
-        if node.load_error:
-            yield Finding("error", "horovod", node.host, f"Horovod cannot be loaded ({node.load_error})", SET_UP)
-        elif node.built is not None and "gloo" not in node.built:
-            yield Finding("error", "horovod", node.host, "Horovod is built without Gloo", SET_UP)
-        elif required.gpus and node.ray_gpus and node.built is not None and "nccl" not in node.built:
-            what = f"{_count(node.ray_gpus, 'GPU')} but Horovod is built without NCCL, and would average on the CPU"
-            yield Finding("error", "horovod", node.host, what, "run GPU=1 make env there, or set cluster.gpus: 0")
-
-
 def check_gpus(facts: ClusterFacts, required: Requirements) -> Iterator[Finding]:
-    """Ray offers the GPUs that exist, each on one host only, and TensorFlow sees them."""
+    """Ray offers the GPUs that exist, each on one host only; TensorFlow sees them, and what is built serves them."""
     if not required.gpus:
         return
+    yield from check_capabilities(facts, required)
     for node in facts.nodes:
         if node.ray_gpus > len(node.gpus):
             what = f"Ray offers {_count(node.ray_gpus, 'GPU')} but NVIDIA's driver lists {len(node.gpus)}"

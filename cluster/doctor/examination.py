@@ -54,6 +54,7 @@ class _Host:
     port: int
     gpus: int
     own: bool
+    slots: int | None = None
 
 
 @contextlib.contextmanager
@@ -104,6 +105,7 @@ def _hosts(nodes: Sequence[Node]) -> list[_Host]:
             entries[node.node_id]["NodeManagerPort"],
             node.gpus,
             node.own,
+            node.slots,
         )
         for node in nodes
     ]
@@ -141,7 +143,7 @@ def _request_of(host: _Host, hosts: Sequence[_Host]) -> dict[str, Any]:
 
 
 def _facts(host: _Host, found: Mapping[str, Any]) -> NodeFacts:
-    known = {"host": host.name, "address": host.address, "own": host.own, "ray_gpus": host.gpus}
+    known = {"host": host.name, "address": host.address, "own": host.own, "ray_gpus": host.gpus, "slots": host.slots}
     clock = {"clock_off_s": found.get("clock_off_s", 0.0), "clock_error_s": found.get("clock_error_s", 0.0)}
     return facts_of(found, **known, **clock)
 

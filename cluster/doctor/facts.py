@@ -30,8 +30,10 @@ class NodeFacts:
 
     host: its name among Ray's hosts; hostname: its own. source: digest of the project files. built: what Horovod is
     built with; None where unknown. ray_gpus: number of GPUs that Ray offers; gpus: UUIDs of those that NVIDIA's driver
-    lists; tensorflow_gpus: number that TensorFlow sees, None if it was not loaded. name_address: the address that its
-    own name resolves to; peers: those of the other hosts' names, by name; unreached: hosts it could not connect to.
+    lists; capabilities: their compute capabilities (`8.9`), as far as nvidia-smi reports them; tensorflow_capabilities:
+    those that TensorFlow is built for (`sm_80`, `compute_90`). tensorflow_gpus: number that TensorFlow sees, None if it
+    was not loaded. slots: how many ranks the host may run; None where unknown. name_address: the address that its own
+    name resolves to; peers: those of the other hosts' names, by name; unreached: hosts it could not connect to.
     clock_off_s: this host's clock minus the driver's, in seconds, known to clock_error_s. temporary_free,
     temporary_total: bytes of the disk of Ray's session.
     """
@@ -46,6 +48,9 @@ class NodeFacts:
     load_error: str | None = None
     ray_gpus: int = 0
     gpus: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    tensorflow_capabilities: tuple[str, ...] = ()
+    slots: int | None = None
     tensorflow_gpus: int | None = None
     interface: str | None = None
     interface_error: str | None = None
@@ -140,6 +145,8 @@ def facts_of(found: Mapping[str, Any], **known: Any) -> NodeFacts:
         load_error=loaded.get("error"),
         tensorflow_gpus=loaded.get("gpus"),
         gpus=tuple(found["gpus"]),
+        capabilities=tuple(found["capabilities"]),
+        tensorflow_capabilities=tuple(found["tensorflow_capabilities"]),
         unreached=tuple(found["unreached"]),
         folders=tuple(FolderFacts(**folder) for folder in found["folders"]),
         open_files=found["open_files"],

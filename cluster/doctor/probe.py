@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import resource
 import shutil
 import socket
@@ -62,6 +63,8 @@ class Probe:
             "source": source_digest(),
             "loaded": loaded or None,
             "gpus": list_gpus(),
+            "capabilities": list_capabilities(),
+            "tensorflow_capabilities": tensorflow_capabilities(),
             "interface": interface,
             "interface_error": interface_error,
             "name_address": address_of(name),
@@ -119,6 +122,25 @@ def list_gpus() -> list[str]:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LISTING_S, check=True)
         return [line.strip() for line in done.stdout.splitlines() if line.strip()]
     return gpus_in(DRIVER_GPUS)
+
+
+def list_capabilities() -> list[str]:
+    """Compute capabilities of this host's GPUs, `8.9`; empty where nvidia-smi is missing or too old."""
+    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LISTING_S, check=True)
+        return sorted({line.strip() for line in done.stdout.splitlines() if re.fullmatch(r"\d+\.\d+", line.strip())})
+    return []
+
+
+def tensorflow_capabilities() -> list[str]:
+    """What TensorFlow is built for (`sm_80`, `compute_90`), read without loading it; empty where it does not say."""
+    found = importlib.util.find_spec("tensorflow")
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        path = Path(folder) / "python" / "platform" / "build_info.py"
+        with contextlib.suppress(OSError, SyntaxError):
+            return re.findall(r"'((?:sm|compute)_\d+[a-z]?)'", path.read_text())
+    return []
 
 
 def gpus_in(folder: Path) -> list[str]:

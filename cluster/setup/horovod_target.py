@@ -1,5 +1,6 @@
 """What a Horovod wheel is built for, the file name that follows from it, and the cache of built wheels."""
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -16,6 +17,12 @@ RECIPE = 2
 
 LOCK = Path(__file__).with_name("requirements.lock")
 GPU_LOCK = Path(__file__).with_name("requirements-gpu.lock")
+
+CAPABILITIES = "60,70,80,90"
+"""Compute capabilities to build for where none are named: those of the locked TensorFlow, so that every card that it
+serves, from P100 to H100, can also average gradients. Newer cards compile the PTX of the greatest one."""
+PLACES = Path("/usr/local")
+"""Where NVIDIA's packages put their toolkits: cuda-12.9 and so on, and `cuda`, a link to one of them."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +59,27 @@ def find_gpu(cuda_home: Path, capabilities: str) -> Gpu:
     """The GPU part of a target, with the CUDA release that the toolkit's compiler reports.
 
     Raises:
-        UserError: `cuda_home` has no usable nvcc, or `capabilities` is not a list such as `80,90`.
+        UserError: `cuda_home` has no usable nvcc, its CUDA is not of TensorFlow's major release, or `capabilities` is
+            not a list such as `80,90`.
     """
     if not re.fullmatch(r"\d+(,\d+)*", capabilities):
         raise UserError(f"compute capabilities {capabilities!r}: write them as 80,90")
+    cuda, wanted = release_of(cuda_home), locked_cuda()
+    if _major(cuda) != _major(wanted):
+        raise UserError(
+            f"{cuda_home}: CUDA {cuda}, but TensorFlow {pinned(LOCK, 'tensorflow')[0]} is built for CUDA "
+            f"{_major(wanted)}; install a toolkit of CUDA {_major(wanted)} (best {wanted}) and name it in CUDA_HOME"
+        )
+    nccl, _ = pinned(GPU_LOCK, "nvidia-nccl-cu12")
+    return Gpu(cuda_home, cuda, nccl, tuple(capabilities.split(",")))
+
+
+def release_of(cuda_home: Path) -> str:
+    """The release of the CUDA toolkit in `cuda_home`, such as 12.9.
+
+    Raises:
+        UserError: it has no usable nvcc.
+    """
     nvcc = cuda_home / "bin" / "nvcc"
     if not nvcc.exists():
         raise UserError(f"{nvcc}: not found; set CUDA_HOME to the folder of the CUDA toolkit")
@@ -63,8 +87,40 @@ def find_gpu(cuda_home: Path, capabilities: str) -> Gpu:
     release = re.search(r"release (\d+\.\d+)", output)
     if not release:
         raise UserError(f"{nvcc} --version reports no release; is this a CUDA toolkit?")
-    nccl, _ = pinned(GPU_LOCK, "nvidia-nccl-cu12")
-    return Gpu(cuda_home, release[1], nccl, tuple(capabilities.split(",")))
+    return release[1]
+
+
+def locked_cuda() -> str:
+    """The release of the CUDA libraries that are locked for TensorFlow, such as 12.9."""
+    return ".".join(pinned(GPU_LOCK, "nvidia-cuda-runtime-cu12")[0].split(".")[:2])
+
+
+def find_toolkit(environment: Mapping[str, str], *, places: Path = PLACES) -> Path:
+    """The folder of the CUDA toolkit to build with.
+
+    HOROVOD_CUDA_HOME is taken as it is. Otherwise the first toolkit of TensorFlow's major release among CUDA_HOME, the
+    locked release in `places`, the newest other one there (`cuda-12.*`), and `cuda`. Where none fits, the first that
+    exists, which `find_gpu` refuses with the reason.
+    """
+    if strict := environment.get("HOROVOD_CUDA_HOME"):
+        return Path(strict)
+    wanted = locked_cuda()
+    numbered = sorted(places.glob(f"cuda-{_major(wanted)}.*"), key=_numbers, reverse=True)
+    own = [Path(environment["CUDA_HOME"])] if environment.get("CUDA_HOME") else []
+    candidates = [*own, places / f"cuda-{wanted}", *numbered, places / "cuda"]
+    for candidate in candidates:
+        with contextlib.suppress(UserError):
+            if _major(release_of(candidate)) == _major(wanted):
+                return candidate
+    return next((candidate for candidate in candidates if (candidate / "bin" / "nvcc").exists()), candidates[-1])
+
+
+def _major(release: str) -> str:
+    return release.partition(".")[0]
+
+
+def _numbers(path: Path) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", path.name)]
 
 
 def wheel_name(target: Target) -> str:

@@ -29,12 +29,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cluster.setup.horovod_target import (
+    CAPABILITIES,
     GPU_LOCK,
     HOROVOD,
     Gpu,
     Target,
     cache_folder,
     find_gpu,
+    find_toolkit,
     pinned,
     this_target,
     wheel_name,
@@ -189,7 +191,7 @@ def skip_rpath(tree: Path) -> None:
 
 def build_environment(caller: Mapping[str, str], *, gpu: Gpu | None, nccl_home: Path) -> dict[str, str]:
     """The variables of the build: the caller's without any Horovod or make setting, and ours."""
-    ours = ("HOROVOD_", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+    ours = ("HOROVOD_", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "CUDACXX", "CUDA_PATH", "CUDAToolkit_ROOT")
     kept = {name: value for name, value in caller.items() if not name.startswith(ours)}
     scripts = sysconfig.get_path("scripts")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -206,6 +208,9 @@ def build_environment(caller: Mapping[str, str], *, gpu: Gpu | None, nccl_home: 
     }
     if gpu:
         settings |= {
+            # Horovod's build takes the first nvcc on the PATH, whatever HOROVOD_CUDA_HOME says.
+            "PATH": f"{scripts}{os.pathsep}{gpu.cuda_home / 'bin'}{os.pathsep}{kept.get('PATH', os.defpath)}",
+            "CUDA_HOME": str(gpu.cuda_home),
             # Finds the library where pip installs NCCL, in any environment.
             "LDFLAGS": f"{kept.get('LDFLAGS', '')} -Wl,-rpath,'$ORIGIN/../../nvidia/nccl/lib'".strip(),
             "HOROVOD_GPU_OPERATIONS": "NCCL",
@@ -255,7 +260,9 @@ def cached_or_built(options: argparse.Namespace) -> int:
         UserError: see `build`.
         subprocess.CalledProcessError: see `build`.
     """
-    gpu = find_gpu(options.cuda_home, options.capabilities) if options.gpu else None
+    gpu = None
+    if options.gpu:
+        gpu = find_gpu(options.cuda_home or find_toolkit(os.environ), options.capabilities)
     target = this_target(gpu)
     wheel = cache_folder(os.environ) / wheel_name(target)
     if options.install:
@@ -288,14 +295,17 @@ def tools_and_dependencies() -> list[str]:
 def read_options() -> argparse.Namespace:
     """The command line; the CUDA settings default to the variables that Horovod's own build reads."""
     variables = os.environ
-    cuda_home = variables.get("HOROVOD_CUDA_HOME") or variables.get("CUDA_HOME") or "/usr/local/cuda"
-    capabilities = variables.get("HOROVOD_BUILD_CUDA_CC_LIST") or "80,90"
+    capabilities = variables.get("HOROVOD_BUILD_CUDA_CC_LIST") or CAPABILITIES
     parser = argparse.ArgumentParser(
         prog="horovod_wheel", description=f"Build Horovod {HOROVOD} for the locked TensorFlow."
     )
     add = parser.add_argument
     add("--gpu", action="store_true", help="for GPUs, with NCCL")
-    add("--cuda-home", type=Path, default=cuda_home, help="the CUDA toolkit's folder (default: %(default)s)")
+    add(
+        "--cuda-home",
+        type=Path,
+        help="folder of the CUDA toolkit (default: the one that fits TensorFlow)",
+    )
     add("--capabilities", default=capabilities, help="compute capabilities (default: %(default)s)")
     add("--sdist", type=Path, help=f"a local horovod-{HOROVOD}.tar.gz, in place of a download")
     effect = parser.add_mutually_exclusive_group().add_argument

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 import launch.doctor
+from cluster.doctor.builds import Build, build_of, capability, serves
 from cluster.doctor.checks import GIB, judge
 from cluster.doctor.facts import ClusterFacts, FolderFacts, NodeFacts, Requirements, built_of_version, errors
-from cluster.doctor.probe import Probe, examine_folder, find_interface, gpus_in
+from cluster.doctor.probe import Probe, examine_folder, find_interface, gpus_in, tensorflow_capabilities
+from cluster.setup.horovod_target import CAPABILITIES
 from data_tools.errors import UserError
 from launch.doctor import absent_hosts, launcher_hosts
 
@@ -16,7 +18,7 @@ VERSIONS = {
     "python": "3.11.7",
     "tensorflow": "2.21.0",
     "keras": "3.15.1",
-    "horovod": "0.28.1+tf2.21.0.cuda13.0.nccl2.27.7.sm90.r2",
+    "horovod": "0.28.1+tf2.21.0.cuda12.9.nccl2.27.7.sm80.sm90.r2",
     "ray": "2.60.0",
     "numpy": "2.4.0",
     "regionstack": "0.1.0",
@@ -65,6 +67,23 @@ def without(name: str) -> dict[str, Any]:
     return {"versions": {key: value for key, value in VERSIONS.items() if key != name}}
 
 
+def horovod(build: str) -> dict[str, Any]:
+    return other(horovod=f"0.28.1+{build}")
+
+
+CPU_HEAD = horovod("tf2.21.0.cpu.r2") | {"ray_gpus": 0, "gpus": (), "built": ("gloo",), "tensorflow_gpus": 0}
+TENSORFLOW = {"tensorflow_capabilities": ("sm_60", "sm_70", "sm_80", "sm_89", "compute_90")}
+
+
+def test_on_cores_the_builds_of_all_hosts_with_slots_count() -> None:
+    required = replace(REQUIRED, gpus=False)
+    facts = cluster(a=CPU_HEAD)
+    assert [finding.where for finding in errors(judge(facts, required))] == ["b"], "ranks run on both"
+    assert not errors(judge(cluster(a=CPU_HEAD | {"slots": 0}), required)), "its raylet offers no core"
+    same = horovod("tf2.21.0.cpu.r2")
+    assert not errors(judge(cluster(a=CPU_HEAD, b=same), required))
+
+
 def test_a_healthy_cluster_has_nothing_but_the_note_of_its_interface() -> None:
     (note,) = judge(cluster(), REQUIRED)
     assert (note.level, note.check) == ("note", "network")
@@ -88,6 +107,13 @@ def test_a_healthy_cluster_has_nothing_but_the_note_of_its_interface() -> None:
         (cluster(b={"source": "3f2a"}), "error", "versions", "b"),
         (cluster(a=other(tensorflow="2.20.0")), "warning", "versions", "a"),
         (cluster(a=other(tensorflow="2.20.0")), "error", "versions", "a"),
+        (cluster(b=horovod("tf2.20.0.cuda12.9.nccl2.27.7.sm90.r2")), "error", "versions", "b"),
+        (cluster(b=horovod("tf2.21.0.cuda13.0.nccl2.27.7.sm90.r2")), "error", "versions", "b"),
+        (cluster(b=horovod("tf2.21.0.cuda12.9.nccl2.30.0.sm90.r2")), "error", "versions", "b"),
+        (cluster(b=horovod("tf2.21.0.cuda12.9.nccl2.27.7.sm90.r1")), "error", "versions", "b"),
+        (cluster(b=other(horovod="0.28.1")), "error", "versions", "b"),
+        (cluster(a=CPU_HEAD, b=other(tensorflow="2.20.0")), "error", "versions", "b"),
+        (cluster(a=CPU_HEAD | without("horovod")), "warning", "versions", "a"),
         # Horovod
         (cluster(b={"load_error": "ImportError: libnccl"}), "error", "horovod", "b"),
         (cluster(b={"built": ("nccl",)}), "error", "horovod", "b"),
@@ -97,6 +123,10 @@ def test_a_healthy_cluster_has_nothing_but_the_note_of_its_interface() -> None:
         (cluster(b={"ray_gpus": 0}), "warning", "gpus", "b"),
         (cluster(b={"tensorflow_gpus": 0}), "error", "gpus", "b"),
         (cluster(b={"gpus": ("GPU-a0", "GPU-b1")}), "error", "gpus", "a, b"),
+        (cluster(b={"capabilities": ("7.5",)}), "error", "gpus", "b"),
+        (cluster(b={"capabilities": ("9.0", "7.0")}), "error", "gpus", "b"),
+        (cluster(b={"capabilities": ("5.2",), "tensorflow_capabilities": ("sm_60", "compute_90")}
+                 | horovod("tf2.21.0.cuda12.9.nccl2.27.7.sm50.sm90.r2")), "error", "gpus", "b"),
         # names
         (cluster(b={"name_address": None}), "error", "names", "b"),
         (cluster(b={"name_address": "127.0.1.1"}), "error", "names", "b"),
@@ -143,6 +173,16 @@ def test_each_fault_is_one_finding_of_its_check_and_host(
         (cluster(b={"built": ("gloo",), "gpus": (), "tensorflow_gpus": 0}), replace(REQUIRED, gpus=False)),
         (cluster(b={"built": None}), REQUIRED),  # another build than our own, and it was not loaded
         (cluster(b={"open_files": -1}), REQUIRED),  # no limit
+        # A head that only drives: another build, one that does not load here, or one of another origin.
+        (cluster(a=CPU_HEAD), REQUIRED),
+        (cluster(a=CPU_HEAD | other(horovod="0.28.1")), REQUIRED),
+        (cluster(a=CPU_HEAD | {"versions": VERSIONS, "load_error": "libcuda.so.1: cannot open"}), REQUIRED),
+        (cluster(b=CPU_HEAD | without("horovod")), REQUIRED),  # a host without GPUs among hosts with them
+        # Two toolkits of CUDA 12, or builds for other cards.
+        (cluster(b=horovod("tf2.21.0.cuda12.4.nccl2.27.7.sm80.sm90.r2")), REQUIRED),
+        (cluster(b=horovod("tf2.21.0.cuda12.9.nccl2.27.7.sm70.r2") | {"capabilities": ("7.5",)}), REQUIRED),
+        (cluster(b={"capabilities": ("8.9", "12.0")} | TENSORFLOW), REQUIRED),
+        (cluster(a={"capabilities": ("7.0",), "ray_gpus": 0, "gpus": ()}), REQUIRED),  # nothing trains on it
         # One host: its worlds stay on the loopback interface.
         (ClusterFacts(nodes=(node("a", name_address="127.0.1.1", interface=None, peers={}),)), REQUIRED),
     ],
@@ -169,6 +209,51 @@ def test_the_driver_needs_write_access_to_shards_while_pages_are_unconverted() -
 )
 def test_what_a_wheel_was_built_with(version: str | None, built: tuple[str, ...] | None) -> None:
     assert built_of_version(version) == built
+
+
+@pytest.mark.parametrize(
+    ("version", "build"),
+    [
+        ("0.28.1+tf2.21.0.cpu.r2", Build("2.21.0", None, None, (), "r2")),
+        ("0.28.1+tf2.21.0.cuda12.9.nccl2.32.3.sm60.sm90.r12", Build("2.21.0", "12.9", "2.32.3", ("60", "90"), "r12")),
+        ("0.28.1+tf2.22.0rc1.cpu.r3", Build("2.22.0rc1", None, None, (), "r3")),
+        ("0.28.1", None),
+        ("0.28.1+cu129", None),
+        ("", None),
+    ],
+)
+def test_what_a_version_says_of_its_build(version: str, build: Build | None) -> None:
+    assert build_of(version) == build
+
+
+@pytest.mark.parametrize(
+    ("built", "card", "served"),
+    [
+        (("80", "90"), "8.0", True),
+        (("80", "90"), "8.9", True),  # machine code runs on later minor releases
+        (("86",), "8.0", False),  # but not on earlier ones
+        (("80",), "9.0", False),  # nor on another major one
+        (("80", "compute_90"), "9.0", True),
+        (("80", "compute_90"), "12.0", True),  # the driver compiles PTX for whatever is newer
+        (("80", "compute_90"), "7.5", False),
+        (("sm_60", "sm_70", "sm_80", "sm_89", "compute_90"), "7.5", True),
+        (("sm_60", "sm_70", "sm_80", "sm_89", "compute_90"), "6.1", True),
+        (("sm_60", "sm_70", "sm_80", "sm_89", "compute_90"), "5.2", False),
+        ((), "9.0", False),
+    ],
+)
+def test_which_cards_a_build_serves(built: tuple[str, ...], card: str, served: bool) -> None:
+    found = capability(card)
+    assert found is not None
+    assert serves(built, found) is served
+
+
+def test_the_default_build_serves_all_that_the_installed_tensorflow_serves() -> None:
+    names = CAPABILITIES.split(",")
+    for name in tensorflow_capabilities():
+        card = capability(name)
+        assert card is not None
+        assert serves(names, card, ptx=names[-1:]), name
 
 
 def test_the_probe_reports_this_host_as_plain_data() -> None:

@@ -3,7 +3,17 @@ from pathlib import Path
 
 import pytest
 
-from cluster.setup.horovod_target import Gpu, Target, cache_folder, find_gpu, pinned, wheel_name
+from cluster.setup.horovod_target import (
+    CAPABILITIES,
+    Gpu,
+    Target,
+    cache_folder,
+    find_gpu,
+    find_toolkit,
+    locked_cuda,
+    pinned,
+    wheel_name,
+)
 from cluster.setup.horovod_wheel import (
     DROPPED_SOURCE,
     accept,
@@ -140,6 +150,68 @@ def test_capabilities_are_whole_numbers_with_commas(capabilities: str) -> None:
 def test_a_missing_toolkit_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{tmp_path}/bin/nvcc: .*CUDA_HOME"):
         find_gpu(tmp_path, "80")
+
+
+def toolkit(folder: Path, release: str) -> Path:
+    """A CUDA toolkit that is nothing but its compiler's answer."""
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "nvcc").write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release {release}, V{release}.1'\n")
+    (folder / "bin" / "nvcc").chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("installed", "variable", "chosen"),
+    [
+        ({"cuda": "12.9"}, None, "cuda"),
+        ({"cuda": "13.2", "cuda-12.9": "12.9", "cuda-13.2": "13.2"}, None, "cuda-12.9"),  # Amazon's images
+        ({"cuda": "13.2", "cuda-12.4": "12.4", "cuda-12.10": "12.10", "cuda-12.8": "12.8"}, None, "cuda-12.10"),
+        ({"cuda": "12.4", "cuda-12.8": "12.8"}, None, "cuda-12.8"),
+        ({"cuda-12.9": "12.9", "mine": "12.4"}, "mine", "mine"),  # a person's choice that fits has precedence
+        ({"cuda-12.9": "12.9", "mine": "13.2"}, "mine", "cuda-12.9"),  # one that cannot work has not
+        ({"cuda-12.9": "12.9"}, "gone", "cuda-12.9"),
+        ({"cuda-12.9": "13.2", "cuda": "12.8"}, None, "cuda"),  # a link that was moved on
+        ({"cuda": "13.2"}, None, "cuda"),  # for find_gpu to refuse
+        ({}, None, "cuda"),
+    ],
+)
+def test_the_toolkit_of_tensorflows_major_release_is_found(
+    tmp_path: Path, installed: dict[str, str], variable: str | None, chosen: str
+) -> None:
+    for name, release in installed.items():
+        toolkit(tmp_path / name, release)
+    environment = {"CUDA_HOME": str(tmp_path / variable)} if variable else {}
+    assert find_toolkit(environment, places=tmp_path) == tmp_path / chosen
+
+
+def test_horovods_own_variable_names_the_toolkit_without_a_search(tmp_path: Path) -> None:
+    toolkit(tmp_path / "cuda-12.9", "12.9")
+    assert find_toolkit({"HOROVOD_CUDA_HOME": "/opt/cuda"}, places=tmp_path) == Path("/opt/cuda")
+
+
+@pytest.mark.parametrize("release", ["11.8", "13.0", "13.2"])
+def test_a_toolkit_of_another_major_release_than_tensorflows_is_refused(tmp_path: Path, release: str) -> None:
+    with pytest.raises(UserError, match=f"CUDA {release}, but TensorFlow .* for CUDA 12; install"):
+        find_gpu(toolkit(tmp_path / "cuda", release), "80")
+
+
+@pytest.mark.parametrize("release", ["12.0", "12.4", "12.10"])
+def test_any_toolkit_of_the_same_major_release_builds(tmp_path: Path, release: str) -> None:
+    gpu = find_gpu(toolkit(tmp_path / "cuda", release), CAPABILITIES)
+    assert (gpu.cuda, gpu.capabilities[0]) == (release, "60")
+
+
+def test_the_locked_cuda_is_that_of_the_image_and_of_tensorflow() -> None:
+    dockerfile = (Path(__file__).parents[4] / "cluster" / "Dockerfile").read_text()
+    assert f"nvidia/cuda:{locked_cuda()}." in dockerfile
+
+
+def test_the_chosen_toolkits_compiler_comes_first(tmp_path: Path) -> None:
+    caller = {"PATH": "/usr/local/cuda-13.2/bin:/bin", "CUDACXX": "/usr/local/cuda-13.2/bin/nvcc"}
+    environment = build_environment(caller, gpu=GPU, nccl_home=tmp_path)
+    path = environment["PATH"].split(":")
+    assert path.index("/cuda/bin") < path.index("/usr/local/cuda-13.2/bin")
+    assert "CUDACXX" not in environment
 
 
 def wheel_file(path: Path, member: str) -> None:
