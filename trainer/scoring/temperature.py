@@ -12,6 +12,11 @@ Floats = npt.NDArray[np.floating[Any]]
 COLDEST, HOTTEST = 0.05, 20.0
 """Bounds of the temperature: without a wrong prediction the optimum is zero, at chance level it is infinity."""
 
+PRIOR_PAGES = 10.0
+"""Weight of the prior on log T: that of as many pages, each with a loss of curvature 1 nat in log T."""
+
+_GRID = np.linspace(-np.log(HOTTEST), -np.log(COLDEST), 41)
+
 
 def softmax(logits: Floats) -> npt.NDArray[np.float64]:
     """Softmax over the last axis, in float64."""
@@ -20,27 +25,42 @@ def softmax(logits: Floats) -> npt.NDArray[np.float64]:
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 
-def fit_temperature(labels: npt.NDArray[np.integer[Any]], probabilities: Floats) -> float:
-    """The temperature that minimizes the negative log-likelihood of softmax float[n, C] on labels int[n].
+def fit_temperature(
+    labels: npt.NDArray[np.integer[Any]], probabilities: Floats, *, prior_pages: float = PRIOR_PAGES
+) -> float:
+    """The most probable temperature T of softmax float[n, C] given labels int[n] (class index).
 
-    Guo et al. 2017 (arXiv 1706.04599), section 4.2. The loss is convex in 1/T, so its slope has one root. A root
-    outside [`COLDEST`, `HOTTEST`] gives the nearer bound.
+    Minimizes the summed negative log-likelihood of softmax(log p / T) (Guo et al. 2017, arXiv 1706.04599, section 4.2)
+    plus prior_pages / 2 · (log T)²: a Gaussian prior on log T with mean 0 and variance 1 / `prior_pages`. A few pages
+    therefore leave T near 1, also if all of them are right or all are wrong, and thousands outvote the prior. Without
+    a prior, T is one of the bounds [`COLDEST`, `HOTTEST`] where the likelihood has no minimum between them.
     """
     from scipy.optimize import brentq
 
     logits = log_probabilities(probabilities)
     own = logits[np.arange(len(labels)), labels]
 
-    def slope(log_inverse: float) -> float:
-        expected = (softmax(np.exp(log_inverse) * logits) * logits).sum(axis=1)
-        return float((expected - own).mean())
+    # In s = -log T; the likelihood is convex in exp(s), its sum with the prior need not be: all minima are compared.
+    def slope(s: float) -> float:
+        scale = np.exp(s)
+        expected = (softmax(scale * logits) * logits).sum(axis=1)
+        return float(scale * (expected - own).sum() + prior_pages * s)
 
-    hot, cold = -np.log(HOTTEST), -np.log(COLDEST)
-    if slope(hot) >= 0:
-        return HOTTEST
-    if slope(cold) <= 0:
-        return COLDEST
-    return float(np.exp(-brentq(slope, hot, cold, xtol=1e-12)))
+    def objective(s: float) -> float:
+        scaled = log_probabilities(softmax(np.exp(s) * logits))
+        return float(-scaled[np.arange(len(labels)), labels].sum() + prior_pages / 2 * s * s)
+
+    slopes = [slope(s) for s in _GRID]
+    found = [
+        brentq(slope, _GRID[place], _GRID[place + 1], xtol=1e-12)
+        for place in range(len(_GRID) - 1)
+        if slopes[place] <= 0 < slopes[place + 1]
+    ]
+    if slopes[0] >= 0:
+        found.append(_GRID[0])
+    if slopes[-1] <= 0:
+        found.append(_GRID[-1])
+    return float(np.exp(-min(found, key=objective)))
 
 
 def at_temperature(probabilities: Floats, temperature: float) -> npt.NDArray[np.float64]:

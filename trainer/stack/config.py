@@ -22,6 +22,9 @@ class StackConfig:
     the rest. Otherwise both use all validation pages, as the recipe's source does.
     exclude_ids_file: file of test pages that duplicate a training page (`leaked.txt` of a survey), one page id a
     line; the figures are also given without these pages.
+    precision: share of right answers wanted among the pages whose decision is `accepted`. threshold_per: accept by one
+    threshold of confidence for the run, or by one for each predicted class. false_alarms: share of the pages of the
+    trained classes whose decision may be `unknown`.
 
     Raises:
         UserError: a value is out of range.
@@ -38,6 +41,9 @@ class StackConfig:
     leak_free: bool = False
     selection_share: float = 0.5
     exclude_ids_file: str | None = None
+    precision: float = 0.95
+    threshold_per: Literal["run", "class"] = "run"
+    false_alarms: float = 0.05
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "learning_rate", "hidden"):
@@ -47,5 +53,6 @@ class StackConfig:
         for name in ("l2", "logistic_l2"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name}: must not be negative, found {getattr(self, name)}")
-        if not 0 < self.selection_share < 1:
-            raise UserError(f"selection_share: must lie between 0 and 1, found {self.selection_share}")
+        for name in ("selection_share", "precision", "false_alarms"):
+            if not 0 < getattr(self, name) < 1:
+                raise UserError(f"{name}: must lie between 0 and 1, found {getattr(self, name)}")

@@ -12,7 +12,7 @@ from data_tools.files import read_json, write_atomically, write_json
 from trainer.scoring.predictions import Joined
 from trainer.stack import blend
 from trainer.stack.config import Method, StackConfig
-from trainer.stack.mlp import Mlp, starting_mlp, train_mlp
+from trainer.stack.mlp import Mlp, MlpTrainer, starting_mlp
 
 METHODS: tuple[Method, ...] = get_args(Method)
 
@@ -71,31 +71,38 @@ def concatenated(outputs: Floats) -> npt.NDArray[np.float32]:
 
 
 def fit_stack(
-    pages: Joined, config: StackConfig, *, seed: int, on_epoch: Callable[[int, FittedStack], None]
+    pages: Joined,
+    config: StackConfig,
+    *,
+    seed: int,
+    on_epoch: Callable[[int, FittedStack], None] = lambda *_: None,
+    only: tuple[Method, MlpTrainer] | None = None,
 ) -> FittedStack:
-    """Fit every method on `pages`.
+    """Fit every method on `pages`, or only one; the others then stay at their start, the weighted average.
 
-    on_epoch: called after each epoch of the MLP with its number (from 1) and the stack at that point. The same pages,
-    configuration and seed give the same weights.
+    on_epoch: called after each epoch of the MLP with its number (from 1) and the stack at that point. only: a method,
+    and what trains an MLP, so that several fits share it. The same pages, configuration and seed give the same weights.
 
     Raises:
         UserError: see `starting_mlp`.
     """
+    methods, trainer = ((only[0],), only[1]) if only else (METHODS, MlpTrainer(config))
     classes = len(pages.class_ids)
     weights = blend.fit_member_weights(pages.softmax, pages.labels)
     flat = concatenated(pages.softmax)
-    kernel, bias = blend.fit_logistic(
-        flat, pages.labels, start=blend.as_kernel(weights, classes), l2=config.logistic_l2
-    )
+    kernel, bias = blend.as_kernel(weights, classes), np.zeros(classes)
+    if "logistic" in methods:
+        kernel, bias = blend.fit_logistic(flat, pages.labels, start=kernel, l2=config.logistic_l2)
     mlp = starting_mlp(weights, classes, config=config, seed=seed)
 
     def stack_of(network: Mlp) -> FittedStack:
         return FittedStack(pages.names, pages.class_ids, config.method, weights, kernel, bias, network)
 
-    labels = pages.labels.astype(np.int32)
-    for epoch, trained in enumerate(train_mlp(flat, labels, start=mlp, config=config, seed=seed), start=1):
-        mlp = trained
-        on_epoch(epoch, stack_of(mlp))
+    if "mlp" in methods:
+        labels = pages.labels.astype(np.int32)
+        for epoch, trained in enumerate(trainer.train(flat, labels, start=mlp, seed=seed), start=1):
+            mlp = trained
+            on_epoch(epoch, stack_of(mlp))
     return stack_of(mlp)
 
 

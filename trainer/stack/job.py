@@ -16,12 +16,14 @@ from trainer.device import hide_gpus
 from trainer.job_folder.attempt_count import attempts_before
 from trainer.job_folder.heartbeat import Heartbeat
 from trainer.job_folder.journal import CONFIG, PREDICTIONS, RESULT, Journal, job_folder, log_to
+from trainer.scoring.decision import write_policy
 from trainer.scoring.metrics import accuracy, negative_log_likelihood
 from trainer.scoring.predictions import Joined, Predictions, write_predictions
 from trainer.scoring.schema import EpochRow, ValidationUse
 from trainer.stack.config import StackConfig
 from trainer.stack.fit import WEIGHTS, FittedStack, fit_stack, save_stack
 from trainer.stack.pages import MemberOutputs, StackPayload, read_pages
+from trainer.stack.policy import CROSS_FITTED, cross_fitted, fit_policy
 from trainer.stack.scores import all_scores
 
 logger = logging.getLogger(__name__)
@@ -60,6 +62,10 @@ def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any
     stack = fit_stack(pages.val.rows(pages.fitted_on), job.config, seed=job.seed, on_epoch=reporter.report)
     save_stack(folder, stack)
     figures = _predict(folder, stack, pages)
+    held_out = cross_fitted(pages, job.config, seed=job.seed, on_fold=lambda k: heartbeat.at("evaluating", batch=k))
+    write_predictions(folder / PREDICTIONS / CROSS_FITTED, held_out.predictions)
+    policy = fit_policy(pages, held_out, job.config)
+    write_policy(Path(job.run), policy)
     result = {
         "job": STACK, "region": STACK, "stage": STACK, "world_size": 1, "epochs": job.config.epochs,
         "best_epoch": job.config.epochs, "best_checkpoint": WEIGHTS, **figures,
@@ -68,7 +74,7 @@ def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any
         "members": list(job.members), "method": job.config.method,
         "member_weights": dict(zip(job.members, stack.member_weights.tolist(), strict=True)),
         "leak_free": validation_use(job, pages),
-        **all_scores(stack, pages, seed=job.seed),
+        **all_scores(stack, pages, policy, seed=job.seed),
         "seconds": time.time() - began, "started": began, "ended": time.time(), "attempt": attempt,
         "versions": installed("tensorflow", "keras", "numpy"),
     }  # fmt: skip

@@ -73,47 +73,101 @@ def train_mlp(
 
     seed: of the order of the pages, the only random choice here. The same inputs give the same bits.
     """
-    import keras
-
-    # Such a small network is fastest on the CPU.
-    with keras.device("cpu:0"):
-        model = keras_model(start, config)
-        train_epoch = _epoch_function(model, config)
-        generator = np.random.default_rng([seed, 1])
-        for _ in range(config.epochs):
-            train_epoch(inputs, labels, generator.permutation(len(labels)))
-            yield Mlp(*model.get_weights())
+    return MlpTrainer(config).train(inputs, labels, start=start, seed=seed)
 
 
-def _epoch_function(model: Any, config: StackConfig) -> Callable[[Any, Any, Any], None]:
-    """One epoch (inputs, labels, order) as one TensorFlow function: a step takes less time than a call from Python."""
-    import keras
-    import tensorflow as tf
+class MlpTrainer:
+    """Trains MLPs of one shape, one after the other; TensorFlow compiles the epoch for the first of them only."""
 
-    optimizer = keras.optimizers.Adam(config.learning_rate)
-    optimizer.build(model.trainable_variables)
-    cross_entropy = keras.losses.SparseCategoricalCrossentropy()
+    def __init__(self, config: StackConfig) -> None:
+        self._config = config
+        self._epoch: _Epoch | None = None
 
-    @tf.function
-    def train_epoch(inputs: Any, labels: Any, order: Any) -> None:
-        for first in tf.range(0, tf.shape(order)[0], config.batch):
-            rows = order[first : first + config.batch]
-            with tf.GradientTape() as tape:
-                answers = model(tf.gather(inputs, rows), training=True)
-                loss = cross_entropy(tf.gather(labels, rows), answers) + tf.add_n(model.losses)
-            optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+    def train(self, inputs: Array, labels: npt.NDArray[np.int32], *, start: Mlp, seed: int) -> Iterator[Mlp]:
+        """As `train_mlp`."""
+        import keras
 
-    return lambda *arrays: train_epoch(*map(tf.constant, arrays))
+        # Such a small network is fastest on the CPU.
+        with keras.device("cpu:0"):
+            self._epoch = self._epoch or _Epoch(start, self._config)
+            self._epoch.restart(start)
+            generator = np.random.default_rng([seed, 1])
+            for _ in range(self._config.epochs):
+                self._epoch.run(inputs, labels, generator.permutation(len(labels)))
+                yield Mlp(*self._epoch.model.get_weights())
+
+
+class _Epoch:
+    """One epoch as one TensorFlow function: a step takes less time than a call from Python."""
+
+    def __init__(self, start: Mlp, config: StackConfig) -> None:
+        import keras
+
+        self.model = keras_model(start, config)
+        self._optimizer = keras.optimizers.Adam(config.learning_rate)
+        self._optimizer.build(self.model.trainable_variables)
+        self._fresh = [variable.numpy() for variable in self._optimizer.variables]
+        self._compiled = self._compile(config.batch)
+
+    def restart(self, start: Mlp) -> None:
+        """Go back to a start: weights, the origins of the penalty, and the optimizer's moments."""
+        self.model.set_weights(start.arrays())
+        for layer in self.model.layers:
+            layer.kernel_regularizer.restart(layer.kernel)
+        for variable, value in zip(self._optimizer.variables, self._fresh, strict=True):
+            variable.assign(value)
+
+    def run(self, inputs: Array, labels: npt.NDArray[np.int32], order: npt.NDArray[np.int64]) -> None:
+        """Train on each page once, in `order` int64[n]."""
+        import tensorflow as tf
+
+        self._compiled(tf.constant(inputs), tf.constant(labels), tf.constant(order))
+
+    def _compile(self, batch: int) -> Callable[[Any, Any, Any], None]:
+        import keras
+        import tensorflow as tf
+
+        model, optimizer = self.model, self._optimizer
+        cross_entropy = keras.losses.SparseCategoricalCrossentropy()
+        features = model.input_shape[1]
+        signature = [tf.TensorSpec(shape, kind) for shape, kind in
+                     (([None, features], tf.float32), ([None], tf.int32), ([None], tf.int64))]  # fmt: skip
+
+        @tf.function(input_signature=signature)
+        def train_epoch(inputs: Any, labels: Any, order: Any) -> None:
+            for first in tf.range(0, tf.shape(order)[0], batch):
+                rows = order[first : first + batch]
+                with tf.GradientTape() as tape:
+                    answers = model(tf.gather(inputs, rows), training=True)
+                    loss = cross_entropy(tf.gather(labels, rows), answers) + tf.add_n(model.losses)
+                optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+
+        return train_epoch
+
+
+class _Pull:
+    """A penalty: l2 / 2 times the squared distance from the layer's start, or from zero with random weights."""
+
+    def __init__(self, shape: tuple[int, ...], config: StackConfig) -> None:
+        import tensorflow as tf
+
+        self._origin = tf.Variable(np.zeros(shape, np.float32), trainable=False)
+        self._config = config
+
+    def restart(self, kernel: Any) -> None:
+        """Make the kernel's values the start."""
+        if self._config.start == "weighted":
+            self._origin.assign(kernel)
+
+    def __call__(self, kernel: Any) -> Any:
+        import keras
+
+        return self._config.l2 / 2 * keras.ops.sum(keras.ops.square(kernel - self._origin))
 
 
 def keras_model(start: Mlp, config: StackConfig) -> Any:
     """The MLP as a Keras model with the weights of `start`: float32[n, features] -> float32[n, C]."""
     import keras
-
-    def penalty(to: Array) -> Any:
-        """l2 / 2 times the squared distance from the layer's start, or from zero with random weights."""
-        origin = to if config.start == "weighted" else np.zeros_like(to)
-        return lambda kernel: config.l2 / 2 * keras.ops.sum(keras.ops.square(kernel - origin))
 
     features, hidden = start.hidden_kernel.shape
     classes = start.output_kernel.shape[1]
@@ -121,8 +175,8 @@ def keras_model(start: Mlp, config: StackConfig) -> Any:
     model = keras.Sequential(
         [
             keras.Input((features,)),
-            dense(hidden, activation="relu", kernel_regularizer=penalty(start.hidden_kernel)),
-            dense(classes, activation="softmax", kernel_regularizer=penalty(start.output_kernel)),
+            dense(hidden, activation="relu", kernel_regularizer=_Pull((features, hidden), config)),
+            dense(classes, activation="softmax", kernel_regularizer=_Pull((hidden, classes), config)),
         ]
     )
     model.set_weights(start.arrays())

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.config import STACK
+from trainer.scoring.decision import Policy
 from trainer.scoring.metrics import (
     bootstrap_means,
     correct,
@@ -30,14 +32,11 @@ from trainer.stack.pages import MemberOutputs
 Outputs = dict[str, npt.NDArray[np.floating[Any]]]
 """Probabilities float[n, C] by member name or method key."""
 
-LabelledOutputs = tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.floating[Any]]]
-"""Labels int[n] and probabilities float[n, C] of the same pages."""
 
-
-def all_scores(stack: FittedStack, pages: MemberOutputs, *, seed: int) -> StackFigures:
+def all_scores(stack: FittedStack, pages: MemberOutputs, policy: Policy, *, seed: int) -> StackFigures:
     """Figures of every method and every member; on the test set also without duplicates, if they are known.
 
-    seed: of the bootstrap resamples.
+    policy: has the temperatures of the members and of the stack's method. seed: of the bootstrap resamples.
     """
     val, test = _outputs(stack, pages.val), _outputs(stack, pages.test)
     scores: dict[str, ModelScores] = {
@@ -45,10 +44,8 @@ def all_scores(stack: FittedStack, pages: MemberOutputs, *, seed: int) -> StackF
     }
     for name, interval in _bootstrap(test, pages.test, seed=seed).items():
         scores[name]["test"]["accuracy_bootstrap_interval"] = interval
-    # The other methods were fitted on these pages by likelihood; a temperature would overfit them a second time.
-    for name in (*pages.test.names, _key("average")):
-        fitted = pages.val.labels[pages.fitted_on], val[name][pages.fitted_on]
-        scores[name]["calibrated"] = _calibrated(fitted, (pages.test.labels, test[name]))
+    for name, temperature in _temperatures(stack, pages, policy).items():
+        scores[name]["calibrated"] = _calibrated(temperature, pages.test.labels, test[name])
     methods: dict[str, ModelScores] = {method: scores.pop(_key(method)) for method in METHODS}
     result: StackFigures = {
         "scores": methods[stack.method],
@@ -84,10 +81,22 @@ def _bootstrap(outputs: Outputs, pages: Joined, *, seed: int) -> dict[str, list[
     return {name: list(percentile_interval(means[:, column])) for column, name in enumerate(outputs)}
 
 
-def _calibrated(fitted: LabelledOutputs, test: LabelledOutputs) -> CalibratedFigures:
-    """A model's temperature, fitted on validation pages, and the test figures at that temperature."""
-    temperature = fit_temperature(*fitted)
-    labels, probabilities = test[0], at_temperature(test[1], temperature)
+def _temperatures(stack: FittedStack, pages: MemberOutputs, policy: Policy) -> dict[str, float]:
+    """The temperatures of the policy, and that of the plain average, which no page has fitted, by key of the scores.
+
+    The methods that were fitted on the validation pages need a cross-fit, which only the stack's own method gets.
+    """
+    fitted = pages.val.rows(pages.fitted_on)
+    average = fit_temperature(fitted.labels, stack.probabilities(fitted.softmax, method="average"))
+    own = {name: policy.temperatures[name] for name in pages.test.names}
+    return own | {_key("average"): average, _key(stack.method): policy.temperatures[STACK]}
+
+
+def _calibrated(
+    temperature: float, labels: npt.NDArray[np.integer[Any]], probabilities: npt.NDArray[np.floating[Any]]
+) -> CalibratedFigures:
+    """Figures of a model, float[n, C], on test pages at a temperature."""
+    probabilities = at_temperature(probabilities, temperature).astype(np.float32)
     return {
         "temperature": temperature,
         "loss": negative_log_likelihood(labels, probabilities),

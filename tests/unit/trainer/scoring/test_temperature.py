@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainer.scoring.metrics import expected_calibration_error, negative_log_likelihood
-from trainer.scoring.temperature import COLDEST, HOTTEST, at_temperature, fit_temperature, softmax
+from trainer.scoring.temperature import COLDEST, HOTTEST, PRIOR_PAGES, at_temperature, fit_temperature, softmax
 
 
 def calibrated(count: int = 20_000, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +34,7 @@ def test_overconfidence_is_corrected() -> None:
 def test_no_other_temperature_is_better() -> None:
     logits, labels = calibrated(count=300)
     sharp = softmax(3 * logits)
-    best = fit_temperature(labels, sharp)
+    best = fit_temperature(labels, sharp, prior_pages=0)
     least = negative_log_likelihood(labels, at_temperature(sharp, best))
     for other in (0.9 * best, 1.1 * best, 0.5 * best, 2 * best):
         assert negative_log_likelihood(labels, at_temperature(sharp, other)) > least
@@ -42,12 +42,12 @@ def test_no_other_temperature_is_better() -> None:
 
 def test_without_a_wrong_prediction_it_is_the_lower_bound() -> None:
     probabilities = np.array([[0.6, 0.4], [0.3, 0.7]])
-    assert fit_temperature(np.array([0, 1]), probabilities) == pytest.approx(COLDEST)
+    assert fit_temperature(np.array([0, 1]), probabilities, prior_pages=0) == pytest.approx(COLDEST)
 
 
 def test_without_a_right_prediction_it_is_the_upper_bound() -> None:
     probabilities = np.array([[0.6, 0.4], [0.3, 0.7]])
-    assert fit_temperature(np.array([1, 0]), probabilities) == pytest.approx(HOTTEST)
+    assert fit_temperature(np.array([1, 0]), probabilities, prior_pages=0) == pytest.approx(HOTTEST)
 
 
 def test_softmax_of_huge_logits_is_finite() -> None:
@@ -57,3 +57,51 @@ def test_softmax_of_huge_logits_is_finite() -> None:
 def test_a_temperature_of_one_changes_nothing() -> None:
     probabilities = np.array([[0.6, 0.4], [0.1, 0.9]])
     assert at_temperature(probabilities, 1.0) == pytest.approx(probabilities)
+
+
+@pytest.mark.parametrize("pages_per_class", [2, 5, 10])
+@pytest.mark.parametrize("sharper", [1.0, 2.0])
+def test_few_pages_neither_explode_nor_freeze_it(pages_per_class: int, sharper: float) -> None:
+    """Five classes, the pages drawn anew 40 times: the loss on other pages hardly suffers, or falls."""
+    logits, labels = calibrated(count=4000)
+    others = softmax(sharper * logits)
+    before = negative_log_likelihood(labels, others)
+    temperatures, losses = [], []
+    for trial in range(40):
+        chosen = np.random.default_rng(trial).choice(len(labels), 5 * pages_per_class, replace=False)
+        temperatures.append(fit_temperature(labels[chosen], others[chosen]))
+        losses.append(negative_log_likelihood(labels, at_temperature(others, temperatures[-1])))
+    assert min(temperatures) > 0.6 and max(temperatures) < 2.5
+    assert max(losses) < before + 0.1
+    assert np.mean(losses) < (before + 0.015 if sharper == 1 else before - 0.08)
+
+
+@pytest.mark.parametrize("pages_per_class", [2, 5, 10])
+@pytest.mark.parametrize("confidence", [0.4, 0.8, 0.99])
+def test_without_an_error_the_prior_limits_it(pages_per_class: int, confidence: float) -> None:
+    labels = np.repeat(np.arange(5), pages_per_class)
+    right = np.full((len(labels), 5), (1 - confidence) / 4)
+    right[np.arange(len(labels)), labels] = confidence
+    assert fit_temperature(labels, right, prior_pages=0) == pytest.approx(COLDEST)
+    temperature = fit_temperature(labels, right)
+    assert 0.2 < temperature < 1
+    # Confidence grows with the number of right pages, and never reaches certainty.
+    assert temperature > fit_temperature(np.tile(labels, 10), np.tile(right, (10, 1))) > 2 * COLDEST
+
+
+def test_the_lowest_of_several_minima_is_found() -> None:
+    """The sum of likelihood and prior is not convex: compare with a fine grid on inputs of many kinds."""
+    for trial in range(30):
+        generator = np.random.default_rng(trial)
+        probabilities = softmax(
+            generator.choice([1, 5, 30]) * generator.normal(size=(int(generator.integers(1, 30)), 4))
+        )
+        labels = generator.integers(0, 4, len(probabilities))
+
+        def objective(temperature: float, labels: np.ndarray = labels, given: np.ndarray = probabilities) -> float:
+            loss = negative_log_likelihood(labels, at_temperature(given, temperature)) * len(labels)
+            return loss + PRIOR_PAGES / 2 * np.log(temperature) ** 2
+
+        grid = np.exp(np.linspace(np.log(COLDEST), np.log(HOTTEST), 2000))
+        least = min(objective(temperature) for temperature in grid)
+        assert objective(fit_temperature(labels, probabilities)) <= least + 1e-6

@@ -80,7 +80,7 @@ def test_all_methods_and_members_are_scored(finished: tuple[Path, dict[str, Any]
         low, high = scores["test"]["accuracy_bootstrap_interval"]
         assert low <= scores["test"]["accuracy"] <= high
         assert [row["class_id"] for row in scores["test"]["per_class"]] == CLASS_IDS.tolist()
-    assert [name for name, scores in result["methods"].items() if "calibrated" in scores] == ["average"]
+    assert [name for name, scores in result["methods"].items() if "calibrated" in scores] == ["mlp", "average"]
     # The plain average is underconfident: members that agree are stronger evidence than each of them alone.
     average = result["methods"]["average"]
     assert average["calibrated"]["temperature"] < 0.8

@@ -1,0 +1,117 @@
+"""A policy survives its file, judges each page by itself, and is optional."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data_tools.errors import UserError
+from trainer.scoring.decision import Policy, judge, policy_file, read_policy, write_policy
+from trainer.scoring.temperature import at_temperature
+from trainer.scoring.thresholds import Threshold
+
+
+def threshold(value: float | None) -> Threshold:
+    return Threshold(value=value, pages=100, accepted=0 if value is None else 60, errors=1)
+
+
+def policy(**changes: Any) -> Policy:
+    start = Policy(
+        format=1, class_ids=(3, 5), members=("a", "b"), temperatures={"a": 1.0, "b": 2.0, "stack": 0.5}, pages=100,
+        folds=5, precision=0.95, risk=0.1, threshold_per="run", threshold=threshold(0.9),
+        class_thresholds=(threshold(0.8), threshold(None)), unknown_score="disagreement", unknown_threshold=0.3,
+        false_alarms=0.05, versions={"numpy": "2"},
+    )  # fmt: skip
+    return dataclasses.replace(start, **changes)
+
+
+OUTPUTS = {
+    "a": np.array([[0.9, 0.1], [0.2, 0.8], [0.99, 0.01], [0.6, 0.4]], np.float32),
+    "b": np.array([[0.9, 0.1], [0.1, 0.9], [0.001, 0.999], [0.7, 0.3]], np.float32),
+    "stack": np.array([[0.8, 0.2], [0.1, 0.9], [0.9, 0.1], [0.7, 0.3]], np.float32),
+}
+"""Agreed and sure; agreed on class 5; divided; agreed but less sure. At T = 0.5, the stack's 0.8 is 0.94."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "decisions"),
+    [
+        ({}, ["accepted", "accepted", "unknown", "review"]),
+        ({"threshold": threshold(None)}, ["review", "review", "unknown", "review"]),
+        ({"unknown_threshold": None}, ["accepted", "accepted", "accepted", "review"]),
+        # Class 5 has no certified threshold of its own.
+        ({"threshold_per": "class"}, ["accepted", "review", "unknown", "accepted"]),
+    ],
+)
+def test_decisions(changes: dict[str, Any], decisions: list[str]) -> None:
+    judged = judge(policy(**changes), OUTPUTS)
+    assert judged.decisions == decisions
+    assert judged.calibrated
+
+
+def test_probabilities_are_at_the_temperatures_and_float32() -> None:
+    judged = judge(policy(), OUTPUTS)
+    for name, temperature in policy().temperatures.items():
+        assert judged.probabilities[name].dtype == np.float32
+        assert np.array_equal(judged.probabilities[name], at_temperature(OUTPUTS[name], temperature).astype(np.float32))
+        assert np.array_equal(judged.probabilities[name].argmax(axis=1), OUTPUTS[name].argmax(axis=1))
+
+
+def test_a_page_is_judged_the_same_in_any_batch() -> None:
+    together = judge(policy(), OUTPUTS)
+    assert together.unknown_scores is not None
+    for row in range(4):
+        alone = judge(policy(), {name: softmax[row : row + 1] for name, softmax in OUTPUTS.items()})
+        assert alone.decisions == [together.decisions[row]]
+        assert alone.unknown_scores is not None and alone.unknown_scores[0] == together.unknown_scores[row]
+        for name in OUTPUTS:
+            assert np.array_equal(alone.probabilities[name][0], together.probabilities[name][row])
+
+
+def test_no_page_and_no_policy() -> None:
+    assert judge(policy(), {name: softmax[:0] for name, softmax in OUTPUTS.items()}).decisions == []
+    judged = judge(None, OUTPUTS)
+    assert judged.decisions == [None] * 4
+    assert not judged.calibrated and judged.unknown_scores is None
+    assert np.array_equal(judged.probabilities["stack"], OUTPUTS["stack"])
+
+
+def test_a_missing_member_is_named() -> None:
+    with pytest.raises(ValueError, match="outputs of b"):
+        judge(policy(), {name: softmax for name, softmax in OUTPUTS.items() if name != "b"})
+
+
+def test_the_file_gives_the_policy_back(tmp_path: Path) -> None:
+    assert read_policy(tmp_path) is None
+    write_policy(tmp_path, policy())
+    assert read_policy(tmp_path) == policy()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"format": 2}, "format: 2"),
+        ({"unknown_score": "magic"}, "unknown_score: 'magic'"),
+        ({"class_thresholds": []}, "class_thresholds: 0 for 2 classes"),
+        ({"temperatures": {"a": 1.0, "b": 0, "stack": 1.0}}, "temperatures: b"),
+        ({"surprise": 1}, "surprise"),
+        ({"precision": "high"}, "precision"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
+    write_policy(tmp_path, policy())
+    path = policy_file(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=problem) as caught:
+        read_policy(tmp_path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_truncated_file_is_named(tmp_path: Path) -> None:
+    write_policy(tmp_path, policy())
+    policy_file(tmp_path).write_text('{"format": 1, "cla')
+    with pytest.raises(UserError, match=r"calibration\.json"):
+        read_policy(tmp_path)

@@ -1,0 +1,160 @@
+"""What to do with a page: calibrated probabilities and a decision, from the models' outputs and the run's policy.
+
+    policy = read_policy(run)
+    judged = judge(policy, ensemble.predict(pages))
+    judged.probabilities["stack"], judged.decisions
+
+The stack's job fits the policy (`trainer.stack.policy`) and writes it to `jobs/stack/calibration.json`. Whatever shows
+a probability or a decision takes it from here, so the report, `evaluate`, `predict`, `serve` and the export agree.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from data_tools.config import from_mapping, to_mapping
+from data_tools.errors import UserError
+from data_tools.files import read_json, write_json
+from trainer.config import STACK
+from trainer.job_folder.journal import job_folder
+from trainer.scoring.temperature import at_temperature
+from trainer.scoring.thresholds import Threshold
+from trainer.scoring.unknown import SCORES
+
+CALIBRATION = "calibration.json"
+FORMAT = 1
+
+Decision = Literal["accepted", "review", "unknown"]
+"""Use the answer; let a person check it; the page seems to be of no class that was trained."""
+
+Outputs = Mapping[str, npt.NDArray[np.floating[Any]]]
+"""Softmax float32[n, C] by model: every member of the stack, and the stack."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What the stack's job learnt from validation pages, as in `calibration.json`.
+
+    class_ids: of the outputs' columns. members: names of the stack's inputs, in order. temperatures: by model.
+    pages, folds: validation pages that all of this was fitted on, and the parts of the cross-fit (0: too few pages).
+    precision: the wanted share of right answers among accepted pages. risk: probability that a threshold misses it.
+    threshold_per: which thresholds decide, the run's (`run`) or the predicted class's (`class`).
+    unknown_score: a key of `trainer.scoring.unknown.SCORES`; unknown_threshold: a higher score makes a page unknown,
+    None: no page; false_alarms: share of pages of the trained classes that exceed it.
+    """
+
+    format: int
+    class_ids: tuple[int, ...]
+    members: tuple[str, ...]
+    temperatures: dict[str, float]
+    pages: int
+    folds: int
+    precision: float
+    risk: float
+    threshold_per: Literal["run", "class"]
+    threshold: Threshold
+    class_thresholds: tuple[Threshold, ...]
+    unknown_score: str
+    unknown_threshold: float | None
+    false_alarms: float
+    versions: dict[str, str]
+
+    def __post_init__(self) -> None:
+        if self.format != FORMAT:
+            raise UserError(f"format: {self.format} is not {FORMAT}; another version of regionstack wrote it")
+        if self.unknown_score not in SCORES:
+            raise UserError(f"unknown_score: {self.unknown_score!r} is not one of {', '.join(SCORES)}")
+        if len(self.class_thresholds) != len(self.class_ids):
+            raise UserError(f"class_thresholds: {len(self.class_thresholds)} for {len(self.class_ids)} classes")
+        for name in (*self.members, STACK):
+            if not self.temperatures.get(name, 0) > 0:
+                raise UserError(f"temperatures: {name} has none above 0")
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Outputs under a policy. probabilities: as the outputs, calibrated. decisions: one a page, None without a policy.
+
+    unknown_scores: float64[n], None without a policy. calibrated: whether there was a policy.
+    """
+
+    probabilities: dict[str, npt.NDArray[np.float32]]
+    decisions: list[Decision] | list[None]
+    unknown_scores: npt.NDArray[np.float64] | None
+    calibrated: bool
+
+
+def judge(policy: Policy | None, outputs: Outputs) -> Judged:
+    """Calibrate softmax outputs and decide on each page; each page alone, so batches of any size give the same.
+
+    Pass what `Ensemble.predict` returns (all members and `stack`, float32[n, C] each), show `probabilities` of the
+    result in place of the outputs, and write `decisions`. Without a policy (a run of an earlier version) the outputs
+    are unchanged and every decision is None; say that they are not calibrated.
+
+    Raises:
+        ValueError: the outputs of a model of the policy are missing.
+    """
+    if policy is None:
+        unchanged = {name: softmax.astype(np.float32) for name, softmax in outputs.items()}
+        return Judged(unchanged, [None] * len(next(iter(outputs.values()))), None, calibrated=False)
+    probabilities = calibrate(policy, outputs)
+    missing = [name for name in (*policy.members, STACK) if name not in probabilities]
+    if missing:
+        raise ValueError(f"a decision needs the outputs of {', '.join(missing)}")
+    scores = unknown_scores(policy.unknown_score, probabilities, members=policy.members)
+    decisions = [*map(_decision, accepted(policy, probabilities[STACK]), is_unknown(policy, scores))]
+    return Judged(probabilities, decisions, scores, calibrated=True)
+
+
+def calibrate(policy: Policy, outputs: Outputs) -> dict[str, npt.NDArray[np.float32]]:
+    """The outputs float[n, C] at their models' temperatures; those of a model without one (no member) are unchanged."""
+    return {
+        name: at_temperature(softmax, policy.temperatures.get(name, 1.0)).astype(np.float32)
+        for name, softmax in outputs.items()
+    }
+
+
+def unknown_scores(score: str, probabilities: Outputs, *, members: Sequence[str]) -> npt.NDArray[np.float64]:
+    """float64[n]: how strange each page is, from calibrated probabilities."""
+    return SCORES[score](np.stack([probabilities[name] for name in members], axis=1), probabilities[STACK])
+
+
+def accepted(policy: Policy, stack: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
+    """bool[n]: whether the stack's calibrated confidence, of float32[n, C], reaches the threshold."""
+    chosen = policy.class_thresholds if policy.threshold_per == "class" else [policy.threshold] * len(policy.class_ids)
+    limits = np.array([np.inf if threshold.value is None else threshold.value for threshold in chosen])
+    return np.asarray(stack.max(axis=1) >= limits[stack.argmax(axis=1)])
+
+
+def is_unknown(policy: Policy, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """bool[n]: whether each score exceeds the threshold."""
+    limit = np.inf if policy.unknown_threshold is None else policy.unknown_threshold
+    return np.asarray(scores > limit)
+
+
+def _decision(is_accepted: bool, unknown: bool) -> Decision:
+    return "unknown" if unknown else "accepted" if is_accepted else "review"
+
+
+def write_policy(run: Path, policy: Policy) -> None:
+    """Write the policy into the folder of the run's stack, atomically."""
+    write_json(policy_file(run), to_mapping(policy))
+
+
+def read_policy(run: Path) -> Policy | None:
+    """The policy of a run; None for a run of an earlier version, which has none.
+
+    Raises:
+        UserError: its file is damaged or was written by another version.
+    """
+    path = policy_file(run)
+    return from_mapping(Policy, read_json(path), where=str(path)) if path.exists() else None
+
+
+def policy_file(run: Path) -> Path:
+    """Path of a run's `calibration.json`."""
+    return job_folder(run, STACK) / CALIBRATION

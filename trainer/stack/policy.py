@@ -1,0 +1,122 @@
+"""The run's policy, fitted on outputs of validation pages that the stack was not fitted on: a cross-fit.
+
+The stack is fitted on the validation pages, so its outputs for them are too confident, and thresholds chosen on them
+would not hold. The pages are split into folds; the outputs of each are those of a stack that is fitted on the others.
+Temperatures and thresholds are fitted on these outputs, and apply to the stack that is fitted on all pages
+(`CalibratedClassifierCV(ensemble=False)` of scikit-learn does the same). What remains: without `stack.leak_free`, the
+members selected their best epochs on the same pages.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data_tools.versions import installed
+from trainer.config import STACK
+from trainer.scoring.decision import FORMAT, Outputs, Policy, unknown_scores
+from trainer.scoring.metrics import correct
+from trainer.scoring.predictions import Joined, Predictions
+from trainer.scoring.temperature import at_temperature, fit_temperature
+from trainer.scoring.thresholds import RISK, Threshold, alarm_threshold, precision_threshold
+from trainer.scoring.unknown import SHIPPED
+from trainer.stack.config import StackConfig
+from trainer.stack.fit import fit_stack
+from trainer.stack.mlp import MlpTrainer
+from trainer.stack.pages import MemberOutputs
+
+CROSS_FITTED = "cross_fitted.npz"
+"""Name of the predictions file with the stack's outputs of the cross-fit."""
+
+FOLDS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class CrossFit:
+    """The stack's outputs for validation pages that it was not fitted on. folds: 0 if there are too few pages."""
+
+    predictions: Predictions
+    folds: int
+
+
+def cross_fitted(
+    pages: MemberOutputs, config: StackConfig, *, seed: int, on_fold: Callable[[int], None] = lambda _: None
+) -> CrossFit:
+    """Fit the stack's method on all folds but one, for each fold of the pages that it is fitted on.
+
+    A single page cannot be left out; its output is that of the stack fitted on it. on_fold: called after each fold.
+    """
+    fitted = pages.val.rows(pages.fitted_on)
+    fold = fold_of(fitted.ids.tolist(), fitted.labels)
+    folds = int(fold.max()) + 1
+    trainer = MlpTrainer(config)
+    softmax = np.zeros((len(fitted.ids), len(fitted.class_ids)), np.float32)
+    for number in range(folds):
+        here = fold == number
+        rest = fitted.rows(~here) if folds > 1 else fitted
+        stack = fit_stack(rest, config, seed=seed, only=(config.method, trainer))
+        softmax[here] = stack.probabilities(fitted.softmax[here])
+        on_fold(number + 1)
+    predictions = Predictions(fitted.ids, fitted.labels, softmax, fitted.class_ids)
+    return CrossFit(predictions, folds if folds > 1 else 0)
+
+
+def fold_of(ids: list[str], labels: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
+    """int64[n]: the fold of each page. Each class is dealt out evenly, in the order of a hash of the page id."""
+    hashes = [hashlib.blake2b(page_id.encode(), digest_size=8, person=b"folds").digest() for page_id in ids]
+    order = sorted(range(len(ids)), key=lambda row: (int(labels[row]), hashes[row], ids[row]))
+    folds = np.empty(len(ids), np.int64)
+    folds[order] = np.arange(len(ids)) % min(FOLDS, len(ids))
+    return folds
+
+
+def fit_policy(pages: MemberOutputs, held_out: CrossFit, config: StackConfig) -> Policy:
+    """Temperatures of all models, thresholds of confidence and of the unknown score."""
+    fitted = pages.val.rows(pages.fitted_on)
+    outputs = outputs_by_model(fitted, held_out.predictions)
+    temperatures = {name: fit_temperature(fitted.labels, softmax) for name, softmax in outputs.items()}
+    probabilities = {
+        name: at_temperature(softmax, temperatures[name]).astype(np.float32) for name, softmax in outputs.items()
+    }
+    scores = unknown_scores(SHIPPED, probabilities, members=fitted.names)
+    alarm = alarm_threshold(scores, false_alarms=config.false_alarms)
+    known = scores <= (np.inf if alarm is None else alarm)
+    run, by_class = thresholds(probabilities[STACK][known], fitted.labels[known], precision=config.precision)
+    return Policy(
+        format=FORMAT,
+        class_ids=tuple(fitted.class_ids.tolist()),
+        members=fitted.names,
+        temperatures=temperatures,
+        pages=len(fitted.ids),
+        folds=held_out.folds,
+        precision=config.precision,
+        risk=RISK,
+        threshold_per=config.threshold_per,
+        threshold=run,
+        class_thresholds=by_class,
+        unknown_score=SHIPPED,
+        unknown_threshold=alarm,
+        false_alarms=config.false_alarms,
+        versions=installed("numpy", "scipy"),
+    )
+
+
+def outputs_by_model(fitted: Joined, stack: Predictions) -> Outputs:
+    """Softmax float32[n, C] by model on the same pages, the stack's last."""
+    return {name: fitted.softmax[:, column] for column, name in enumerate(fitted.names)} | {STACK: stack.softmax}
+
+
+def thresholds(
+    stack: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.integer[Any]], *, precision: float
+) -> tuple[Threshold, tuple[Threshold, ...]]:
+    """The run's threshold and that of each predicted class, from the stack's calibrated float32[n, C]."""
+    confidence, predicted, right = stack.max(axis=1), stack.argmax(axis=1), correct(labels, stack)
+
+    def of(chosen: npt.NDArray[np.bool_]) -> Threshold:
+        return precision_threshold(confidence[chosen], right[chosen], precision=precision)
+
+    every = np.ones(len(labels), np.bool_)
+    return of(every), tuple(of(predicted == column) for column in range(stack.shape[1]))
