@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 
 from data_tools.config import read_yaml
 from data_tools.conversion.convert import ConversionSummary
-from data_tools.documents.data_set import DataConfig, class_names
 from data_tools.documents.pixels import PageError, Pixels, fit, read_page
 from data_tools.errors import UserError
 from launch.config import Config, config_from, load_config
 from launch.run.folder import CONFIG
+from launch.run.model import ModelRecord, model_record
 from launch.run.record import JobRecord, read_run
 from launch.run.status import State, status_of
 from trainer.config import STACK
+from trainer.serving.answer import distinct_names
 
 if TYPE_CHECKING:
     from launch.report.schema import RunFigures
@@ -123,6 +124,15 @@ class Run:
         return figures(record, class_names=class_names(record), now=time.time())
 
     @cached_property
+    def record(self) -> ModelRecord:
+        """Classes, boxes and sizes of the run's models.
+
+        Raises:
+            UserError: the record is corrupt, or an older version wrote none and nothing else in the folder has it.
+        """
+        return model_record(self.folder, self.config)
+
+    @cached_property
     def ensemble(self) -> "Ensemble":
         """The trained models and the stack, ready to classify; loading takes seconds.
 
@@ -131,21 +141,20 @@ class Run:
         """
         from trainer.serving.ensemble import RegionPages, open_ensemble
 
-        shards = self.config.shards
-        shape = shards.height, shards.width, 3 if shards.color else 1
+        record = self.record
         return open_ensemble(
-            self.folder, {region: RegionPages(shape, box.edges) for region, box in self.config.boxes.items()}
+            self.folder, {name: RegionPages(record.shape, edges) for name, edges in record.regions.items()}
         )
 
     @property
     def class_ids(self) -> list[int]:
         """Class ids in the order of the models' outputs."""
-        return self.ensemble.class_ids
+        return self.record.class_ids
 
     @property
     def class_names(self) -> list[str]:
-        """Names of the classes in the order of the models' outputs; ids as text if their file is missing."""
-        return names_of(self.config.data, self.class_ids)
+        """Names of the classes in the order of the models' outputs, each once."""
+        return distinct_names(self.class_ids, [entry.name for entry in self.record.classes])
 
     def predict(
         self, pages: Iterable[PageSource], *, on_image: Callable[[str, Pixels], None] = lambda page, image: None
@@ -174,14 +183,16 @@ class Run:
         self, number: int, page: PageSource, on_image: Callable[[str, Pixels], None]
     ) -> tuple[str, dict[str, Pixels], str | None]:
         """A page's name, and its regions as uint8 [height, width, channels] or the reason why it cannot be read."""
-        shards = self.config.shards
+        record = self.record
+        height, width, channels = record.shape
+        color = channels == 3
         name = str(number) if isinstance(page, np.ndarray) else str(page)
         try:
-            image = _image_of(page, name, shards.color)
+            image = _image_of(page, name, color)
         except PageError as error:
             return name, {}, str(error)
         on_image(name, image)
-        return name, {n: fit(image, box, shards.height, shards.width) for n, box in self.config.boxes.items()}, None
+        return name, {n: fit(image, box, height, width) for n, box in record.boxes.items()}, None
 
 
 def _image_of(page: PageSource, name: str, color: bool) -> Pixels:
@@ -193,12 +204,3 @@ def _image_of(page: PageSource, name: str, color: bool) -> Pixels:
     if page.dtype != np.uint8 or not fits or page.size == 0:
         raise UserError(f"page {name}: the run takes uint8 {shapes}, and this is {page.dtype} {list(page.shape)}")
     return page if color else page.reshape(page.shape[:2])
-
-
-def names_of(data: DataConfig, class_ids: Sequence[int]) -> list[str]:
-    """Names of the classes in the order of `class_ids`; the ids as text if the file of names is not on this machine."""
-    given = data.class_names
-    if given is None or (isinstance(given, str) and not Path(given).exists()):
-        return [str(class_id) for class_id in class_ids]
-    names = class_names(given, list(class_ids))
-    return [names[class_id] for class_id in class_ids]

@@ -31,6 +31,7 @@ from launch.recipe.jobs import payload
 from launch.recipe.prepare import check_shards, ensure_weights, weights_path
 from launch.recipe.stages import plan_recipe
 from launch.run.folder import open_run
+from launch.run.model import record_model
 from trainer.stop import STOPPED
 
 LOST = 76
@@ -69,6 +70,8 @@ def train(config: Config, stage: str, region: str | None) -> int:
         check_free(open_run(config))
         ensure_weights(config)
     check_shards(config)
+    if rank == 0:
+        record_model(config.paths.run, config.paths.shards)
     weights = weights_path(config)
     job = plan_recipe(config, weights_file=None if weights is None else str(weights)).of_stage(stage, region)
     try:

@@ -35,6 +35,7 @@ from launch.recipe.stages import Recipe, plan_recipe
 from launch.report.report import print_summary, write_report
 from launch.run.failures import describe_failures
 from launch.run.folder import open_run, record_event, unfinished_jobs
+from launch.run.model import record_model
 from launch.run.orphans import end_orphans
 from launch.run.progress import RunProgress
 from launch.run.schema import EventRecord
@@ -95,6 +96,7 @@ def train_all(config: Config) -> int:
         unfinished = unfinished_jobs(folder, recipe)
         if unfinished:
             _prepare(config)
+            record_model(folder, config.paths.shards)
             status = _run_jobs(config, recipe, unfinished, lease)
             if status:
                 return status

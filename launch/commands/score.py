@@ -13,6 +13,7 @@ from data_tools.errors import UserError
 from data_tools.files import write_atomically
 from launch.api import BATCH, open_run
 from launch.console import print_out, tables
+from launch.run.model import find_shards, other_pages
 from trainer.config import STACK
 
 if TYPE_CHECKING:
@@ -29,21 +30,20 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
     shards: folder of other shard sets (None: the run's own); their pages may be stored at another size.
 
     Raises:
-        UserError: the run is not finished, or the shards do not fit its models.
+        UserError: the run is not finished, its shards are not found, or the shards do not fit its models.
     """
     from data_tools.shards.reader import ShardSet
     from trainer.scoring.metrics import accuracy, negative_log_likelihood, wilson_interval
 
-    config = open_run(run).config
-    folder = Path(shards or config.shards.folder) / split
-    sets = {region: ShardSet.open(folder / region) for region in config.boxes}
+    opened = open_run(run)
+    record = opened.record
+    folder = (Path(shards) if shards else find_shards(run, record, split)) / split
+    sets = {region: ShardSet.open(folder / region) for region in record.regions}
+    for region, shard_set in sets.items():
+        if problem := other_pages(shard_set.manifest, region, record):
+            raise UserError(f"{folder / region}: these shards have {problem}")
     first = next(iter(sets.values()))
     ensemble = ensemble_for_shards(run, sets)
-    if list(first.manifest.class_ids) != ensemble.class_ids:
-        raise UserError(
-            f"{folder}: has the classes {list(first.manifest.class_ids)}, but the run's models were trained on "
-            f"{ensemble.class_ids}"
-        )
     table = Table(title=f"{run}: {split}, {len(first)} pages")
     for heading in ("model", "accuracy", "95 % interval", "negative log-likelihood"):
         table.add_column(heading, justify="left" if heading == "model" else "right")

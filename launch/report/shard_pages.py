@@ -1,18 +1,18 @@
 """Reads class names, page counts and test pages from a run's shards, if these are readable from here."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from data_tools.documents.regions import HOLISTIC, WHOLE_PAGE
 from data_tools.errors import UserError
 from data_tools.files import read_json, write_atomically
 from launch.report.schema import SplitSize
+from launch.run.model import shard_folders
 from launch.run.record import RunRecord
 
 KEPT = "pages"
@@ -24,26 +24,14 @@ MAX_PX = 256
 
 def find_shard_set(record: RunRecord, split: str = "test") -> Path | None:
     """Folder of the holistic shard set of `split`; None if it is not readable from here."""
-    for folder in _shard_folders(record):
+    settings = record.config.get("shards")
+    configured = settings.get("folder") if isinstance(settings, dict) else None
+    named = [name for name in (record.run.get("shards"), configured) if isinstance(name, str)]
+    for folder in shard_folders(record.folder, named):
         found = folder / split / HOLISTIC
         if (found / "manifest.json").is_file():
             return found
     return None
-
-
-def _shard_folders(record: RunRecord) -> Iterator[Path]:
-    """Candidates for the run's shard folder: as configured, relative to here and to the run's parent folders."""
-    settings = record.config.get("shards")
-    named = [settings.get("folder")] if isinstance(settings, dict) else []
-    for job in record.jobs.values():
-        try:
-            named.append((yaml.safe_load((job.folder / "config.yaml").read_text()) or {}).get("shards"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError):
-            continue
-    for name in dict.fromkeys(name for name in named if isinstance(name, str)):
-        yield Path(name)
-        for parent in record.folder.resolve().parents[:4]:
-            yield parent / name
 
 
 def data_set(record: RunRecord) -> dict[str, SplitSize]:

@@ -22,7 +22,8 @@ class RunInfo(TypedDict, total=False):
     """`run.json`: what is known when a run is created.
 
     jobs: names of all jobs in the order of the recipe, the stack last. versions: package -> version. command: the
-    arguments of the process that created the run.
+    arguments of the process that created the run. The other keys are written when the shards are complete: see
+    `launch.run.model.ModelRecord`.
     """
 
     created: float
@@ -30,6 +31,10 @@ class RunInfo(TypedDict, total=False):
     versions: dict[str, str]
     jobs: list[str]
     classes: list[ClassEntry]
+    regions: dict[str, list[float]]
+    page: dict[str, int]
+    shards: str
+    labels: dict[str, str]
 
 
 class WorkerInfo(TypedDict, total=False):

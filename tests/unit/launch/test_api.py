@@ -13,6 +13,7 @@ import launch
 from data_tools.errors import UserError
 from launch.api import BATCH, Run
 from launch.config import load_config
+from launch.run.model import ClassRecord, ModelRecord, PageRecord
 from trainer.config import STACK
 
 
@@ -21,7 +22,6 @@ class MeanGray:
 
     def __init__(self) -> None:
         self.batches: list[int] = []
-        self.class_ids = [0, 1]
 
     def predict(self, pages: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         light = pages["holistic"].mean(axis=(1, 2, 3)) / 255
@@ -31,8 +31,14 @@ class MeanGray:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    config = load_config("demo", ["data.class_names=[dark, light]"])
-    opened = Run(tmp_path, config)
+    opened = Run(tmp_path, load_config("demo"))
+    opened.__dict__["record"] = ModelRecord(
+        classes=(ClassRecord(0, "dark"), ClassRecord(1, "light")),
+        regions={"holistic": (0.0, 0.0, 1.0, 1.0)},
+        page=PageRecord(32, 32, 1),
+        shards="shards",
+        labels={},
+    )
     opened.__dict__["ensemble"] = MeanGray()
     return opened
 

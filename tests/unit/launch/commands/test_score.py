@@ -54,6 +54,14 @@ def decoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, int]:
 
     monkeypatch.setattr(api, "read_page", read_page)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(resolved(load_config("demo"))))
+    about = {
+        "classes": [{"id": number, "name": f"class {number}"} for number in range(CLASSES)],
+        "regions": {"holistic": [0.0, 0.0, 1.0, 1.0]},
+        "page": {"height": 32, "width": 32, "channels": 1},
+        "shards": "shards",
+        "labels": {},
+    }
+    (tmp_path / "run.json").write_text(json.dumps(about))
     monkeypatch.setattr(ensemble, "open_ensemble", lambda run, regions: Brightness())
     return count
 
