@@ -1,15 +1,27 @@
-"""The cost of a network, counted from its layers: bytes of gradients and statistics, multiply-adds per page."""
+"""The cost of a network, counted from its layers: bytes of gradients and statistics, multiply-adds per page.
+
+`backbones.json` holds the counts of the backbones at common sizes, so that a plan needs no TensorFlow:
+
+    python -m trainer.network.facts    count all of them again, after an upgrade of Keras
+"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from math import prod
+from pathlib import Path
 from typing import Any
 
+from data_tools.files import read_json, write_json
 from trainer.config import ModelConfig
-from trainer.network.classifier import Classifier, Geometry, build_classifier
+from trainer.network.backbones import backbone_names, build_backbone
+from trainer.network.classifier import Geometry
 from trainer.network.weights import is_seed
 
 FLOAT_BYTES = 4
+TABLE = Path(__file__).with_name("backbones.json")
+TABLE_SIZES = (128, 256)
+"""Sides of the square inputs, px, for which `TABLE` holds the backbones' counts."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +43,47 @@ class ModelFacts:
         return FLOAT_BYTES * self.statistics
 
 
+@dataclass(frozen=True)
+class BackboneFacts:
+    """The counts of `ModelFacts` for a backbone alone, and the number of its output channels."""
+
+    parameters: int
+    statistics: int
+    multiply_adds: float
+    features: int
+
+
 def facts_of_model(model: ModelConfig, geometry: Geometry, *, classes: int) -> ModelFacts:
-    """Build the network on this machine and count.
+    """Count the classifier: its backbone from `TABLE`, or built on this machine where that does not list it.
 
     Raises:
         UserError: an unknown backbone, or a geometry that it cannot process.
     """
-    return count(build_classifier(model, geometry, classes=classes))
-
-
-def count(classifier: Classifier) -> ModelFacts:
-    """The facts of a network that is built already."""
-    model = classifier.model
+    factor = geometry.reduction
+    height, width = geometry.height // factor, geometry.width // factor
+    known = read_json(TABLE).get(model.backbone, {}).get(f"{height}x{width}")
+    backbone = BackboneFacts(**known) if known else backbone_facts(model.backbone, height, width)
+    widths = (backbone.features, *model.dense, classes)
+    weights = [inputs * outputs for inputs, outputs in pairwise(widths)]
     return ModelFacts(
+        parameters=backbone.parameters + sum(weights) + sum(widths[1:]),
+        statistics=backbone.statistics,
+        multiply_adds=backbone.multiply_adds + sum(weights),
+    )
+
+
+def backbone_facts(name: str, height: int, width: int) -> BackboneFacts:
+    """Build a backbone for RGB inputs of `height` x `width` px, and count.
+
+    Raises:
+        UserError: an unknown backbone, or a size that it cannot process.
+    """
+    model = build_backbone(name, (height, width, 3))
+    return BackboneFacts(
         parameters=sum(prod(variable.shape) for variable in model.trainable_variables),
         statistics=sum(prod(v.shape) for v in model.non_trainable_variables if not is_seed(v)),
         multiply_adds=sum(_multiply_adds(layer) for layer in _layers(model)),
+        features=int(model.output.shape[-1]),
     )
 
 
@@ -62,3 +99,19 @@ def _multiply_adds(layer: Any) -> float:
         return 0.0
     places = prod(layer.output.shape[1:-1])
     return float(places * sum(prod(kernel.shape) for kernel in kernels))
+
+
+def main() -> None:
+    """Count all backbones at `TABLE_SIZES` and write `TABLE`."""
+    import keras
+
+    table: dict[str, dict[str, Any]] = {}
+    for name in backbone_names():
+        for px in TABLE_SIZES:
+            table.setdefault(name, {})[f"{px}x{px}"] = asdict(backbone_facts(name, px, px))
+            keras.utils.clear_session()
+    write_json(TABLE, table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,8 @@
 """`regionstack plan`: its options, the sources of page counts and speed, and what it prints."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,3 +86,12 @@ def test_the_speed_of_a_gpu_cannot_be_measured_without_one(
 def test_options_that_contradict_each_other(options: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--config", "rvl_cdip", *options]) == 2
     assert capsys.readouterr().err.startswith(f"error: {named}")
+
+
+def test_a_plan_by_a_given_rate_imports_no_tensorflow() -> None:
+    program = (
+        "import sys\nfrom launch.cli import main\n"
+        "status = main(['plan', '--config', 'rvl_cdip', '--gpus', '16', '--rate', '400@256', '--json'])\n"
+        "sys.exit(status or any(name in sys.modules for name in ('tensorflow', 'keras', 'ray', 'cv2')))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

@@ -1,8 +1,14 @@
+"""Counts of networks against published figures, and the table of backbones against built ones."""
+
+from math import prod
+
 import pytest
 
+from data_tools.files import read_json
 from trainer.config import ModelConfig
-from trainer.network.classifier import Geometry
-from trainer.network.facts import facts_of_model
+from trainer.network.backbones import backbone_names
+from trainer.network.classifier import Geometry, build_classifier
+from trainer.network.facts import TABLE, BackboneFacts, backbone_facts, facts_of_model
 
 
 @pytest.mark.parametrize(
@@ -24,3 +30,20 @@ def test_facts_of_a_network(
         assert facts.multiply_adds == pytest.approx(multiply_adds, rel=0.01)
         half = facts_of_model(config, Geometry(2 * px, 2 * px, 3, px), classes=16)
         assert half.multiply_adds == facts.multiply_adds, "the reduction to image_px has no kernels"
+
+
+def test_a_listed_backbone_equals_a_built_one() -> None:
+    listed = read_json(TABLE)["MobileNetV2"]["128x128"]
+    assert BackboneFacts(**listed) == backbone_facts("MobileNetV2", 128, 128)
+
+
+def test_the_head_is_counted() -> None:
+    config, geometry = ModelConfig(backbone="SmallConvNet", weights="none", dense=(40, 30)), Geometry(128, 128, 1, 128)
+    classifier = build_classifier(config, geometry, classes=7)
+    facts = facts_of_model(config, geometry, classes=7)
+    assert facts.parameters == sum(prod(variable.shape) for variable in classifier.model.trainable_variables)
+    assert facts.multiply_adds - backbone_facts("SmallConvNet", 128, 128).multiply_adds == 128 * 40 + 40 * 30 + 30 * 7
+
+
+def test_every_listed_backbone_exists() -> None:
+    assert sorted(read_json(TABLE)) == backbone_names()
