@@ -8,7 +8,8 @@ from launch.commands.cluster import cluster_commands
 from launch.commands.data import data_commands
 from launch.commands.run import run_commands
 from launch.commands.training import training_commands
-from launch.console import Handler, HelpFormatter, guarded
+from launch.console import Handler, HelpFormatter, guarded, print_err
+from launch.startup import settle
 
 ABOUT = """Train document-image classifiers on many GPUs: a model of the whole page, then one model per region of
 the page, all regions at once, then a small classifier stacked on their outputs."""
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     options = build_parser().parse_args(arguments)
     handler: Handler = options.handler
+    if not getattr(options, "from_outside", False):
+        settle(options, say=getattr(options, "say", print_err))
     return handler(options)
 
 

@@ -60,13 +60,17 @@ def command(commands: Commands, name: str, handler: Handler, *, about: str, exam
 
 
 def add_config_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Add `--config` and `--set`, the same in every command."""
+    """Add `--config` and `--set`, the same in every command.
+
+    required: a command without `--config` takes the default one (`launch.startup`); otherwise it has none.
+    """
+    default = " (default: $REGIONSTACK_CONFIG, regionstack.yaml, or demo)" if required else ""
     parser.add_argument(
         "--config",
-        required=required,
         metavar="FILE|PRESET",
-        help="YAML file, or the name of a preset: demo, rvl_cdip, das2018",
+        help=f"YAML file, or the name of a preset: demo, rvl_cdip, das2018{default}",
     )
+    parser.set_defaults(needs_config=required)
     parser.add_argument(
         "--set",
         action="append",
@@ -74,6 +78,13 @@ def add_config_options(parser: argparse.ArgumentParser, *, required: bool = True
         metavar="KEY=VALUE",
         help="override one setting, as in stages.regions.epochs=3; repeatable",
     )
+
+
+def add_stage_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `regionstack train` and `launch/train.py`."""
+    add_config_options(parser)
+    parser.add_argument("--stage", help="name of a stage in the configuration (default: all that is left to train)")
+    parser.add_argument("--region", help="region, if the stage trains one model for each")
 
 
 def tables() -> Console:

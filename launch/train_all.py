@@ -1,13 +1,15 @@
 """Run the whole recipe: pages to shards, whole-page stages, all regions at once, stack, report.
 
     python launch/train_all.py --config demo
+    ray submit cluster.yaml launch/train_all.py
     ray submit cluster.yaml launch/train_all.py -- --config my.yaml
 
-The same command resumes a run that was stopped, and reports that a finished run has nothing left to train.
+Without --config it takes $REGIONSTACK_CONFIG, or regionstack.yaml in the working folder or in the cluster's shared
+folder, or the demo, and prints which. The same command resumes a run that was stopped, and reports that a finished run
+has nothing left to train.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -40,11 +42,9 @@ from launch.run.orphans import end_orphans
 from launch.run.progress import RunProgress
 from launch.run.schema import EventRecord
 from launch.run.stop import stop_request
+from launch.startup import settle
 from trainer.device import hide_gpus
 from trainer.stop import STOPPED
-
-SHARED = "REGIONSTACK_SHARED"
-"""Environment variable in which `cluster/setup/host.sh` names the cluster's shared folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,28 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_config_options(parser)
     options = parser.parse_args(arguments)
-    return guarded(lambda: train_all(load_config(enter_shared_folder(options.config), options.set)))
 
+    def run() -> int:
+        settle(options, say=print_out)
+        return train_all(load_config(options.config, options.set))
 
-def enter_shared_folder(config: str) -> str:
-    """Resolve relative paths in the shared folder of a cluster that `host.sh` has set up; `config` as seen from there.
-
-    `ray submit` and `ray job submit` start this file in a folder that no other host sees. A configuration file in that
-    folder is still found.
-
-    Raises:
-        UserError: the shared folder cannot be entered.
-    """
-    shared = os.environ.get(SHARED)
-    if not shared:
-        return config
-    here = Path(config).absolute()
-    try:
-        os.chdir(shared)
-    except OSError as error:
-        raise UserError(f"{shared} ({SHARED}): the shared folder cannot be entered ({error.strerror})") from None
-    print_out(f"relative paths are resolved in {shared}, the shared folder of the cluster")
-    return str(here) if here.is_file() else config
+    return guarded(run)
 
 
 def train_all(config: Config) -> int:
@@ -119,6 +103,7 @@ def _prepare(config: Config) -> None:
 def _run_jobs(config: Config, recipe: Recipe, unfinished: Sequence[str], lease: Lease) -> int:
     from cluster.on_ray.backend import RayBackend  # Ray takes seconds to import; a finished run does not need it
 
+    config = _at_full_scale(config)
     folder = config.paths.run
     progress = RunProgress(folder)
 
@@ -147,6 +132,17 @@ def _run_jobs(config: Config, recipe: Recipe, unfinished: Sequence[str], lease: 
         write_report(folder)
         raise UserError(describe_failures(outcomes, _descriptions(recipe)))
     return _report_stop(outcomes) if any(outcome.state == "stopped" for outcome in outcomes.values()) else 0
+
+
+def _at_full_scale(config: Config) -> Config:
+    """`config` with a request for all slots that the cluster can start, where it names no number; says so."""
+    from cluster.on_ray.scale import default_request
+
+    scale = default_request(config.cluster)
+    if scale is None:
+        return config
+    print_out(f"requesting {scale.text}, all that this cluster can start; cluster.request_slots sets another number")
+    return replace(config, cluster=replace(config.cluster, request_slots=scale.slots))
 
 
 def _with_worker_limits(

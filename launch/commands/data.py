@@ -4,6 +4,7 @@ import argparse
 
 from launch.console import Commands, add_config_options, command, print_out
 from launch.outputs import new_folder, output_folder
+from launch.recipe.demo import PAGES_PER_CLASS, SEED
 
 
 def data_commands(commands: Commands) -> None:
@@ -24,8 +25,8 @@ def _add_draw(commands: Commands) -> None:
         examples="  regionstack draw --out demo/pages\n  regionstack draw --out small --train 20 --val 5 --test 5",
     )
     parser.add_argument("--out", default="demo/pages", metavar="DIR", help="folder to create (default: demo/pages)")
-    parser.add_argument("--seed", type=int, default=1, help="the same seed draws the same bytes (default: 1)")
-    for split, count in (("train", 200), ("val", 50), ("test", 60)):
+    parser.add_argument("--seed", type=int, default=SEED, help=f"the same seed draws the same bytes (default: {SEED})")
+    for split, count in PAGES_PER_CLASS.items():
         parser.add_argument(
             f"--{split}", type=int, default=count, metavar="N", help=f"pages per class in {split} (default: {count})"
         )

@@ -2,7 +2,8 @@
 
 import argparse
 
-from launch.console import Commands, add_config_options, command
+from launch.console import Commands, add_config_options, add_stage_options, command, print_out
+from launch.startup import say_once
 
 
 def training_commands(commands: Commands) -> None:
@@ -17,18 +18,19 @@ def training_commands(commands: Commands) -> None:
         "on a cluster:\n  ray submit cluster.yaml launch/train_all.py -- --config my.yaml",
     )
     add_config_options(train_all)
+    train_all.set_defaults(say=print_out)
     train = command(
         commands,
         "train",
         _train,
-        about="train one stage of one model in this process, without Ray",
-        examples="  regionstack train --config my.yaml --stage holistic_128\n"
+        about="train all that is left of the recipe, or one stage of one model, in this process, without Ray",
+        examples="  regionstack train --config my.yaml\n"
+        "  regionstack train --config my.yaml --stage holistic_128\n"
         "with several workers:\n"
         "  horovodrun -np 4 python launch/train.py --config my.yaml --stage regions --region top",
     )
-    add_config_options(train)
-    train.add_argument("--stage", required=True, help="name of a stage in the configuration")
-    train.add_argument("--region", help="region, if the stage trains one model for each")
+    add_stage_options(train)
+    train.set_defaults(say=say_once)
 
 
 def _train_all(options: argparse.Namespace) -> int:
@@ -40,6 +42,6 @@ def _train_all(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from launch.config import load_config
-    from launch.train import train
+    from launch.train import start
 
-    return train(load_config(options.config, options.set), options.stage, options.region)
+    return start(load_config(options.config, options.set), options.stage, options.region)

@@ -1,6 +1,7 @@
 """What a run needs before its first job: shards that fit the configuration, and start weights."""
 
 import multiprocessing
+import socket
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import astuple
@@ -17,6 +18,7 @@ from launch.config import Config
 from launch.console import print_out
 from launch.page_progress import page_progress
 from launch.recipe.convert_on_cluster import over_all_hosts
+from launch.recipe.demo import ensure_demo_pages
 from trainer.device import hide_gpus
 from trainer.network.backbones import check_size
 from trainer.network.classifier import Geometry, build_classifier
@@ -33,9 +35,13 @@ IMAGENET = "imagenet"
 def ensure_shards(config: Config) -> None:
     """Convert the shard sets that are missing, print a summary, and check that all sets fit the configuration.
 
+    Draws the pages of the demo first if they are missing.
+
     Raises:
-        UserError: pages or labels that cannot be used, or shards of another geometry.
+        UserError: missing pages, pages or labels that cannot be used, or shards of another geometry.
     """
+    if not _complete(config):
+        ensure_demo_pages(config)
     with page_progress("converting") as progress:
         summary = convert_missing(config, progress=progress)
     if summary is not None:
@@ -61,10 +67,11 @@ def convert_missing(config: Config, *, progress: OnProgress) -> ConversionSummar
     Raises:
         UserError: pages or labels that cannot be used.
     """
-    paths = config.paths
-    complete = all((paths.shard_set(split, region) / MANIFEST).exists() for split in SPLITS for region in config.boxes)
-    if complete and not paths.data_root.exists():
-        return None
+    complete = _complete(config)
+    if not config.paths.data_root.exists():
+        if complete:
+            return None
+        raise UserError(bring_pages(config))
     with nullcontext() if complete else over_all_hosts(config) as share_runner:
         return convert(
             config.data,
@@ -74,6 +81,21 @@ def convert_missing(config: Config, *, progress: OnProgress) -> ConversionSummar
             progress=progress,
             share_runner=share_runner,
         )
+
+
+def _complete(config: Config) -> bool:
+    sets = (config.paths.shard_set(split, region) for split in SPLITS for region in config.boxes)
+    return all((folder / MANIFEST).exists() for folder in sets)
+
+
+def bring_pages(config: Config) -> str:
+    """What is missing where `data.root` does not exist, and the ways to bring it, in one line."""
+    root = config.paths.data_root
+    return (
+        f"data.root: {root}: no such folder on {socket.gethostname()}; name the folder of the pages, or bring them "
+        f"there: regionstack submit CLUSTER.yaml --pages DIR, or ray rsync-up CLUSTER.yaml DIR/ {root}/, from the "
+        "machine that has them; aws s3 sync or gcloud storage rsync from a bucket; a mount of their storage (NFS)"
+    )
 
 
 def verify_shards(config: Config, *, deep: bool) -> int:

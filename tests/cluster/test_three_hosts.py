@@ -28,6 +28,7 @@ HOSTS = (HEAD, ONE, TWO)
 REGIONS = ("top", "bottom", "left", "right")
 FIGURES = ("weights_digest", "val_accuracy", "test_accuracy", "test_loss", "world_size")
 UP = ["ray", "up", "--yes", "cluster.yaml"]
+LITERALLY = ["ray", "submit", "cluster.yaml", "launch/train_all.py"]
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -48,11 +49,14 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
         })  # fmt: skip
         # Only the packages travel to the hosts, so the faults travel within one.
         shutil.copy(ROOT / "tests" / "helpers" / "faults.py", rack.folder / DESK / "home" / "project" / "trainer")
-        (rack.folder / DESK / "home" / "project" / "tiny.yaml").write_text(yaml.safe_dump(tiny(), sort_keys=False))
+        desk = rack.folder / DESK / "home" / "project"
+        (desk / "tiny.yaml").write_text(yaml.safe_dump(tiny(), sort_keys=False))
+        (desk / "regionstack.yaml").write_text(yaml.safe_dump(tiny() | {"run": {"folder": "runs/full"}}))
         from_desk(rack, "ray", "get-auth-token", "--generate")
         from_desk(rack, *UP)
         from_desk(rack, "ray", "rsync-up", "cluster.yaml", "tiny.yaml", "~/tiny.yaml")
-        draw = f"cd {SHARED} && regionstack draw --out pages --train 6 --val 2 --test 2"
+        from_desk(rack, "ray", "rsync-up", "cluster.yaml", "regionstack.yaml", f"{SHARED}/regionstack.yaml")
+        draw = "regionstack draw --out pages --train 6 --val 2 --test 2"
         from_desk(rack, "ray", "exec", "cluster.yaml", draw)
         yield rack
     finally:
@@ -77,13 +81,13 @@ def from_desk(rack: Rack, *command: str, status: int = 0) -> str:
 def submit(run: str) -> list[str]:
     """The command that users type."""
     settings = ["--set", f"run.folder=runs/{run}"]
-    return ["ray", "submit", "cluster.yaml", "launch/train_all.py", "--", "--config", "tiny.yaml", *settings]
+    return [*LITERALLY, "--", "--config", "tiny.yaml", *settings]
 
 
 @pytest.fixture(scope="module")
 def full(rack: Rack) -> Path:
-    """Folder of an uninterrupted run; the output of `ray submit` is in `output.txt` beside it."""
-    (rack.shared / "output.txt").write_text(from_desk(rack, *submit("full")))
+    """Folder of an uninterrupted run, by the command without any argument; its output is in `output.txt` beside it."""
+    (rack.shared / "output.txt").write_text(from_desk(rack, *LITERALLY))
     return rack.shared / "runs" / "full"
 
 
@@ -125,6 +129,13 @@ def test_the_shipped_commands_set_up_every_host(rack: Rack, full: Path) -> None:
         token = home / ".ray" / "auth_token"
         assert token.read_text() == (rack.folder / DESK / "home" / ".ray" / "auth_token").read_text()
         assert token.stat().st_mode & 0o077 == 0
+
+
+def test_the_literal_command_takes_the_configuration_of_the_shared_folder_and_says_so(full: Path) -> None:
+    lines = (full.parents[1] / "output.txt").read_text().splitlines()
+    taken = next(number for number, line in enumerate(lines) if f"{SHARED}/regionstack.yaml" in line)
+    assert not [line for line in lines[:taken] if "job" in line or "pages" in line], "the first line of the program"
+    assert "requesting" not in "".join(lines), "this cluster does not scale"
 
 
 def test_worlds_span_hosts_and_regions_train_at_once_on_different_hosts(full: Path) -> None:
@@ -182,14 +193,14 @@ def test_ray_job_submit(rack: Rack, full: Path) -> None:
 
 
 def test_status_from_the_desk(rack: Rack, full: Path) -> None:
-    status = "cd $REGIONSTACK_SHARED && regionstack status runs/full"
+    status = "regionstack status runs/full"
     output = from_desk(rack, "ray", "exec", "cluster.yaml", status)
     for job in ("holistic_16", *REGIONS, "stack"):
         assert re.search(rf"{job}\b.*done", output), output
 
 
 def test_a_plan_for_this_cluster_names_the_groups_of_the_run(rack: Rack, full: Path) -> None:
-    plan = "cd $REGIONSTACK_SHARED && regionstack plan --config ~/tiny.yaml --cluster --json"
+    plan = "regionstack plan --config tiny.yaml --cluster --json"
     output = from_desk(rack, "ray", "exec", "cluster.yaml", plan)
     planned, _ = json.JSONDecoder().raw_decode(output[output.index('{\n  "pages"') :])
     running = events(full, "running")

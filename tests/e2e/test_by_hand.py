@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from data_tools.files import read_json, read_lines
 from tests.helpers.commands import horovodrun, regionstack
@@ -88,3 +89,57 @@ def test_ray_does_not_repeat_what_was_finished_by_hand(tiny: Path, unharmed: Pat
     assert f"{STAGE}: started" not in output
     assert (unharmed / "jobs" / STAGE / "result.json").read_bytes() == before
     assert (unharmed / "report.html").exists()
+
+
+def test_the_recipe_in_one_world_equals_train_all(tiny: Path, tmp_path: Path) -> None:
+    """`horovodrun -np 2 python launch/train.py`, without an argument, killed in a region and started again."""
+    config = yaml.safe_load(tiny.read_text())
+    config["regions"] = {"top": [0.0, 0.0, 1.0, 0.5], "bottom": [0.0, 0.5, 1.0, 1.0]}
+    config["stages"]["holistic_32px"] = None
+    config["stages"]["holistic_16"]["epochs"] = 1
+    config["stages"]["regions"] |= {"start": STAGE, "image_px": 16}
+    config["cluster"]["workers_per_region"] = 2
+    hand, ray = ({**config, "run": {"folder": str(tmp_path / name)}} for name in ("hand", "ray"))
+    hand["shards"] = {**config["shards"], "folder": str(tmp_path / "shards")}
+    for name, settings in (("hand", hand), ("ray", ray)):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "hand").mkdir()
+    plan = [{"job": "bottom", "step": 5, "rank": 1, "action": "kill"}]
+    (tmp_path / "hand" / "faults.json").write_text(json.dumps(plan))
+    default = {"REGIONSTACK_CONFIG": str(tmp_path / "hand.yaml")}
+    horovodrun(2, "launch/train.py", env=default, status=None)
+    assert len(read_lines(tmp_path / "hand" / "jobs" / "bottom" / "faults.jsonl")) == 1, "killed in its second epoch"
+    output = horovodrun(2, "launch/train.py", env=default)
+    assert output.count(f"configuration: {tmp_path / 'hand.yaml'}") == 1
+    assert "own checkpoint of step" in (tmp_path / "hand" / "jobs" / "bottom" / "log.txt").read_text()
+    assert "report.html" in output
+    regionstack("train-all", "--config", str(tmp_path / "ray.yaml"))
+    assert digests(tmp_path / "hand") == digests(tmp_path / "ray")
+    assert digests(tmp_path / "hand").keys() == {STAGE, "top", "bottom", "stack"}
+    assert regionstack("status", str(tmp_path / "hand")).count("done") >= 4
+
+
+def digests(run: Path) -> dict[str, Any]:
+    """By job: weights, accuracy and world size."""
+    results = {path.parent.name: read_json(path) for path in (run / "jobs").glob("*/result.json")}
+    kept = ("weights_digest", "val_accuracy", "test_accuracy", "test_loss", "world_size")
+    return {job: [result[key] for key in kept] for job, result in results.items()}
+
+
+def test_a_rank_that_was_promised_a_gpu_fails_with_tensorflows_reason(tiny: Path, tmp_path: Path) -> None:
+    """By the configuration under horovodrun, and by the slot's share on Ray."""
+    for number, start in enumerate((by_hand_on_gpus, by_ray_on_gpus)):
+        output = start(tiny, tmp_path / str(number))
+        line = next(line for line in output.splitlines() if "promised a GPU" in line)
+        assert "CUDA_VISIBLE_DEVICES=" in line
+        assert re.search("cuInit|cuda drivers", line), line
+        assert "Traceback" not in output
+
+
+def by_hand_on_gpus(config: Path, folder: Path) -> str:
+    settings = [*arguments(config, folder, "cluster.gpus=2"), "--stage", STAGE]
+    return horovodrun(2, "launch/train.py", *settings, status=None, env={"CUDA_VISIBLE_DEVICES": "-1"})
+
+
+def by_ray_on_gpus(config: Path, folder: Path) -> str:
+    return by_ray(config, folder, "cluster.gpus=2", "cluster.address=local", status=2)
