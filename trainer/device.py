@@ -2,12 +2,25 @@
 
 import contextlib
 import os
+import re
+import socket
+import subprocess
+import sys
 from typing import Any
 
 from data_tools.errors import UserError
-from data_tools.protocol import THREADS
+from data_tools.protocol import EXPECT_GPU, THREADS
 from trainer.config import TrainingConfig
 from trainer.world import World
+
+LIST_GPUS = "import tensorflow as tf; tf.config.list_physical_devices('GPU')"
+LIST_S = 120
+"""Time limit of a process that loads TensorFlow to list the GPUs, s."""
+LOGGED = re.compile(r"^[IWEF]\d{4} \S+ +\d+ \S+:\d+\] (.+)$", re.MULTILINE)
+"""A line of TensorFlow's C++ log: severity and date, time, thread, file and line, text."""
+ABOUT_GPUS = re.compile("cuda|cudnn|gpu|dlopen|dlerror|driver", re.IGNORECASE)
+REASONS = 3
+REASON_CHARACTERS = 240
 
 
 def prepare_device(world: World, training: TrainingConfig, *, seed: int) -> str:
@@ -16,7 +29,8 @@ def prepare_device(world: World, training: TrainingConfig, *, seed: int) -> str:
     Call it before TensorFlow uses a device.
 
     Raises:
-        UserError: the host runs more workers than it has visible GPUs, or TensorFlow finds none of the visible GPUs.
+        UserError: the host runs more workers than it has visible GPUs, or this rank was promised a GPU and TensorFlow
+            finds none; the text holds TensorFlow's reason.
     """
     import keras
     import tensorflow as tf
@@ -42,10 +56,11 @@ def _gpu_of(world: World) -> Any:
 
     gpus: list[Any] = tf.config.list_physical_devices("GPU")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    if not gpus and visible not in ("", "-1"):
+    if not gpus and promised():
         raise UserError(
-            f"rank {world.rank}: CUDA_VISIBLE_DEVICES={visible}, but TensorFlow finds no GPU; check the driver and the "
-            "CUDA libraries (regionstack doctor), or set CUDA_VISIBLE_DEVICES=-1 to train on the CPU"
+            f"{socket.gethostname()}: rank {world.rank} was promised a GPU, but TensorFlow finds none with "
+            f"CUDA_VISIBLE_DEVICES={visible or 'unset'}: {why_no_gpu()}; check that host with regionstack doctor, or "
+            "set cluster.gpus=0 to train on CPUs"
         )
     if gpus and world.local_rank >= len(gpus):
         raise UserError(
@@ -53,6 +68,38 @@ def _gpu_of(world: World) -> Any:
             "worker per GPU"
         )
     return gpus[world.local_rank] if gpus else None
+
+
+def promised() -> bool:
+    """Whether this process must use a GPU: its driver says so, or CUDA_VISIBLE_DEVICES names one."""
+    expected = os.environ.get(EXPECT_GPU)
+    return expected == "1" or (expected is None and os.environ.get("CUDA_VISIBLE_DEVICES", "") not in ("", "-1"))
+
+
+def why_no_gpu() -> str:
+    """Why TensorFlow finds no GPU here, in its own words, from the log of a new process that looks for one."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", LIST_GPUS], env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"},
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True, errors="replace", timeout=LIST_S, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"its reason could not be read ({type(error).__name__})"
+    return reasons(done.stderr)
+
+
+def reasons(log: str) -> str:
+    """What a log of TensorFlow says about GPUs, in one line."""
+    found = dict.fromkeys(text.strip().rstrip(".") for text in LOGGED.findall(log) if ABOUT_GPUS.search(text))
+    return "; ".join(text[:REASON_CHARACTERS] for text in list(found)[:REASONS]) or "it gives no reason"
+
+
+def fresh_session() -> None:
+    """Between two jobs of one process: free the finished model, and name the layers of the next from the start."""
+    import keras
+
+    keras.backend.clear_session()
 
 
 def prepare_inference() -> str:

@@ -14,6 +14,7 @@ from cluster.on_ray.hosts import Node
 from cluster.on_ray.reservation import share_of
 from cluster.schedule.job import JobSpec
 from cluster.schedule.slots import Group, Host, Slot
+from data_tools.protocol import EXPECT_GPU
 from launch import train
 from launch.planning import inputs
 
@@ -68,6 +69,7 @@ def test_three_ways_one_environment(monkeypatch: pytest.MonkeyPatch, gpus: int) 
     assert expected["REGIONSTACK_THREADS"] == expected["OMP_NUM_THREADS"] == "12", "also with a GPU"
     assert expected["HOROVOD_CYCLE_TIME"] == "4", "cluster.environment overrides"
     assert expected.get("CUDA_VISIBLE_DEVICES") == (None if gpus else "-1")
+    assert expected.get(EXPECT_GPU) == ("1" if gpus else None), "a promised GPU is never replaced by the CPU"
     monkeypatch.setenv("HOROVOD_LOCAL_SIZE", str(SLOTS))
     for module in (train, inputs):
         monkeypatch.setattr(module, "available_cores", lambda: CORES)
@@ -77,7 +79,7 @@ def test_three_ways_one_environment(monkeypatch: pytest.MonkeyPatch, gpus: int) 
     }
     for way, prepare in ways.items():
         with monkeypatch.context() as patch:
-            for name in [*expected, "CUDA_VISIBLE_DEVICES"]:
+            for name in [*expected, "CUDA_VISIBLE_DEVICES", EXPECT_GPU]:
                 patch.delenv(name, raising=False)
             before = dict(os.environ)
             prepare()
@@ -101,3 +103,25 @@ def test_what_is_set_already_has_precedence(monkeypatch: pytest.MonkeyPatch, tmp
         }
         for name in ClusterConfig().horovod.environment():
             os.environ.pop(name, None)
+
+
+PROMISES = [  # cluster.gpus, CUDA_VISIBLE_DEVICES, GPUs of the driver, promised
+    (None, None, [], None),
+    (None, None, ["GPU-1"], True),
+    (None, "0", [], True),
+    (None, "-1", ["GPU-1"], None),
+    (None, "", ["GPU-1"], None),
+    (2, "-1", [], True),
+    (0, "0", ["GPU-1"], False),
+]
+
+
+@pytest.mark.parametrize(("gpus", "visible", "listed", "expected"), PROMISES)
+def test_what_promises_a_gpu_under_horovodrun(
+    monkeypatch: pytest.MonkeyPatch, gpus: int | None, visible: str | None, listed: list[str], expected: bool | None
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(train, "list_gpus", lambda: listed)
+    assert train.promised_gpu(ClusterConfig(gpus=gpus)) is expected

@@ -1,5 +1,6 @@
 """The device of a rank, with a fake list of GPUs: TensorFlow's own functions are replaced and record their calls."""
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import pytest
 
 from data_tools.errors import UserError
+from data_tools.protocol import EXPECT_GPU
+from trainer import device
 from trainer.config import TrainingConfig
-from trainer.device import hide_gpus, prepare_device, prepare_inference
+from trainer.device import hide_gpus, prepare_device, prepare_inference, reasons
 from trainer.world import World
 
 
@@ -28,6 +31,8 @@ def devices(monkeypatch: pytest.MonkeyPatch) -> FakeDevices:
     fake = FakeDevices([])
     config = tf.config
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv(EXPECT_GPU, raising=False)
+    monkeypatch.setattr(device, "why_no_gpu", lambda: "failed call to cuInit")
     monkeypatch.setattr(config, "list_physical_devices", lambda kind=None: fake.gpus)
     monkeypatch.setattr(config, "set_visible_devices", lambda *gpus: fake.calls.append(("visible", *gpus)))
     monkeypatch.setattr(
@@ -69,14 +74,48 @@ def test_more_ranks_than_gpus_are_rejected(devices: FakeDevices) -> None:
     assert devices.calls == []
 
 
+@pytest.mark.parametrize(("expected", "visible"), [(None, "0,1"), ("1", "0,1"), ("1", "-1"), ("1", ""), ("1", None)])
 def test_a_promised_gpu_that_tensorflow_does_not_find_is_an_error(
-    devices: FakeDevices, monkeypatch: pytest.MonkeyPatch
+    devices: FakeDevices, monkeypatch: pytest.MonkeyPatch, expected: str | None, visible: str | None
 ) -> None:
     """Otherwise a job that was planned for GPUs would train on the CPU, for days."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    with pytest.raises(UserError, match="rank 1: CUDA_VISIBLE_DEVICES=0,1"):
+    for name, value in ((EXPECT_GPU, expected), ("CUDA_VISIBLE_DEVICES", visible)):
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(UserError) as caught:
         prepare_device(World(1, 2, 1), TrainingConfig(), seed=7)
+    text = str(caught.value)
+    assert all(part in text for part in (socket.gethostname(), "rank 1", "failed call to cuInit", visible or "unset"))
+    assert "\n" not in text
     assert devices.calls == []
+
+
+@pytest.mark.parametrize(("expected", "visible"), [("0", "0,1"), ("0", None), (None, None), (None, "-1")])
+def test_a_cpu_is_fine_where_no_gpu_was_promised(
+    devices: FakeDevices, monkeypatch: pytest.MonkeyPatch, expected: str | None, visible: str | None
+) -> None:
+    for name, value in ((EXPECT_GPU, expected), ("CUDA_VISIBLE_DEVICES", visible)):
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert prepare_device(World(1, 2, 1), TrainingConfig(), seed=7) == "CPU"
+
+
+LOG = """WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
+I0000 00:00:1795703843.666302    3607 port.cc:153] oneDNN custom operations are on.
+I0000 00:00:1795703843.667141    3607 cudart_stub.cc:31] Could not find cuda drivers on your machine.
+E0000 00:00:1795703844.328107    3607 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: (303)
+W0000 00:00:1795703844.328107    3607 gpu_device.cc:2343] Cannot dlopen some GPU libraries. Please make sure
+E0000 00:00:1795703844.328107    3607 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: (303)
+Traceback of something else about CUDA
+"""
+
+
+def test_the_reason_is_in_tensorflows_words() -> None:
+    assert reasons(LOG) == (
+        "Could not find cuda drivers on your machine; failed call to cuInit: INTERNAL: CUDA error: (303); "
+        "Cannot dlopen some GPU libraries. Please make sure"
+    )
+    assert reasons("killed") == "it gives no reason"
 
 
 def test_inference_sees_one_gpu_and_lets_its_memory_grow(devices: FakeDevices) -> None:
