@@ -85,3 +85,12 @@ def real_pages() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{NO_REAL_PAGES} {folder}")
     return folder
+
+
+@pytest.fixture
+def field_cases() -> Path:
+    """Folder of files that broke earlier versions, shared/field_cases beside the checkout; skips without it."""
+    folder = ROOT.parent / "shared" / "field_cases"
+    if not folder.is_dir():
+        pytest.skip(f"{NO_REAL_PAGES} {folder}")
+    return folder

@@ -132,7 +132,7 @@ def assemble(recipe: Recipe, staging: Path, *, plans: list[ShardPlan], region: s
         settings=recipe.shards.written(),
         seed=recipe.seed,
         version=FORMAT,
-        decoder=f"OpenCV {decoder_version()}",
+        decoder=decoder_version(),
     )
     _publish(source, target, manifest)
 

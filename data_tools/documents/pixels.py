@@ -1,102 +1,44 @@
 """Pages as pixels: read a file safely, crop and resize a box, encode it."""
 
-import os
-import stat
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_tools.documents.opencv import MAX_PIXELS, cv2
+from data_tools.documents.document import DPI, Document, open_document
+from data_tools.documents.formats import pdfium
+from data_tools.documents.formats.headers import image_format
+from data_tools.documents.formats.page_error import PageError, Pixels
+from data_tools.documents.formats.page_file import MAX_FILE_BYTES, read_file
+from data_tools.documents.opencv import cv2
 from data_tools.documents.regions import Box, pixel_box
 
-MAX_FILE_BYTES = 2**30
-"""Size limit of a page's file."""
-
-Pixels = NDArray[np.uint8]
+__all__ = ["DPI", "MAX_FILE_BYTES", "PageError", "Pixels", "decode", "image_format", "read_file", "read_page"]
 
 _JPEG_QUALITY = 95
 _PNG_LEVEL = 6
 
 
-class PageError(Exception):
-    """A page that cannot be used; the text is the reason, without the page's name."""
+def read_page(path: Path | str, *, color: bool = False, number: int = 1, dpi: int = DPI) -> Pixels:
+    """Page `number` (from 1 on) of an image file or a PDF; uint8 [h, w], or [h, w, 3] as RGB with `color`.
 
-
-def read_page(path: Path | str, *, color: bool = False) -> Pixels:
-    """The first page of a TIFF, PNG, JPEG, BMP or WebP file; uint8 [h, w], or [h, w, 3] as RGB with `color`.
+    dpi: at which a PDF is rendered.
 
     Raises:
         PageError: the file is missing, not regular, empty, too large, of another format, or cannot be decoded.
     """
-    return decode(read_file(path), color=color)
-
-
-def read_file(path: Path | str) -> bytes:
-    """The bytes of a page's file.
-
-    Raises:
-        PageError: the file is missing, not regular, empty, larger than MAX_FILE_BYTES, or not readable.
-    """
-    try:
-        # Without O_NONBLOCK, opening a named pipe blocks until a writer comes.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", 0) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise PageError("not a regular file")
-            if status.st_size == 0:
-                raise PageError("empty file")
-            if status.st_size > MAX_FILE_BYTES:
-                raise PageError(f"file of {status.st_size} bytes, more than {MAX_FILE_BYTES}")
-            return file.readall()
-    except FileNotFoundError:
-        raise PageError("no such file") from None
-    except OSError as error:
-        raise PageError(f"not readable: {error.strerror}") from None
+    with open_document(path, color=color, dpi=dpi) as document:
+        return document.read(number)
 
 
 def decode(content: bytes, *, color: bool = False) -> Pixels:
-    """Decode the image in a file's bytes; uint8 [h, w], or [h, w, 3] as RGB with `color`.
+    """Decode the first page in a file's bytes; uint8 [h, w], or [h, w, 3] as RGB with `color`.
 
     Raises:
         PageError: an unknown format, or content that the decoder rejects.
     """
-    kind = image_format(content)
-    if kind is None:
-        raise PageError("not a TIFF, PNG, JPEG, BMP or WebP image")
-    try:
-        raw = np.frombuffer(content, np.uint8)
-        page = cv2.imdecode(raw, cv2.IMREAD_COLOR_RGB if color else cv2.IMREAD_GRAYSCALE)
-    except (cv2.error, MemoryError) as error:
-        raise PageError(f"{kind} cannot be decoded: {_reason(error)}") from None
-    if page is None or page.size == 0 or page.dtype != np.uint8:
-        raise PageError(f"{kind} cannot be decoded (truncated or damaged)")
-    return np.asarray(page, np.uint8)
-
-
-def _reason(error: Exception) -> str:
-    text = str(error)
-    if "CV_IO_MAX_IMAGE" in text:
-        return f"more than {MAX_PIXELS} pixels"
-    if isinstance(error, MemoryError) or "Insufficient memory" in text:
-        return "needs too much memory"
-    # OpenCV's message, without its version and source path.
-    return f"OpenCV: {' '.join((getattr(error, 'err', '') or text).split())[:200]}"
-
-
-def image_format(content: bytes) -> str | None:
-    """The image format by its first bytes; None if it is not a supported one."""
-    if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "TIFF"
-    if content[:8] == b"\x89PNG\r\n\x1a\n":
-        return "PNG"
-    if content[:3] == b"\xff\xd8\xff":
-        return "JPEG"
-    if content[:2] == b"BM":
-        return "BMP"
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "WebP"
-    return None
+    with Document(content, color=color) as document:
+        return document.read(1)
 
 
 def fit(page: Pixels, box: Box, height: int, width: int) -> Pixels:
@@ -149,5 +91,8 @@ def peak_correlation(window: Pixels, tile: Pixels) -> float:
 
 
 def decoder_version() -> str:
-    """OpenCV's version, which decides the exact pixels."""
-    return str(cv2.__version__)
+    """The versions of OpenCV, Pillow and, where it is installed, PDFium, which decide the exact pixels."""
+    from data_tools.documents.formats import pillow  # Imported late: most pages need no second decoder.
+
+    renderer = pdfium.version()
+    return f"OpenCV {cv2.__version__}, Pillow {pillow.version()}" + (f", PDFium {renderer}" if renderer else "")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_tools.documents.content import BLACK_LEVEL, BLANK_INK, INK_LEVEL
 from data_tools.documents.opencv import use_single_thread
 from data_tools.documents.page_path import OutsideLinks, page_path
 from data_tools.documents.pixels import PageError, Pixels, fit, read_page
@@ -15,13 +16,7 @@ from data_tools.documents.regions import WHOLE_PAGE, Box
 from data_tools.survey import fingerprint
 from data_tools.workers.child import Handler, Items, limit_memory
 
-BLANK_INK = 0.0005
-"""Largest ink fraction of a blank page; page numbers, dust and punch holes are below."""
-BLACK_LEVEL = 64
-"""A page whose paper is darker than this gray level is black."""
-
 _INNER = Box(0.04, 0.04, 0.96, 0.96)
-_INK_LEVEL = 0.75
 _HEADROOM_BYTES = 4 * 2**30
 _KEPT_PAGES = 64
 
@@ -125,7 +120,7 @@ def ink_share(page: Pixels, paper: int) -> float:
         int(width * _INNER.left) : max(int(width * _INNER.right), 1),
     ]
     # An integer: comparing with a float converts every pixel.
-    return round(np.count_nonzero(inner < math.ceil(_INK_LEVEL * paper)) / inner.size, 6)
+    return round(np.count_nonzero(inner < math.ceil(INK_LEVEL * paper)) / inner.size, 6)
 
 
 def pixel_digest(page: Pixels) -> str:

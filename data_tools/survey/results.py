@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from data_tools.documents.content import BLACK_LEVEL, BLANK_INK
 from data_tools.documents.data_set import SPLITS
 from data_tools.files import write_atomically, write_json
 from data_tools.survey import leaks
 from data_tools.survey.fingerprint import NEAR_AGREEMENT, NEAR_BITS
-from data_tools.survey.measure import BLACK_LEVEL, BLANK_INK, PageMeasure
+from data_tools.survey.measure import PageMeasure
 from data_tools.survey.schema import SurveyResults
 from data_tools.survey.survey import COMPARED_EACH, Survey
 

@@ -83,8 +83,9 @@ def test_cut_files_are_refused(suffix: str, share: float) -> None:
     [
         (b"", "empty file"),
         (b"hello", "not a TIFF, PNG, JPEG, BMP or WebP"),
-        (b"GIF89a" + bytes(100), "not a TIFF"),
-        (b"%PDF-1.4", "not a TIFF"),
+        (b"GIF89a" + bytes(100), "a GIF image, not a TIFF"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(100), "JPEG 2000"),
+        (b"PK\x03\x04" + bytes(100), "ZIP archive"),
         (png_header(100_000, 100_000), "more than 268435456 pixels"),
         (tiff_header(100_000, 100_000), "more than 268435456 pixels|cannot be decoded"),
         (tiff_header(0, 0), "cannot be decoded|refused"),

@@ -1,0 +1,182 @@
+"""The first image in a file's bytes as pixels: OpenCV, and Pillow where OpenCV does not read it.
+
+What OpenCV reads keeps OpenCV's pixels to the bit; what is transparent lies on white paper.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_tools.documents.content import content_of
+from data_tools.documents.formats import alpha, headers, tiff
+from data_tools.documents.formats.page_error import PageError, Pixels, damaged
+from data_tools.documents.opencv import MAX_PIXELS, cv2
+
+Content = bytes | bytearray
+
+_WHITE_IS_ZERO = 0
+
+
+def decode_image(content: Content, kind: str, *, color: bool) -> Pixels:
+    """Decode the first image; uint8 [h, w], or [h, w, 3] as RGB with `color`.
+
+    kind: its format, see `headers.image_format`.
+
+    Raises:
+        PageError: the decoders reject it; the reason names what they lack.
+    """
+    try:
+        return _decoded(content, kind, color=color)
+    except MemoryError:
+        raise PageError(f"{kind} cannot be decoded: needs too much memory") from None
+
+
+def _decoded(content: Content, kind: str, *, color: bool) -> Pixels:
+    directory = tiff.directory(content) if kind == "TIFF" else None
+    flag = cv2.IMREAD_COLOR_RGB if color else cv2.IMREAD_GRAYSCALE
+    if directory is not None and (directory.cut or directory.compression not in tiff.READ_COMPRESSIONS):
+        return _by_others(content, kind, directory, color=color)
+    transparent = alpha.may_be_transparent(content, kind, directory)
+    page = by_opencv(content, kind, flag | cv2.IMREAD_IGNORE_ORIENTATION if transparent else flag)
+    if page is None or (directory is not None and directory.sample_format == tiff.INT):
+        return _by_others(content, kind, directory, color=color)
+    if transparent:
+        page = alpha.composited(page, content, kind, directory=directory)
+        return page if kind == "TIFF" else _turned(page, content, kind)
+    if directory is not None and directory.undeclared_alpha and content_of(page) == "black":
+        return alpha.rescued(page, content)
+    return page
+
+
+def by_opencv(content: Content, kind: str, flag: int) -> Pixels | None:
+    """OpenCV's pixels, uint8; None if it does not read them.
+
+    Raises:
+        PageError: too many pixels, too little memory, or an error that OpenCV explains.
+    """
+    page = _imdecode(content, kind, flag)
+    return None if page is None or page.size == 0 or page.dtype != np.uint8 else np.asarray(page, np.uint8)
+
+
+def _imdecode(content: Content, kind: str, flag: int) -> NDArray[Any] | None:
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), flag)
+    except (cv2.error, MemoryError) as error:
+        raise PageError(f"{kind} cannot be decoded: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if "CV_IO_MAX_IMAGE" in text:
+        return f"more than {MAX_PIXELS} pixels"
+    if isinstance(error, MemoryError) or "Insufficient memory" in text:
+        return "needs too much memory"
+    # OpenCV's message, without its version and source path.
+    return f"OpenCV: {' '.join((getattr(error, 'err', '') or text).split())[:200]}"
+
+
+def _turned(page: Pixels, content: Content, kind: str) -> Pixels:
+    from data_tools.documents.formats import pillow  # Imported late: most pages need no second decoder.
+
+    return pillow.turned(page, content, kind)
+
+
+def _by_others(content: Content, kind: str, directory: tiff.Directory | None, *, color: bool) -> Pixels:
+    """The page by OpenCV's deep samples, by Pillow, or from an old-style JPEG stream."""
+    from data_tools.documents.formats import pillow  # Imported late: most pages need no second decoder.
+
+    if directory is not None:
+        if directory.truncated(len(content)):
+            raise damaged(kind)
+        if directory.bits > 8 or directory.sample_format == tiff.INT:
+            deep = _imdecode(content, kind, cv2.IMREAD_UNCHANGED)
+            if deep is not None and deep.size:
+                return _shaped(scaled(deep, inverted=directory.photometric == _WHITE_IS_ZERO), color=color, bgr=True)
+    page = pillow.decode(content, kind)
+    if page is not None and page.size:
+        inverted = directory is not None and directory.photometric == _WHITE_IS_ZERO and page.dtype != np.uint8
+        return _shaped(_opaque(scaled(page, inverted=inverted), directory), color=color, bgr=False)
+    if directory is not None and (stream := _jpeg_stream(content, directory)):
+        page = by_opencv(stream, "JPEG", cv2.IMREAD_COLOR_RGB if color else cv2.IMREAD_GRAYSCALE)
+        if page is not None:
+            return page
+    raise _why(content, kind, directory)
+
+
+def scaled(samples: NDArray[Any], *, inverted: bool) -> Pixels:
+    """Deep samples as uint8 of the same shape: black is 0, and white the top of the range that the values are in.
+
+    The range of floating-point values is 1, 255 or 65,535, of 32-bit integers that or their type's maximum, whichever
+    is the first that the largest value does not exceed. If a signed integer is negative, the type's minimum is black.
+    inverted: 0 is white.
+    """
+    if samples.dtype == np.uint8:
+        return np.asarray(samples, np.uint8)
+    values = np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    tops = [1.0, 255.0, 65535.0]
+    if samples.dtype.kind in "iu":
+        limits = np.iinfo(samples.dtype)
+        tops = [float(limits.max)] if limits.bits < 32 else [255.0, 65535.0, 2.0**31, 2.0**32]
+        if values.min() < 0:
+            values -= float(limits.min)
+            tops = [float(limits.max) - float(limits.min)]
+    highest = float(values.max())
+    top = next((top for top in tops if highest <= top), highest)
+    page = np.clip(values * (255 / top) + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(255 - page if inverted else page, np.uint8)
+
+
+def _opaque(page: Pixels, directory: tiff.Directory | None) -> Pixels:
+    """`page` uint8 [h, w(, c)] of Pillow without its alpha channel, over white paper."""
+    if page.ndim == 2 or page.shape[2] not in (2, 4):
+        return page
+    colors = np.ascontiguousarray(page[:, :, 0] if page.shape[2] == 2 else page[:, :, :3])
+    # Pillow divides associated RGB by its opacity; gray stays premultiplied.
+    premultiplied = directory is not None and directory.alpha == 1 and page.shape[2] == 2
+    return alpha.on_white(colors, page[:, :, -1], premultiplied=premultiplied)
+
+
+def _shaped(page: Pixels, *, color: bool, bgr: bool) -> Pixels:
+    """`page` in gray or in color, with OpenCV's conversion."""
+    if page.ndim == 3 and page.shape[2] == 1:
+        page = page[:, :, 0]
+    if page.ndim == 3:
+        page = np.ascontiguousarray(page[:, :, :3])
+        code = (cv2.COLOR_BGR2RGB if color else cv2.COLOR_BGR2GRAY) if bgr else None if color else cv2.COLOR_RGB2GRAY
+        return page if code is None else np.asarray(cv2.cvtColor(page, code), np.uint8)
+    return np.asarray(cv2.cvtColor(page, cv2.COLOR_GRAY2RGB), np.uint8) if color else page
+
+
+def _jpeg_stream(content: Content, directory: tiff.Directory) -> bytes | None:
+    """The complete JPEG file inside an old-style JPEG TIFF (TIFF 6.0, section 22); None if there is none."""
+    if directory.compression != _OLD_JPEG:
+        return None
+    places = [directory.jpeg] if directory.jpeg else []
+    places += directory.parts if len(directory.parts) == 1 else []
+    for start, length in places:
+        stream = bytes(content[start : start + length] if length else content[start:])
+        if stream[:3] == b"\xff\xd8\xff":
+            return stream
+    return None
+
+
+_OLD_JPEG = 6
+_COMMON = frozenset({0, 1, 2, 3, 5, 6})
+"""Photometric interpretations of gray, RGB, palette, CMYK and YCbCr, which the decoders read."""
+
+
+def _why(content: Content, kind: str, directory: tiff.Directory | None) -> PageError:
+    """The reason why no decoder reads an image: what it lacks by name, or damage."""
+    lacking = None
+    if kind == "TIFF":
+        if directory is None or not directory.parts or directory.truncated(len(content)):
+            return damaged(kind)
+        lacking = directory.unsupported()
+        if lacking is None and (directory.extra or directory.photometric not in _COMMON):
+            return PageError(f"TIFF cannot be decoded: damaged, or of a kind not read ({directory.described()})")
+    elif kind == "JPEG":
+        lacking = headers.unsupported_jpeg(content)
+    elif kind == "BMP":
+        lacking = headers.unsupported_bmp(content)
+    return damaged(kind) if lacking is None else PageError(f"{kind} with {lacking}, which is not supported")

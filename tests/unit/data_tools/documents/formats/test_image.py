@@ -1,0 +1,130 @@
+"""Every kind of intact image is read as a person sees it; what is not read is rejected with a true reason."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_tools.documents.pixels import PageError, decode, read_page
+from tests.helpers.hand_tiff import (
+    BITS,
+    COMPRESSION,
+    EXTRA_SAMPLES,
+    PHOTOMETRIC,
+    SAMPLE_FORMAT,
+    SAMPLES,
+    TiffPage,
+    tiff,
+)
+from tests.helpers.page_kinds import HEIGHT, WIDTH, colors, hand, inked, kinds, png, saved, smooth
+
+KINDS = kinds()
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_page_is_read_as_a_person_sees_it(name: str) -> None:
+    content, seen, tolerance = KINDS[name]
+    gray = decode(content)
+    assert gray.shape == seen.shape
+    assert np.abs(gray.astype(int) - seen).max() <= tolerance
+    in_color = decode(content, color=True)
+    assert in_color.shape == (*seen.shape, 3)
+    back = cv2.cvtColor(in_color, cv2.COLOR_RGB2GRAY)
+    assert np.abs(back.astype(int) - seen).max() <= tolerance + 2
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if "alpha" not in name and "RGBA" not in name])
+def test_what_opencv_reads_keeps_its_bits(name: str) -> None:
+    content = KINDS[name].content
+    for flag, color in ((cv2.IMREAD_GRAYSCALE, False), (cv2.IMREAD_COLOR_RGB, True)):
+        known = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
+        if known is not None and "tRNS" not in name and "signed" not in name and "undeclared" not in name:
+            assert np.array_equal(decode(content, color=color), known)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_an_opaque_alpha_channel_changes_nothing(kind: str) -> None:
+    opaque = Image.fromarray(np.dstack([colors(), np.full((HEIGHT, WIDTH), 255, np.uint8)]))
+    options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    content = saved(opaque, kind, **options)
+    for flag, color in ((cv2.IMREAD_GRAYSCALE, False), (cv2.IMREAD_COLOR_RGB, True)):
+        assert np.array_equal(decode(content, color=color), cv2.imdecode(np.frombuffer(content, np.uint8), flag))
+
+
+def test_colors_are_composited() -> None:
+    _, opacity, _ = inked()
+    rgba = np.dstack([colors(), opacity])
+    share = (opacity / 255)[:, :, None]
+    expected = np.floor(255 - (255.0 - colors()) * share + 0.5)
+    for kind in ("PNG", "WEBP", "TIFF"):
+        options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+        found = decode(saved(Image.fromarray(rgba), kind, **options), color=True)
+        assert np.abs(found - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("page", "reason"),
+    [
+        (hand([bytes(100)], bits=8, photometric=1, samples=1, compression=34712), "JPEG 2000 compression"),
+        (hand([bytes(100)], bits=8, photometric=1, samples=1, compression=50001), "WebP compression"),
+        (hand([bytes(100)], bits=8, photometric=1, samples=1, compression=34661), "JBIG compression"),
+        (hand([bytes(100)], bits=8, photometric=1, samples=1, compression=4711), "compression 4711"),
+        (hand([bytes(2 * WIDTH * HEIGHT)], bits=16, photometric=1, samples=1, format=3), "16-bit floating-point"),
+        (hand([bytes(4 * WIDTH * HEIGHT)], bits=[16, 16], photometric=1, samples=2, extra=2), "alpha channel"),
+        (hand([bytes(3 * WIDTH * HEIGHT)], bits=24, photometric=1, samples=1), "24-bit samples"),
+    ],
+)
+def test_an_intact_tiff_that_is_not_read_is_not_called_damaged(page: TiffPage, reason: str) -> None:
+    with pytest.raises(PageError, match=reason) as error:
+        decode(tiff([page]))
+    assert "truncated" not in str(error.value)
+
+
+def test_a_jpeg_with_twelve_bits_a_sample() -> None:
+    content = bytearray(saved(Image.fromarray(smooth()), "JPEG"))
+    content[content.index(b"\xff\xc0") + 4] = 12
+    with pytest.raises(PageError, match="12 bits a sample"):
+        decode(bytes(content))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.8])
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if len(kind.content) > 1000])
+def test_a_truncated_file_is_rejected_as_such(name: str, share: float) -> None:
+    content = KINDS[name].content
+    with pytest.raises(PageError, match=r"truncated|damaged|OpenCV|alpha channel"):
+        decode(content[: int(len(content) * share)])
+
+
+def test_too_many_pixels_are_not_decoded_by_the_second_decoder() -> None:
+    side = 2**15
+    page = TiffPage(side, side, [zlib.compress(bytes(2000))], {BITS: 4, PHOTOMETRIC: 1, SAMPLES: 1, COMPRESSION: 8})
+    with pytest.raises(PageError, match=r"more than 268435456 pixels|cannot be decoded"):
+        decode(tiff([page]))
+
+
+def test_sizes_that_lie() -> None:
+    for tags in ({EXTRA_SAMPLES: 2, SAMPLES: 60_000}, {SAMPLE_FORMAT: 9}, {BITS: 0}, {PHOTOMETRIC: 60_000}):
+        page = TiffPage(WIDTH, HEIGHT, [smooth().tobytes()], {BITS: 8, PHOTOMETRIC: 1, SAMPLES: 1} | tags)
+        try:
+            assert decode(tiff([page])).size
+        except PageError as error:
+            assert str(error)
+    short = png(8, 3, [bytes(WIDTH)] * HEIGHT, {b"PLTE": bytes(6), b"tRNS": struct.pack(">H", 0)})
+    assert decode(short).shape == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("name", ["rgba_transparent_paper.png", "palette_trns.png", "u4_gray.tif", "u1_tiled.tif"])
+def test_field_cases(field_cases: Path, name: str) -> None:
+    page = read_page(field_cases / name)
+    with Image.open(field_cases / name) as image:
+        paper = Image.new("RGBA", image.size, "white")
+        paper.alpha_composite(image.convert("RGBA"))
+        seen = np.asarray(paper.convert("L"))
+    assert np.abs(page.astype(int) - seen).max() <= 1
+    assert 150 < page.mean() < 250
