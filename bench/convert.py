@@ -28,9 +28,10 @@ from repeated_pages import repeated  # noqa: E402
 
 from data_tools.conversion.convert import DataConfig, ShardConfig, convert  # noqa: E402
 from data_tools.conversion.shard_plan import Work, plan_split  # noqa: E402
+from data_tools.cores import available_cores  # noqa: E402
 from data_tools.documents.data_set import read_data_set  # noqa: E402
 from data_tools.documents.regions import HOLISTIC, PRESETS, WHOLE_PAGE  # noqa: E402
-from data_tools.workers.pool import Pool, available_cores  # noqa: E402
+from data_tools.workers.pool import Pool  # noqa: E402
 
 BAR = 0.9
 REGIONS = PRESETS["halves"]

@@ -34,7 +34,7 @@ from repeated_pages import repeated  # noqa: E402
 from rivals import LABELS, PAGES, RIVALS, SHARDS  # noqa: E402
 
 from data_tools.conversion.convert import ShardConfig, convert  # noqa: E402
-from data_tools.workers.pool import available_cores  # noqa: E402
+from data_tools.cores import available_cores  # noqa: E402
 
 BATCH, PX = 32, 256
 GENERATOR_BAR, LIMIT_BAR, RIVAL_BAR = 100.0, 0.6, 1.0

@@ -19,9 +19,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from data_tools.cores import available_cores  # noqa: E402
 from data_tools.documents.data_set import DataConfig  # noqa: E402
 from data_tools.survey.survey import survey  # noqa: E402
-from data_tools.workers.pool import available_cores  # noqa: E402
 
 A_MINUTE_A_CORE = 5000
 

@@ -41,7 +41,7 @@ def storage_problem(error: OSError) -> UserError | None:
     if error.errno in _NO_ROOM:
         advice = "make room"
     elif error.errno in _FORBIDDEN:
-        advice = "make it writable or choose another place" if _is_for_writing(named) else "make it readable"
+        advice = _permission_advice(Path(os.fsdecode(named))) if isinstance(named, (str, bytes)) else "make it writable"
     elif error.errno in (*_BROKEN, errno.ENOENT) and named:
         advice = "fix it"
     elif error.errno in _WRONG_PLACE and named:
@@ -54,14 +54,14 @@ def storage_problem(error: OSError) -> UserError | None:
     )
 
 
-def _is_for_writing(named: object) -> bool:
-    """Whether writing is what was refused; a file or folder that this user may not read cannot be either."""
-    if not isinstance(named, (str, bytes)):
-        return True
-    path = Path(os.fsdecode(named))
-    with contextlib.suppress(OSError):
-        return not path.exists() or os.access(path, os.R_OK)
-    return False
+def _permission_advice(path: Path) -> str:
+    """What lets this user have `path`: the folder above it that is closed, its reading, or its writing."""
+    for folder in reversed(path.absolute().parents):
+        if os.path.lexists(folder) and not os.access(folder, os.X_OK):
+            return f"let this user into {folder} or choose another place"
+    if os.path.lexists(path) and not os.access(path, os.R_OK):
+        return "make it readable"
+    return "make it writable or choose another place"
 
 
 class NumericError(UserError):

@@ -77,13 +77,14 @@ def require_writable(path: Path, *, folder: bool = False) -> None:
     Raises:
         OSError: it cannot; `filename` is the path that is in the way.
     """
-    target = target_of(path / "any" if folder else path)
-    if not target.replaceable:
+    target = target_of(path)
+    if not folder and not target.replaceable:
         return
-    if target.path.is_dir() and not folder:
+    if not folder and target.path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    make_folder(target.path.parent)
-    temporary = temporary_name(target.path)
+    place = target.path / "output" if folder else target.path
+    make_folder(place.parent)
+    temporary = temporary_name(place)
     with _naming(path):
         temporary.touch(exist_ok=False)
         temporary.unlink()

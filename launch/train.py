@@ -29,9 +29,9 @@ from cluster.config import ClusterConfig
 from cluster.doctor.probe import list_gpus
 from cluster.environment import NO_GPU, set_unset, worker_environment
 from cluster.liveness.lease import check_free
+from data_tools.cores import available_cores
 from data_tools.errors import Stopped, UserError, is_lost_peer, require_horovod
 from data_tools.protocol import threads_per_worker
-from data_tools.workers.pool import available_cores
 from launch.config import Config, load_config
 from launch.console import add_stage_options, guarded, print_out, tables
 from launch.recipe.jobs import check_exclude_ids, job_specs, payload

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
+from data_tools.cores import available_cores
 from data_tools.errors import UserError
 from data_tools.protocol import EXPECT_GPU, THREADS
 from trainer.config import TrainingConfig
@@ -117,6 +118,8 @@ def prepare_inference() -> str:
         tf.config.set_visible_devices(gpus[:1], "GPU")
         for gpu in gpus[:1]:
             tf.config.experimental.set_memory_growth(gpu, True)
+        # TensorFlow's default follows the affinity, not a container's quota, whose excess threads wait for each other.
+        tf.config.threading.set_intra_op_parallelism_threads(available_cores())
     return "GPU 0" if gpus else "CPU"
 
 

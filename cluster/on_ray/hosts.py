@@ -13,6 +13,7 @@ import ray
 from cluster.config import ClusterConfig
 from cluster.on_ray.address import address_to_join, answers
 from cluster.schedule.slots import Host
+from data_tools.cores import available_cores
 from data_tools.errors import UserError
 from data_tools.files import PROJECT_ROOT
 
@@ -170,6 +171,8 @@ def _init_own(config: ClusterConfig) -> None:
     with _project_on_python_path():
         ray.init(
             address="local",
+            # Ray counts the cores of the host; a container, a job of Slurm or `taskset` may have fewer.
+            num_cpus=available_cores(),
             num_gpus=config.gpus,
             include_dashboard=config.dashboard,
             dashboard_host=LOOPBACK,

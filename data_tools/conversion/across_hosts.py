@@ -15,10 +15,10 @@ from data_tools.conversion.assemble import Recipe
 from data_tools.conversion.one_pass import ConversionPass, OnProgress, plan_missing
 from data_tools.conversion.shard_plan import ShardConfig, ShardPlan, Work
 from data_tools.conversion.staging import receipt_path, remaining_work
+from data_tools.cores import available_cores
 from data_tools.documents.data_set import DataConfig, read_data_set
 from data_tools.documents.regions import Box
 from data_tools.errors import UserError
-from data_tools.workers.pool import available_cores
 
 _POLL_S = 2.0
 

@@ -16,7 +16,7 @@ from data_tools.documents.data_set import SPLITS, DataSet
 from data_tools.documents.pixels import decoder_version
 from data_tools.documents.regions import Box
 from data_tools.errors import UserError
-from data_tools.files import fsync_folder, read_lines, write_atomically
+from data_tools.files import fsync_folder, read_lines, read_text, write_atomically
 from data_tools.shards.index import IDS, INDEX, Index, map_index, write_index
 from data_tools.shards.manifest import FORMAT, MANIFEST, Manifest, Shard, read_manifest, write_manifest
 from data_tools.shards.records import file_checksum
@@ -56,6 +56,11 @@ class Recipe:
             "class_ids": list(self.data.class_ids),
             "class_names": list(self.data.class_names),
         }
+
+
+def is_complete(recipe: Recipe) -> bool:
+    """Whether every set has its manifest, which is written last."""
+    return all((recipe.folder / split / region / MANIFEST).exists() for split in SPLITS for region in recipe.boxes)
 
 
 def missing_regions(recipe: Recipe, split: str) -> tuple[str, ...]:
@@ -199,7 +204,16 @@ def write_rejected(folder: Path, states: Iterable[ShardState]) -> None:
 
 def write_label_warnings(recipe: Recipe) -> None:
     """Write LABEL_WARNINGS."""
-    write_atomically(recipe.folder / LABEL_WARNINGS, _lines(map(asdict, recipe.data.label_warnings)))
+    write_atomically(recipe.folder / LABEL_WARNINGS, _label_warnings(recipe))
+
+
+def label_warnings_written(recipe: Recipe) -> bool:
+    """Whether LABEL_WARNINGS holds the warnings of these labels."""
+    return read_text(recipe.folder / LABEL_WARNINGS) == _label_warnings(recipe)
+
+
+def _label_warnings(recipe: Recipe) -> str:
+    return _lines(map(asdict, recipe.data.label_warnings))
 
 
 def _lines(values: Iterable[dict[str, Any]]) -> str:

@@ -1,5 +1,6 @@
 """Pages to shard sets: plan, run worker processes, assemble; resumes interrupted conversions."""
 
+import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -7,17 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_tools.conversion.across_hosts import ShareRunner, run_shares
-from data_tools.conversion.assemble import Recipe, assemble, missing_regions, write_label_warnings, write_rejected
+from data_tools.conversion.assemble import (
+    Recipe,
+    assemble,
+    is_complete,
+    label_warnings_written,
+    missing_regions,
+    write_label_warnings,
+    write_rejected,
+)
 from data_tools.conversion.one_pass import ConversionPass, OnProgress, TooManyRejected, plan_missing
 from data_tools.conversion.shard_plan import ShardConfig, Work
-from data_tools.conversion.staging import ShardState, open_staging, remaining_work, remove_staging
+from data_tools.conversion.staging import ShardState, has_leftovers, open_staging, remaining_work, remove_staging
+from data_tools.cores import available_cores
 from data_tools.documents.data_set import SPLITS, DataConfig, LabelWarning, read_data_set
 from data_tools.documents.pixels import decoder_version
 from data_tools.documents.regions import HOLISTIC, WHOLE_PAGE, Box, check_name
 from data_tools.errors import UserError
 from data_tools.shards.lock import locked
 from data_tools.shards.manifest import read_manifest
-from data_tools.workers.pool import available_cores
 
 __all__ = ["ConversionSummary", "DataConfig", "ShardConfig", "ShareRunner", "convert"]
 
@@ -58,6 +67,10 @@ def convert(
     for region in boxes:
         check_name(region)
     recipe = Recipe(read_data_set(data, seed=seed), shards, boxes, seed)
+    if is_complete(recipe) and not _can_tidy(recipe):
+        # Nothing is written, not even a lock: the shards may be a colleague's, or on a read-only mount.
+        missing = {split: missing_regions(recipe, split) for split in SPLITS}
+        return _summary(recipe, missing, seconds=time.monotonic() - started)
     with locked(recipe.folder):
         missing = {split: missing_regions(recipe, split) for split in SPLITS}
         if any(missing.values()):
@@ -70,6 +83,11 @@ def convert(
         remove_staging(recipe.folder)
         write_label_warnings(recipe)
         return _summary(recipe, missing, seconds=time.monotonic() - started)
+
+
+def _can_tidy(recipe: Recipe) -> bool:
+    """Whether an earlier call has left something to finish beside complete sets, and this user may."""
+    return os.access(recipe.folder, os.W_OK) and (has_leftovers(recipe.folder) or not label_warnings_written(recipe))
 
 
 def _summary(recipe: Recipe, missing: dict[str, tuple[str, ...]], *, seconds: float) -> ConversionSummary:

@@ -27,6 +27,11 @@ def open_staging(folder: Path, identity: Any) -> Path:
     return staging
 
 
+def has_leftovers(folder: Path) -> bool:
+    """Whether an earlier process has left something unfinished in the folder."""
+    return any(folder.glob(f"{UNFINISHED}*"))
+
+
 def remove_staging(folder: Path) -> None:
     """Delete all staging folders."""
     for staging in folder.glob(f"{_PREFIX}*"):

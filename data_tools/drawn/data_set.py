@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from data_tools import config, files
+from data_tools.cores import available_cores
 from data_tools.documents.data_set import SPLITS
 from data_tools.drawn.canvas import draw_on_one_thread, tiff
 from data_tools.drawn.classes import CLASS_NAMES, draw_page
@@ -139,7 +140,7 @@ def _plan(folder: Path, seed: int, pages_per_class: Mapping[str, int], height: i
 
 
 def _each_drawn(chunks: list[_Chunk], total: int) -> Iterable[int]:
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cores()
     if total < _FEW or cores == 1:
         yield from map(_draw_chunk, chunks)
         return

@@ -4,9 +4,10 @@ import contextlib
 import fcntl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
-from data_tools.errors import UserError
-from data_tools.files import UNFINISHED
+from data_tools.errors import UserError, storage_problem
+from data_tools.files import UNFINISHED, make_folder, require_writable
 
 
 @contextlib.contextmanager
@@ -17,10 +18,11 @@ def locked(folder: Path) -> Iterator[None]:
         UserError: another process holds the lock, or the folder cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("a")
+        make_folder(folder)
+        require_writable(folder, folder=True)
+        file = _lock_file(folder / ".lock")
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
+        raise storage_problem(error) or error from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -31,3 +33,11 @@ def locked(folder: Path) -> Iterator[None]:
             if leftover.is_file():
                 leftover.unlink()
         yield
+
+
+def _lock_file(path: Path) -> IO[str]:
+    try:
+        return path.open("a")
+    except PermissionError:
+        # Another user of a shared folder made it; locking needs no right to write.
+        return path.open()

@@ -8,6 +8,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from data_tools.cores import available_cores
 from data_tools.shards.augment import AugmentConfig, augment
 from data_tools.shards.order import (
     epoch_order,
@@ -18,7 +19,6 @@ from data_tools.shards.order import (
 )
 from data_tools.shards.prefetch import Prefetch, Ring
 from data_tools.shards.shard_set import Images, ShardSet
-from data_tools.workers.pool import available_cores
 
 __all__ = ["Batch", "EvalBatches", "Ring", "ShardSet", "TrainBatches"]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_tools.cores import available_cores
 from data_tools.documents.data_set import SPLITS, DataConfig, DataSet, hashed, read_data_set
 from data_tools.errors import UserError
 from data_tools.survey import duplicates, leaks
@@ -14,7 +15,7 @@ from data_tools.survey.duplicates import Pairs
 from data_tools.survey.fingerprint import HASH_WORDS, NEAR_AGREEMENT, NEAR_BITS, hash_value
 from data_tools.survey.leaks import Entry, Group, Link
 from data_tools.survey.measure import CompareTask, MeasureSetup, MeasureTask, PageMeasure
-from data_tools.workers.pool import Pool, available_cores
+from data_tools.workers.pool import Pool
 
 OnProgress = Callable[[int, int, int], None]
 """Called with (pages done, total pages, unreadable pages)."""

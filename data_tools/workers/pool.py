@@ -16,7 +16,6 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
 from data_tools.errors import UserError
@@ -190,16 +189,6 @@ class Pool:
         raw = os.pread(descriptor, _ERROR_BYTES, max(0, size - _ERROR_BYTES))
         lines = raw.decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else "no error output"
-
-
-def available_cores() -> int:
-    """Cores that this process may use, by its affinity and its container's CPU quota."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, -(-int(quota) // int(period))))
 
 
 _ENVIRONMENT = {

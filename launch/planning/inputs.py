@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from cluster.config import ClusterConfig
 from cluster.environment import set_unset, worker_environment
 from cluster.schedule.slots import Host
+from data_tools.cores import available_cores
 from data_tools.documents.data_set import read_data_set
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
 from data_tools.protocol import threads_per_worker
 from data_tools.shards.manifest import MANIFEST, read_manifest
-from data_tools.workers.pool import available_cores
 from launch.config import Config
 from launch.planning.cost import Machine, PageCounts, StepCost
 from launch.planning.ring import CORE_NETWORK, GPU_NETWORK, Network

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cluster.schedule.slots import Host
+from data_tools.cores import available_cores
 from data_tools.errors import UserError
 from launch.config import Config
 from launch.console import print_out, tables
@@ -105,7 +106,7 @@ def _hosts(config: Config, options: PlanOptions) -> tuple[list[Host], bool]:
     if options.scaling:
         return even_hosts(options.scaling), True
     gpus = 0 if config.cluster.gpus == 0 else _local_gpus()
-    slots = min(gpus, config.cluster.slots or gpus) if gpus else config.cluster.slots or os.cpu_count() or 1
+    slots = min(gpus, config.cluster.slots or gpus) if gpus else config.cluster.slots or available_cores()
     return [Host("this host", slots)], gpus > 0
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from bench.soak import raylet_of, send
 from cluster.on_ray.hosts import STARTS
-from data_tools.workers.pool import available_cores
+from data_tools.cores import available_cores
 from tests.helpers.commands import ROOT, environment
 from tests.helpers.waiting import wait_until
 

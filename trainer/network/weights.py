@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from data_tools.cores import available_cores
 from data_tools.errors import UserError
 from data_tools.files import read_json, sha256, write_json
 
@@ -63,7 +64,7 @@ def copy_values(variables: Mapping[str, Any], into: Mapping[str, np.ndarray]) ->
     def copy(name: str) -> None:
         np.copyto(into[name], view(variables[name]), casting="no")
 
-    with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(READERS, available_cores())) as pool:
         list(pool.map(copy, variables))
 
 
@@ -79,7 +80,7 @@ def weights_digest(variables: Sequence[Any]) -> str:
         hashed.update(value.reshape(-1).data)
         return hashed.digest()
 
-    with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(READERS, available_cores())) as pool:
         return hashlib.sha256(b"".join(pool.map(digest, variables))).hexdigest()
 
 
