@@ -85,7 +85,22 @@ def load_config(source: str, assignments: Sequence[str] = ()) -> Config:
         path = PRESET_FOLDER / f"{source}.yaml"
     elif not path.exists():
         raise UserError(f"--config {source}: no such file, and not one of the presets {', '.join(preset_names())}")
-    return config_from(override(_layered(path), assignments))
+    mapping = _layered(path)
+    over = override({}, [text for text in assignments if text.startswith("data.")])
+    return config_from(override(_without_replaced(mapping, over), assignments))
+
+
+def _without_replaced(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` without label sources that those in `over` replace: one for all splits, or one for each."""
+    given, data = over.get("data"), base.get("data")
+    if not isinstance(given, Mapping) or not isinstance(data, Mapping):
+        return base
+    kinds = [{"labels"}, {"train", "val", "test"}]
+    chosen = [kind for kind in kinds if any(given.get(name) is not None for name in kind)]
+    if len(chosen) != 1:
+        return base
+    replaced = set().union(*kinds) - chosen[0] - set(given)
+    return {**base, "data": {name: value for name, value in data.items() if name not in replaced}}
 
 
 def _layered(path: Path) -> dict[str, Any]:
@@ -96,7 +111,7 @@ def _layered(path: Path) -> dict[str, Any]:
         return mapping
     if base not in preset_names():
         raise UserError(f"{path}: preset: {base} is not one of {', '.join(preset_names())}")
-    return merge(_layered(PRESET_FOLDER / f"{base}.yaml"), mapping)
+    return merge(_without_replaced(_layered(PRESET_FOLDER / f"{base}.yaml"), mapping), mapping)
 
 
 def config_from(mapping: Mapping[str, Any]) -> Config:

@@ -16,7 +16,7 @@ from data_tools.conversion.one_pass import ConversionPass, OnProgress, plan_miss
 from data_tools.conversion.shard_plan import ShardConfig, ShardPlan, Work
 from data_tools.conversion.staging import receipt_path, remaining_work
 from data_tools.cores import available_cores
-from data_tools.documents.data_set import DataConfig, read_data_set
+from data_tools.documents.data_set import SPLITS, DataConfig, read_data_set
 from data_tools.documents.regions import Box
 from data_tools.errors import UserError
 
@@ -82,9 +82,8 @@ def run_shares(
 
 def _absolute(data: DataConfig) -> dict[str, Any]:
     """The paths of `data` as absolute paths, for processes with another working directory."""
-    paths = {"root": data.root, "train": data.train, "val": data.val, "test": data.test}
-    if isinstance(data.class_names, str):
-        paths["class_names"] = data.class_names
+    names = ("root", "labels", *SPLITS, "class_names")
+    paths = {name: getattr(data, name) for name in names if isinstance(getattr(data, name), str)}
     return {name: str(Path(path).absolute()) for name, path in paths.items()}
 
 

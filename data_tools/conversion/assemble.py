@@ -109,8 +109,12 @@ def assemble(recipe: Recipe, staging: Path, *, plans: list[ShardPlan], region: s
     counts = Counter(index.entries["label"].tolist())
     histogram = {class_id: counts[class_id] for class_id in recipe.data.class_ids}
     empty = [class_id for class_id, pages in histogram.items() if not pages]
-    if split == "train" and empty:
-        raise UserError(f"class {empty[0]}: all its training pages were rejected; see {recipe.folder / REJECTED}")
+    if split == "train" and empty and not recipe.data.allow_empty_classes:
+        name = dict(zip(recipe.data.class_ids, recipe.data.class_names, strict=True))[empty[0]]
+        raise UserError(
+            f"class {empty[0]} ({name}): all its training pages were rejected; see {recipe.folder / REJECTED}, or set "
+            "data.allow_empty_classes: true"
+        )
     write_index(source, index)
     shards = tuple(
         Shard(plan.name, len(receipt["kept"]), file["bytes"], file["crc32c"])

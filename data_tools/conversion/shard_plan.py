@@ -6,10 +6,10 @@ from itertools import pairwise
 from typing import Literal
 
 from data_tools.documents.data_set import hashed
-from data_tools.documents.labels import Label
 from data_tools.documents.page_path import OutsideLinks
 from data_tools.documents.regions import Box
 from data_tools.errors import UserError
+from data_tools.labels.label import Label
 from data_tools.shards.records import FRAME_BYTES, min_metadata_bytes
 
 Encoding = Literal["raw", "png", "jpeg"]

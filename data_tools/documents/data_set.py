@@ -2,36 +2,50 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
 
-from data_tools.documents.labels import Label, class_names_from, read_class_names, read_folder_tree, read_labels
 from data_tools.documents.page_path import OutsideLinks
 from data_tools.errors import UserError
+from data_tools.labels.class_names import class_names_from, read_class_names
+from data_tools.labels.label import ALL, SPLITS, Label, LabelWarning
+from data_tools.labels.sources import Listed, Sources, read_sources
+from data_tools.labels.stratified import SplitConfig, divide
+from data_tools.labels.table import ColumnsConfig
 
-SPLITS = ("train", "val", "test")
+__all__ = ["SPLITS", "DataConfig", "DataSet", "LabelWarning", "capped", "class_names", "hashed", "read_data_set"]
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """Location and selection of pages and labels; section `data` of the configuration.
 
-    `train`, `val` and `test` are three label files, or three folders `<split>/<class>/*.tif` inside `root`.
+    `train`, `val` and `test` are three label files or tables, or three folders `<split>/<class>/*.tif` inside `root`.
+    `labels` is one source for all of them instead: a table with a column of splits, a folder with a folder for each
+    split, or, with `split`, a list or a folder of class folders that is divided. docs/labels.md has the details.
     `class_names` is a file of names, or the names themselves; `labels.read_class_names` describes their order.
     `max_rejected` below 1 is a share of all pages; from 1 on, a number of pages.
     `outside_links`: whether symbolic links that lead out of `root` are refused or followed.
+    `columns`: names of a table's columns; None: those with usual names.
+    `split`: how the splits that no source gives are taken from the pages of the others.
+    `allow_empty_classes`: leave out classes without training pages instead of failing; the others keep their ids.
     """
 
     root: str
-    train: str
-    val: str
-    test: str
+    train: str | None = None
+    val: str | None = None
+    test: str | None = None
     class_names: str | tuple[str, ...] | None = None
     classes: tuple[int, ...] | None = None
     max_per_class: int | None = None
     max_rejected: float = 0.01
     outside_links: OutsideLinks = "refuse"
+    labels: str | None = None
+    columns: ColumnsConfig | None = None
+    split: SplitConfig | None = None
+    allow_empty_classes: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -42,22 +56,32 @@ class DataConfig:
         if self.classes is not None and (not self.classes or len(set(self.classes)) < len(self.classes)):
             raise UserError(f"classes: {list(self.classes)} must list at least one class, and each class once")
 
+        self._check_sources()
+
+    def _check_sources(self) -> None:
+        given = [split for split in SPLITS if getattr(self, split) is not None]
+        if self.labels is not None and given:
+            raise UserError(f"labels, {', '.join(given)}: give one source for all splits, or one for each; not both")
+        missing = [split for split in SPLITS if split not in given]
+        if self.labels is None and self.split is None and missing:
+            raise UserError(
+                f"{missing[0]}: no labels are given for {' and '.join(missing)}; give label files or folders, or one "
+                "source with data.labels, or divide a list with data.split"
+            )
+        if self.labels is None and "train" in missing:
+            raise UserError("train: is missing; give the list to divide as data.labels or data.train")
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Label files or folders by split; by `all` for a source that is not of one split."""
+        given = {split: place for split in SPLITS if (place := getattr(self, split)) is not None}
+        if self.labels is not None:
+            return {ALL: self.labels}
+        return {ALL: given["train"]} if list(given) == ["train"] else given
+
     def rejects_allowed(self, pages: int) -> int:
         """The number of `pages` that may be rejected."""
         return int(self.max_rejected) if self.max_rejected >= 1 else int(self.max_rejected * pages)
-
-
-@dataclass(frozen=True)
-class LabelWarning:
-    """A problem of the labels that is reported and does not stop a conversion.
-
-    `kind` is `duplicate_line`, `in_two_splits` or `class_without_pages`; `detail` is a text for the user.
-    """
-
-    kind: str
-    split: str
-    page_id: str | None
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -68,6 +92,7 @@ class DataSet:
     class_ids: tuple[int, ...]
     class_names: tuple[str, ...]
     label_warnings: tuple[LabelWarning, ...]
+    allow_empty_classes: bool = False
 
     def fingerprint(self, split: str) -> str:
         """Hex SHA-256 of the sorted label lines of `split`; equal for equal sets of examples."""
@@ -81,24 +106,28 @@ def read_data_set(data: DataConfig, *, seed: int) -> DataSet:
     Raises:
         UserError: labels cannot be read, a page has two classes, or a class has no training pages.
     """
-    labels, names = _read_splits(data)
+    listed = _read_listed(data)
+    labels, names, label_warnings = listed.labels, listed.names, listed.warnings
     kept = None if data.classes is None else frozenset(data.classes)
-    label_warnings: list[LabelWarning] = []
-    for split in SPLITS:
+    for split in labels:
         chosen = [label for label in labels[split] if kept is None or label.class_id in kept]
         labels[split] = _without_duplicates(chosen, split, label_warnings)
+    labels = divide(labels, listed.groups, data.split)
     label_warnings.extend(_shared_pages(labels))
     class_ids = tuple(sorted(kept or {label.class_id for split in SPLITS for label in labels[split]}))
-    _check_classes(labels, class_ids, label_warnings)
+    if data.allow_empty_classes:
+        class_ids = _without_empty(labels, class_ids if kept else {*class_ids, *names}, names, label_warnings)
+    _check_classes(labels, class_ids, names, label_warnings)
     if data.max_per_class is not None:
         labels["train"] = capped(labels["train"], data.max_per_class, seed)
     if data.class_names is not None:
-        names = class_names(data.class_names, list(class_ids))
+        names = _renamed(names, class_names(data.class_names, list(class_ids)), label_warnings)
     return DataSet(
         labels=labels,
         class_ids=class_ids,
         class_names=tuple(names.get(class_id, str(class_id)) for class_id in class_ids),
         label_warnings=tuple(label_warnings),
+        allow_empty_classes=data.allow_empty_classes,
     )
 
 
@@ -113,17 +142,55 @@ def class_names(given: str | tuple[str, ...], class_ids: list[int]) -> dict[int,
     return class_names_from(list(given), class_ids, source="data.class_names")
 
 
-def _read_splits(data: DataConfig) -> tuple[dict[str, list[Label]], dict[int, str]]:
+def _read_listed(data: DataConfig) -> Listed:
     root = Path(data.root)
     if not root.is_dir():
         raise UserError(f"data.root: {root} is not a folder")
-    places = {"train": Path(data.train), "val": Path(data.val), "test": Path(data.test)}
-    folders = [split for split, place in places.items() if place.is_dir()]
-    if len(folders) == len(places):
-        return read_folder_tree(root, places)
-    if folders:
-        raise UserError(f"data.{folders[0]}: is a folder; give three folders or three label files, not both kinds")
-    return {split: read_labels(place) for split, place in places.items()}, {}
+    by = None if data.split is None else data.split.by
+    return read_sources(
+        Sources(
+            root=root,
+            places={split: Path(place) for split, place in data.sources.items()},
+            columns=data.columns,
+            group=by,
+            class_names=data.class_names,
+            allow_empty=data.allow_empty_classes,
+            follow_outside=data.outside_links == "follow",
+        )
+    )
+
+
+def _without_empty(
+    labels: dict[str, list[Label]], class_ids: Iterable[int], names: Mapping[int, str], warnings: list[LabelWarning]
+) -> tuple[int, ...]:
+    """The classes with training pages; removes the pages of the others from `labels`."""
+    present = {label.class_id for label in labels["train"]}
+    for class_id in sorted(class_ids):
+        if class_id not in present:
+            lost = {split: sum(label.class_id == class_id for label in labels[split]) for split in ("val", "test")}
+            warnings.append(
+                LabelWarning(
+                    "class_left_out", "train", None,
+                    f"class {_named(class_id, names)} has no training page and is left out, with {lost['val']} pages "
+                    f"in val and {lost['test']} in test",
+                )
+            )  # fmt: skip
+    for split in SPLITS:
+        labels[split] = [label for label in labels[split] if label.class_id in present]
+    return tuple(class_id for class_id in sorted(class_ids) if class_id in present)
+
+
+def _renamed(found: Mapping[int, str], given: dict[int, str], warnings: list[LabelWarning]) -> dict[int, str]:
+    """The given class names, which replace the found ones; adds a warning if they differ."""
+    other = [f"{found[class_id]} is {name}" for class_id, name in given.items() if found.get(class_id, name) != name]
+    if other:
+        detail = f"data.class_names gives classes other names: {', '.join(other[:5])}{', ...' if other[5:] else ''}"
+        warnings.append(LabelWarning("renamed_classes", ALL, None, detail, len(other)))
+    return given
+
+
+def _named(class_id: int, names: Mapping[int, str]) -> str:
+    return f"{class_id} ({names[class_id]})" if names.get(class_id, str(class_id)) != str(class_id) else str(class_id)
 
 
 def _without_duplicates(labels: list[Label], split: str, warnings: list[LabelWarning]) -> list[Label]:
@@ -131,7 +198,8 @@ def _without_duplicates(labels: list[Label], split: str, warnings: list[LabelWar
     for page_id, class_id in labels:
         before = classes.setdefault(page_id, class_id)
         if before != class_id:
-            raise UserError(f"data.{split}: {page_id} has two classes, {before} and {class_id}; keep one of the lines")
+            source = "labels" if split == ALL else split
+            raise UserError(f"data.{source}: {page_id} has two classes, {before} and {class_id}; keep one of the lines")
     lines = Counter(label.page_id for label in labels)
     warnings.extend(
         LabelWarning("duplicate_line", split, page_id, f"{count} lines, used once")
@@ -153,16 +221,21 @@ def _shared_pages(labels: dict[str, list[Label]]) -> list[LabelWarning]:
     return shared
 
 
-def _check_classes(labels: dict[str, list[Label]], class_ids: tuple[int, ...], warnings: list[LabelWarning]) -> None:
+def _check_classes(
+    labels: dict[str, list[Label]], class_ids: tuple[int, ...], names: Mapping[int, str], warnings: list[LabelWarning]
+) -> None:
     for split in SPLITS:
         counts = Counter(label.class_id for label in labels[split])
         if not counts:
             raise UserError(f"data.{split}: no pages of the classes {', '.join(map(str, class_ids))}")
         empty = [class_id for class_id in class_ids if not counts[class_id]]
         if empty and split == "train":
-            raise UserError(f"data.train: class {empty[0]} has no training pages; add pages or remove the class")
+            raise UserError(
+                f"data.train: class {_named(empty[0], names)} has no training pages; add pages, remove the class, "
+                "or set data.allow_empty_classes: true"
+            )
         warnings.extend(
-            LabelWarning("class_without_pages", split, None, f"class {class_id} has no page in {split}")
+            LabelWarning("class_without_pages", split, None, f"class {_named(class_id, names)} has no page in {split}")
             for class_id in empty
         )
 

@@ -6,33 +6,16 @@ An id that ends in `#page=N` always names a page: a file whose own name ends so 
 
 import functools
 import os
-import re
 from pathlib import Path
 from typing import Literal
 
 from data_tools.errors import UserError
+from data_tools.labels.page_id import document_of, join_page_id, split_page_id
+
+__all__ = ["OutsideLinks", "document_of", "join_page_id", "page_path", "split_page_id"]
 
 OutsideLinks = Literal["refuse", "follow"]
 """What happens to symbolic links that lead out of the data root."""
-
-
-_PAGE = re.compile(r"#page=([1-9][0-9]{0,8})\Z")
-
-
-def split_page_id(page_id: str) -> tuple[str, int]:
-    """The file's path relative to the data root, and the page's number in it, from 1 on."""
-    found = _PAGE.search(page_id)
-    return (page_id[: found.start()], int(found[1])) if found else (page_id, 1)
-
-
-def join_page_id(path: str, number: int, *, several: bool) -> str:
-    """The id of page `number` (from 1 on) of the file at `path`; `several`: the file has more pages than one."""
-    return f"{path}#page={number}" if several or number > 1 or _PAGE.search(path) else path
-
-
-def document_of(page_id: str) -> str:
-    """The document that a page belongs to: the path of its file. All pages of a document are in one split."""
-    return split_page_id(page_id)[0]
 
 
 def page_path(root: str, page_id: str, *, outside_links: OutsideLinks) -> Path:

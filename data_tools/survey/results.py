@@ -64,7 +64,13 @@ def results(survey: Survey) -> SurveyResults:
         },
         "groups": [leaks.as_data(group, names) for group in ordered[:GROUPS_LISTED]],
         "label_warnings": [
-            {"kind": warning.kind, "split": warning.split, "page": warning.page_id, "detail": warning.detail}
+            {
+                "kind": warning.kind,
+                "split": warning.split,
+                "page": warning.page_id,
+                "detail": warning.detail,
+                "count": warning.count,
+            }
             for warning in data_set.label_warnings
         ],
         "limits": {

@@ -75,12 +75,13 @@ class GroupRow(TypedDict):
 
 
 class WarningRow(TypedDict):
-    """A label warning; page: None for a warning about a class. See `data_tools.documents.data_set.LabelWarning`."""
+    """A label warning; page: None for a warning about more than one page. See `LabelWarning`."""
 
     kind: str
     split: str
     page: str | None
     detail: str
+    count: int
 
 
 class Limits(TypedDict):

@@ -51,7 +51,7 @@ def ensure_shards(config: Config) -> None:
                 f"in {summary.seconds:.0f} s, {summary.rejected} pages rejected"
             )
         for warning in summary.label_warnings[:LABEL_WARNINGS_SHOWN]:
-            print_out(f"note: {warning.split}: {warning.page_id or ''} {warning.detail}".replace("  ", " "))
+            print_out(f"note: {warning.split}: {f'{warning.page_id} ' if warning.page_id else ''}{warning.detail}")
         more = len(summary.label_warnings) - LABEL_WARNINGS_SHOWN
         if more > 0:
             print_out(f"note: and {more} more label warnings, see label_warnings.jsonl in {summary.folder}")

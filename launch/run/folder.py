@@ -13,7 +13,7 @@ from data_tools.config import differences, read_yaml
 from data_tools.errors import UserError
 from data_tools.files import append_line, read_object, write_atomically, write_json
 from data_tools.versions import installed
-from launch.config import Config, resolved
+from launch.config import Config, config_from, resolved
 from launch.recipe.stages import Recipe, plan_recipe
 from launch.run.schema import EventRecord, RunInfo
 from trainer.job_folder.journal import RESULT, job_folder
@@ -60,7 +60,7 @@ def open_run(config: Config) -> Path:
     mapping = resolved(config)
     path = folder / CONFIG
     if path.exists():
-        changed = differences(result_settings(read_yaml(path)), result_settings(mapping))
+        changed = differences(result_settings(_with_defaults(read_yaml(path))), result_settings(mapping))
         if changed:
             raise UserError(
                 f"{folder}: this run was created with another configuration: {'; '.join(changed)}; set run.folder to "
@@ -72,6 +72,14 @@ def open_run(config: Config) -> Path:
     except OSError as error:
         raise UserError(f"{folder}: the run folder cannot be written ({error.strerror}); set run.folder") from None
     return folder
+
+
+def _with_defaults(recorded: dict[str, Any]) -> dict[str, Any]:
+    """A recorded configuration with the defaults of settings that are newer than it."""
+    try:
+        return resolved(config_from(recorded))
+    except UserError:
+        return recorded
 
 
 def _record_run(path: Path, jobs: list[str]) -> None:

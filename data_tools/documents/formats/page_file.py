@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from data_tools.documents.formats.page_error import PageError
+from data_tools.labels.spelling import hint
 
 MAX_FILE_BYTES = 2**30
 """Size limit of a page's file."""
@@ -28,6 +29,6 @@ def read_file(path: Path | str) -> bytes:
                 raise PageError(f"file of {status.st_size} bytes, more than {MAX_FILE_BYTES}")
             return file.readall()
     except FileNotFoundError:
-        raise PageError("no such file") from None
+        raise PageError(f"no such file{hint(path)}") from None
     except OSError as error:
         raise PageError(f"not readable: {error.strerror}") from None

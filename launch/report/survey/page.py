@@ -126,5 +126,7 @@ def _label_notes(data: SurveyResults) -> list[str]:
         "in_two_splits": ("page", "in more than one split, by the same path"),
         "class_without_pages": ("pair", "of class and split without pages"),
     }
-    kinds = [warning["kind"] for warning in data["label_warnings"]]
-    return [f"{counted(kinds.count(kind), what)} {text}." for kind, (what, text) in texts.items() if kind in kinds]
+    warnings = data["label_warnings"]
+    kinds = [warning["kind"] for warning in warnings]
+    counts = [f"{counted(kinds.count(kind), what)} {text}." for kind, (what, text) in texts.items() if kind in kinds]
+    return counts + [f"{warning['detail']}." for warning in warnings if warning["kind"] not in texts]

@@ -33,3 +33,26 @@ def test_a_missing_list_of_duplicates_is_an_error(tmp_path: Path) -> None:
         check_exclude_ids(config)
     (tmp_path / "leaked.txt").write_text("")
     check_exclude_ids(config)
+
+
+@pytest.mark.parametrize(
+    ("data", "assignments", "sources"),
+    [
+        ("labels: all.csv", [], {"all": "all.csv"}),
+        ("root: x", ["data.labels=all.csv"], {"all": "all.csv"}),
+        ("labels: all.csv", ["data.train=a", "data.val=b", "data.test=c"], {"train": "a", "val": "b", "test": "c"}),
+        ("train: a.txt", [], {"train": "a.txt"} | {s: f"demo/pages/labels/{s}.txt" for s in ("val", "test")}),
+        ("train: a.txt, val: null, test: null, split: {}", [], {"all": "a.txt"}),
+    ],
+)  # fmt: skip
+def test_label_sources_replace_those_of_the_preset(
+    tmp_path: Path, data: str, assignments: list[str], sources: dict[str, str]
+) -> None:
+    (tmp_path / "my.yaml").write_text(f"preset: demo\ndata: {{{data}}}\n")
+    assert load_config(str(tmp_path / "my.yaml"), assignments).data.sources == sources
+
+
+def test_two_kinds_of_label_sources_in_one_file_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text("preset: demo\ndata: {labels: all.csv, val: b.txt}\n")
+    with pytest.raises(UserError, match=r"^data\.labels, "):
+        load_config(str(tmp_path / "my.yaml"))

@@ -6,8 +6,8 @@ import pytest
 
 from data_tools.conversion.shard_plan import ShardConfig, plan_split, shard_count, split_evenly
 from data_tools.documents.data_set import DataConfig, capped, read_data_set
-from data_tools.documents.labels import Label
 from data_tools.errors import UserError
+from data_tools.labels.label import Label
 from data_tools.shards.records import min_metadata_bytes
 from tests.helpers.synthetic_pages import data_config, made_data
 

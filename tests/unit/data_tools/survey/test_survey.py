@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from data_tools.documents.data_set import DataSet, LabelWarning
-from data_tools.documents.labels import Label
 from data_tools.documents.regions import HOLISTIC, PRESETS, WHOLE_PAGE
+from data_tools.labels.label import Label
 from data_tools.survey.fingerprint import hash_text
 from data_tools.survey.leaks import Entry, Group, Link
 from data_tools.survey.measure import PageMeasure
@@ -122,6 +122,9 @@ def test_a_data_set_without_problems_has_no_notes() -> None:
     data = results(survey_of())
     data["duplicates"] |= {"leaked": 0, "label_conflicts": 0}
     data["kinds"] = {split: {"page": 3, "blank": 0, "black": 0, "unreadable": 0} for split in data["kinds"]}
+    detail = "pages/train: 3 files are not pages (2 .txt, 1 .db): a/x.txt"
+    data["label_warnings"] = [{"kind": "passed_over", "split": "train", "page": None, "detail": detail, "count": 3}]
+    assert notes(data) == [f"{detail}."]
     data["label_warnings"] = []
     assert notes(data) == []
 

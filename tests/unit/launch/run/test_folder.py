@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from data_tools.errors import UserError
 from launch.config import Config, load_config
@@ -81,3 +82,14 @@ def test_jobs_depend_on_unfinished_jobs_only(tmp_path: Path) -> None:
     assert later["right"].depends_on == ()
     assert later["stack"].depends_on == ("right",)
     json.dumps([spec.payload for spec in specs.values()])  # plain data
+
+
+def test_a_run_of_a_version_without_a_setting_resumes_with_its_default(tmp_path: Path) -> None:
+    folder = open_run(config(tmp_path / "run"))
+    recorded = yaml.safe_load((folder / "config.yaml").read_text())
+    for name in ("labels", "columns", "split", "allow_empty_classes"):
+        del recorded["data"][name]
+    (folder / "config.yaml").write_text(yaml.safe_dump(recorded))
+    assert open_run(config(tmp_path / "run")) == folder
+    with pytest.raises(UserError, match=r"data\.split"):
+        open_run(config(tmp_path / "run", "data.split={val: 0.2}"))

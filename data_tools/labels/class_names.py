@@ -1,0 +1,157 @@
+"""Class names: files of names, and class ids for labels that are names."""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+from data_tools.errors import UserError
+from data_tools.labels.label import ALL, PAGE_SUFFIXES, LabelWarning
+from data_tools.labels.text import read_text
+
+_INT32 = range(-(2**31), 2**31)
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9.]+[eE][+-]?[0-9]+)")
+
+
+def plain_name(text: str) -> str:
+    """A class as written, without blanks and quotes around it and with composed accented letters."""
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1].strip()
+    return unicodedata.normalize("NFC", text)
+
+
+def is_integer(text: str) -> bool:
+    """Whether a class is an integer in ASCII digits, and so a class id."""
+    return _INTEGER.fullmatch(text) is not None
+
+
+def ids_of_labels(
+    labels: Mapping[str, str], known: Mapping[str, int] | None = None
+) -> tuple[dict[str, int], dict[int, str]]:
+    """The class id of each label, and the names by id if the labels are names.
+
+    labels: where each distinct label is found first. If all are integers, they are the ids. Otherwise they are names,
+    with the ids that `known` gives (`data.class_names`) or, without it, their positions in sorted order.
+
+    Raises:
+        UserError: ids and names are mixed, an id does not fit in 32 bits, or a name is not known or not a name.
+    """
+    if all(map(is_integer, labels)):
+        return {label: _id_of(label, where) for label, where in labels.items()}, {}
+    if known is not None and all(label in known for label in labels):
+        return {label: known[label] for label in labels}, {known[label]: label for label in labels}
+    for label, where in labels.items():
+        _check_name(label, where)
+    names = sorted(label for label in labels if not is_integer(label))
+    if len(names) < len(labels):
+        number = next(label for label in labels if is_integer(label))
+        raise UserError(
+            f"{labels[names[0]]}: the class {names[0]!r} is a name, but {labels[number]} has the class id {number}; "
+            "use ids or names, not both, or list every name in data.class_names"
+        )
+    if known is not None:
+        name = next(name for name in names if name not in known)
+        raise UserError(
+            f"{labels[name]}: the class {name!r} is not in data.class_names ({', '.join(known)}); add it there, or set "
+            "data.class_names: null to take the names from the labels"
+        )
+    ids = {name: place for place, name in enumerate(names)}
+    return ids, {place: name for name, place in ids.items()}
+
+
+def _id_of(label: str, where: str) -> int:
+    class_id = int(label)
+    if class_id not in _INT32:
+        raise UserError(f"{where}: the class id {class_id} does not fit in 32 bits")
+    return class_id
+
+
+def _check_name(label: str, where: str) -> None:
+    if not label:
+        raise UserError(f"{where}: the class is missing; write its id or name")
+    if _NUMBER.fullmatch(label):
+        raise UserError(f"{where}: the class id must be an integer, found {label!r}")
+    if not label.isprintable():
+        raise UserError(f"{where}: the class {label!r} is not printable text; check the line")
+    if Path(label).suffix.lower() in PAGE_SUFFIXES:
+        raise UserError(f"{where}: expected `path/to/page.tif CLASS`, found no class after {label!r}")
+
+
+def alike(names: Mapping[int, str]) -> list[LabelWarning]:
+    """A warning for each set of names that differ in upper and lower case or in blanks alone."""
+    same: defaultdict[str, list[str]] = defaultdict(list)
+    for name in names.values():
+        same[re.sub(r"[\s_-]+", " ", name.casefold())].append(name)
+    sets = [some for some in same.values() if len(some) > 1]
+    texts = [f"classes {' and '.join(map(repr, some))} are counted as different" for some in sets]
+    return [LabelWarning("similar_classes", ALL, None, text, len(some)) for text, some in zip(texts, sets, strict=True)]
+
+
+def known_names(given: str | tuple[str, ...] | None) -> dict[str, int] | None:
+    """Class ids by name from `data.class_names`, a file or the names themselves; None if it gives no such order.
+
+    Raises:
+        UserError: the file cannot be read, or a class has two names.
+    """
+    if given is None:
+        return None
+    lines = _lines(read_text(Path(given), what="class names file")) if isinstance(given, str) else list(given)
+    names = _numbered(lines, given if isinstance(given, str) else "data.class_names")
+    return {plain_name(name): class_id for class_id, name in (names or dict(enumerate(lines))).items()}
+
+
+def read_class_names(path: Path, class_ids: list[int]) -> dict[int, str]:
+    """Names of `class_ids` from a file with lines `ID NAME`, or with one name a line.
+
+    Without ids, line i (from 0) names class i if every class id is less than the number of lines. Otherwise line i
+    names the i-th smallest class id, and there must be as many lines as classes.
+
+    Raises:
+        UserError: the file is missing or unreadable, or a class has no name or two names.
+    """
+    text = read_text(path, what="class names file")
+    return class_names_from(_lines(text), class_ids, source=str(path))
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.split("\n") if line.strip()]
+
+
+def class_names_from(lines: list[str], class_ids: list[int], *, source: str) -> dict[int, str]:
+    """Names of `class_ids` from the lines of a class names file, see `read_class_names`.
+
+    Raises:
+        UserError: a class has no name or two names; the text begins with `source`.
+    """
+    names = _numbered(lines, source)
+    if names is None:
+        names = _in_order(lines, class_ids, source)
+    missing = [str(class_id) for class_id in class_ids if class_id not in names]
+    if missing:
+        raise UserError(f"{source}: no name for class {', '.join(missing)}")
+    return {class_id: names[class_id] for class_id in class_ids}
+
+
+def _numbered(lines: list[str], path: str) -> dict[int, str] | None:
+    names: dict[int, str] = {}
+    for line in lines:
+        number, space, name = line.partition(" ")
+        if not space or not number.lstrip("-").isdecimal():
+            return None
+        if int(number) in names:
+            raise UserError(f"{path}: class {number} has two names; keep one")
+        names[int(number)] = name.strip()
+    return names
+
+
+def _in_order(lines: list[str], class_ids: list[int], path: str) -> dict[int, str]:
+    if all(0 <= class_id < len(lines) for class_id in class_ids):
+        return dict(enumerate(lines))
+    if len(lines) == len(class_ids):
+        return dict(zip(sorted(class_ids), lines, strict=True))
+    raise UserError(
+        f"{path}: {len(lines)} names do not match class ids {class_ids[0]} to {class_ids[-1]}; write lines `ID NAME`"
+    )

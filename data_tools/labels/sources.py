@@ -1,0 +1,171 @@
+"""From the label sources of a configuration to labels by split."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from data_tools.errors import UserError
+from data_tools.labels.class_names import alike, ids_of_labels, is_integer, known_names
+from data_tools.labels.folder_tree import labels_of_tree, scan, tree_warnings
+from data_tools.labels.label import ALL, SPLITS, Label, LabelWarning, Notes, Row
+from data_tools.labels.label_file import parse_lines
+from data_tools.labels.page_id import canonical
+from data_tools.labels.spelling import spelled_as_on_disk
+from data_tools.labels.table import ColumnsConfig, is_table, parse_table
+from data_tools.labels.text import read_text
+
+_SPLIT_OF = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""The split of each value of a split column, and of each name of a folder, in lower case."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where labels come from: `places` are files or folders by split, or one for `ALL` of them.
+
+    group: the column of `data.split.by`; class_names: as in `data.class_names`.
+    """
+
+    root: Path
+    places: Mapping[str, Path]
+    columns: ColumnsConfig | None = None
+    group: str | None = None
+    class_names: str | tuple[str, ...] | None = None
+    allow_empty: bool = False
+    follow_outside: bool = False
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Labels by split, or by `ALL` where the source gives no split; class names by id if the source has names.
+
+    groups: the value of the column `Sources.group` by page id.
+    """
+
+    labels: dict[str, list[Label]]
+    names: dict[int, str]
+    warnings: list[LabelWarning]
+    groups: dict[str, str] = field(default_factory=dict)
+
+
+class _Line(NamedTuple):
+    """A row with its page id and the place that it comes from."""
+
+    row: Row
+    split: str
+    page_id: str
+    where: str
+
+
+def read_sources(sources: Sources) -> Listed:
+    """Read every source.
+
+    Raises:
+        UserError: a source is missing, empty or malformed, or files and folders are mixed.
+    """
+    folders = [split for split, place in sources.places.items() if place.is_dir()]
+    if len(folders) == len(sources.places):
+        return _read_trees(sources)
+    if folders:
+        raise UserError(f"data.{folders[0]}: is a folder; give three folders or three label files, not both kinds")
+    return _read_files(sources)
+
+
+def _read_trees(sources: Sources) -> Listed:
+    places = dict(sources.places)
+    if ALL in places:
+        inside = split_folders(places[ALL])
+        places = inside or places
+    found = {split: scan(sources.root, place, follow_outside=sources.follow_outside) for split, place in places.items()}
+    labels, names = labels_of_tree(found, places, allow_empty=sources.allow_empty)
+    warnings = [warning for split, one in found.items() for warning in tree_warnings(one, split, places[split])]
+    return Listed(labels, names, warnings)
+
+
+def split_folders(folder: Path) -> dict[str, Path]:
+    """The folders in `folder` that are named like splits, if one is named like `train`; else none.
+
+    Raises:
+        UserError: two of them are the same split.
+    """
+    found: dict[str, Path] = {}
+    for child in sorted(folder.iterdir()):
+        split = _SPLIT_OF.get(child.name.lower())
+        if split is not None and child.is_dir():
+            if split in found:
+                raise UserError(f"{child}: {split} is {found[split]} already; rename one, or give each in data.{split}")
+            found[split] = child
+    return {split: found[split] for split in SPLITS if split in found} if "train" in found else {}
+
+
+def _read_files(sources: Sources) -> Listed:
+    warnings: list[LabelWarning] = []
+    lines: list[_Line] = []
+    for split, place in sources.places.items():
+        shared = sum(other.absolute() == place.absolute() for other in sources.places.values()) > 1
+        lines += _read_file(sources, split, place, shared=shared, warnings=warnings)
+    lines = _with_disk_spellings(sources.root, lines, warnings)
+    labels: dict[str, str] = {}
+    for line in lines:
+        labels.setdefault(line.row.label, line.where)
+    known = None if all(map(is_integer, labels)) else known_names(sources.class_names)
+    ids, names = ids_of_labels(labels, known)
+    by_split: dict[str, list[Label]] = {}
+    for line in lines:
+        by_split.setdefault(line.split, []).append(Label(line.page_id, ids[line.row.label]))
+    groups = {line.page_id: line.row.group for line in lines if line.row.group is not None}
+    return Listed(by_split, names, warnings + alike(names), groups)
+
+
+def _read_file(sources: Sources, split: str, place: Path, *, shared: bool, warnings: list[LabelWarning]) -> list[_Line]:
+    """The lines of one file; of a file with a split column that several splits share, the lines of `split`."""
+    notes = Notes()
+    text = read_text(place, what="label file", notes=notes)
+    if is_table(text, place, sources.columns):
+        table = parse_table(text, place, sources.columns, group=sources.group)
+        rows, has_splits = table.rows, table.has_splits
+        if has_splits and (sources.columns is None or sources.columns.split is None):
+            # A column `fold` or `set` by its usual name alone may as well hold folds 0 to 4 of a cross-validation.
+            has_splits = any((row.split or "").strip().lower() in _SPLIT_OF for row in rows)
+    else:
+        rows, has_splits = parse_lines(text, place, notes), False
+    if shared and not has_splits:
+        raise UserError(f"{place}: is the source of several splits, but has no split column; give data.columns.split")
+    root, lines = str(sources.root), []
+    for row in rows:
+        where = f"{place}:{row.line}"
+        own = _split_of(row.split or "", where) if has_splits else split
+        if shared and own != split:
+            continue
+        if split not in (ALL, own):
+            raise UserError(f"{where}: the split column says {row.split}, but the file is data.{split}")
+        page_id, kinds = canonical(row.path, root, where)
+        notes.add(kinds, f"line {row.line}")
+        lines.append(_Line(row, own, page_id, where))
+    warnings += notes.warnings(split, source=str(place))
+    return lines
+
+
+def _split_of(value: str, where: str) -> str:
+    split = _SPLIT_OF.get(value.strip().lower())
+    if split is None:
+        raise UserError(f"{where}: the split {value!r} is not train, val or test; correct it or delete the row")
+    return split
+
+
+def _with_disk_spellings(root: Path, lines: list[_Line], warnings: list[LabelWarning]) -> list[_Line]:
+    """`lines` with the page ids that have another spelling on disk replaced; adds a warning for each split."""
+    found = spelled_as_on_disk(str(root), list(dict.fromkeys(line.page_id for line in lines)))
+    if not found:
+        return lines
+    for split in dict.fromkeys(line.split for line in lines):
+        notes = Notes()
+        for line in lines:
+            if line.split == split and line.page_id in found:
+                notes.add(["other_spelling"], f"{line.where}, {found[line.page_id]}")
+        warnings += notes.warnings(split, source=str(root))
+    return [line._replace(page_id=found.get(line.page_id, line.page_id)) for line in lines]

@@ -1,0 +1,148 @@
+"""The split of one list into train, val and test: stratified by class, and groups stay together. Pure functions."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from data_tools.errors import UserError
+from data_tools.labels.label import ALL, SPLITS, Label
+from data_tools.labels.page_id import document_of
+
+DOCUMENT = "document"
+FOLDER = "folder"
+_ENOUGH_GROUPS = 3
+"""Groups of a class from which on each split gets one at least."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """How a list is divided; section `data.split` of the configuration.
+
+    val, test: fractions of the pages. by: what is never divided: `document` (the pages of one file), `folder`, or the
+    name of a column of the table. seed: another seed gives another split.
+    """
+
+    val: float = 0.1
+    test: float = 0.1
+    seed: int = 1
+    by: str = DOCUMENT
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("val", "test"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{name}: {getattr(self, name)} must be at least 0 and less than 1")
+        if not self.val + self.test < 1:
+            raise UserError(f"val, test: {self.val:g} + {self.test:g} leaves no page to train on")
+        if not self.by:
+            raise UserError("by: must be document, folder, or the name of a column")
+
+
+class Member(NamedTuple):
+    """A page of a list with its class and its group."""
+
+    page_id: str
+    class_id: int
+    group: str
+
+
+def divide(
+    labels: Mapping[str, list[Label]], groups: Mapping[str, str], config: SplitConfig | None
+) -> dict[str, list[Label]]:
+    """The labels of all three splits. Those that no source gives are divided off the list `ALL`, or off `train`.
+
+    groups: by page id, the value of the column `config.by`.
+
+    Raises:
+        UserError: a list without `config`, or a page without a group.
+    """
+    missing = [split for split in SPLITS if not labels.get(split)]
+    pool = labels.get(ALL) or labels.get("train")
+    if config is None or not missing or not pool:
+        if labels.get(ALL):
+            raise UserError(
+                "data.labels: the source does not give the split of a page; name its column with data.columns: "
+                "{split: COLUMN}, or divide the pages with data.split: {val: 0.1, test: 0.1}"
+            )
+        return {split: labels.get(split, []) for split in SPLITS}
+    shares = {"val": config.val, "test": config.test}
+    shares = {split: share for split, share in shares.items() if split in missing and share}
+    shares["train"] = 1 - sum(shares.values())
+    members = [Member(*label, group_of(label.page_id, config.by, groups)) for label in pool]
+    places = split_list(members, shares, seed=config.seed)
+    divided = {split: [label for label in pool if places[label.page_id] == split] for split in shares}
+    return {split: labels.get(split, []) for split in SPLITS} | divided
+
+
+def group_of(page_id: str, by: str, groups: Mapping[str, str]) -> str:
+    """The group of a page: the value of the column `by`, or its folder or document.
+
+    Raises:
+        UserError: the column has no value for the page.
+    """
+    if groups.get(page_id):
+        return groups[page_id]
+    if by == FOLDER:
+        return str(PurePosixPath(page_id).parent)
+    if by == DOCUMENT:
+        return document_of(page_id)
+    raise UserError(f"data.split.by: {page_id} has no value in a column {by!r}; name a column, document, or folder")
+
+
+def split_list(members: Sequence[Member], shares: Mapping[str, float], *, seed: int) -> dict[str, str]:
+    """The split of each page, by page id; `shares` are the fractions of the splits, `train` among them.
+
+    Every class gets its share in each split as nearly as whole groups allow; a class of at least three groups has a
+    page in each. The result depends on the set of members and the seed, not on their order.
+    """
+    groups: dict[str, Counter[int]] = {}
+    for member in members:
+        groups.setdefault(member.group, Counter())[member.class_id] += 1
+    places = _assign(groups, {split: shares[split] for split in SPLITS if shares.get(split)}, seed)
+    return {member.page_id: places[member.group] for member in members}
+
+
+def _assign(groups: Mapping[str, Counter[int]], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """The split of each group, large groups first: where it brings the classes closest to their targets."""
+    missing = _targets(groups, shares)
+    pages = {class_id: sum(counts[class_id] for counts in missing.values()) for class_id in missing["train"]}
+
+    def cost(counts: Counter[int], split: str) -> float:
+        """Change of the sum of squared distances to the targets, relative to the size of each class."""
+        return sum(n * (n - 2 * missing[split][class_id]) / pages[class_id] for class_id, n in sorted(counts.items()))
+
+    places: dict[str, str] = {}
+    for group in sorted(groups, key=lambda group: (-groups[group].total(), _hashed(group, seed))):
+        counts = groups[group]
+        place = min(shares, key=lambda split: round(cost(counts, split), 9))
+        places[group] = place
+        for class_id, n in counts.items():
+            missing[place][class_id] -= n
+    return places
+
+
+def _targets(groups: Mapping[str, Counter[int]], shares: Mapping[str, float]) -> dict[str, dict[int, float]]:
+    """Pages of each class that each split should get."""
+    pages: Counter[int] = Counter()
+    units: Counter[int] = Counter()
+    for counts in groups.values():
+        pages.update(counts)
+        units.update(counts.keys())
+    targets: dict[str, dict[int, float]] = {split: {} for split in shares}
+    for class_id, count in pages.items():
+        least = 1.0 if units[class_id] >= _ENOUGH_GROUPS else 0.0
+        own = {split: max(least, share * count) for split, share in shares.items() if split != "train"}
+        # Train gets a group of mean size at least, so that a class of one group is there.
+        most = count * (units[class_id] - 1) / units[class_id]
+        scale = min(1.0, most / sum(own.values())) if own else 1.0
+        for split, share in own.items():
+            targets[split][class_id] = share * scale
+        targets["train"][class_id] = count - scale * sum(own.values())
+    return targets
+
+
+def _hashed(group: str, seed: int) -> tuple[bytes, str]:
+    return hashlib.blake2b(f"split:{seed}:{group}".encode("utf-8", "surrogateescape"), digest_size=8).digest(), group

@@ -1,0 +1,193 @@
+"""Tables of labels: CSV and TSV files with a header, as spreadsheets and pandas write them."""
+
+import csv
+import difflib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from data_tools.errors import UserError
+from data_tools.labels.class_names import plain_name
+from data_tools.labels.label import PAGE_SUFFIXES, Row
+from data_tools.labels.label_file import LABEL_NAMES, PATH_NAMES, SPLIT_NAMES
+
+_DELIMITERS = (",", ";", "\t")
+_TABLE_SUFFIXES = {".csv": None, ".tsv": "\t", ".tab": "\t"}
+"""Suffixes of tables, and the delimiter of those that have one."""
+_USUAL = {"path": PATH_NAMES, "label": LABEL_NAMES, "split": SPLIT_NAMES}
+_LONGEST_FIELD = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnsConfig:
+    """Names of a table's columns. None: the column with one of the usual names."""
+
+    path: str | None = None
+    label: str | None = None
+    split: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check that no column has two purposes."""
+        given = [name for name in (self.path, self.label, self.split) if name is not None]
+        if len(set(given)) < len(given):
+            raise UserError(f"path, label, split: {', '.join(given)}: name a different column for each")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a table, and whether it has a column of splits."""
+
+    rows: list[Row]
+    has_splits: bool
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Positions of the columns in a row; None: no such column."""
+
+    path: int
+    label: int
+    split: int | None
+    group: int | None
+
+
+def is_table(text: str, path: Path, columns: ColumnsConfig | None) -> bool:
+    """Whether a label source is a table: by its suffix, by `data.columns`, or by a header with the usual names."""
+    if path.suffix.lower() in _TABLE_SUFFIXES or columns is not None:
+        return True
+    if _declared_delimiter(text):
+        return True
+    return any(
+        _find("path", header, None) is not None and _find("label", header, None) is not None
+        for delimiter in _DELIMITERS
+        for header in [_header(text, delimiter)]
+        if len(header) > 1
+    )
+
+
+def parse_table(text: str, path: Path, columns: ColumnsConfig | None, *, group: str | None = None) -> Table:
+    """The rows of a table, in its order; `group` is the column of `data.split.by`. Rows without any text are skipped.
+
+    Raises:
+        UserError: a column is missing or ambiguous, a row lacks its path or class, or the quotes do not match.
+    """
+    columns = columns or ColumnsConfig()
+    delimiter = _declared_delimiter(text) or _delimiter(text, path, columns)
+    skipped = 1 if _declared_delimiter(text) else 0
+    records = _records(text.split("\n", 1)[1] if skipped else text, delimiter, path, skipped)
+    first = next(records, None)
+    if first is None:
+        raise UserError(f"{path}: the table is empty")
+    header = [name.strip() for name in first[1]]
+    places = _places(header, columns, group, f"{path}:{first[0]}")
+    rows = [_row(record, line, places, len(header), path) for line, record in records]
+    if not rows:
+        raise UserError(f"{path}: the table has a header and no rows")
+    return Table(rows, places.split is not None)
+
+
+def _declared_delimiter(text: str) -> str | None:
+    """The delimiter of Excel's line `sep=;`."""
+    line = text[:16].split("\n", 1)[0].strip().strip('"')
+    return line[4] if len(line) == 5 and line.lower().startswith("sep=") and "\n" in text else None
+
+
+def _delimiter(text: str, path: Path, columns: ColumnsConfig) -> str:
+    given = _TABLE_SUFFIXES.get(path.suffix.lower())
+    if given is not None:
+        return given
+
+    def fits(delimiter: str) -> tuple[int, int]:
+        header = _header(text, delimiter)
+        known = sum(_find(name, header, getattr(columns, name)) is not None for name in _USUAL)
+        return known, len(header)
+
+    return max(_DELIMITERS, key=fits)
+
+
+def _header(text: str, delimiter: str) -> list[str]:
+    head = text.lstrip("\n")[:_LONGEST_FIELD]
+    try:
+        return [name.strip() for name in next(csv.reader(io.StringIO(head, newline=""), delimiter=delimiter), [])]
+    except csv.Error:
+        return []
+
+
+def _records(text: str, delimiter: str, path: Path, skipped: int) -> Iterator[tuple[int, list[str]]]:
+    """Line number of the beginning and fields of each record that has any text."""
+    csv.field_size_limit(_LONGEST_FIELD)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    while True:
+        line = reader.line_num + 1 + skipped
+        try:
+            record = next(reader, None)
+        except csv.Error as error:
+            raise UserError(
+                f"{path}:{line}: not a valid row ({error}); check its quotes: a quote within quotes is written twice"
+            ) from None
+        if record is None:
+            return
+        if any(field.strip() for field in record):
+            yield line, record
+
+
+def _find(purpose: str, header: Sequence[str], given: str | None) -> int | None:
+    """The position of the column for `purpose`; None if there is none or more than one."""
+    wanted = _USUAL[purpose] if given is None else (given,)
+    places = [place for place, name in enumerate(header) if name in wanted]
+    places = places or [place for place, name in enumerate(header) if name.casefold() in map(str.casefold, wanted)]
+    return places[0] if len(places) == 1 else None
+
+
+def _places(header: Sequence[str], columns: ColumnsConfig, group: str | None, where: str) -> _Places:
+    found = {}
+    for name in (field.name for field in fields(columns)):
+        given = getattr(columns, name)
+        found[name] = _find(name, header, given)
+        if found[name] is None:
+            _refuse_column(name, header, given, where)
+    path, label = found["path"], found["label"]
+    assert path is not None and label is not None, "refused above"
+    grouped = [place for place, name in enumerate(header) if name == group]
+    return _Places(path, label, found["split"], grouped[0] if len(grouped) == 1 else None)
+
+
+def _refuse_column(purpose: str, header: Sequence[str], given: str | None, where: str) -> None:
+    known = ", ".join(header)
+    usual = [name for name in header if name.casefold() in _USUAL[purpose]]
+    if given is not None:
+        many = [name for name in header if name.casefold() == given.casefold()]
+        near = difflib.get_close_matches(given, header, n=1)
+        problem = f"{len(many)} columns {given!r}" if many else f"no column {given!r}"
+        raise UserError(
+            f"{where}: data.columns.{purpose}: {problem}; {f'did you mean {near[0]!r}? ' if near and not many else ''}"
+            f"The columns: {known}"
+        )
+    if usual:
+        raise UserError(
+            f"{where}: the columns {', '.join(usual)} may all hold the {purpose}; choose one with "
+            f"data.columns: {{{purpose}: {usual[0]}}}"
+        )
+    if purpose == "split":
+        return
+    if any(Path(name.strip()).suffix.lower() in PAGE_SUFFIXES for name in header):
+        raise UserError(f"{where}: the table has no header; begin it with a line such as `path,label`")
+    raise UserError(f"{where}: no column for the {purpose} among {known}; name it: data.columns: {{{purpose}: COLUMN}}")
+
+
+def _row(record: Sequence[str], line: int, places: _Places, width: int, path: Path) -> Row:
+    where = f"{path}:{line}"
+    if len(record) > width and any(field.strip() for field in record[width:]):
+        raise UserError(
+            f"{where}: {len(record)} fields, but the header has {width}; put a field that holds the delimiter in quotes"
+        )
+
+    def field(place: int | None) -> str | None:
+        return None if place is None else record[place].strip() if place < len(record) else ""
+
+    page, label = field(places.path), plain_name(field(places.label) or "")
+    for name, text in (("path", page), ("class", label)):
+        if not text:
+            raise UserError(f"{where}: the {name} is missing; fill it in or delete the row")
+    return Row(page or "", label, line, field(places.split), field(places.group))

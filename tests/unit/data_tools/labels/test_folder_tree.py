@@ -1,0 +1,125 @@
+"""Folder trees: what is a page, what is passed over and reported, links, and empty classes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from data_tools.errors import UserError
+from data_tools.labels.folder_tree import ClassFolders, labels_of_tree, scan, tree_warnings
+
+
+def make_tree(root: Path, names: Sequence[str]) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def labels(root: Path, *splits: str, allow_empty: bool = False) -> tuple[dict[str, list[tuple[str, int]]], object]:
+    folders = {split: root / split for split in splits}
+    found = {split: scan(root, folder) for split, folder in folders.items()}
+    return labels_of_tree(found, folders, allow_empty=allow_empty)  # type: ignore[return-value]
+
+
+def test_ids_span_all_splits(tmp_path: Path) -> None:
+    make_tree(tmp_path, ["train/memo/b.tif", "train/letter/a.TIF", "train/letter/sub/c.png", "val/form/x.jpg"])
+    found, names = labels(tmp_path, "train", "val")
+    assert names == {0: "form", 1: "letter", 2: "memo"}
+    assert found["train"] == [("train/letter/a.TIF", 1), ("train/letter/sub/c.png", 1), ("train/memo/b.tif", 2)]
+    assert found["val"] == [("val/form/x.jpg", 0)]
+
+
+def test_folders_named_by_numbers_are_class_ids(tmp_path: Path) -> None:
+    make_tree(tmp_path, ["train/10/a.tif", "train/2/b.tif"])
+    found, names = labels(tmp_path, "train")
+    assert names == {2: "2", 10: "10"}
+    assert found["train"] == [("train/10/a.tif", 10), ("train/2/b.tif", 2)]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".TIFF", ".jpe", ".JFIF", ".jpg", ".Png", ".bmp", ".webp", ".pdf"])
+def test_suffixes_of_pages(tmp_path: Path, suffix: str) -> None:
+    make_tree(tmp_path, [f"train/a/x{suffix}"])
+    assert labels(tmp_path, "train")[0]["train"] == [(f"train/a/x{suffix}", 0)]
+
+
+def test_what_is_no_page_is_counted_by_suffix_and_named(tmp_path: Path) -> None:
+    others = ["a/Thumbs.db", "a/.DS_Store", "a/sub/._x.tif", "a/notes.txt", "a/more.TXT", "a/README", "stray.tif"]
+    make_tree(tmp_path / "train", ["a/x.tif", *others])
+    (tmp_path / "train" / "a" / ".git").mkdir()
+    found = scan(tmp_path, tmp_path / "train")
+    assert found.pages == {"a": ["train/a/x.tif"]}
+    assert {kind: sorted(paths) for kind, paths in found.passed_over.items()} == {
+        ".db": ["a/Thumbs.db"],
+        "hidden": ["a/.DS_Store", "a/.git", "a/sub/._x.tif"],
+        ".txt": ["a/more.TXT", "a/notes.txt"],
+        "no suffix": ["a/README"],
+        ".tif, not in a class folder": ["stray.tif"],
+    }
+    (warning,) = tree_warnings(found, "train", tmp_path / "train")
+    assert (warning.kind, warning.split, warning.count) == ("passed_over", "train", 8)
+    assert "2 .txt" in warning.detail
+    assert "3 hidden" in warning.detail
+    assert sum(name in warning.detail for name in [*others, "a/.git"]) == 5
+
+
+def test_a_tree_of_pages_alone_has_no_warning(tmp_path: Path) -> None:
+    make_tree(tmp_path, ["train/a/x.tif"])
+    assert tree_warnings(scan(tmp_path, tmp_path / "train"), "train", tmp_path / "train") == []
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A class with links to its parent, itself, a sub-folder, a place in the root, one outside, and nothing."""
+    root = make_tree(tmp_path / "root", ["train/a/x.tif", "train/a/sub/y.tif", "pool/z.tif", "pool/deep/w.tif"])
+    make_tree(tmp_path, ["outside/v.tif"])
+    for name, target in {
+        "up": "..", "self": ".", "again": "sub", "pool": "../../pool", "out": "../../../outside", "gone": "nowhere",
+        "loop": "loop",
+    }.items():  # fmt: skip
+        (root / "train" / "a" / name).symlink_to(target)
+    (root / "pool" / "back").symlink_to("../train")
+    return root
+
+
+def test_linked_folders_are_read_once_and_inside_the_root(linked: Path) -> None:
+    found = scan(linked, linked / "train")
+    pages = ["train/a/pool/deep/w.tif", "train/a/pool/z.tif", "train/a/sub/y.tif", "train/a/x.tif"]
+    assert found.pages == {"a": pages}
+    assert {name for name, _ in found.links} == {"a/up", "a/self", "a/again", "a/out", "a/pool/back"}
+    assert found.passed_over == {"no suffix": ["a/gone", "a/loop"]}
+    kinds = [warning.kind for warning in tree_warnings(found, "train", linked / "train")]
+    assert kinds == ["passed_over", *["link_not_read"] * 5]
+
+
+def test_links_out_of_the_root_are_followed_on_request(linked: Path) -> None:
+    assert "train/a/out/v.tif" in scan(linked, linked / "train", follow_outside=True).pages["a"]
+
+
+@pytest.mark.parametrize("others", [[], ["train/b/notes.txt"], ["train/b/.x.tif"]])
+def test_a_class_folder_without_a_page_is_named(tmp_path: Path, others: list[str]) -> None:
+    make_tree(tmp_path, ["train/a/x.tif", "train/c/y.tif", *others])
+    (tmp_path / "train" / "b").mkdir(exist_ok=True)
+    with pytest.raises(UserError, match="train/b: the class folder has no page"):
+        labels(tmp_path, "train")
+    found, names = labels(tmp_path, "train", allow_empty=True)
+    assert found["train"] == [("train/a/x.tif", 0), ("train/c/y.tif", 2)], "ids do not shift"
+    assert names == {0: "a", 1: "b", 2: "c"}
+
+
+def test_problems_of_the_folders(tmp_path: Path) -> None:
+    (tmp_path / "root" / "train" / "empty").mkdir(parents=True)
+    with pytest.raises(UserError, match="no pages"):
+        labels(tmp_path / "root", "train")
+    with pytest.raises(UserError, match="outside the data root"):
+        scan(tmp_path / "root", tmp_path)
+    with pytest.raises(UserError, match="no such folder"):
+        scan(tmp_path, tmp_path / "none")
+    make_tree(tmp_path, ["bad/a/line\nbreak.tif"])
+    with pytest.raises(UserError, match="not a printable"):
+        scan(tmp_path, tmp_path / "bad")
+
+
+def test_class_folders_start_empty() -> None:
+    assert ClassFolders() == ClassFolders({}, {}, [])

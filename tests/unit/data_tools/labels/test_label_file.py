@@ -1,0 +1,113 @@
+"""Label files: what is accepted, what is counted, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from data_tools.errors import UserError
+from data_tools.labels.label import Notes
+from data_tools.labels.label_file import parse_lines
+from data_tools.labels.text import read_text
+
+FILE = Path("l.txt")
+
+
+def parsed(text: str) -> tuple[list[tuple[str, str]], dict[str, int]]:
+    notes = Notes()
+    rows = parse_lines(text, FILE, notes)
+    return [(row.path, row.label) for row in rows], dict(notes.counts)
+
+
+@pytest.mark.parametrize(
+    ("line", "row"),
+    [
+        ("a/b.tif 3", ("a/b.tif", "3")),
+        ("with space.tif 2", ("with space.tif", "2")),
+        ("a.tif -4", ("a.tif", "-4")),
+        ("ä/ö.tif 7", ("ä/ö.tif", "7")),
+        ("no_suffix 7", ("no_suffix", "7")),
+        ("a.tif news article", ("a.tif", "news article")),
+        ("a b.TIF form 1", ("a b.TIF", "form 1")),
+        ("copy of a.tif b.tif memo", ("copy of a.tif b.tif", "memo")),
+        ("a.pdf#page=3 memo", ("a.pdf#page=3", "memo")),
+        ('"a b.tif" 3', ('"a b.tif"', "3")),
+        ('"a b.tif" "news article"', ('"a b.tif"', "news article")),
+    ],
+)
+def test_plain_lines(line: str, row: tuple[str, str]) -> None:
+    assert parsed(line) == ([row], {})
+
+
+@pytest.mark.parametrize(
+    ("line", "row"),
+    [
+        ("a.tif   3", ("a.tif", "3")),
+        ("a.tif\t3", ("a.tif", "3")),
+        ("a b.tif \t 3", ("a b.tif", "3")),
+        ("a.tif\tnews article", ("a.tif", "news article")),
+        ("folder x\tform 1", ("folder x", "form 1")),
+        ("a.tif  memo", ("a.tif", "memo")),
+        ("a.tif 3  ", ("a.tif", "3")),
+        ("\ta.tif 3", ("a.tif", "3")),
+        ("a.tif\u00a03", ("a.tif", "3")),
+    ],
+)
+def test_unusual_blanks_are_counted(line: str, row: tuple[str, str]) -> None:
+    assert parsed(line) == ([row], {"blanks": 1})
+
+
+def test_blank_lines_and_a_header_are_skipped() -> None:
+    assert parsed("filename label\n\na.tif memo\n   \nb.tif form\n") == (
+        [("a.tif", "memo"), ("b.tif", "form")],
+        {"header": 1},
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "l.txt: .*empty"),
+        ("\n \n", "l.txt: .*empty"),
+        ("a.tif 0\nb.tif\n", "l.txt:2: expected .* found 'b.tif'"),
+        (" 4\n", "l.txt:1: expected"),
+        ("\t4\n", "l.txt:1: expected"),
+    ],
+)
+def test_bad_lines_are_named(text: str, problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        parsed(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "counts"),
+    [
+        (b"a.tif 0\nb.tif 1\n", {}),
+        (b"a.tif 0\r\nb.tif 1\r\n", {"line_ends": 2}),
+        (b"a.tif 0\rb.tif 1\r", {"line_ends": 2}),
+        (b"\xef\xbb\xbfa.tif 0\nb.tif 1\n", {"encoding": 1}),
+        ("a.tif 0\nb.tif 1\n".encode("utf-16"), {"encoding": 1}),
+        ("\ufeffa.tif 0\nb.tif 1\n".encode("utf-16-be"), {"encoding": 1}),
+        ("a.tif 0\nb.tif 1\n".encode("utf-32"), {"encoding": 1}),
+    ],
+)
+def test_encodings_and_line_ends(tmp_path: Path, content: bytes, counts: dict[str, int]) -> None:
+    (tmp_path / "l.txt").write_bytes(content)
+    notes = Notes()
+    assert read_text(tmp_path / "l.txt", what="label file", notes=notes).rstrip("\n") == "a.tif 0\nb.tif 1"
+    assert notes.counts == counts
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"), [(b"\xff\xfe\x00", "UTF-16"), (b"a.tif 0\n\xe4.tif 1\n", r"l\.txt:2: .*UTF-8")]
+)
+def test_what_is_not_text_is_named_with_its_line(tmp_path: Path, content: bytes, problem: str) -> None:
+    (tmp_path / "l.txt").write_bytes(content)
+    with pytest.raises(UserError, match=problem):
+        read_text(tmp_path / "l.txt", what="label file")
+
+
+def test_missing_and_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such label file"):
+        read_text(tmp_path / "none.txt", what="label file")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_text(tmp_path, what="label file")
