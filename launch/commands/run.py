@@ -40,10 +40,18 @@ def _add_report(commands: Commands) -> None:
         "report",
         _report,
         about="rewrite report.html and metrics.json of a run",
-        examples="  regionstack report runs/my\n  regionstack report /colleague/runs/my --out my-report",
+        examples="  regionstack report runs/my\n  regionstack report /colleague/runs/my --out my-report\n"
+        "  regionstack report runs/my --precision 0.98",
     )
     parser.add_argument(
         "--out", metavar="DIR|FILE", help="folder to write, or the page alone as FILE.html or - (default: RUN)"
+    )
+    parser.add_argument(
+        "--precision",
+        type=float,
+        metavar="SHARE",
+        help="choose the thresholds of confidence for this share of right answers, 0 to 1, and, without --out,\n"
+        "store them in the run for predict and serve (default: as stored)",
     )
 
 
@@ -101,11 +109,11 @@ def _report(options: argparse.Namespace) -> int:
     run, out = Path(options.run), options.out
     if out is None or not is_file_name(out):
         folder = None if out is None else output_folder(out)
-        print_out(f"report: {write_report(run, folder)}")
+        print_out(f"report: {write_report(run, folder, precision=options.precision)}")
         return 0
     with output_files(out) as (page,):
         if page is not None:
-            write_page(run, page)
+            write_page(run, page, precision=options.precision)
             print_out(f"report: {out}")
     return 0
 

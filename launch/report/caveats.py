@@ -7,7 +7,9 @@ from launch.report.schema import Comparison, ModelFigures, RunFigures, SplitSize
 from launch.run.record import RunRecord
 from launch.wording import counted, duration
 from trainer.config import STACK
+from trainer.scoring.decision import policy_file
 from trainer.scoring.schema import StackResult
+from trainer.scoring.thresholds import fewest_pages
 
 FEW_PAGES = 200
 """With fewer test pages, a 95% interval is some ten points wide and most differences are insignificant."""
@@ -23,6 +25,8 @@ def caveats(record: RunRecord, data: RunFigures) -> list[str]:
         *_contradictions(models),
         *_broken_transfers(data["transfers"]),
         *_shared_validation(record, models),
+        *_uncalibrated(record, models),
+        *_few_to_certify(data),
         *_rejected_pages(data["data_set"]),
         *_test_set(data),
         *_stack_gain(data["comparison"]),
@@ -86,6 +90,26 @@ def _shared_validation(record: RunRecord, models: Mapping[str, ModelFigures]) ->
     return [
         "The same validation pages selected the best epochs and trained the stack, as in the recipe's source, so "
         "validation figures are optimistic, those of the stack most of all. Test figures are not affected."
+    ]
+
+
+def _uncalibrated(record: RunRecord, models: Mapping[str, ModelFigures]) -> list[str]:
+    if STACK not in models or not models[STACK]["result"] or policy_file(record.folder).exists():
+        return []
+    return [
+        "An earlier version fitted this stack and stored no calibration: probabilities are shown as trained, and pages "
+        "get no decision. Delete the stack's folder and run train-all again to get both; no other job is repeated."
+    ]
+
+
+def _few_to_certify(data: RunFigures) -> list[str]:
+    confidence = data["confidence"]
+    if confidence is None or confidence["thresholds"][0]["threshold"] is not None:
+        return []
+    return [
+        f"No threshold of confidence could be certified for a precision of {confidence['precision']:.1%} on "
+        f"{counted(confidence['val_pages'], 'validation page')}, so every page is for review. At least "
+        f"{fewest_pages(confidence['precision'], confidence['risk'])} are needed, all of them right."
     ]
 
 

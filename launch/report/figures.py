@@ -10,6 +10,7 @@ import numpy as np
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
 from launch.report.caveats import caveats
+from launch.report.confidence.policy import confidence_of
 from launch.report.schema import (
     Comparison,
     Headline,
@@ -33,9 +34,16 @@ AllPredictions = Mapping[tuple[str, str], Predictions]
 """Stored outputs by (job, split)."""
 
 
-def figures(record: RunRecord, *, class_names: Mapping[int, str], now: float) -> RunFigures:
-    """All figures of the run as strict JSON data; `class_names` by class id, `now` in unix seconds."""
+def figures(
+    record: RunRecord, *, class_names: Mapping[int, str], now: float, precision: float | None = None
+) -> RunFigures:
+    """All figures of the run as strict JSON data; `class_names` by class id, `now` in unix seconds.
+
+    precision: of the thresholds of confidence (None: as the run's policy has it).
+    """
     predictions, problems = all_predictions(record)
+    test = {name: rows for (name, split), rows in predictions.items() if split == "test"}
+    confidence, damaged = confidence_of(record.folder, test, precision=precision)
     class_ids: list[int] = next((rows.class_ids.tolist() for rows in predictions.values()), [])
     models = {
         name: _model_figures(job, read_job_status(job, now=now), predictions=predictions, class_ids=class_ids)
@@ -55,10 +63,11 @@ def figures(record: RunRecord, *, class_names: Mapping[int, str], now: float) ->
         "timeline": rows,
         "transfers": transfers(record),
         "comparison": _comparison(record, predictions),
+        "confidence": confidence,
         "headline": _headline(models, rows),
         "warnings": [],
     }
-    data["warnings"] = [*record.problems, *problems, *caveats(record, data)]
+    data["warnings"] = [*record.problems, *problems, *damaged, *caveats(record, data)]
     return plain(data)
 
 

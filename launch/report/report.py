@@ -15,6 +15,8 @@ from rich.table import Table
 from data_tools.files import write_atomically, write_json
 from launch.console import tables
 from launch.report import charts
+from launch.report.confidence.charts import confidence_chart
+from launch.report.confidence.policy import calibrated, run_policy
 from launch.report.figures import all_predictions, figures, final_job
 from launch.report.html import page
 from launch.report.plotting import save
@@ -26,6 +28,7 @@ from launch.run.record import read_run
 from launch.run.status import status_of
 from launch.wording import duration
 from trainer.config import STACK
+from trainer.scoring.decision import write_policy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,39 +36,49 @@ if TYPE_CHECKING:
 CONFUSIONS_SHOWN = 8
 
 
-def write_report(run: Path, folder: Path | None = None, *, now: float | None = None) -> Path:
+def write_report(
+    run: Path, folder: Path | None = None, *, now: float | None = None, precision: float | None = None
+) -> Path:
     """Write the report of a run in its current state; returns the path of `report.html`.
 
-    folder: where to write it (None: the run folder, which is only read otherwise).
+    folder: where to write it (None: the run folder, which is only read otherwise). precision: choose the thresholds of
+    confidence anew for this share of right answers, and, in the run folder, store them for `predict` (None: as stored).
 
     Raises:
-        UserError: `run` is not a run folder.
+        UserError: `run` is not a run folder, or thresholds cannot be chosen.
         OSError: the folder cannot be written to.
     """
     folder = folder or run
     path = folder / "report.html"
-    _write(run, path, folder=folder, now=now)
+    _write(run, path, folder=folder, now=now, precision=precision)
     return path
 
 
-def write_page(run: Path, path: Path) -> None:
+def write_page(run: Path, path: Path, *, precision: float | None = None) -> None:
     """Write `report.html` alone to `path`, which may be a stream; the run folder is only read.
 
+    precision: as in `write_report`; nothing is stored.
+
     Raises:
-        UserError: `run` is not a run folder.
+        UserError: `run` is not a run folder, or thresholds cannot be chosen.
         OSError: `path` cannot be written.
     """
-    _write(run, path, folder=None, now=None)
+    _write(run, path, folder=None, now=None, precision=precision)
 
 
-def _write(run: Path, path: Path, *, folder: Path | None, now: float | None) -> None:
+def _write(run: Path, path: Path, *, folder: Path | None, now: float | None, precision: float | None) -> None:
     """Write the page to `path`, and its data and pictures to `folder`; None for none of them."""
     now = time.time() if now is None else now
     record = read_run(run)
-    data = figures(record, class_names=class_names(record), now=now)
+    policy, _ = run_policy(run, precision=precision)
+    data = figures(record, class_names=class_names(record), now=now, precision=precision)
     if folder is not None:
         write_json(folder / "metrics.json", data)
-    tables = {name: rows for (name, split), rows in all_predictions(record)[0].items() if split == "test"}
+    if policy is not None and precision is not None and folder == run:
+        write_policy(run, policy)
+    tables = calibrated(
+        policy, {name: rows for (name, split), rows in all_predictions(record)[0].items() if split == "test"}
+    )
     final = final_job(tables, record)
     reference = final_job((name for name in tables if name != STACK), record) if final == STACK else None
     samples = pick_samples(tables, final=final, reference=reference) if final else []
@@ -95,6 +108,7 @@ def draw_pictures(data: RunFigures, folder: Path | None, *, final: str | None, r
     charted = {
         "accuracy": drawn(lambda: charts.accuracy_chart(data), "accuracy"),
         "curves": drawn(lambda: charts.curves_chart(data), "curves"),
+        "confidence": drawn(lambda: confidence_chart(data["confidence"]), "confidence"),
         "timeline": drawn(lambda: timeline_chart(data["timeline"], list(data["models"])), "timeline"),
     }
     if final is not None:

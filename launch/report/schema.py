@@ -6,6 +6,7 @@ Times are unix seconds, durations seconds, shares 0..1.
 from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
+from launch.report.confidence.schema import ConfidenceFigures
 from launch.run.attempts import Outcome
 from launch.run.status import State
 from trainer.scoring.schema import EpochRow, JobResult, SplitFigures
@@ -101,7 +102,10 @@ class ClassName(TypedDict):
 
 
 class RunFigures(TypedDict):
-    """Content of `metrics.json`. models: by job name, the stack last. data_set: by split, where shards are readable."""
+    """Content of `metrics.json`. models: by job name, the stack last. data_set: by split, where shards are readable.
+
+    confidence: None until the stack is done, and for a run of a version that did not calibrate.
+    """
 
     format: int
     run: str
@@ -115,5 +119,6 @@ class RunFigures(TypedDict):
     timeline: list[TimelineRow]
     transfers: list[TransferRow]
     comparison: Comparison | None
+    confidence: ConfidenceFigures | None
     headline: Headline
     warnings: list[str]

@@ -9,17 +9,20 @@ members selected their best epochs on the same pages.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from data_tools.errors import UserError
 from data_tools.versions import installed
 from trainer.config import STACK
-from trainer.scoring.decision import FORMAT, Outputs, Policy, unknown_scores
+from trainer.job_folder.journal import PREDICTIONS, job_folder
+from trainer.scoring.decision import FORMAT, Outputs, Policy, judge, unknown_scores
 from trainer.scoring.metrics import correct
-from trainer.scoring.predictions import Joined, Predictions
+from trainer.scoring.predictions import Joined, Predictions, join, read_predictions
 from trainer.scoring.temperature import at_temperature, fit_temperature
 from trainer.scoring.thresholds import RISK, Threshold, alarm_threshold, precision_threshold
 from trainer.scoring.unknown import SHIPPED
@@ -76,7 +79,7 @@ def fold_of(ids: list[str], labels: npt.NDArray[np.integer[Any]]) -> npt.NDArray
 def fit_policy(pages: MemberOutputs, held_out: CrossFit, config: StackConfig) -> Policy:
     """Temperatures of all models, thresholds of confidence and of the unknown score."""
     fitted = pages.val.rows(pages.fitted_on)
-    outputs = outputs_by_model(fitted, held_out.predictions)
+    outputs = _by_model(fitted, held_out.predictions)
     temperatures = {name: fit_temperature(fitted.labels, softmax) for name, softmax in outputs.items()}
     probabilities = {
         name: at_temperature(softmax, temperatures[name]).astype(np.float32) for name, softmax in outputs.items()
@@ -84,7 +87,7 @@ def fit_policy(pages: MemberOutputs, held_out: CrossFit, config: StackConfig) ->
     scores = unknown_scores(SHIPPED, probabilities, members=fitted.names)
     alarm = alarm_threshold(scores, false_alarms=config.false_alarms)
     known = scores <= (np.inf if alarm is None else alarm)
-    run, by_class = thresholds(probabilities[STACK][known], fitted.labels[known], precision=config.precision)
+    run, by_class = _thresholds(probabilities[STACK][known], fitted.labels[known], precision=config.precision)
     return Policy(
         format=FORMAT,
         class_ids=tuple(fitted.class_ids.tolist()),
@@ -104,12 +107,30 @@ def fit_policy(pages: MemberOutputs, held_out: CrossFit, config: StackConfig) ->
     )
 
 
-def outputs_by_model(fitted: Joined, stack: Predictions) -> Outputs:
+def with_precision(run: Path, policy: Policy, precision: float) -> Policy:
+    """The policy of a run with thresholds for another precision, from the outputs of its cross-fit.
+
+    Raises:
+        UserError: `precision` is not between 0 and 1, or the outputs are missing or do not fit together.
+    """
+    if not 0 < precision < 1:
+        raise UserError(f"precision: must lie between 0 and 1, found {precision}")
+    held_out = read_predictions(job_folder(run, STACK) / PREDICTIONS / CROSS_FITTED)
+    members = {name: read_predictions(job_folder(run, name) / PREDICTIONS / "val.npz") for name in policy.members}
+    here = {name: rows.rows(np.isin(rows.ids, held_out.ids)) for name, rows in members.items()}
+    pages = join([*here.items(), (STACK, held_out)])
+    judged = judge(policy, {name: pages.softmax[:, column] for column, name in enumerate(pages.names)})
+    known = np.array([decision != "unknown" for decision in judged.decisions])
+    chosen, by_class = _thresholds(judged.probabilities[STACK][known], pages.labels[known], precision=precision)
+    return replace(policy, precision=precision, threshold=chosen, class_thresholds=by_class)
+
+
+def _by_model(fitted: Joined, stack: Predictions) -> Outputs:
     """Softmax float32[n, C] by model on the same pages, the stack's last."""
     return {name: fitted.softmax[:, column] for column, name in enumerate(fitted.names)} | {STACK: stack.softmax}
 
 
-def thresholds(
+def _thresholds(
     stack: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.integer[Any]], *, precision: float
 ) -> tuple[Threshold, tuple[Threshold, ...]]:
     """The run's threshold and that of each predicted class, from the stack's calibrated float32[n, C]."""

@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from trainer.scoring.predictions import Predictions, write_predictions
+from trainer.scoring.decision import write_policy
+from trainer.scoring.predictions import Predictions, read_predictions, write_predictions
+from trainer.stack.config import StackConfig
+from trainer.stack.pages import StackPayload, read_pages
+from trainer.stack.policy import CROSS_FITTED, CrossFit, fit_policy
 
 NAMES = (
     "letter",
@@ -55,7 +59,10 @@ VERSIONS = {
 
 @dataclass(frozen=True)
 class RunSpec:
-    """How far the run has come: jobs that are done, failed or running; how many classes and pages."""
+    """How far the run has come: jobs that are done, failed or running; how many classes and pages.
+
+    policy: whether the stack left one; those of earlier versions did not.
+    """
 
     done: Sequence[str] = tuple(SKILL)
     failed: Sequence[str] = ()
@@ -66,6 +73,7 @@ class RunSpec:
     names: Sequence[str] = NAMES
     shards: str = "shards"
     test_ids: Sequence[str] = ()
+    policy: bool = True
 
 
 def build(run: Path, spec: RunSpec = RunSpec()) -> Path:
@@ -88,7 +96,19 @@ def build(run: Path, spec: RunSpec = RunSpec()) -> Path:
         if job in (*spec.done, *spec.failed, *spec.running):
             write_job(run, job, spec, started=started, length=length)
         clock = max(clock, started + length + 3)
+    if spec.policy and set(spec.done) == set(SKILL):
+        write_stack_policy(run)
     return run
+
+
+def write_stack_policy(run: Path) -> None:
+    """The policy as the stack's job fits it; the stack's validation outputs serve as those of its cross-fit."""
+    predictions = run / "jobs" / "stack" / "predictions"
+    held_out = read_predictions(predictions / "val.npz")
+    write_predictions(predictions / CROSS_FITTED, held_out)
+    members = tuple(name for name in SKILL if name not in ("holistic_128", "stack"))
+    pages = read_pages(StackPayload(run=str(run), members=members))
+    write_policy(run, fit_policy(pages, CrossFit(held_out, 5), StackConfig()))
 
 
 def config(spec: RunSpec) -> dict[str, Any]:

@@ -53,6 +53,16 @@ def test_settings_that_do_not_affect_results_may_change(tmp_path: Path, assignme
     open_run(config(tmp_path / "run", assignment))
 
 
+def test_a_setting_that_an_earlier_version_did_not_have_counts_with_its_default(tmp_path: Path) -> None:
+    folder = open_run(config(tmp_path / "run"))
+    recorded = yaml.safe_load((folder / "config.yaml").read_text())
+    del recorded["stack"]["precision"], recorded["checkpoint"]
+    (folder / "config.yaml").write_text(yaml.safe_dump(recorded))
+    with pytest.raises(UserError, match=r"stack\.precision: 0\.95 -> 0\.9"):
+        open_run(config(tmp_path / "run", "stack.precision=0.9"))
+    open_run(config(tmp_path / "run"))
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"set run\.folder"):
