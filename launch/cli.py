@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from launch.commands.cluster import cluster_commands
 from launch.commands.data import data_commands
 from launch.commands.run import run_commands
+from launch.commands.serve import serve_commands
 from launch.commands.training import training_commands
 from launch.console import Handler, HelpFormatter, guarded, print_err
 from launch.startup import settle
@@ -22,6 +23,7 @@ FLOW = """usual order:
   regionstack train-all --config my.yaml      train everything and write the report; the same command resumes
   regionstack status    runs/my               show the state of the run, also from another terminal
   regionstack predict   runs/my page.tif      classify a page with the trained models
+  regionstack serve     runs/my               the same over HTTP, with a page to drop a scan on
 
 my.yaml can be one line, `preset: rvl_cdip`. All settings: docs/configuration.md"""
 
@@ -47,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     cluster_commands(commands)
     training_commands(commands)
     run_commands(commands)
+    serve_commands(commands)
     return parser
 
 

@@ -1,0 +1,154 @@
+"""The models of a run behind an asynchronous call: bytes of a file in, outputs of its pages out. No Ray in here."""
+
+import asyncio
+import queue
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_tools.documents.regions import HOLISTIC, Box
+from data_tools.workers.pool import Pool, available_cores
+from launch.api import open_run
+from launch.service.batching import Batcher
+from launch.service.decoder import Decoded, DecodedPage, Rejection, Setup
+from launch.service.limits import Limits
+
+BATCH = 64
+"""Pages that are classified at once."""
+_DECODER = "launch.service.decoder:open_decoder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which run to serve, and in how many processes. decoders: of each replica; None: one for each core."""
+
+    run: str
+    limits: Limits
+    replicas: int = 1
+    decoders: int | None = None
+
+
+@dataclass(frozen=True)
+class ClassifiedPage:
+    """outputs: softmax float32 [classes] by model, the stack's last. preview: a JPEG, or None."""
+
+    outputs: Mapping[str, NDArray[np.float32]]
+    width: int
+    height: int
+    preview: bytes | None
+
+
+@dataclass(frozen=True)
+class About:
+    """What the service knows of its run. boxes: left, top, right, bottom as shares of the page, by region.
+
+    models: the members of the stack, in its order, each with the region that it reads.
+    """
+
+    class_ids: tuple[int, ...]
+    class_names: tuple[str, ...]
+    boxes: Mapping[str, tuple[float, float, float, float]]
+    models: Mapping[str, str]
+
+
+Classified = tuple[ClassifiedPage, ...] | Rejection
+
+
+class Models:
+    """The models, decoder processes and batches of one replica."""
+
+    def __init__(self, run: str, limits: Limits, decoders: int | None = None) -> None:
+        """Load the models and classify a blank page, so that the first request does not wait for compilation.
+
+        decoders: processes; None: one for each core.
+
+        Raises:
+            UserError: the run is not finished, or a file of it is corrupt.
+        """
+        opened = open_run(run)
+        ensemble, boxes, shards = opened.ensemble, opened.config.boxes, opened.config.shards
+        regions = {member.name: member.region for member in ensemble.members}
+        self.about = About(
+            class_ids=tuple(opened.class_ids),
+            class_names=tuple(opened.class_names),
+            boxes={name: box.edges for name, box in boxes.items() if name in regions.values() or name == HOLISTIC},
+            models=regions,
+        )
+        setup = Setup(
+            boxes=_used(boxes, ensemble.regions),
+            height=shards.height,
+            width=shards.width,
+            color=shards.color,
+            max_pages=limits.pages,
+            max_pixels=limits.megapixels * 10**6,
+        )
+        self._decoders = Decoders(setup, count=decoders or available_cores(), timeout_s=limits.decode_s)
+        self._batcher = Batcher(ensemble.predict, most=BATCH)
+        shapes = {name: region.shape for name, region in ensemble.regions.items()}
+        for pages in (1, 2):
+            ensemble.predict({name: np.full((pages, *shape), 255, np.uint8) for name, shape in shapes.items()})
+        self._decoders.warm_up()
+
+    async def classify(self, content: bytes, *, preview: bool = False) -> Classified:
+        """The outputs for each page of a file, or why it is rejected."""
+        pages = await self._decoders.decode(content, preview=preview)
+        if isinstance(pages, Rejection):
+            return pages
+        outputs = await self._batcher.outputs(_stacked(pages))
+        return tuple(
+            ClassifiedPage({name: rows[row] for name, rows in outputs.items()}, p.page_width, p.page_height, p.preview)
+            for row, p in enumerate(pages)
+        )
+
+
+def _used(boxes: Mapping[str, Box], regions: Mapping[str, object]) -> dict[str, Box]:
+    return {name: box for name, box in boxes.items() if name in regions}
+
+
+def _stacked(pages: list[DecodedPage]) -> dict[str, NDArray[np.uint8]]:
+    return {name: np.stack([page.regions[name] for page in pages]) for name in pages[0].regions}
+
+
+class Decoders:
+    """Decoder processes, each with a thread that waits for it; a process that dies or hangs is replaced."""
+
+    def __init__(self, setup: Setup, *, count: int, timeout_s: float) -> None:
+        self._setup, self._count, self._timeout_s = setup, count, timeout_s
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="decoder")
+        self._pools: queue.SimpleQueue[Pool] = queue.SimpleQueue()
+        for _ in range(count):
+            self._pools.put(self._new_pool())
+
+    async def decode(self, content: bytes, *, preview: bool) -> Decoded:
+        """Decode a file in the next process that is free.
+
+        Raises:
+            UserError: the processes cannot start, or die before they begin.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._decode, content, preview)
+
+    def warm_up(self) -> None:
+        """Start all processes."""
+        for future in [self._threads.submit(self._decode, b"", False) for _ in range(self._count)]:
+            future.result()
+
+    def _decode(self, content: bytes, preview: bool) -> Decoded:
+        pool = self._pools.get()
+        try:
+            pool.submit((content, preview))
+            answer: Decoded = next(result[1] for result in pool.results() if result is not None)
+        except BaseException:
+            # The pool still holds the task.
+            pool.__exit__()
+            pool = self._new_pool()
+            raise
+        finally:
+            self._pools.put(pool)
+        return answer
+
+    def _new_pool(self) -> Pool:
+        return Pool(_DECODER, self._setup, workers=1, item_timeout_s=self._timeout_s)
