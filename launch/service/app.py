@@ -1,7 +1,6 @@
 """The service as an HTTP application: routes, limits and errors. What classifies is behind `Backend`."""
 
 import asyncio
-import base64
 import logging
 import time
 from collections.abc import Sequence
@@ -17,10 +16,10 @@ from starlette.requests import ClientDisconnect
 
 import data_tools
 from launch.service import schema, security
-from launch.service.decoder import Rejection
 from launch.service.limits import Admission, Busy, Limits
 from launch.service.metrics import CONTENT_TYPE, Metrics
-from launch.service.replica import About, Classified, ClassifiedPage
+from launch.service.replica import About, Classified
+from launch.service.responses import classified_pages, rejections_of, response_of
 from launch.service.uploads import (
     UploadedFile,
     UploadError,
@@ -30,13 +29,10 @@ from launch.service.uploads import (
     name_of_header,
     read_body,
 )
-from trainer.serving.answer import Answer, Place, answer_of, as_json, rejected
 
 logger = logging.getLogger(__name__)
 
 PAGE = Path(__file__).parent / "page" / "index.html"
-STATUS = {"empty": 422, "unsupported": 415, "unreadable": 422, "too_large": 413, "failed": 422}
-"""HTTP status by the reason of a file's rejection."""
 REPLICA_RETRY_S = 5
 
 
@@ -113,44 +109,14 @@ class Service:
         return self._response(list(zip(files, (task.result() for task in tasks), strict=True)), preview=preview)
 
     def _response(self, classified: Sequence[tuple[UploadedFile, Classified]], *, preview: bool) -> Response:
-        answers = [
-            as_json(answer, probabilities=True) for file, pages in classified for answer in self._answers(file, pages)
-        ]
-        rejections = [pages for _, pages in classified if isinstance(pages, Rejection)]
-        for rejection in rejections:
+        named = [(file.name, pages) for file, pages in classified]
+        for rejection in (rejection for _, pages in named for rejection in rejections_of(pages)):
             self.metrics.rejected.labels(rejection.reason).inc()
-        if len(rejections) == len(classified):
-            first = rejections[0]
-            status = STATUS[first.reason] if len({STATUS[r.reason] for r in rejections}) == 1 else 422
-            reason = first.reason if len(rejections) == 1 else "all_rejected"
-            detail = first.text if len(rejections) == 1 else f"all {len(rejections)} files were rejected"
-            return JSONResponse({"reason": reason, "detail": detail, "answers": answers}, status)
-        content: dict[str, Any] = {"answers": answers}
-        if preview:
-            content["previews"] = [
-                _preview(file.name, number, page)
-                for file, pages in classified
-                if not isinstance(pages, Rejection)
-                for number, page in enumerate(pages, 1)
-            ]
-        return JSONResponse(content)
-
-    def _answers(self, file: UploadedFile, pages: Classified) -> list[Answer]:
-        if isinstance(pages, Rejection):
-            return [rejected(Place(file.name, None), pages.text)]
-        names = self.backend.about.class_names
-        answers = [answer_of(Place(file.name, n), page.outputs, names) for n, page in enumerate(pages, 1)]
-        self.metrics.pages.inc(len(pages))
-        for answer in answers:
-            self.metrics.decisions.labels(answer.decision or "none").inc()
-        return answers
-
-
-def _preview(source: str, number: int, page: ClassifiedPage) -> dict[str, Any]:
-    image = base64.b64encode(page.preview or b"").decode()
-    return schema.PreviewBody(
-        source=source, page=number, width=page.width, height=page.height, image=f"data:image/jpeg;base64,{image}"
-    ).model_dump()
+        for page in (page for _, pages in named for page in classified_pages(pages).values()):
+            self.metrics.pages.inc()
+            self.metrics.decisions.labels(page.decision or "none").inc()
+        content, status = response_of(named, self.backend.about.class_names, previews=preview)
+        return JSONResponse(content, status)
 
 
 def create_app(backend: Backend, limits: Limits, access: security.Access, *, length_required: bool = False) -> FastAPI:
@@ -195,7 +161,8 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     )
     async def model() -> Response:
         about = service.backend.about
-        content = {"classes": about.class_names, "models": about.models, "regions": about.boxes, "policy": None}
+        policy = asdict(about.policy) if about.policy else None
+        content = {"classes": about.class_names, "models": about.models, "regions": about.boxes, "policy": policy}
         return JSONResponse({**content, "limits": asdict(service.limits)})
 
     @app.post(

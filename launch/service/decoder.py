@@ -45,13 +45,14 @@ class DecodedPage:
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a file cannot be classified."""
+    """Why a file, or a page of it, cannot be classified."""
 
     reason: Reason
     text: str
 
 
-Decoded = list[DecodedPage] | Rejection
+Decoded = list[DecodedPage | Rejection] | Rejection
+"""The pages of a file, each decoded or rejected; or why the whole file is rejected."""
 
 
 def open_decoder(setup: Setup) -> Handler:

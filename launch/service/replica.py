@@ -5,16 +5,17 @@ import queue
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_tools.documents.regions import HOLISTIC, Box
 from data_tools.workers.pool import Pool, available_cores
 from launch.api import open_run
 from launch.service.batching import Batcher
 from launch.service.decoder import Decoded, DecodedPage, Rejection, Setup
 from launch.service.limits import Limits
+from trainer.scoring.decision import Judged, Policy, judge, read_policy
 
 BATCH = 64
 """Pages that are classified at once."""
@@ -33,9 +34,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class ClassifiedPage:
-    """outputs: softmax float32 [classes] by model, the stack's last. preview: a JPEG, or None."""
+    """probabilities: float32 [classes] by model, the stack's last. preview: a JPEG, or None."""
 
-    outputs: Mapping[str, NDArray[np.float32]]
+    probabilities: Mapping[str, NDArray[np.float32]]
+    decision: str | None
     width: int
     height: int
     preview: bytes | None
@@ -45,16 +47,18 @@ class ClassifiedPage:
 class About:
     """What the service knows of its run. boxes: left, top, right, bottom as shares of the page, by region.
 
-    models: the members of the stack, in its order, each with the region that it reads.
+    models: the members of the stack, in its order, each with the region that it reads. policy: None without one.
     """
 
     class_ids: tuple[int, ...]
     class_names: tuple[str, ...]
     boxes: Mapping[str, tuple[float, float, float, float]]
     models: Mapping[str, str]
+    policy: Policy | None = None
 
 
-Classified = tuple[ClassifiedPage, ...] | Rejection
+Classified = tuple[ClassifiedPage | Rejection, ...] | Rejection
+"""The pages of a file, each classified or rejected; or why the whole file is rejected."""
 
 
 class Models:
@@ -69,43 +73,47 @@ class Models:
             UserError: the run is not finished, or a file of it is corrupt.
         """
         opened = open_run(run)
-        ensemble, boxes, shards = opened.ensemble, opened.config.boxes, opened.config.shards
+        record, ensemble = opened.record, opened.ensemble
+        self._policy = read_policy(Path(run))
         regions = {member.name: member.region for member in ensemble.members}
         self.about = About(
             class_ids=tuple(opened.class_ids),
             class_names=tuple(opened.class_names),
-            boxes={name: box.edges for name, box in boxes.items() if name in regions.values() or name == HOLISTIC},
+            boxes={name: edges for name, edges in record.regions.items() if name in regions.values()},
             models=regions,
+            policy=self._policy,
         )
+        height, width, channels = record.shape
         setup = Setup(
-            boxes=_used(boxes, ensemble.regions),
-            height=shards.height,
-            width=shards.width,
-            color=shards.color,
+            boxes={name: box for name, box in record.boxes.items() if name in regions.values()},
+            height=height,
+            width=width,
+            color=channels == 3,
             max_pages=limits.pages,
             max_pixels=limits.megapixels * 10**6,
         )
         self._decoders = Decoders(setup, count=decoders or available_cores(), timeout_s=limits.decode_s)
         self._batcher = Batcher(ensemble.predict, most=BATCH)
-        shapes = {name: region.shape for name, region in ensemble.regions.items()}
         for pages in (1, 2):
-            ensemble.predict({name: np.full((pages, *shape), 255, np.uint8) for name, shape in shapes.items()})
+            ensemble.predict({name: np.full((pages, *record.shape), 255, np.uint8) for name in setup.boxes})
         self._decoders.warm_up()
 
     async def classify(self, content: bytes, *, preview: bool = False) -> Classified:
-        """The outputs for each page of a file, or why it is rejected."""
+        """The probabilities for each page of a file, or why it is rejected."""
         pages = await self._decoders.decode(content, preview=preview)
         if isinstance(pages, Rejection):
             return pages
-        outputs = await self._batcher.outputs(_stacked(pages))
-        return tuple(
-            ClassifiedPage({name: rows[row] for name, rows in outputs.items()}, p.page_width, p.page_height, p.preview)
-            for row, p in enumerate(pages)
-        )
+        decoded = [page for page in pages if isinstance(page, DecodedPage)]
+        if not decoded:
+            return tuple(page for page in pages if isinstance(page, Rejection))
+        judged = judge(self._policy, await self._batcher.outputs(_stacked(decoded)))
+        rows = iter(range(len(decoded)))
+        return tuple(page if isinstance(page, Rejection) else _classified(page, judged, next(rows)) for page in pages)
 
 
-def _used(boxes: Mapping[str, Box], regions: Mapping[str, object]) -> dict[str, Box]:
-    return {name: box for name, box in boxes.items() if name in regions}
+def _classified(page: DecodedPage, judged: Judged, row: int) -> ClassifiedPage:
+    probabilities = {name: rows[row] for name, rows in judged.probabilities.items()}
+    return ClassifiedPage(probabilities, judged.decisions[row], page.page_width, page.page_height, page.preview)
 
 
 def _stacked(pages: list[DecodedPage]) -> dict[str, NDArray[np.uint8]]:
