@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data_tools.workers.pool import Pool, available_cores
+from data_tools.cores import available_cores
+from data_tools.workers.pool import Pool
 from launch.api import open_run
 from launch.service.batching import Batcher
 from launch.service.decoder import Decoded, DecodedPage, Rejection, Setup
