@@ -41,6 +41,10 @@ class SplitConfig:
             raise UserError("by: must be document, folder, or the name of a column")
 
 
+Groups = Mapping[str, Mapping[int, int]]
+"""Pages by class of each group."""
+
+
 class Member(NamedTuple):
     """A page of a list with its class and its group."""
 
@@ -74,6 +78,13 @@ def divide(
     members = [Member(*label, group_of(label.page_id, config.by, groups)) for label in pool]
     places = split_list(members, shares, seed=config.seed)
     divided = {split: [label for label in pool if places[label.page_id] == split] for split in shares}
+    for split, found in divided.items():
+        if not found:
+            units = len({member.group for member in members})
+            raise UserError(
+                f"data.split: no page is left for {split}: {len(pool)} pages in {units} groups by {config.by}; a class "
+                "needs three groups to be in every split; choose another data.split.by, or add pages"
+            )
     return {split: labels.get(split, []) for split in SPLITS} | divided
 
 
@@ -98,39 +109,43 @@ def split_list(members: Sequence[Member], shares: Mapping[str, float], *, seed: 
     Every class gets its share in each split as nearly as whole groups allow; a class of at least three groups has a
     page in each. The result depends on the set of members and the seed, not on their order.
     """
-    groups: dict[str, Counter[int]] = {}
+    groups: dict[str, dict[int, int]] = {}
     for member in members:
-        groups.setdefault(member.group, Counter())[member.class_id] += 1
+        counts = groups.setdefault(member.group, {})
+        counts[member.class_id] = counts.get(member.class_id, 0) + 1
     places = _assign(groups, {split: shares[split] for split in SPLITS if shares.get(split)}, seed)
     return {member.page_id: places[member.group] for member in members}
 
 
-def _assign(groups: Mapping[str, Counter[int]], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+def _assign(groups: Groups, shares: Mapping[str, float], seed: int) -> dict[str, str]:
     """The split of each group, large groups first: where it brings the classes closest to their targets."""
     missing = _targets(groups, shares)
     pages = {class_id: sum(counts[class_id] for counts in missing.values()) for class_id in missing["train"]}
-
-    def cost(counts: Counter[int], split: str) -> float:
-        """Change of the sum of squared distances to the targets, relative to the size of each class."""
-        return sum(n * (n - 2 * missing[split][class_id]) / pages[class_id] for class_id, n in sorted(counts.items()))
-
     places: dict[str, str] = {}
-    for group in sorted(groups, key=lambda group: (-groups[group].total(), _hashed(group, seed))):
-        counts = groups[group]
-        place = min(shares, key=lambda split: round(cost(counts, split), 9))
-        places[group] = place
-        for class_id, n in counts.items():
-            missing[place][class_id] -= n
+    for group in sorted(groups, key=lambda group: (-sum(groups[group].values()), _hashed(group, seed))):
+        counts = sorted(groups[group].items())
+        least = float("inf")
+        for split, targets in missing.items():
+            # Change of the sum of squared distances to the targets, relative to the size of each class.
+            cost = 0.0
+            for class_id, n in counts:
+                cost += n * (n - 2 * targets[class_id]) / pages[class_id]
+            cost = round(cost, 9)
+            if cost < least:
+                least, places[group] = cost, split
+        for class_id, n in counts:
+            missing[places[group]][class_id] -= n
     return places
 
 
-def _targets(groups: Mapping[str, Counter[int]], shares: Mapping[str, float]) -> dict[str, dict[int, float]]:
+def _targets(groups: Groups, shares: Mapping[str, float]) -> dict[str, dict[int, float]]:
     """Pages of each class that each split should get."""
     pages: Counter[int] = Counter()
     units: Counter[int] = Counter()
     for counts in groups.values():
-        pages.update(counts)
-        units.update(counts.keys())
+        for class_id, count in counts.items():
+            pages[class_id] += count
+            units[class_id] += 1
     targets: dict[str, dict[int, float]] = {split: {} for split in shares}
     for class_id, count in pages.items():
         least = 1.0 if units[class_id] >= _ENOUGH_GROUPS else 0.0

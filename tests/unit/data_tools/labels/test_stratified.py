@@ -145,3 +145,9 @@ def test_groups() -> None:
 def test_bad_split_settings(setting: dict[str, object]) -> None:
     with pytest.raises(UserError):
         SplitConfig(**setting)  # type: ignore[arg-type]
+
+
+def test_too_few_groups_are_an_error() -> None:
+    labels = [Label(f"class_{n % 2}/{n}.tif", n % 2) for n in range(20)]
+    with pytest.raises(UserError, match=r"data\.split: no page is left for val: 20 pages in 2 groups by folder"):
+        divide({"all": labels}, {}, SplitConfig(by="folder"))
