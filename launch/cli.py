@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from launch.commands.cluster import cluster_commands
 from launch.commands.data import data_commands
+from launch.commands.init import init_commands
 from launch.commands.run import run_commands
 from launch.commands.serve import serve_commands
 from launch.commands.training import training_commands
@@ -16,6 +17,7 @@ ABOUT = """Train document-image classifiers on many GPUs: a model of the whole p
 the page, all regions at once, then a small classifier stacked on their outputs."""
 
 FLOW = """usual order:
+  regionstack init      /data/scans           write a configuration for your pages and labels, my.yaml
   regionstack survey    --config my.yaml      examine the pages first: sizes, balance, duplicates
   regionstack convert   --config my.yaml      convert the pages to sharded TFRecords, once
   regionstack plan      --config my.yaml      estimate the whole recipe, on this machine or on other GPUs
@@ -45,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands, with their options, help and examples."""
     parser = argparse.ArgumentParser(prog="regionstack", description=ABOUT, epilog=FLOW, formatter_class=HelpFormatter)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    init_commands(commands)
     data_commands(commands)
     cluster_commands(commands)
     training_commands(commands)

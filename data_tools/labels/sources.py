@@ -15,7 +15,7 @@ from data_tools.labels.spelling import spelled_as_on_disk
 from data_tools.labels.table import ColumnsConfig, is_table, parse_table
 from data_tools.labels.text import read_text
 
-_SPLIT_OF = {
+SPLIT_OF = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
@@ -94,7 +94,7 @@ def split_folders(folder: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for child in sorted(folder.iterdir()):
-        split = _SPLIT_OF.get(child.name.lower())
+        split = SPLIT_OF.get(child.name.lower())
         if split is not None and child.is_dir():
             if split in found:
                 raise UserError(f"{child}: {split} is {found[split]} already; rename one, or give each in data.{split}")
@@ -130,7 +130,7 @@ def _read_file(sources: Sources, split: str, place: Path, *, shared: bool, warni
         rows, has_splits = table.rows, table.has_splits
         if has_splits and (sources.columns is None or sources.columns.split is None):
             # A column `fold` or `set` by its usual name alone may as well hold folds 0 to 4 of a cross-validation.
-            has_splits = any((row.split or "").strip().lower() in _SPLIT_OF for row in rows)
+            has_splits = any((row.split or "").strip().lower() in SPLIT_OF for row in rows)
     else:
         rows, has_splits = parse_lines(text, place, notes), False
     if shared and not has_splits:
@@ -151,7 +151,7 @@ def _read_file(sources: Sources, split: str, place: Path, *, shared: bool, warni
 
 
 def _split_of(value: str, where: str) -> str:
-    split = _SPLIT_OF.get(value.strip().lower())
+    split = SPLIT_OF.get(value.strip().lower())
     if split is None:
         raise UserError(f"{where}: the split {value!r} is not train, val or test; correct it or delete the row")
     return split
