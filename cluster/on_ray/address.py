@@ -1,18 +1,38 @@
 """The address of the Ray cluster to join, found without importing Ray, which takes seconds."""
 
 import contextlib
+import functools
+import logging
 import os
 import socket
 from pathlib import Path
+from typing import Literal
 
 from data_tools.errors import UserError
 
+logger = logging.getLogger(__name__)
+
+Answer = Literal["ray", "other", "nothing"]
+
 ANSWER_S = 3.0
+"""Time for a connection, and then for a first answer."""
+TLS = "RAY_USE_TLS"
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""What a client of HTTP/2 sends first, with an empty SETTINGS frame (RFC 9113, sections 3.4 and 6.5)."""
+_FRAME_HEADER = 9
+_SETTINGS = 4
+_LONGEST_FRAME = 2**14
+
+
+def system_folder() -> Path:
+    """The folder in which Ray makes its own folder `ray`, in the order in which Ray looks."""
+    return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp")
 
 
 def current_cluster_file() -> Path:
     """Where `ray start` writes the address of the cluster that it started."""
-    return Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    return system_folder() / "ray" / "ray_current_cluster"
 
 
 def address_to_join(wanted: str | None) -> str | None:
@@ -21,28 +41,100 @@ def address_to_join(wanted: str | None) -> str | None:
     Null where a private Ray is wanted, or where no cluster runs here.
 
     Raises:
-        UserError: `auto`, and no cluster runs on this host.
+        UserError: `auto`, and no cluster runs on this host; or RAY_ADDRESS names no Ray.
     """
+    if wanted in (None, "auto"):
+        given = os.environ.get("RAY_ADDRESS") or None
+        if given not in (None, "auto", "local"):
+            require_ray(given, named_by="RAY_ADDRESS")
+            return given
+        wanted = wanted or given
     if wanted == "local":
         return None
     if wanted not in (None, "auto"):
         return wanted
-    if address := os.environ.get("RAY_ADDRESS"):
-        return address
-    with contextlib.suppress(OSError):
-        address = current_cluster_file().read_text().strip()
-        # The file remains after a cluster was killed.
-        if address and answers(address):
-            return address
-    if wanted == "auto":
+    address = _current_cluster()
+    if address is None and wanted == "auto":
         raise UserError("cluster.address: auto: no Ray cluster runs on this host; start one with ray up or ray start")
-    return None
+    return address
+
+
+def _current_cluster() -> str | None:
+    """The address of the cluster that `ray start` has started here; the file remains after a cluster was killed."""
+    path = current_cluster_file()
+    try:
+        address = path.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    found = what_answers(address) if address else "nothing"
+    if found == "other":
+        _warn_of_stale(path, address)
+    return address if found == "ray" else None
+
+
+@functools.cache  # Several parts of a command ask for the address.
+def _warn_of_stale(path: Path, address: str) -> None:
+    logger.warning("%s: is stale: something else than Ray listens at %s; it is ignored", path, address)
+
+
+def require_ray(address: str, *, named_by: str) -> None:
+    """Check within seconds that Ray's head process may be at `address`, before Ray waits for it for minutes.
+
+    named_by: the setting or variable that holds the address.
+
+    Raises:
+        UserError: nothing answers, or something else than Ray does.
+    """
+    if "://" in address:
+        raise UserError(f"{named_by}: {address}: give HOST:PORT of the head node; Ray Client is not supported")
+    found = what_answers(address)
+    if found == "nothing":
+        raise UserError(f"{named_by}: {address}: nothing answers there; is the cluster up (ray status)?")
+    if found == "other":
+        raise UserError(
+            f"{named_by}: {address}: something else than Ray answers there; give HOST:PORT of the head node, port "
+            "6379 unless it was started with another one"
+        )
 
 
 def answers(address: str) -> bool:
-    """Whether something listens at `address`, HOST:PORT."""
+    """Whether Ray's head process may be at `address`, HOST:PORT."""
+    return what_answers(address) == "ray"
+
+
+def what_answers(address: str, *, answer_s: float = ANSWER_S) -> Answer:
+    """What listens at HOST:PORT: by a greeting of HTTP/2, which Ray's head process answers as every gRPC server does.
+
+    answer_s: seconds for a connection, and then for the answer. Behind TLS, whatever accepts a connection is `ray`.
+    """
     host, _, port = address.rpartition(":")
-    with contextlib.suppress(OSError, ValueError):
-        socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
-        return True
-    return False
+    try:
+        connection = socket.create_connection((host.strip("[]"), int(port)), timeout=answer_s)
+    except (OSError, ValueError, OverflowError):
+        return "nothing"
+    with connection:
+        if os.environ.get(TLS, "0") not in ("", "0"):
+            return "ray"
+        with contextlib.suppress(OSError):
+            connection.sendall(_PREFACE)
+            if _is_settings(_received(connection, _FRAME_HEADER)):
+                return "ray"
+    return "other"
+
+
+def _received(connection: socket.socket, size: int) -> bytes:
+    """The first `size` bytes, or fewer if the peer closes the connection."""
+    content = b""
+    while len(content) < size and (part := connection.recv(size - len(content))):
+        content += part
+    return content
+
+
+def _is_settings(header: bytes) -> bool:
+    """Whether a frame header is that of SETTINGS for the connection, which a server sends first."""
+    return (
+        len(header) == _FRAME_HEADER
+        and header[3] == _SETTINGS
+        and int.from_bytes(header[5:]) == 0
+        and int.from_bytes(header[:3]) <= _LONGEST_FRAME
+    )

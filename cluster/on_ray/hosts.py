@@ -11,7 +11,8 @@ from typing import Any
 import ray
 
 from cluster.config import ClusterConfig
-from cluster.on_ray.address import address_to_join, answers
+from cluster.on_ray.address import address_to_join, require_ray
+from cluster.on_ray.ray_folder import private_ray_folder
 from cluster.schedule.slots import Host
 from data_tools.cores import available_cores
 from data_tools.errors import UserError
@@ -132,10 +133,7 @@ def redirect_notices_to_log() -> None:
 
 
 def _join(address: str) -> None:
-    if "://" in address:
-        raise UserError(f"cluster.address: {address}: give HOST:PORT of the head node; Ray Client is not supported")
-    if not answers(address):
-        raise UserError(f"cluster.address: {address}: nothing answers there; is the cluster up (ray status)?")
+    require_ray(address, named_by="cluster.address")
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
@@ -149,9 +147,10 @@ def _join(address: str) -> None:
 def _start_own(config: ClusterConfig) -> None:
     """Start a Ray for this process alone; Ray turns token authentication on by itself."""
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
+    folder = private_ray_folder()
     for start in range(1, STARTS + 1):
         try:
-            _init_own(config)
+            _init_own(config, folder)
         except Exception as error:
             # Ray reports a process that died during the start as a plain Exception; any other class is a bug.
             if type(error) is not Exception and not isinstance(error, (ConnectionError, ray.exceptions.RayError)):
@@ -160,14 +159,14 @@ def _start_own(config: ClusterConfig) -> None:
             if start == STARTS:
                 raise UserError(
                     f"Ray could not be started on this host, tried {STARTS} times: {reason.rstrip('.')}; its logs are "
-                    "in /tmp/ray/session_latest (RAY_TMPDIR), then run the same command again"
+                    f"in {folder}/session_latest, then run the same command again"
                 ) from None
             logger.warning("Ray could not be started (%s); retrying", reason)
         else:
             return
 
 
-def _init_own(config: ClusterConfig) -> None:
+def _init_own(config: ClusterConfig, folder: str) -> None:
     with _project_on_python_path():
         ray.init(
             address="local",
@@ -179,6 +178,7 @@ def _init_own(config: ClusterConfig) -> None:
             object_store_memory=config.object_store_mib * 2**20,
             log_to_driver=False,
             logging_level=logging.ERROR,
+            _temp_dir=folder,
             # By default the raylet accepts the driver only when a worker for each core has started, a second later; a
             # raylet that dies in that second ends the driver's process inside Ray, where nothing can catch it.
             _system_config={"prestart_worker_first_driver": False},
