@@ -13,7 +13,7 @@ here=cluster/setup
 cd "$root"
 venv=$(realpath -m "${VENV:-.venv}")
 logs=$root/build/setup
-choices=$venv/made-by-regionstack   # marks a folder that this script may recreate; holds the options chosen
+choices=$venv/made-by-regionstack   # marks a folder that this script may recreate; holds its checkout and the options
 packages_stamp=$venv/packages.stamp
 ready_stamp=$venv/ready.stamp
 
@@ -71,6 +71,15 @@ check_folder() {
     fi
 }
 
+check_owner() {  # a linked environment of another checkout holds that one's project, and is not this one's to remake
+    local owner
+    case $venv in "$(pwd -P)"/*) return ;; esac
+    owner=$(remembered root)
+    owner=${owner:-$(dirname "$venv")}
+    if [ ! -e "$choices" ] || [ ! -e "$owner/$here/environment.sh" ] || [ "$owner" -ef . ]; then return; fi
+    fail "${VENV:-.venv} is $venv, the environment of the checkout $owner; remove the link, or choose another folder with VENV"
+}
+
 # --- stamps -----------------------------------------------------------------------------------------------------------
 
 packages_key() {
@@ -95,7 +104,7 @@ horovod_wheel() {
 }
 
 make_venv() {
-    rm -rf "$venv" && mkdir -p "$venv" && printf 'python=%s\ngpu=%s\n' "$python" "$gpu" >"$choices" && "$python" -m venv "$venv"
+    rm -rf "$venv" && mkdir -p "$venv" && printf 'root=%s\npython=%s\ngpu=%s\n' "$root" "$python" "$gpu" >"$choices" && "$python" -m venv "$venv"
 }
 
 install_packages() {
@@ -160,6 +169,7 @@ set_up() {
 
 gpu=${GPU-$(remembered gpu)}
 gpu=${gpu#0}
+check_owner
 choose_python
 if is_ready; then exit 0; fi
 check_venv

@@ -168,3 +168,39 @@ def test_a_second_set_up_waits_for_the_first(checkout: Checkout) -> None:
             assert "waiting for it" in waiting.stdout.readline()
             assert not (checkout.root / ".venv").exists()
             waiting.kill()
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.parametrize("variable", [None, "venv/", "{owner}/.venv"])
+def test_the_environment_of_another_checkout_is_refused(tmp_path: Path, recorded: bool, variable: str | None) -> None:
+    """By a link, as in a worktree, or by VENV: it would be remade for this checkout, under that one's feet."""
+    for name in ("owner", "mine"):
+        (tmp_path / name).mkdir()
+    owner, mine = Checkout(tmp_path / "owner"), Checkout(tmp_path / "mine")
+    mine.have("python3", REAL_PYTHON)
+    made = owner.root / ".venv"
+    made.mkdir()
+    (made / "made-by-regionstack").write_text(f"root={owner.root}\n" if recorded else "python=python3\n")
+    (mine.root / ".venv").symlink_to(made)
+    (mine.root / "venv").symlink_to(made)
+    before = [(path, path.stat().st_mtime_ns) for path in (made, *made.iterdir())]
+    result = mine.set_up(**({} if variable is None else {"VENV": variable.format(owner=owner.root)}))
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert str(owner.root) in line
+    assert [(path, path.stat().st_mtime_ns) for path in (made, *made.iterdir())] == before
+
+
+@pytest.mark.parametrize("kind", ["own", "gone"])
+def test_a_linked_environment_that_no_other_checkout_owns_is_used(tmp_path: Path, kind: str) -> None:
+    """On a larger disk; or made by a checkout that is gone. The next check, for a compiler, refuses."""
+    for name in ("mine", "disk"):
+        (tmp_path / name).mkdir()
+    mine = Checkout(tmp_path / "mine")
+    mine.have("python3", STAND_IN)
+    owner = mine.root if kind == "own" else tmp_path / "gone"
+    (tmp_path / "disk" / "made-by-regionstack").write_text(f"root={owner}\n")
+    (mine.root / ".venv").symlink_to(tmp_path / "disk")
+    result = mine.set_up()
+    assert result.returncode == 2
+    assert "gcc is missing" in result.stderr
