@@ -1,16 +1,24 @@
 """The exported SavedModel: the ensemble's outputs, the way from a page to its regions, and the classes."""
 
-from collections.abc import Sequence
+import contextlib
+import errno
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from trainer.serving.ensemble import Ensemble
+
+_STORAGE = errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO
 
 
 def save_exported(ensemble: Ensemble, folder: Path, *, class_names: Sequence[str]) -> None:
     """Write the SavedModel: functions `page` and `regions`, also as signatures, and the classes.
 
     class_names: in the order of the outputs' columns.
+
+    Raises:
+        OSError: the folder cannot be written; `filename` is `folder`.
     """
     import tensorflow as tf
 
@@ -27,7 +35,27 @@ def save_exported(ensemble: Ensemble, folder: Path, *, class_names: Sequence[str
     module.class_ids = tf.Variable(ensemble.stack.class_ids, trainable=False)
     module.class_names = tf.Variable(list(class_names), trainable=False)
     signatures = {"serving_default": module.regions, "page": module.page}
-    tf.saved_model.save(module, str(folder), signatures=signatures)
+    with storage_errors(folder):
+        tf.saved_model.save(module, str(folder), signatures=signatures)
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Around TensorFlow's writing to `path`: its own errors of the file system become those of Python.
+
+    Raises:
+        OSError: the file system is full, read-only or closed to this user.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        for number in _STORAGE:
+            # TensorFlow ends its message with the system's text.
+            if os.strerror(number) in (error.message or ""):
+                raise OSError(number, os.strerror(number), str(path)) from None
+        raise
 
 
 def cut_region(page: Any, box: tuple[float, float, float, float], shape: tuple[int, int, int]) -> Any:

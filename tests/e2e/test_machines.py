@@ -1,0 +1,145 @@
+"""Every command on machines as people have them: targets that cannot be written, a colleague's folders, odd outputs."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.commands import ROOT, environment
+from tests.helpers.unwritable import NAMESPACE, path_of, run_unprivileged
+
+FEW = ("--train", "1", "--val", "1", "--test", "1")
+FOLDERS = ("closed", "closed/new", "hidden", "hidden/new", "read_only/new", "read_only/deep/er/new", "file/new", "loop")
+FOLDERS += ("long", "full/new")
+FILES = (*(name for name in FOLDERS if name != "full/new"), "full/file", "read_only/file", "folder")
+"""Names below the work folder that no folder, and no file, can be written to."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _namespaces() -> None:
+    able = shutil.which("unshare") and shutil.which("setpriv")
+    if not able or subprocess.run([*NAMESPACE, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no mount namespace of one's own here")
+
+
+def commands_that_write(tiny: Path, run: Path, page: str) -> list[tuple[str, list[str]]]:
+    """Each command with each target that it cannot write to: the target, and the arguments."""
+    config, shards = ["--config", str(tiny)], str(tiny.parent / "shards")
+    table = [(name, ["draw", "--out", "@", *FEW]) for name in FOLDERS]
+    table += [(name, ["survey", *config, "--sample", "4", "--out", "@"]) for name in FOLDERS]
+    table += [(name, ["convert", *config, "--set", "shards.folder=@"]) for name in FOLDERS]
+    table += [(name, ["fetch", shards, "@"]) for name in FOLDERS]
+    table += [(name, ["train", *config, "--stage", "holistic_16", "--set", "run.folder=@"]) for name in FOLDERS]
+    table += [(name, ["train-all", *config, "--set", "run.folder=@"]) for name in FOLDERS if name != "full/new"]
+    table += [(name, ["report", str(run), "--out", "@"]) for name in FOLDERS]
+    table += [("closed/page.html", ["report", str(run), "--out", "@"])]
+    table += [(name, ["predict", str(run), page, "--json", "@"]) for name in FILES]
+    table += [(name, ["predict", str(run), page, "--html", "@"]) for name in FILES]
+    table += [(name, ["export", str(run), "--to", "@"]) for name in FOLDERS if name not in ("closed", "hidden")]
+    # Opened by the command itself, not for writing.
+    table += [("hidden", [name, "@"]) for name in ("status", "report", "evaluate")]
+    table += [("hidden/page.tif", ["draw", "--out", "@", *FEW]), ("hidden/my.yaml", ["plan", "--config", "@"])]
+    return table
+
+
+def test_a_target_that_cannot_be_written_is_one_line_that_names_it(tiny: Path, finished: Path, tmp_path: Path) -> None:
+    page = str(next((tiny.parent / "pages" / "images" / "test").rglob("*.tif")))
+    table = commands_that_write(tiny, finished, page)
+    rows = []
+    for place, (target, arguments) in enumerate(table):
+        # The full file system keeps the folders of an earlier command.
+        base, *below = target.replace("full/new", f"full/new-{place}").split("/")
+        path = "/".join(["{" + base + "}", *below])
+        rows.append([part.replace("@", path) for part in arguments])
+    wrong = []
+    for (target, arguments), (status, errors) in zip(table, run_unprivileged(rows, tmp_path), strict=True):
+        lines = [line for line in errors.splitlines() if not line.startswith("WARNING")]
+        named = str(path_of(target.split("/")[0], tmp_path))
+        if status != 2 or len(lines) != 1 or not lines[0].startswith("error: ") or named not in lines[0]:
+            wrong.append((target, arguments[0], status, errors[-600:]))
+    assert not wrong
+
+
+def test_a_colleagues_shards_and_run_are_used_without_a_write(tiny: Path, finished: Path, tmp_path: Path) -> None:
+    """The folders belong to another user where the tests may give them away, and are mounted read-only."""
+    theirs, work = tmp_path / "theirs", tmp_path / "work"
+    work.mkdir()
+    shutil.copytree(tiny.parent / "shards", theirs / "shards")
+    shutil.copytree(tiny.parent / "pages", theirs / "pages")
+    shutil.copytree(finished, theirs / "run")
+    page = str(next((theirs / "pages" / "images" / "test").rglob("*.tif")))
+    for path in (theirs, *theirs.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+        if os.geteuid() == 0:
+            os.chown(path, 65534, 65534)
+    run, mine = str(theirs / "run"), str(tmp_path / "mine")
+    config = ["--config", str(tiny), "--set", f"shards.folder={theirs / 'shards'}"]
+    rows = [
+        ["convert", *config],
+        ["verify", *config],
+        ["train", *config, "--stage", "holistic_16", "--set", f"run.folder={mine}/run"],
+        ["status", run],
+        ["evaluate", run, "--shards", str(theirs / "shards")],
+        ["predict", run, page, "--json", f"{mine}/page.json"],
+        ["report", run, "--out", f"{mine}/report"],
+        ["report", run, "--out", f"{mine}/page.html"],
+        ["export", run, "--to", f"{mine}/export", "--shards", str(theirs / "shards")],
+    ]
+    ended = run_unprivileged(rows, work, read_only=[theirs])
+    assert [(row[0], status) for row, (status, _) in zip(rows, ended, strict=True)] == [(row[0], 0) for row in rows], (
+        ended
+    )
+    assert {path.name for path in Path(mine).iterdir()} == {"run", "page.json", "report", "page.html", "export"}
+    assert (Path(mine) / "report" / "report.html").read_bytes() == (Path(mine) / "page.html").read_bytes()
+
+
+def test_all_files_of_a_run_follow_the_umask(finished: Path) -> None:
+    before = os.umask(0)
+    os.umask(before)
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in finished.rglob("*") if path.is_file()}
+    assert {path: oct(mode) for path, mode in modes.items() if mode != 0o666 & ~before} == {}
+
+
+def output(*arguments: str, status: int = 0, stdout: object = subprocess.PIPE, **variables: str) -> tuple[str, str]:
+    """What a command of its own process prints to stdout and stderr, of any bytes."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "launch.cli", *arguments], cwd=ROOT, env={**environment(), **variables}, check=False,
+        stdout=stdout, stderr=subprocess.PIPE, timeout=240,
+    )  # fmt: skip
+    errors = ended.stderr.decode(errors="replace")
+    assert ended.returncode == status, errors
+    assert "Traceback" not in errors
+    return (ended.stdout or b"").decode(errors="replace"), errors
+
+
+def test_stdout_as_a_file_holds_that_file_alone(tiny: Path, finished: Path, tmp_path: Path) -> None:
+    page = next((tiny.parent / "pages" / "images" / "test").rglob("*.tif"))
+    printed, _ = output("predict", str(finished), str(page), "--json", "-")
+    assert json.loads(printed)
+    link = tmp_path / "link"
+    link.symlink_to("/dev/stdout")
+    with (tmp_path / "printed").open("wb") as file:
+        output("predict", str(finished), str(page), "--json", str(link), stdout=file)
+    assert json.loads((tmp_path / "printed").read_text()) == json.loads(printed)
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1:strict"])
+def test_an_output_without_some_characters_gets_plain_ones(finished: Path, tiny: Path, encoding: str) -> None:
+    """Tables, notes and the names of pages; one name holds a byte that is not UTF-8, and one a letter that is none."""
+    folder = finished.parent / f"pages-{encoding[:5]}"
+    folder.mkdir()
+    page = next((tiny.parent / "pages" / "images" / "test").rglob("*.tif"))
+    odd = [os.fsencode(folder / "頁.tif"), os.fsencode(folder) + b"/\xff.tif"]
+    for name in odd:
+        shutil.copy(page, name)
+    pages = [os.fsdecode(name) for name in odd]
+    printed, _ = output("predict", str(finished), *pages, PYTHONIOENCODING=encoding, LANG="C", LC_ALL="C")
+    assert "\\xff.tif" in printed
+    output("status", str(finished), PYTHONIOENCODING=encoding)
+    output("report", str(finished), "--out", str(folder / "report"), PYTHONIOENCODING=encoding, LC_ALL="C")
