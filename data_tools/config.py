@@ -22,7 +22,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: the file is missing, is not valid YAML, or does not hold a mapping.
     """
     try:
-        value = yaml.safe_load(path.read_text())
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such configuration file") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -202,7 +202,7 @@ def read_json(path: Path) -> Any:
         UserError: the file is missing, unreadable or not valid JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (ValueError, OSError) as error:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from data_tools.errors import UserError, storage_problem
-from launch.plain_text import plain_output
+from data_tools.plain_text import plain_output
 
 USER_ERROR = 2
 """Exit status after a UserError."""

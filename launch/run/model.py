@@ -194,7 +194,7 @@ def _named(run: Path) -> Iterator[str]:
     """The folders of shards that the configurations of the run's jobs name."""
     for path in sorted((run / JOBS).glob(f"*/{CONFIG}")):
         try:
-            value = yaml.safe_load(path.read_text())
+            value = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             continue
         if isinstance(value, dict) and isinstance(value.get("shards"), str):

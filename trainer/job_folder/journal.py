@@ -66,7 +66,8 @@ def log_to(folder: Path, *, rank: int) -> Iterator[None]:
     with contextlib.ExitStack() as at_end:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            handler = JobLog(folder / ("log.txt" if rank == 0 else f"log-rank-{rank:03d}.txt"))
+            name = "log.txt" if rank == 0 else f"log-rank-{rank:03d}.txt"
+            handler = JobLog(folder / name, encoding="utf-8", errors="backslashreplace")
             at_end.callback(handler.close)
             handler.setFormatter(logging.Formatter(f"%(asctime)s rank {rank} %(levelname)s %(message)s"))
             root.addHandler(handler)

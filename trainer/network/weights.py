@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from data_tools.cores import available_cores
-from data_tools.errors import UserError
+from data_tools.errors import UserError, storage_problem
 from data_tools.files import read_json, sha256, write_json
 
 SEED_STATE = "seed_generator_state"
@@ -111,15 +111,20 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """Arrays by name from a safetensors file, with the shapes and dtypes in which they were written.
 
     Raises:
-        UserError: the file is missing or damaged.
+        UserError: the file is missing, may not be read by this user, or is damaged.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
+        # safetensors reports a file that it may not open as missing.
+        with path.open("rb"):
+            pass
         return dict(load_file(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file of weights") from None
+    except PermissionError as error:
+        raise storage_problem(error) or error from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: cannot be read as weights ({error})") from None
 

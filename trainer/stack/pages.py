@@ -113,7 +113,7 @@ def read_duplicates(job: StackPayload, test: Joined) -> npt.NDArray[np.bool_] | 
     if path is None:
         return None
     try:
-        listed = {line for line in Path(path).read_text().split("\n") if line}
+        listed = {line for line in Path(path).read_text(encoding="utf-8").split("\n") if line}
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: the list of duplicates cannot be read ({error})") from None
     mask = np.array([page_id in listed for page_id in test.ids.tolist()], np.bool_)

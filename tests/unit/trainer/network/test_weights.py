@@ -1,6 +1,8 @@
 """Transfer of weights by name: strict, with messages that name the differences."""
 
+import os
 import resource
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,3 +101,28 @@ def test_a_file_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
             save_arrays(tmp_path / "large.safetensors", {"a": np.zeros(10_000, np.float32)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_file_that_this_user_may_not_read_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "theirs.safetensors"
+    save_arrays(path, {"a": np.zeros(3, np.float32)})
+
+    def closed(self: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", closed)
+    with pytest.raises(UserError, match="permission denied"):
+        load_arrays(path)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_the_mode_follows_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        save_arrays(tmp_path / "file", {"a": np.zeros(3, np.float32)})
+        save_arrays(tmp_path / "file", {"a": np.ones(3, np.float32)})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~umask

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from launch.plain_text import ERRORS, plain_output
+from data_tools.plain_text import ERRORS, plain_output
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8", "utf-16"])
