@@ -12,7 +12,7 @@ _HELP = {
     "files": "files in one request",
     "pages": "pages of one document",
     "megapixels": "millions of pixels of one page",
-    "decode_s": "seconds to decode one file",
+    "decode_s": "seconds to decode one page",
     "upload_s": "seconds in which a request must arrive",
     "answer_s": "seconds from a request to its answer",
     "queue": "requests at once; more get status 429",

@@ -121,6 +121,8 @@ class Service:
 
 def create_app(backend: Backend, limits: Limits, access: security.Access, *, length_required: bool = False) -> FastAPI:
     """The application of one service. length_required: whether an upload without Content-Length is refused."""
+    # It logs each malformed form, which the figures count.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     service = Service(backend, limits, length_required=length_required)
     app = FastAPI(
         title="regionstack",
@@ -128,6 +130,7 @@ def create_app(backend: Backend, limits: Limits, access: security.Access, *, len
         summary="Classifies scanned documents with the models of one run.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.service = service
     _add_routes(app, service)

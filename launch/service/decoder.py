@@ -3,16 +3,20 @@
 Runs in child processes of `workers.pool` only, where a crash, a loop or a hunger for memory ends one file.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from data_tools.documents.document import Document
 from data_tools.documents.opencv import cv2, use_single_thread
-from data_tools.documents.pixels import PageError, Pixels, decode, encode, fit, image_format
+from data_tools.documents.pixels import PageError, Pixels, encode, fit, image_format
 from data_tools.documents.regions import Box
 from data_tools.workers.child import Handler, Items, limit_memory
+
+T = TypeVar("T")
 
 _HEADROOM_BYTES = 3 * 2**30
 PREVIEW_PX = 1000
@@ -23,7 +27,10 @@ Reason = Literal["empty", "unsupported", "unreadable", "too_large", "failed"]
 
 @dataclass(frozen=True)
 class Setup:
-    """What a decoder process needs of the run: regions, and the stored size of each; and the limits of the service."""
+    """What a decoder process needs of the run: regions, and the stored size of each; and the limits of the service.
+
+    file_s: seconds for all pages of a file; the time for one page is the pool's.
+    """
 
     boxes: Mapping[str, Box]
     height: int
@@ -31,6 +38,7 @@ class Setup:
     color: bool
     max_pages: int
     max_pixels: int
+    file_s: float
 
 
 @dataclass(frozen=True)
@@ -62,33 +70,60 @@ def open_decoder(setup: Setup) -> Handler:
 
     def handle(task: Any, items: Items) -> Decoded:
         content, preview = task
-        poisonous = items.begin(0)
-        try:
-            if poisonous is not None:
-                return Rejection("failed", f"the file cannot be decoded: {poisonous}")
-            return decode_file(content, setup, preview=preview)
-        finally:
-            items.end()
+        return decode_file(content, setup, preview=preview, items=items)
 
     return handle
 
 
-def decode_file(content: bytes, setup: Setup, *, preview: bool) -> Decoded:
-    """The regions of a file's pages, or why it is rejected."""
+def decode_file(content: bytes, setup: Setup, *, preview: bool, items: Items | None = None) -> Decoded:
+    """The regions of a file's pages, or why it is rejected; items: the worker's, which name the page that kills it."""
     if not content:
         return Rejection("empty", "empty file")
-    if image_format(content) is None:
-        return Rejection("unsupported", "not a TIFF, PNG, JPEG, BMP or WebP image")
+    known = image_format(content) is not None
+    document = _guarded(lambda: Document(content, color=setup.color), items, 0)
+    if isinstance(document, Rejection):
+        return document if known else replace(document, reason="unsupported")
+    with document:
+        if document.pages > setup.max_pages:
+            return Rejection("too_large", f"{document.pages} pages, more than {setup.max_pages}")
+        return _pages(document, setup, preview=preview, items=items)
+
+
+def _pages(document: Document, setup: Setup, *, preview: bool, items: Items | None) -> Decoded:
+    until = time.monotonic() + setup.file_s
+    pages: list[DecodedPage | Rejection] = []
+    for number in range(1, document.pages + 1):
+        if time.monotonic() > until:
+            return Rejection("failed", f"its {document.pages} pages take longer than {setup.file_s:g} s")
+
+        def read(number: int = number) -> DecodedPage:
+            return _cut(document.read(number), setup, preview=preview)
+
+        pages.append(_guarded(read, items, number))
+    return pages
+
+
+def _guarded(work: Callable[[], T], items: Items | None, item: int) -> T | Rejection:
+    """The result of `work`, or why the page or file is rejected."""
+    poisonous = items.begin(item) if items else None
     try:
-        page = decode(content, color=setup.color)
+        return work() if poisonous is None else Rejection("failed", f"cannot be decoded: {poisonous}")
+    except _TooLarge as error:
+        return Rejection("too_large", str(error))
     except PageError as error:
         return Rejection("too_large" if "pixels" in str(error) else "unreadable", str(error))
-    if page.shape[0] * page.shape[1] > setup.max_pixels:
-        return Rejection("too_large", f"more than {setup.max_pixels} pixels")
-    return [_cut(page, setup, preview=preview)]
+    finally:
+        if items:
+            items.end()
+
+
+class _TooLarge(Exception):
+    """A page of more pixels than the service takes."""
 
 
 def _cut(page: Pixels, setup: Setup, *, preview: bool) -> DecodedPage:
+    if page.shape[0] * page.shape[1] > setup.max_pixels:
+        raise _TooLarge(f"{page.shape[1]} x {page.shape[0]} pixels, more than {setup.max_pixels}")
     regions = {name: fit(page, box, setup.height, setup.width) for name, box in setup.boxes.items()}
     return DecodedPage(regions, page.shape[0], page.shape[1], preview_of(page) if preview else None)
 

@@ -30,7 +30,7 @@ class Limits:
     megapixels: int = 120
     """Pixels of one page, in millions; A3 at 600 dpi has 70."""
     decode_s: float = 20.0
-    """Seconds to decode one file, after which its decoder process is killed."""
+    """Seconds to decode one page, after which its decoder process is killed."""
     upload_s: float = 60.0
     """Seconds in which a request must arrive."""
     answer_s: float = 120.0

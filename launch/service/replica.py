@@ -92,6 +92,7 @@ class Models:
             color=channels == 3,
             max_pages=limits.pages,
             max_pixels=limits.megapixels * 10**6,
+            file_s=limits.answer_s,
         )
         self._decoders = Decoders(setup, count=decoders or available_cores(), timeout_s=limits.decode_s)
         self._batcher = Batcher(ensemble.predict, most=BATCH)

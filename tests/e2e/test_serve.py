@@ -1,0 +1,288 @@
+"""`regionstack serve` over real HTTP: answers, limits, token, malformed uploads, a killed replica, a clean end."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import psutil
+import pytest
+
+from tests.helpers.commands import environment, regionstack
+from tests.helpers.malformed_uploads import malformed, status_of
+from tests.helpers.service import Reply, Service, serving
+from tests.helpers.waiting import wait_until
+from trainer.serving.answer import json_schema
+
+TOKEN = "correct-horse-battery"
+LIMITS = (
+    "--max-upload-mib", "2", "--max-files", "4", "--max-megapixels", "4", "--max-decode-s", "5",
+    "--max-pages", "3", "--max-queue", "8",
+)  # fmt: skip
+MALFORMED = 2000
+HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/tiff\r\n"
+
+
+@pytest.fixture(scope="module")
+def service(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service of the finished run with two replicas and small limits."""
+    with serving(finished, tmp_path_factory.mktemp("serve"), "--replicas", "2", "--decoders", "1", *LIMITS) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def scans(tiny: Path) -> list[Path]:
+    return sorted((tiny.parent / "pages").rglob("*.tif"))[:6]
+
+
+@pytest.fixture(scope="module")
+def expected(finished: Path, scans: list[Path]) -> dict[str, dict[str, Any]]:
+    """The answers of `regionstack predict`, by name of the page."""
+    lines = regionstack("predict", str(finished), *map(str, scans), "--jsonl", "-", "--all").splitlines()
+    answers = [json.loads(line) for line in lines if line.startswith("{")]
+    return {Path(answer["source"]).name: answer for answer in answers}
+
+
+def same(answer: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether two answers say the same; the sixth digit may depend on the batch."""
+    for model, shares in wanted["probabilities"].items():
+        given = answer["probabilities"][model]
+        if list(given) != list(shares) or not np.allclose(list(given.values()), list(shares.values()), atol=2e-5):
+            return False
+    return all(answer[key] == wanted[key] for key in ("kind", "page", "class", "decision", "error"))
+
+
+def test_answers_are_those_of_predict(service: Service, scans: list[Path], expected: dict[str, dict[str, Any]]) -> None:
+    for files in (scans[:1], scans[2:6]):
+        reply = service.predict(*[(path.name, path.read_bytes()) for path in files])
+        assert reply.status == 200
+        assert [answer["source"] for answer in reply.json["answers"]] == [path.name for path in files]
+        for answer in reply.json["answers"]:
+            jsonschema.validate(answer, json_schema())
+            assert same(answer, expected[answer["source"]])
+    raw = service.ask("POST", "/predict", scans[1].read_bytes(), {"Content-Type": "image/tiff"})
+    assert same(raw.json["answers"][0], expected[scans[1].name])
+
+
+def test_a_mixed_upload_has_a_row_for_each_file(service: Service, scans: list[Path]) -> None:
+    page = scans[0].read_bytes()
+    reply = service.predict(
+        ("a.tif", page), ("b.tif", page[:300]), ("c.txt", b"text"), ("d.tif", b""), query="?preview=true"
+    )
+    rows = [(row["source"], row["error"] is None) for row in reply.json["answers"]]
+    assert (reply.status, rows) == (200, [("a.tif", True), ("b.tif", False), ("c.txt", False), ("d.tif", False)])
+    assert all(row["error"] for row in reply.json["answers"][1:])
+    assert len(reply.json["previews"]) == 1
+
+
+def png_of(width: int, height: int) -> bytes:
+    from io import BytesIO
+
+    from PIL import Image
+
+    file = BytesIO()
+    Image.new("L", (width, height), 255).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "status"),
+    [
+        ("a.txt", b"plain text", 415),
+        ("a.tif", b"", 422),
+        ("a.tif", b"II*\0" + bytes(100), 422),
+        ("a.png", png_of(2100, 2000), 413),
+        ("a.tif", bytes(2**21 + 1), 413),
+    ],
+)
+def test_a_refused_file(service: Service, name: str, content: bytes, status: int) -> None:
+    reply = service.predict((name, content))
+    assert reply.status == status
+    assert reply.json["reason"]
+    assert reply.json["detail"]
+
+
+def test_more_files_than_the_limit(service: Service, scans: list[Path]) -> None:
+    assert service.predict(*[("a.tif", scans[0].read_bytes())] * 5).status == 413
+
+
+def test_an_endless_upload_ends_at_the_limit(service: Service) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(OSError):
+            for _ in range(40):
+                connection.sendall(b"10000\r\n" + bytes(65536) + b"\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_full_queue_answers_429(service: Service, scans: list[Path]) -> None:
+    """Eight uploads that do not end hold all places."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            one = stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=60))
+            one.sendall(HEAD + b"Content-Length: 9999\r\n\r\nII")
+        wait_until(lambda: b"in_progress 8.0" in service.ask("GET", "/metrics").body, "eight requests", limit_s=30)
+        reply = service.predict(("a.tif", scans[0].read_bytes()))
+        assert (reply.status, reply.json["reason"]) == (429, "queue_full")
+        assert int(reply.headers["retry-after"]) >= 1
+    wait_until(lambda: b"in_progress 0.0" in service.ask("GET", "/metrics").body, "free places", limit_s=30)
+    assert service.predict(("a.tif", scans[0].read_bytes())).status == 200
+
+
+def test_health_figures_and_description(service: Service) -> None:
+    assert service.ask("GET", "/healthz").json == {"status": "ready"}
+    text = service.ask("GET", "/metrics").body.decode()
+    assert "regionstack_ready 1.0" in text
+    assert 'regionstack_predict_seconds_bucket{le="0.1",status="200"}' in text
+    description = service.ask("GET", "/openapi.json").json
+    assert description["openapi"].startswith("3.1")
+    assert set(description["paths"]) == {"/", "/healthz", "/metrics", "/model", "/predict"}
+    assert service.ask("GET", "/model").json["limits"]["upload_mib"] == 2
+
+
+def test_2000_malformed_uploads(service: Service, scans: list[Path], expected: dict[str, dict[str, Any]]) -> None:
+    requests = list(malformed([path.read_bytes() for path in scans[:3]], count=MALFORMED, seed=12))
+    with ThreadPoolExecutor(6) as pool:
+        statuses = Counter(pool.map(lambda one: status_of(service.port, one[0], closes=one[1]), requests))
+    assert sum(statuses.values()) == MALFORMED
+    assert not [status for status in statuses if status is not None and not 200 <= status < 500], statuses
+    # The mutations are neither too mild nor too wild, and most of them reach the decoders.
+    assert statuses[200] > 50 and statuses[422] > 200 and statuses[400] > 50, statuses
+    reply = service.predict((scans[0].name, scans[0].read_bytes()))
+    assert same(reply.json["answers"][0], expected[scans[0].name])
+    assert "Traceback" not in service.errors.read_text()
+
+
+def test_a_killed_replica_loses_no_request(
+    service: Service, scans: list[Path], expected: dict[str, dict[str, Any]]
+) -> None:
+    before = service.replicas()
+    assert len(before) == 2
+    until = time.monotonic() + 6
+    page = scans[0].read_bytes()
+
+    def client(_: int) -> list[Reply]:
+        replies = []
+        while time.monotonic() < until:
+            replies.append(service.predict((scans[0].name, page)))
+        return replies
+
+    with ThreadPoolExecutor(4) as pool:
+        clients = [pool.submit(client, number) for number in range(4)]
+        wait_until(lambda: b'path="/predict",status="200"' in service.ask("GET", "/metrics").body, "load")
+        os.kill(before[0], signal.SIGKILL)
+        replies = [reply for one in clients for reply in one.result()]
+    assert Counter(reply.status for reply in replies).keys() == {200}
+    assert all(same(reply.json["answers"][0], expected[scans[0].name]) for reply in replies)
+    wait_until(lambda: len(set(service.replicas()) - {before[0]}) == 2, "a new replica", limit_s=90)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM])
+def test_a_stop_answers_what_is_in_progress_and_leaves_nothing(
+    finished: Path, tmp_path: Path, scans: list[Path], number: int
+) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    with serving(finished, tmp_path, "--token-file", str(tmp_path / "token"), "--decoders", "1") as service:
+        assert service.predict(("a.tif", scans[0].read_bytes())).status == 401
+        assert service.ask("GET", "/metrics").status == 401
+        assert service.ask("GET", "/healthz").status == 200
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        assert service.predict(("a.tif", scans[0].read_bytes()), headers=bearer).status == 200
+        children = service.children()
+        page = scans[0].read_bytes()
+        with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
+            head = (
+                f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/tiff\r\nContent-Length: {len(page)}"
+            )
+            connection.sendall(f"{head}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode() + page[:500])
+            wait_until(lambda: _in_progress(service, bearer) == 1, "the request", limit_s=30)
+            service.process.send_signal(number)
+            wait_until(lambda: not _accepts(service.port), "an end of accepting", limit_s=30)
+            connection.sendall(page[500:])
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert service.process.wait(60) == 0
+        assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert len(service.output.read_text().splitlines()) == 1
+    assert "Traceback" not in service.errors.read_text()
+    assert "WARNING" not in service.errors.read_text()
+
+
+def _in_progress(service: Service, headers: dict[str, str]) -> float:
+    lines = service.ask("GET", "/metrics", headers=headers).body.decode().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("regionstack_requests_in_progress "))
+
+
+def _accepts(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        return True
+    return False
+
+
+def test_mistakes_are_one_line(finished: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        cases = [
+            ([str(finished), "--port", port], "in use"),
+            ([str(finished), "--host", "0.0.0.0"], "token"),
+            ([str(finished), "--host", "192.0.2.1", "--without-token"], "192.0.2.1"),
+            ([str(finished), "--max-queue", "0"], "--max-queue"),
+            ([str(finished), "--token-file", str(tmp_path / "absent")], "absent"),
+            ([str(tmp_path)], "not a run folder"),
+        ]
+        for arguments, words in cases:
+            output = regionstack("serve", *arguments, status=2)
+            assert words in output
+            assert len(output.strip().splitlines()) == 1, output
+
+
+def test_the_application_of_a_serve_config_file(finished: Path, scans: list[Path], tmp_path: Path) -> None:
+    """Built by its import path, as a RayService does, behind Serve's own proxy."""
+    script = tmp_path / "built.py"
+    script.write_text(_BUILT)
+    ended = subprocess.run(
+        [sys.executable, str(script), str(finished), str(scans[0])], env=environment(), capture_output=True, text=True,
+        check=False, timeout=240,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    statuses = json.loads(ended.stdout.splitlines()[-1])
+    assert statuses == {"health": 200, "page": 200, "raw": 200, "large": 413, "chunked": 411, "absent": 404}
+
+
+_BUILT = """
+import http.client, importlib, json, sys
+import ray
+from ray import serve
+from tests.helpers.ports import free_ports
+(port,) = free_ports(1)
+ray.init(address="local", include_dashboard=False, log_to_driver=False, num_cpus=2)
+serve.start(http_options={"host": "127.0.0.1", "port": port})
+module, _, name = "launch.service.deployment:app".partition(":")
+build = getattr(importlib.import_module(module), name)
+serve.run(build({"run": sys.argv[1], "decoders": 1, "limits": {"upload_mib": 1}}), name="documents")
+page = open(sys.argv[2], "rb").read()
+def ask(method, path, body=None, **options):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request(method, path, body, {"Content-Type": "image/tiff"}, **options)
+    return connection.getresponse().status
+print(json.dumps({
+    "health": ask("GET", "/healthz"), "page": ask("GET", "/"), "raw": ask("POST", "/predict", page),
+    "large": ask("POST", "/predict", bytes(2**20 + 1)),
+    "chunked": ask("POST", "/predict", iter([page]), encode_chunked=True), "absent": ask("GET", "/absent"),
+}))
+serve.shutdown()
+ray.shutdown()
+"""
