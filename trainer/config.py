@@ -223,6 +223,7 @@ class JobConfig:
     shards: folder of the shard sets (`<shards>/<split>/<region>`); region: the region that this job reads.
     start_job: name of the job whose best checkpoint warm-starts this one; None: start from `weights_file`, a Keras
     weight file of the backbone, or from initial weights if that is None, too.
+    class_weights: `balanced`, or weights by class id or name, of the loss; None: every page counts alike.
     selection_share: share of the validation pages that selects the best epoch, the rest is for the stack; None: all
     of them select.
     """
@@ -239,6 +240,7 @@ class JobConfig:
     start_job: str | None = None
     weights_file: str | None = None
     selection_share: float | None = None
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,13 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data_tools.config import from_mapping, to_mapping
+from data_tools.documents.class_weights import weight_of_each
 from data_tools.errors import UserError
 from data_tools.files import read_json, write_json
 from data_tools.shards.manifest import Manifest
@@ -76,8 +77,17 @@ def _geometry(config: JobConfig, manifest: Manifest) -> Geometry:
     return Geometry(manifest.height, manifest.width, manifest.channels, config.stage.image_px)
 
 
-def build_step(config: JobConfig, geometry: Geometry, *, classes: int, world: World) -> tuple[TrainStep, FreezePlan]:
+def build_step(
+    config: JobConfig,
+    geometry: Geometry,
+    *,
+    classes: int,
+    world: World,
+    class_weights: Sequence[float] | None = None,
+) -> tuple[TrainStep, FreezePlan]:
     """The compiled step of a job with all settings of its stage, and the layers that it freezes.
+
+    class_weights: the weight of each class in the loss; None: 1.
 
     Raises:
         UserError: an unknown backbone, a geometry that it cannot process, or layers to freeze that do not exist.
@@ -94,8 +104,21 @@ def build_step(config: JobConfig, geometry: Geometry, *, classes: int, world: Wo
         frozen=freezing.always,
         micro_batches=config.stage.micro_batches,
         ema_decay=optimizer.ema_decay,
+        class_weights=class_weights,
     )
     return step, freezing
+
+
+def class_weights_of(config: JobConfig, manifest: Manifest) -> list[float] | None:
+    """The weight of each class in the job's loss, by the training pages in `manifest`; None: no weights.
+
+    Raises:
+        UserError: a weight for a class that does not exist.
+    """
+    if config.class_weights is None:
+        return None
+    counts = [manifest.histogram[class_id] for class_id in manifest.class_ids]
+    return weight_of_each(config.class_weights, manifest.class_ids, manifest.class_names, counts)
 
 
 def run(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +169,9 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     data = open_data(config)
     check_batch(config.stage.global_batch, world.size, config.stage.micro_batches)
     classes = len(data.manifest.class_ids)
-    step, freezing = build_step(config, _geometry(config, data.manifest), classes=classes, world=world)
+    weights = class_weights_of(config, data.manifest)
+    geometry = _geometry(config, data.manifest)
+    step, freezing = build_step(config, geometry, classes=classes, world=world, class_weights=weights)
     state = initial_state(job, step, world, newest)
     heartbeat.at("starting", step=state.step)
     if world.rank == 0:

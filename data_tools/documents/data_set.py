@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
 
+from data_tools.documents.class_weights import ClassWeights, check_weights, weight_of_each
 from data_tools.documents.page_path import OutsideLinks
 from data_tools.errors import UserError
 from data_tools.labels.class_names import class_names_from, read_class_names
@@ -30,6 +31,7 @@ class DataConfig:
     `outside_links`: whether symbolic links that lead out of `root` are refused or followed.
     `columns`: names of a table's columns; None: those with usual names.
     `split`: how the splits that no source gives are taken from the pages of the others.
+    `class_weights`: weights of the classes in the training loss: `balanced`, or numbers by class id or name.
     `allow_empty_classes`: leave out classes without training pages instead of failing; the others keep their ids.
     """
 
@@ -46,6 +48,7 @@ class DataConfig:
     columns: ColumnsConfig | None = None
     split: SplitConfig | None = None
     allow_empty_classes: bool = False
+    class_weights: ClassWeights | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -56,6 +59,7 @@ class DataConfig:
         if self.classes is not None and (not self.classes or len(set(self.classes)) < len(self.classes)):
             raise UserError(f"classes: {list(self.classes)} must list at least one class, and each class once")
 
+        check_weights(self.class_weights)
         self._check_sources()
 
     def _check_sources(self) -> None:
@@ -122,10 +126,15 @@ def read_data_set(data: DataConfig, *, seed: int) -> DataSet:
         labels["train"] = capped(labels["train"], data.max_per_class, seed)
     if data.class_names is not None:
         names = _renamed(names, class_names(data.class_names, list(class_ids)), label_warnings)
+    own_names = tuple(names.get(class_id, str(class_id)) for class_id in class_ids)
+    if data.class_weights is not None:
+        # Training applies them; a class that does not exist is reported before pages are converted.
+        counts = Counter(label.class_id for label in labels["train"])
+        weight_of_each(data.class_weights, class_ids, own_names, [counts[class_id] for class_id in class_ids])
     return DataSet(
         labels=labels,
         class_ids=class_ids,
-        class_names=tuple(names.get(class_id, str(class_id)) for class_id in class_ids),
+        class_names=own_names,
         label_warnings=tuple(label_warnings),
         allow_empty_classes=data.allow_empty_classes,
     )

@@ -33,7 +33,14 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
         UserError: the run is not finished, its shards are not found, or the shards do not fit its models.
     """
     from data_tools.shards.reader import ShardSet
-    from trainer.scoring.metrics import accuracy, negative_log_likelihood, wilson_interval
+    from trainer.scoring.metrics import (
+        accuracy,
+        balanced_accuracy,
+        confusion,
+        macro_f1,
+        negative_log_likelihood,
+        wilson_interval,
+    )
 
     opened = open_run(run)
     record = opened.record
@@ -45,14 +52,16 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
     first = next(iter(sets.values()))
     ensemble = ensemble_for_shards(run, sets)
     table = Table(title=f"{run}: {split}, {len(first)} pages")
-    for heading in ("model", "accuracy", "95 % interval", "negative log-likelihood"):
+    headings = ("model", "accuracy", "95 % interval", "balanced accuracy", "macro F1", "negative log-likelihood")
+    for heading in headings:
         table.add_column(heading, justify="left" if heading == "model" else "right")
     labels = np.asarray(first.labels)
     for name, softmax in _shard_outputs(ensemble, sets).items():
         share = accuracy(labels, softmax)
         low, high = wilson_interval(round(share * len(labels)), len(labels))
-        loss = negative_log_likelihood(labels, softmax)
-        table.add_row(name, f"{share:.2%}", f"{low:.1%} – {high:.1%}", f"{loss:.4f}")
+        loss, matrix = negative_log_likelihood(labels, softmax), confusion(labels, softmax)
+        classes = f"{balanced_accuracy(matrix):.2%}", f"{macro_f1(matrix):.2%}"
+        table.add_row(name, f"{share:.2%}", f"{low:.1%} – {high:.1%}", *classes, f"{loss:.4f}")
     tables().print(table)
     return 0
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
@@ -106,8 +107,15 @@ def _job(
         checkpoint=config.checkpoint,
         start_job=start_job,
         weights_file=weights_file if start_job is None else None,
+        class_weights=_weights(config),
         selection_share=config.stack.selection_share if config.stack.leak_free else None,
     )
+
+
+def _weights(config: Config) -> Literal["balanced"] | dict[str, float] | None:
+    """`data.class_weights` with text as keys, which JSON keeps."""
+    given = config.data.class_weights
+    return {str(key): weight for key, weight in given.items()} if isinstance(given, dict) else given
 
 
 def _in_order(stages: Mapping[str, StageConfig]) -> list[str]:

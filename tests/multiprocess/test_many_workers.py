@@ -49,6 +49,8 @@ def same_bits(one: Arrays, other: Arrays) -> bool:
         ("adam", 1e-3, 1e-5),
         ("smoothed", 1e-5, 1e-6),
         ("micro", 1e-5, 1e-6),
+        ("weighted", 1e-5, 1e-6),
+        ("weighted_micro", 1e-5, 1e-6),
         ("averaged", 1e-5, 1e-6),
         ("compiled", 1e-5, 1e-6),
         ("compressed", 3e-3, 1e-5),
@@ -69,7 +71,7 @@ def test_n_workers_compute_what_one_computes(runs: Runs, case: str, weights: flo
 def test_every_setting_has_an_effect(runs: Runs, workers: int) -> None:
     """Otherwise the test above would also pass for settings that are ignored."""
     ran = runs[workers]
-    for case in ("clipped", "adam", "smoothed", "averaged", "bfloat16", "float16"):
+    for case in ("clipped", "adam", "smoothed", "averaged", "weighted", "bfloat16", "float16"):
         assert distance(ran[case], ran["plain"]) > 3e-3, case
     if workers > 1:
         assert not same_bits(ran["compressed"], ran["plain"])
@@ -84,6 +86,7 @@ def test_the_same_again_gives_the_same_bits(runs: Runs, workers: int) -> None:
 @pytest.mark.parametrize("workers", SIZES)
 def test_micro_batches_add_up_to_the_batch(runs: Runs, workers: int) -> None:
     assert distance(runs[workers]["micro"], runs[workers]["plain"]) < 1e-5
+    assert distance(runs[workers]["weighted_micro"], runs[workers]["weighted"]) < 1e-5
 
 
 @pytest.mark.parametrize("workers", SIZES)

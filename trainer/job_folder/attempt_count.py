@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from data_tools.config import differences, read_yaml, to_mapping
+from data_tools.config import differences, from_mapping, read_yaml, to_mapping
 from data_tools.errors import UserError
 from data_tools.files import write_atomically
 from trainer.config import JobConfig
@@ -37,10 +37,18 @@ def keep_config(folder: Path, config: JobConfig) -> None:
     path, ours = folder / CONFIG, to_mapping(config)
     theirs = read_yaml(path) if path.exists() else CheckpointFolder(folder / CHECKPOINTS, keep=1).config()
     if theirs:
-        changed = differences(_result_settings(theirs), _result_settings(ours))
+        changed = differences(_result_settings(_with_defaults(theirs)), _result_settings(ours))
         if changed:
             raise UserError(f"{folder}: the job was started with another configuration: {'; '.join(changed)}")
     write_atomically(path, yaml.safe_dump(ours, sort_keys=False))
+
+
+def _with_defaults(recorded: dict[str, Any]) -> dict[str, Any]:
+    """A recorded configuration with the defaults of settings that are newer than it."""
+    try:
+        return dict(to_mapping(from_mapping(JobConfig, recorded, where="")))
+    except UserError:
+        return recorded
 
 
 def _result_settings(config: Mapping[str, Any]) -> dict[str, Any]:

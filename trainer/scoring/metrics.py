@@ -90,6 +90,25 @@ def per_class(matrix: npt.NDArray[np.int64]) -> list[ClassFigures]:
     ]
 
 
+def balanced_accuracy(matrix: npt.NDArray[np.int64]) -> float:
+    """Mean recall (0..1) of the classes that have pages, from a confusion matrix int64[C, C] of at least one page.
+
+    Every class counts alike, however few pages it has: Brodersen et al. 2010 (ICPR, "The balanced accuracy and its
+    posterior distribution"), for any number of classes, as scikit-learn computes it.
+    """
+    recalls = [figures.recall for figures in per_class(matrix) if figures.recall is not None]
+    return sum(recalls) / len(recalls)
+
+
+def macro_f1(matrix: npt.NDArray[np.int64]) -> float:
+    """Mean F1 (0..1) of the classes that have pages or are predicted, from a matrix int64[C, C] of at least one page.
+
+    The mean of the F1 scores, not the F1 of mean precision and recall: Opitz and Burst 2019 (arXiv 1911.03347).
+    """
+    scores = [figures.f1 for figures in per_class(matrix) if figures.f1 is not None]
+    return sum(scores) / len(scores)
+
+
 def wilson_interval(hits: int, count: int) -> tuple[float, float]:
     """95 % score interval of a proportion (Wilson 1927): within [0, 1] and valid for few or extreme counts.
 
@@ -180,6 +199,8 @@ def summary(labels: Ints, probabilities: Floats, *, class_ids: Sequence[int]) ->
         "count": count,
         "accuracy": hits / count,
         "accuracy_interval": list(wilson_interval(hits, count)),
+        "balanced_accuracy": balanced_accuracy(matrix),
+        "macro_f1": macro_f1(matrix),
         "top_k": {str(k): top_k(labels, probabilities, k) for k in (2, 3, 5) if k < probabilities.shape[1]},
         "loss": negative_log_likelihood(labels, probabilities),
         "calibration_error": expected_calibration_error(labels, probabilities),

@@ -21,6 +21,8 @@ class SplitFigures(TypedDict):
     """One model on one split: the result of `trainer.scoring.metrics.summary`. An empty split has `count` 0 alone.
 
     accuracy_interval: 95 % Wilson interval. accuracy_bootstrap_interval: 95 % percentile interval, stack only.
+    balanced_accuracy: mean recall of the classes that have pages. macro_f1: mean F1 of the classes that have pages or
+    are predicted.
     top_k: accuracy among the k most probable classes, by k. confusion[label][prediction]: pages.
     """
 
@@ -28,6 +30,8 @@ class SplitFigures(TypedDict):
     accuracy: NotRequired[float]
     accuracy_interval: NotRequired[list[float]]
     accuracy_bootstrap_interval: NotRequired[list[float]]
+    balanced_accuracy: NotRequired[float]
+    macro_f1: NotRequired[float]
     top_k: NotRequired[dict[str, float]]
     loss: NotRequired[float]
     calibration_error: NotRequired[float]

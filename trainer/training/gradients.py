@@ -1,6 +1,9 @@
 """Gradients of one worker's share of the global batch: at once or in micro-batches, optionally compiled by XLA."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from trainer.config import TrainingConfig
 from trainer.network.classifier import Classifier
@@ -9,7 +12,8 @@ from trainer.network.classifier import Classifier
 class LocalResult(NamedTuple):
     """Result of one worker's share of b pages, before any communication.
 
-    gradients: of the mean loss times the loss scale, one float32 tensor per trainable variable; losses: float32 [b];
+    gradients: of the mean loss, weighted by class, times the loss scale, one float32 tensor per trainable variable;
+    losses: float32 [b], without weights;
     correct: bool [b], whether the most probable class is the page's.
     """
 
@@ -24,10 +28,18 @@ class LocalGradients:
     With `micro_batches` k > 1 the share is computed in k equal parts, one after the other, in the memory of one part;
     the mean of their gradients is the gradient of the share. BatchNorm sees one part at a time: it normalizes each
     by the part's own moments and moves its statistics once per part.
+
+    class_weights: the weight of each class in the loss; None: 1.
     """
 
     def __init__(
-        self, classifier: Classifier, optimizer: Any, training: TrainingConfig, *, micro_batches: int = 1
+        self,
+        classifier: Classifier,
+        optimizer: Any,
+        training: TrainingConfig,
+        *,
+        micro_batches: int = 1,
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         import tensorflow as tf
 
@@ -35,6 +47,7 @@ class LocalGradients:
         self._optimizer = optimizer
         self._smoothing = training.label_smoothing
         self._parts = micro_batches
+        self._weights = None if class_weights is None else np.array(class_weights, np.float32)
         # XLA cannot compile collectives: Horovod's operations for XLA need a header that TensorFlow no longer ships.
         # So it compiles the two passes; averaging and update stay outside.
         compiled = tf.function(self._part, autograph=False, jit_compile=True)
@@ -74,10 +87,17 @@ class LocalGradients:
         with tf.GradientTape() as tape:
             logits = self._classifier.logits(images, training=True)
             losses = self._losses(logits, labels)
-            scaled = self._optimizer.scale_loss(tf.reduce_mean(losses))
+            scaled = self._optimizer.scale_loss(tf.reduce_mean(self._weighted(losses, labels)))
         variables = self._classifier.model.trainable_variables
         gradients = tape.gradient(scaled, [v.value for v in variables])
         return gradients, losses, tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
+
+    def _weighted(self, losses: Any, labels: Any) -> Any:
+        """The losses times the weights of their classes, to be divided by the number of pages, not by the weights'
+        sum: so parts of a batch, on this worker or on others, average to the whole."""
+        import tensorflow as tf
+
+        return losses if self._weights is None else losses * tf.gather(tf.constant(self._weights), labels)
 
     def _losses(self, logits: Any, labels: Any) -> Any:
         import tensorflow as tf

@@ -58,6 +58,8 @@ class TrainStep:
     step and halves the loss scale; only a non-finite loss, or gradients at a loss scale of 1, count as non-finite.
 
     frozen: names of the frozen layers; micro_batches: see `LocalGradients`; ema_decay: see `WeightEma`, None: no EMA.
+    class_weights: weight of each class in the loss, in the order of the outputs, None: 1. `sums` and
+    `nonfinite_losses` hold losses without weights.
     """
 
     classifier: Classifier
@@ -67,6 +69,7 @@ class TrainStep:
     frozen: frozenset[str] = frozenset()
     micro_batches: int = 1
     ema_decay: float | None = None
+    class_weights: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         import tensorflow as tf
@@ -93,7 +96,13 @@ class TrainStep:
 
         self.variables = self.classifier.model.trainable_variables
         self.statistics = moving_statistics(self.classifier)
-        self._local = LocalGradients(self.classifier, self.optimizer, self.training, micro_batches=self.micro_batches)
+        self._local = LocalGradients(
+            self.classifier,
+            self.optimizer,
+            self.training,
+            micro_batches=self.micro_batches,
+            class_weights=self.class_weights,
+        )
         self._compiled = tf.function(self._step, autograph=False)
 
     def set_frozen(self, frozen: frozenset[str]) -> None:

@@ -18,6 +18,8 @@ from trainer.training.step import TrainStep, build_optimizer
 from trainer.world import World
 
 PX, CLASSES, GLOBAL_BATCH, STEPS = 32, 4, 24, 5
+WEIGHTS = (4.0, 0.25, 1.0, 2.0)
+"""Far from equal, so that parts of a batch have different sums of weights."""
 MOMENTUM = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9}
 
 
@@ -29,6 +31,7 @@ class Case:
     training: dict[str, Any] = field(default_factory=dict)
     micro_batches: int = 1
     batch_norm: bool = False
+    class_weights: tuple[float, ...] | None = None
     pages_seed: int = 3
 
 
@@ -39,6 +42,8 @@ CASES: dict[str, Case] = {
     "adam": Case(optimizer={"name": "adam", "learning_rate": 0.002, "weight_decay": 0.1}),
     "smoothed": Case(training={"label_smoothing": 0.1}, optimizer={**MOMENTUM, "weight_decay": 0.1}),
     "micro": Case(micro_batches=3),
+    "weighted": Case(class_weights=WEIGHTS, training={"label_smoothing": 0.1}),
+    "weighted_micro": Case(class_weights=WEIGHTS, training={"label_smoothing": 0.1}, micro_batches=3),
     "averaged": Case(optimizer={**MOMENTUM, "ema_decay": 0.9}),
     "compiled": Case(training={"jit_compile": True, "deterministic": False}),
     "compressed": Case(training={"compression": "fp16"}),
@@ -110,6 +115,7 @@ def run(case: Case, world: World) -> dict[str, np.ndarray]:
         training,
         micro_batches=case.micro_batches,
         ema_decay=optimizer.ema_decay,
+        class_weights=case.class_weights,
     )
     variables = [v for v in classifier.model.variables if not is_seed(v)]
     start = [v.numpy().copy() for v in variables]

@@ -162,3 +162,22 @@ def test_summary_is_plain_data_and_names_the_classes() -> None:
 
 def test_summary_without_pages_has_no_figures() -> None:
     assert scores.summary(LABELS[:0], PROBABILITIES[:0], class_ids=[1, 2, 3]) == {"count": 0}
+
+
+@pytest.mark.parametrize(
+    ("matrix", "recall", "f1"),
+    [
+        ([[5, 0], [0, 5]], 1.0, 1.0),
+        ([[90, 0], [10, 0]], 0.5, (180 / 190 + 0) / 2),  # Always the common class: 90 % right.
+        ([[8, 2, 0], [1, 4, 0], [0, 0, 0]], (0.8 + 0.8) / 2, (16 / 19 + 8 / 11) / 2),  # A class without pages.
+        ([[8, 1, 1], [0, 5, 0], [0, 0, 0]], (0.8 + 1.0) / 2, (16 / 18 + 10 / 11 + 0) / 3),  # ... that is predicted.
+    ],
+)
+def test_balanced_accuracy_and_macro_f1(matrix: list[list[int]], recall: float, f1: float) -> None:
+    cells = np.array(matrix)
+    assert scores.balanced_accuracy(cells) == pytest.approx(recall)
+    assert scores.macro_f1(cells) == pytest.approx(f1)
+    labels = np.repeat(np.arange(len(cells)), cells.sum(axis=1))
+    predicted = np.concatenate([np.repeat(np.arange(len(cells)), row) for row in cells])
+    figures = scores.summary(labels, np.eye(len(cells))[predicted], class_ids=range(len(cells)))
+    assert (figures["balanced_accuracy"], figures["macro_f1"]) == pytest.approx((recall, f1))

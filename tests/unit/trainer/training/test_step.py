@@ -80,3 +80,35 @@ def test_an_overflow_of_the_compression_is_recognized(compression: Any, factor: 
     step(*pages())
     assert int(step.first_nonfinite_step.numpy()) == (1 if compression == "fp16" else 0)
     assert bool(step.compression_overflow.numpy()) is overflow
+
+
+WEIGHTS = (4.0, 0.25, 1.0, 2.0)
+
+
+@pytest.mark.parametrize("micro_batches", [1, 4])
+def test_class_weights_multiply_the_losses_of_their_pages(micro_batches: int) -> None:
+    """The gradient is that of sum(w[y] loss) / b; without weights in the sums, and for parts of any classes."""
+    import tensorflow as tf
+
+    from trainer.training.gradients import LocalGradients
+
+    training, optimizer = TrainingConfig(label_smoothing=0.1), OptimizerConfig(learning_rate=0.1)
+    images, labels = pages()
+    labels = np.sort(labels)  # Each part has other classes.
+    classifier = make_step(optimizer, training).classifier
+    for layer in classifier.model._flatten_layers():
+        if "batch_normalization" in layer.name or type(layer).__name__ == "BatchNormalization":
+            layer.trainable = False  # Its moments are those of a part.
+
+    def local(weights: Sequence[float] | None, images: Any, labels: Any, parts: int = 1) -> Any:
+        compute = LocalGradients(
+            classifier, build_optimizer(optimizer), training, micro_batches=parts, class_weights=weights
+        )
+        return tf.function(compute)(tf.constant(images), tf.constant(labels))
+
+    found = local(WEIGHTS, images, labels, micro_batches)
+    single = [local(None, images[i : i + 1], labels[i : i + 1]) for i in range(BATCH)]
+    for place, gradient in enumerate(found.gradients):
+        rows = [WEIGHTS[label] * np.asarray(one.gradients[place]) for label, one in zip(labels, single, strict=True)]
+        np.testing.assert_allclose(gradient, np.sum(rows, axis=0) / BATCH, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(found.losses, np.concatenate([one.losses for one in single]), rtol=1e-4)
