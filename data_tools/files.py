@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from data_tools.errors import UserError, is_of_storage
-from data_tools.targets import Target, target_of
+from data_tools.targets import make_folder, open_stream, target_of
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds the four packages; worker processes need it on their PYTHONPATH."""
@@ -53,20 +53,6 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder and those above it; it may exist.
-
-    Raises:
-        NotADirectoryError: `filename`, a file, is in the way, or no folder can be made in it (as in /proc).
-        OSError: it cannot be made for another reason.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, FileNotFoundError, NotADirectoryError):
-        there = next(found for found in (path, *path.parents) if os.path.lexists(found))
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there)) from None
 
 
 def require_writable(path: Path, *, folder: bool = False) -> None:
@@ -110,7 +96,7 @@ def open_output(path: Path) -> Iterator[BinaryIO]:
     """
     target = target_of(path)
     if not target.replaceable:
-        with _naming(path), _open_stream(target) as stream:
+        with _naming(path), open_stream(target) as stream:
             yield stream
             stream.flush()
         return
@@ -128,13 +114,6 @@ def open_output(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     fsync_folder(target.path.parent)
-
-
-def _open_stream(target: Target) -> BinaryIO:
-    if target.descriptor is not None:
-        # A duplicate shares the offset, so that the output follows what the descriptor has received before.
-        return os.fdopen(os.dup(target.descriptor), "wb")
-    return os.fdopen(os.open(target.path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC), "wb")
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 _MAX_LINKS = 40
 """Links that Linux follows in one path before it reports a loop."""
@@ -56,6 +57,32 @@ def leads_to(path: Path, descriptor: int) -> bool:
         return target_of(path).descriptor == descriptor
     except OSError:
         return False
+
+
+def open_stream(target: Target) -> BinaryIO:
+    """Open what is written to and not replaced.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if target.descriptor is not None:
+        # A duplicate shares the offset, so that the output follows what the descriptor has received before.
+        return os.fdopen(os.dup(target.descriptor), "wb")
+    return os.fdopen(os.open(target.path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC), "wb")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; it may exist.
+
+    Raises:
+        NotADirectoryError: `filename`, a file, is in the way, or no folder can be made in it (as in /proc).
+        OSError: it cannot be made for another reason.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError):
+        there = next(found for found in (path, *path.parents) if os.path.lexists(found))
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there)) from None
 
 
 def _descriptor(path: Path, found: Path, named: re.Match[str]) -> Target:

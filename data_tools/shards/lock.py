@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import IO
 
 from data_tools.errors import UserError, storage_problem
-from data_tools.files import UNFINISHED, make_folder, require_writable
+from data_tools.files import UNFINISHED, require_writable
+from data_tools.targets import make_folder
 
 
 @contextlib.contextmanager
