@@ -12,6 +12,7 @@ from data_tools.cores import available_cores
 from data_tools.errors import UserError
 from data_tools.protocol import EXPECT_GPU, THREADS
 from trainer.config import TrainingConfig
+from trainer.native_log import load_tensorflow
 from trainer.world import World
 
 LIST_GPUS = "import tensorflow as tf; tf.config.list_physical_devices('GPU')"
@@ -110,6 +111,7 @@ def prepare_inference() -> str:
     GPUs. CUDA_VISIBLE_DEVICES selects another GPU; -1 selects the CPU. A process that has used a device already
     keeps its settings.
     """
+    load_tensorflow()
     import tensorflow as tf
 
     gpus: list[Any] = tf.config.list_physical_devices("GPU")
@@ -128,6 +130,7 @@ def hide_gpus() -> None:
 
     A process that has used a device already keeps its settings.
     """
+    load_tensorflow()
     import tensorflow as tf
 
     with contextlib.suppress(RuntimeError):

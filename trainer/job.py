@@ -21,6 +21,7 @@ from trainer.job_folder.checkpoint import CheckpointFolder
 from trainer.job_folder.heartbeat import Heartbeat
 from trainer.job_folder.journal import CHECKPOINTS, RESULT, Journal, job_folder, log_to
 from trainer.job_folder.writer import BackgroundWriter
+from trainer.native_log import load_tensorflow
 from trainer.network.batchnorm import set_momentum
 from trainer.network.classifier import Classifier, Geometry, build_classifier
 from trainer.network.freezing import FreezePlan, layer_names, plan_freezing
@@ -149,6 +150,8 @@ def _run(job: JobPayload, folder: Path, world: World, heartbeat: Heartbeat) -> d
     fixed = {"job": config.name, "world_size": world.size}
     journal = Journal(folder, rank=world.rank, fixed=fixed, heartbeat=heartbeat)
     journal.progress("starting")
+    for line in load_tensorflow():
+        logger.info("TensorFlow: %s", line)
     logger.info("%s: rank %d of %d on %s, attempt %d", config.name, world.rank, world.size, device, attempt)
     if world.rank == 0:
         keep_config(folder, config)

@@ -1,7 +1,6 @@
 """`regionstack plan`: prints what a run would do and how long it would take. Runs nothing but a calibration."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,7 +54,6 @@ def plan(config: Config, options: PlanOptions) -> int:
         UserError: The recipe cannot be planned, options contradict each other, or pages cannot be counted.
     """
     _check(options)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     recipe, rate = plan_recipe(config), parse_rate(options.rate)
     hosts, gpus = _hosts(config, options)
     pages, pages_source = count_pages(config, options.pages)

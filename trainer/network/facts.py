@@ -14,6 +14,7 @@ from typing import Any
 
 from data_tools.files import read_json, write_json
 from trainer.config import ModelConfig
+from trainer.native_log import load_tensorflow
 from trainer.network.backbones import backbone_names, build_backbone
 from trainer.network.classifier import Geometry
 from trainer.network.weights import is_seed
@@ -78,6 +79,7 @@ def backbone_facts(name: str, height: int, width: int) -> BackboneFacts:
     Raises:
         UserError: an unknown backbone, or a size that it cannot process.
     """
+    load_tensorflow()
     model = build_backbone(name, (height, width, 3))
     return BackboneFacts(
         parameters=sum(prod(variable.shape) for variable in model.trainable_variables),

@@ -15,6 +15,7 @@ import numpy as np
 from data_tools.cores import available_cores
 from data_tools.errors import UserError, storage_problem
 from data_tools.files import read_json, sha256, write_json
+from trainer.native_log import load_tensorflow
 
 SEED_STATE = "seed_generator_state"
 """Last part of the path of a Keras random generator's state, which differs between ranks on purpose."""
@@ -201,6 +202,7 @@ def import_weights(backbone: str, source: Path | None, path: Path) -> str:
     """
     from trainer.network.backbones import SMALL, build_backbone
 
+    load_tensorflow()
     if source is None and backbone == SMALL:
         raise UserError(f"model.weights: there are no ImageNet weights for {SMALL}; set model.weights: none")
     model = _downloaded(backbone) if source is None else build_backbone(backbone, IMPORT_SHAPE)

@@ -55,7 +55,9 @@ class Loop:
         self._selected = selected_pages(self.val, self.config)
         self._first_step = self.state.step
         self._timer = AgreementTimer(self.state.step)
-        self._reported = (time.monotonic(), self.state.step)
+        # The rate covers training steps alone: neither evaluations nor the first step of an epoch, which may compile.
+        self._timed: tuple[float, int] | None = None
+        self._pages_per_s: float | None = None
         self._precise: dict[frozenset[str], PreciseStatistics] = {}
 
     @property
@@ -106,6 +108,7 @@ class Loop:
         self.coordinator.heartbeat.waiting = True  # the step's collectives wait for all ranks
         self.step(as_tensor(batch.images), as_tensor(batch.labels))
         self.state.step += 1
+        self._timed = self._timed or (time.monotonic(), self.state.step)
         self.coordinator.publish("training", step=self.state.step)
 
     def _choose_layers(self) -> None:
@@ -171,6 +174,7 @@ class Loop:
         The evaluation changes nothing and comes after the checkpoint: a job that ends within it repeats only that.
         """
         self._check_finite()
+        self._measure_rate()
         if self.state.step == self.saver.saved_step:  # resumed here: the checkpoint holds the computed statistics
             digest = self.saver.digest()
         else:
@@ -180,6 +184,7 @@ class Loop:
         self._report_progress("evaluating")
         self.coordinator.heartbeat.at("evaluating")
         self._record(self._evaluate_epoch(digest))
+        self._timed = None
         if self.epoch < self.config.stage.epochs and self.coordinator.any_stop_asked():
             self.coordinator.exit_stopped(f"stopped after epoch {self.epoch}, saved")
 
@@ -213,11 +218,16 @@ class Loop:
         self.journal.epoch(row)
         logger.info("epoch %d of %d: %s", self.epoch, self.config.stage.epochs, row)
 
+    def _measure_rate(self) -> None:
+        if self._timed is not None and self.state.step > self._timed[1]:
+            (then, step), self._timed = self._timed, (time.monotonic(), self.state.step)
+            self._pages_per_s = (self.state.step - step) * self.config.stage.global_batch / (self._timed[0] - then)
+
     def _report_progress(self, phase: str) -> None:
         sums = dict(zip(SUMS, self.step.read_sums(), strict=True))
         pages = max(sums["pages"], 1.0)
-        (then, step), now = self._reported, time.monotonic()
-        self._reported = (now, self.state.step)
+        if phase == "training":
+            self._measure_rate()
         self.journal.progress(
             phase,
             epoch=self.epoch + 1,
@@ -227,5 +237,5 @@ class Loop:
             steps_per_epoch=self.steps_per_epoch,
             loss=float(sums["loss"] / pages),
             accuracy=float(sums["correct"] / pages),
-            pages_per_s=(self.state.step - step) * self.config.stage.global_batch / max(now - then, 1e-9),
+            **({} if self._pages_per_s is None else {"pages_per_s": self._pages_per_s}),
         )
