@@ -7,6 +7,8 @@ from cluster.schedule.retry import RetryPolicy
 from data_tools.errors import UserError
 
 LEAST_OBJECT_STORE_MIB = 80
+GATHER_S = 900
+GATHER_MACHINES_S = 2400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +83,9 @@ class ClusterConfig:
     request_slots: int | None = None
     """Slots on all hosts together to request from an autoscaling cluster before any job is placed (GPUs; cores with
     `gpus: 0`); null uses the cluster as it is. 16: four region groups of four."""
-    gather_timeout_s: int = 900
-    """How long to wait for requested slots, and for hosts that `ray up` is still setting up."""
+    gather_timeout_s: int | None = None
+    """How long to wait for requested slots, and for hosts that `ray up` is still setting up; null is 900 and, with
+    `request_slots`, 2400: a new machine boots, and installs 4 GB of packages and NVIDIA's driver."""
     lost_host_timeout_s: int = 1800
     """How long a job waits for lost hosts to return while the remaining ones have too few slots for it."""
     silence_timeout_s: int = 300
@@ -116,6 +119,13 @@ class ClusterConfig:
                 raise UserError(f"{name}: must be 0 or more, is {value}")
         if self.object_store_mib < LEAST_OBJECT_STORE_MIB:
             raise UserError(f"object_store_mib: Ray needs {LEAST_OBJECT_STORE_MIB}, is {self.object_store_mib}")
+
+    @property
+    def gather_limit_s(self) -> int:
+        """`gather_timeout_s`, or its default."""
+        if self.gather_timeout_s is not None:
+            return self.gather_timeout_s
+        return GATHER_S if self.request_slots is None else GATHER_MACHINES_S
 
     @property
     def retries(self) -> RetryPolicy:

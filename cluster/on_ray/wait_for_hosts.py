@@ -70,9 +70,9 @@ def gather(
     notice_at = begun + FIRST_NOTICE_S
     while missing := _missing(hosts(), config, expected):
         now = clock()
-        if now - begun > config.gather_timeout_s:
+        if now - begun > config.gather_limit_s:
             if _slots(hosts()) < (config.request_slots or 0):
-                raise UserError(f"after {config.gather_timeout_s} s (cluster.gather_timeout_s) still {missing}")
+                raise UserError(f"after {config.gather_limit_s} s (cluster.gather_timeout_s) still {missing}")
             logger.warning("continuing with the hosts that came: %s", missing)
             return
         if now >= notice_at:

@@ -3,9 +3,11 @@
 #
 #   PYTHON=python3.12 GPU=1 VENV=.venv cluster/setup/environment.sh
 #
-# All three are optional, and the environment remembers them. PYTHON: the interpreter (default: the last one used, or the
-# first supported one of python3, python3.13, python3.12, python3.11). GPU=1: with the CUDA libraries, and Horovod built
-# for NCCL. VENV: folder of the environment. Safe to repeat and to interrupt: if nothing has changed, it exits at once.
+# All are optional, and the environment remembers them. PYTHON: the interpreter (default: the last one used, or the first
+# supported one of python3, python3.13, python3.12, python3.11). GPU=1: with the CUDA libraries, and Horovod built for
+# NCCL, for the compute capabilities in HOROVOD_BUILD_CUDA_CC_LIST. CLOUD=aws or gcp: with that cloud's SDK, for Ray's
+# autoscaler and for buckets. VENV: folder of the environment. A checkout, which has a folder `tests`, also gets what the
+# tests need. Safe to repeat and to interrupt: if nothing has changed, it exits at once.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -49,8 +51,12 @@ check_venv() {
 }
 
 check_compiler() {
-    local tool
-    if wheel=$(horovod_wheel --cached); then return; fi
+    local tool status=0
+    wheel=$(horovod_wheel --cached) || status=$?
+    case $status in
+        0) return ;;
+        2) exit 2 ;;  # it has said why: no CUDA toolkit, or one of another major release than TensorFlow's
+    esac
     for tool in gcc g++ make; do
         command -v "$tool" >/dev/null || fail "$tool is missing and Horovod must be compiled; on Debian and Ubuntu: apt install gcc g++ make"
     done
@@ -82,12 +88,20 @@ check_owner() {  # a linked environment of another checkout holds that one's pro
 
 # --- stamps -----------------------------------------------------------------------------------------------------------
 
+lock_files() {  # of all that is installed
+    echo "$here/requirements.lock"
+    if [ -n "$gpu" ]; then echo "$here/requirements-gpu.lock"; fi
+    if [ -n "$cloud" ]; then echo "$here/requirements-$cloud.lock"; fi
+    if [ -d tests ]; then echo "$here/requirements-test.lock"; fi
+}
+
 packages_key() {
-    { "$python" -c 'import sys; print(sys.version, sys.base_prefix)'; echo "$venv $gpu"; cat $here/requirements.lock $here/requirements-gpu.lock; } | sha256sum
+    # shellcheck disable=SC2046
+    { "$python" -c 'import sys; print(sys.version, sys.base_prefix)'; echo "$venv $gpu $cloud"; cat $(lock_files); } | sha256sum
 }
 
 ready_key() {  # of setup.cfg, only what an installation reads: settings of tools begin at [mypy]
-    { packages_key; cat $here/environment.sh $here/horovod_*.py; sed '/^\[mypy\]/,$d' setup.cfg; } | sha256sum
+    { packages_key; echo "$capabilities"; cat $here/environment.sh $here/horovod_*.py; sed '/^\[mypy\]/,$d' setup.cfg; } | sha256sum
 }
 
 is_ready() {
@@ -103,13 +117,18 @@ horovod_wheel() {
     "$interpreter" -m cluster.setup.horovod_wheel ${gpu:+--gpu} "$@"
 }
 
+remember() {
+    printf 'root=%s\npython=%s\ngpu=%s\ncloud=%s\ncapabilities=%s\n' "$root" "$python" "$gpu" "$cloud" "$capabilities" >"$choices"
+}
+
 make_venv() {
-    rm -rf "$venv" && mkdir -p "$venv" && printf 'root=%s\npython=%s\ngpu=%s\n' "$root" "$python" "$gpu" >"$choices" && "$python" -m venv "$venv"
+    rm -rf "$venv" && mkdir -p "$venv" && remember && "$python" -m venv "$venv"
 }
 
 install_packages() {
-    "$venv/bin/python" -m pip install --no-deps --no-compile --only-binary :all: --require-hashes \
-        -r $here/requirements.lock ${gpu:+-r $here/requirements-gpu.lock} &&
+    local file options=()
+    for file in $(lock_files); do options+=(-r "$file"); done
+    "$venv/bin/python" -m pip install --no-deps --no-compile --only-binary :all: --require-hashes "${options[@]}" &&
         compile_packages &&
         packages_key >"$packages_stamp"
 }
@@ -157,6 +176,7 @@ set_up() {
     rm -f "$ready_stamp"
     if [ "$(cat "$packages_stamp" 2>/dev/null)" = "$(packages_key)" ]; then
         number=2
+        remember
     else
         step "make the virtual environment" make_venv
         step "install the locked packages" install_packages
@@ -170,6 +190,10 @@ set_up() {
 gpu=${GPU-$(remembered gpu)}
 gpu=${gpu#0}
 check_owner
+cloud=${CLOUD-$(remembered cloud)}
+case $cloud in "" | aws | gcp) ;; *) fail "CLOUD=$cloud: must be aws or gcp" ;; esac
+capabilities=${HOROVOD_BUILD_CUDA_CC_LIST-$(remembered capabilities)}
+if [ -n "$capabilities" ]; then export HOROVOD_BUILD_CUDA_CC_LIST=$capabilities; fi
 choose_python
 if is_ready; then exit 0; fi
 check_venv

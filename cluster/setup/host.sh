@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Sets up one host of a cluster: checks the shared folder, creates the environment, prepares the login shell.
 #
-#   cluster/setup/host.sh --shared /srv/regionstack [--nfs SERVER:/EXPORT] [--bucket s3://NAME]   every host
+#   cluster/setup/host.sh --shared /srv/regionstack [--nfs SERVER:/EXPORT] [--bucket s3://NAME] [--cloud aws]   every host
 #   cluster/setup/host.sh --mark-shared       the head, afterwards: writes the cluster's mark into the shared folder
 #   cluster/setup/host.sh --check-shared      a worker, afterwards: checks for the head's mark
 #
 # --shared: a folder that every host sees under this path, for pages, shards, runs and Horovod's wheel.
-# --nfs: what to mount there if nothing is mounted yet. --bucket: only exported in the login shell.
+# --nfs: what to mount there if nothing is mounted yet. --bucket: only exported in the login shell. --cloud: aws or gcp,
+# installs that cloud's SDK; a machine with NVIDIA cards then waits until its image has installed the driver, and workers
+# watch for the notice that their machine will be reclaimed.
 # A host whose login shell names an environment in VENV (on shared storage, in an image) keeps it. GPU=1 is the
 # default where `nvidia-smi -L` lists a GPU. Safe to repeat; takes about a second where everything is ready.
 set -euo pipefail
@@ -15,6 +17,9 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 login=$HOME/.regionstack.sh
 token=$HOME/.ray/auth_token
 apt_packages="python3-venv gcc g++ make"
+apt_wait_s=${APT_WAIT_S:-600}        # how long another program, such as unattended-upgrades, may hold apt's locks
+driver_wait_s=${DRIVER_WAIT_S:-600}  # how long a cloud's image may take to install NVIDIA's driver at its first boot
+pci=${PCI_DEVICES:-/sys/bus/pci/devices}
 
 fail() { echo "error: $(hostname): $*" >&2; exit 2; }
 
@@ -22,10 +27,26 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
 mount_nfs() {  # mount_nfs SOURCE FOLDER
     if mountpoint -q "$2"; then return; fi
-    command -v mount.nfs4 >/dev/null || { as_root apt-get -qq update && as_root apt-get -qq install -y nfs-common; } >/dev/null
-    as_root mkdir -p "$2" && as_root mount -t nfs4 -o nfsvers=4.1,hard,timeo=600,retrans=2 "$1" "$2" ||
-        fail "$1 cannot be mounted at $2; check the address, and that both sides allow NFS (TCP 2049)"
+    command -v mount.nfs >/dev/null || install_packages nfs-common
+    as_root mkdir -p "$2"
+    # No version: client and server agree on the newest that both have (EFS 4.1, Filestore's basic tiers 3).
+    local reason
+    reason=$(as_root mount -t nfs -o hard,timeo=600,retrans=2,noresvport "$1" "$2" 2>&1) ||
+        fail "$1 cannot be mounted at $2 ($(last_line "$reason")); check the address, and that both sides allow NFS (TCP 2049)"
     as_root chown "$(id -u)" "$2" || true
+}
+
+last_line() { grep -v '^[[:space:]]*$' <<<"$1" | tail -n 1; }
+
+install_packages() {  # waits for apt's locks; if it fails, says why and continues: what is missing is reported where it is needed
+    local until=$((SECONDS + apt_wait_s)) output
+    # apt's own time limit holds for dpkg's lock, not for the lock on the lists of packages.
+    until output=$(as_root apt-get -qq update 2>&1); do
+        grep -q "[Cc]ould not get lock\|Unable to lock" <<<"$output" && [ "$SECONDS" -lt "$until" ] || break
+        sleep 2
+    done
+    output=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o "DPkg::Lock::Timeout=$apt_wait_s" install -y "$@" 2>&1) ||
+        echo "$(hostname): apt-get install $*: $(last_line "$output")" >&2
 }
 
 check_writable() {
@@ -38,16 +59,39 @@ check_writable() {
 install_system_packages() {  # cloud images lack a compiler; without root access, environment.sh reports what is missing
     if python3 -c 'import ensurepip, venv' 2>/dev/null && command -v g++ make >/dev/null; then return; fi
     # shellcheck disable=SC2086
-    { as_root apt-get -qq update && as_root apt-get -qq install -y $apt_packages; } >/dev/null 2>&1 || true
+    install_packages $apt_packages
+}
+
+cards() {  # how many NVIDIA cards the PCI bus has; it knows them before there is a driver
+    local device count=0
+    for device in "$pci"/*; do
+        if [ "$(cat "$device/vendor" 2>/dev/null)" = 0x10de ]; then
+            case $(cat "$device/class" 2>/dev/null) in 0x0300* | 0x0302*) count=$((count + 1)) ;; esac
+        fi
+    done
+    echo $count
+}
+
+listed() { { nvidia-smi -L 2>/dev/null || true; } | grep -c '^GPU' || true; }
+
+wait_for_driver() {
+    local wanted until=$((SECONDS + driver_wait_s))
+    wanted=$(cards)
+    while [ "$(listed)" -lt "$wanted" ]; do
+        [ "$SECONDS" -lt "$until" ] ||
+            fail "$wanted NVIDIA cards and the driver lists $(listed) after $driver_wait_s s; choose an image with the driver, or see /var/log/cloud-init-output.log"
+        sleep 2
+    done
 }
 
 write_login() {  # the environment of `ray submit`, `ray exec` and Ray's workers
-    local venv=$1 shared=$2 bucket=$3 line='. ~/.regionstack.sh'
+    local venv=$1 shared=$2 bucket=$3 cloud=$4 line='. ~/.regionstack.sh'
     cat >"$login.new" <<EOF
 # Written by $root/cluster/setup/host.sh on every set-up.
 export REGIONSTACK_SHARED='$shared'
 export REGIONSTACK_CACHE="\${REGIONSTACK_CACHE:-$shared/cache}"
 export REGIONSTACK_BUCKET='$bucket'
+export REGIONSTACK_CLOUD='$cloud'
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 export VENV='$venv'
 export PYTHONPATH='$root'
@@ -63,25 +107,30 @@ mark() {  # its name is a hash of the cluster's token, and reveals nothing of it
 }
 
 set_up() {
-    local shared="" nfs="" bucket=""
+    local shared="" nfs="" bucket="" cloud=""
     while [ $# -gt 0 ]; do
-        case $1 in --shared | --nfs | --bucket) ;; *) fail "$1: no such option of host.sh" ;; esac
+        case $1 in --shared | --nfs | --bucket | --cloud) ;; *) fail "$1: no such option of host.sh" ;; esac
         [ $# -gt 1 ] || fail "$1 needs a value"
         case $1 in
             --shared) shared=${2%/} ;;
             --nfs) nfs=$2 ;;
             --bucket) bucket=$2 ;;
+            --cloud) cloud=$2 ;;
         esac
         shift 2
     done
     case $shared in /*) ;; *) fail "--shared needs an absolute path, is '$shared'" ;; esac
+    case $cloud in "" | aws | gcp) ;; *) fail "--cloud $cloud: must be aws or gcp" ;; esac
     if [ -n "$nfs" ]; then mount_nfs "$nfs" "$shared"; fi
     check_writable "$shared"
     install_system_packages
+    if [ -n "$cloud" ]; then wait_for_driver; export CLOUD=$cloud; fi
     if [ -z "${GPU+given}" ] && nvidia-smi -L 2>/dev/null | grep -q .; then export GPU=1; fi
     export VENV=${VENV:-$root/.venv} REGIONSTACK_CACHE=${REGIONSTACK_CACHE:-$shared/cache}
+    # A machine that joins later takes the packages from the shared folder, not from the internet.
+    export PIP_CACHE_DIR=${PIP_CACHE_DIR:-$REGIONSTACK_CACHE/pip}
     "$root/cluster/setup/environment.sh"
-    write_login "$VENV" "$shared" "$bucket"
+    write_login "$VENV" "$shared" "$bucket" "$cloud"
     chmod 600 "$token" 2>/dev/null || true
 }
 

@@ -9,10 +9,12 @@ Run it in a checkout after each change of `install_requires` or of a locked extr
 
 import argparse
 import configparser
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from cluster.setup.horovod_target import GPU_LOCK, LOCK
@@ -20,8 +22,17 @@ from data_tools.errors import UserError
 from data_tools.files import PROJECT_ROOT
 
 RUNTIME = "install_requires"
-LOCKED = {LOCK: (RUNTIME, "pdf", "serve", "onnx", "horovod", "test"), GPU_LOCK: ("gpu",)}
-"""What each lock file pins: the run-time dependencies, and extras by name."""
+LOCKED = {
+    LOCK: (RUNTIME, "pdf", "serve", "onnx", "horovod"),
+    GPU_LOCK: ("gpu",),
+    LOCK.with_name("requirements-test.lock"): ("test",),
+    LOCK.with_name("requirements-aws.lock"): ("aws",),
+    LOCK.with_name("requirements-gcp.lock"): ("gcp",),
+    LOCK.with_name("requirements-clouds.lock"): ("clouds",),
+}
+"""What each lock file pins: the run-time dependencies, and extras by name. Every host gets the first; the others add to
+it. All fit together."""
+ENTRY = re.compile(r"^([a-z0-9-]+)==", re.MULTILINE)
 HEADER = "# Made from setup.cfg by `python -m cluster.setup.lock`, with the SHA-256 of each file of each version.\n"
 
 
@@ -40,22 +51,43 @@ def declared(group: str) -> list[str]:
     return [line for line in parser[section][group].splitlines() if line]
 
 
-def lock(path: Path, groups: Sequence[str], *, upgrade: bool) -> None:
-    """Resolve `groups` for all supported Pythons at once and write the result to `path`.
+def lock_all(*, upgrade: bool) -> None:
+    """Resolve all groups together for all supported Pythons, then write each lock file of `LOCKED`.
 
     Raises:
         UserError: uv is not installed.
         subprocess.CalledProcessError: no versions fit; uv has printed why.
     """
+    with tempfile.TemporaryDirectory() as folder:
+        together = Path(folder) / "together.txt"
+        # Versions in the file that uv writes are kept where they fit.
+        together.write_text("".join(path.read_text() for path in LOCKED if path.exists()))
+        resolve([group for groups in LOCKED.values() for group in groups], together, upgrade=upgrade)
+        base: set[str] = set()
+        for path, groups in LOCKED.items():
+            part = Path(folder) / path.name
+            resolve(groups, part, within=together)
+            path.write_text(HEADER + without(part.read_text(), base))
+            base = base or set(ENTRY.findall(part.read_text()))
+
+
+def resolve(groups: Sequence[str], path: Path, *, within: Path | None = None, upgrade: bool = False) -> None:
+    """Write the versions that `groups` need, with hashes, to `path`; only such as are in the file `within`."""
     uv = shutil.which("uv")
     if uv is None:
         raise UserError("uv is not on the PATH; pip install uv")
     options = ["--universal", "--python-version", "3.11", "--fork-strategy", "fewest", "--generate-hashes"]
     options += ["--no-annotate", "--no-header", "--no-config", *(["--upgrade"] if upgrade else [])]
+    options += ["--constraint", str(within)] if within else []
     lines = "\n".join(line for group in groups for line in declared(group))
     command = [uv, "pip", "compile", *options, "--quiet", "--output-file", str(path), "-"]
     subprocess.run(command, input=lines, text=True, check=True)
-    path.write_text(HEADER + path.read_text())
+
+
+def without(text: str, names: Collection[str]) -> str:
+    """A lock file's text without the entries of the packages `names`."""
+    entries = re.findall(r"^[a-z0-9].*(?:\n[ ].*)*\n", text, re.MULTILINE)
+    return "".join(entry for entry in entries if ENTRY.findall(entry)[0] not in names)
 
 
 def main() -> int:
@@ -64,9 +96,8 @@ def main() -> int:
     parser.add_argument("--upgrade", action="store_true", help="move to the newest versions that fit")
     options = parser.parse_args()
     try:
-        for path, groups in LOCKED.items():
-            lock(path, groups, upgrade=options.upgrade)
-            print(path)
+        lock_all(upgrade=options.upgrade)
+        print("\n".join(map(str, LOCKED)))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Copies shard sets from a bucket (anything that `tf.io.gfile` opens) to local disk and verifies every byte.
+"""Copies shard sets from a bucket (anything that fsspec opens) to local disk and verifies every byte.
 
 Training reads shards at random through memory maps, which object stores do not support. A set is copied once, as its
 manifest lists it, and then read at memory speed.
@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import fsspec
 
 from data_tools.errors import UserError
 from data_tools.files import UNFINISHED, fsync_folder, temporary_name, write_atomically
@@ -26,7 +28,12 @@ _INCOMING = ".unfinished-manifest.json"
 OnProgress = Callable[[int, int, int], None]
 
 
+_PACKAGES = {"s3": "CLOUD=aws make env", "gs": "CLOUD=gcp make env", "gcs": "CLOUD=gcp make env"}
+"""How to get the package that opens an address of that kind."""
+
+
 class _File(NamedTuple):
+    files: Any
     source: str
     target: Path
     crc32c: str
@@ -36,18 +43,19 @@ class _File(NamedTuple):
 def fetch(url: str, folder: Path, *, progress: OnProgress | None = None) -> list[str]:
     """Copy the shard sets at `url` (`<url>/<split>/<region>`) into `folder`; returns their names.
 
-    `url` is anything that `tf.io.gfile` opens. The manifest is written last, so a set is complete or absent; calling
-    again resumes with the missing files. `progress` gets (pages copied, total pages, 0).
+    `url` is anything that fsspec opens: s3://, gs://, https://, a path. The manifest is written last, so a set is
+    complete or absent; calling again resumes with the missing files. `progress` gets (pages copied, total pages, 0).
 
     Raises:
         UserError: no shard sets at `url`, no access, a file that differs from its manifest, or another set in `folder`.
     """
     url = url.rstrip("/")
-    with locked(folder), _readable_errors(url):
-        names = _sets(url)
+    with locked(folder):
+        files_there, root = _opened(url)
+        names = _sets(files_there, root, url)
         if not names:
             raise UserError(f"{url}: no shard sets found; expected {url}/<split>/<region>/{MANIFEST}")
-        files = [file for name in names for file in _missing(f"{url}/{name}", folder / name)]
+        files = [file for name in names for file in _missing(files_there, f"{root}/{name}", folder / name)]
         total, done = sum(file.pages for file in files), 0
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             copies = {pool.submit(_copy, file): file for file in files}
@@ -65,49 +73,65 @@ def fetch(url: str, folder: Path, *, progress: OnProgress | None = None) -> list
     return names
 
 
-@contextmanager
-def _readable_errors(url: str) -> Iterator[None]:
-    """Convert TensorFlow's file system errors to UserErrors."""
-    import tensorflow as tf  # Imported late: takes seconds.
+def _opened(url: str) -> tuple[Any, str]:
+    """The file system of `url`, and the path in it."""
+    scheme = url.partition("://")[0] if "://" in url else "file"
+    try:
+        files, root = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        advice = _PACKAGES.get(scheme, "install the package that fsspec names, or mount the bucket")
+        raise UserError(f"{url}: {scheme}:// cannot be opened here ({_first_line(error)}); {advice}") from None
+    # A listing from before would hide what has been added since.
+    files.invalidate_cache()
+    return files, str(root).rstrip("/")
 
+
+@contextmanager
+def _remote(source: str) -> Iterator[None]:
+    """Convert the errors of a file system to UserErrors."""
     try:
         yield
-    except tf.errors.NotFoundError as error:
-        raise UserError(f"{url}: not found, or incomplete ({error.message}); check the address") from None
-    except tf.errors.UnimplementedError:
-        scheme = url.partition("://")[0]
-        raise UserError(
-            f"{url}: TensorFlow cannot open {scheme}://; pip install tensorflow-io, or mount the bucket"
-        ) from None
-    except tf.errors.OpError as error:
-        reason = str(error.message).splitlines() or [type(error).__name__]
-        raise UserError(f"{url}: cannot be read: {reason[0]}") from None
+    except FileNotFoundError:
+        raise UserError(f"{source}: not found, or incomplete; check the address") from None
+    except PermissionError as error:
+        raise UserError(f"{source}: no access ({_first_line(error)}); check the credentials and the role") from None
+    # Each file system raises the errors of its own library (botocore, google.auth, aiohttp), without a common class.
+    except Exception as error:  # noqa: BLE001
+        raise UserError(f"{source}: cannot be read: {_first_line(error)}") from None
 
 
-def _gfile() -> Any:
-    import tensorflow as tf  # Imported late: takes seconds.
-
-    return tf.io.gfile
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def _sets(url: str) -> list[str]:
+def _sets(files: Any, root: str, url: str) -> list[str]:
     """Names of the sets at `url`, `split/region`."""
-    gfile = _gfile()
-    gfile.stat(url)  # Raises with the reason, where `isdir` returns False.
-    splits = [name.rstrip("/") for name in gfile.listdir(url)]
-    found = [
-        f"{split}/{region.rstrip('/')}"
-        for split in splits
-        if not split.startswith(".") and gfile.isdir(f"{url}/{split}")
-        for region in gfile.listdir(f"{url}/{split}")
-    ]
-    return sorted(name for name in found if gfile.exists(f"{url}/{name}/{MANIFEST}"))
+    with _remote(url):
+        found = [
+            f"{split}/{region}"
+            for split in _folders(files, root)
+            for region in _folders(files, f"{root}/{split}")
+            if files.exists(f"{root}/{split}/{region}/{MANIFEST}")
+        ]
+    return sorted(found)
 
 
-def _missing(source: str, target: Path) -> list[_File]:
+def _folders(files: Any, path: str) -> list[str]:
+    """Names of the folders in a folder, without hidden ones."""
+    entries = files.ls(path, detail=True)
+    names = [str(entry["name"]).rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory"]
+    return [name for name in names if name and not name.startswith(".")]
+
+
+def _chunks(files: Any, source: str) -> Iterator[bytes]:
+    with _remote(source), files.open(source, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def _missing(files: Any, source: str, target: Path) -> list[_File]:
     """The missing files of one set; writes its manifest under a temporary name."""
-    with _gfile().GFile(f"{source}/{MANIFEST}", "rb") as file:
-        raw = file.read()
+    raw = b"".join(_chunks(files, f"{source}/{MANIFEST}"))
     if (target / MANIFEST).exists():
         if (target / MANIFEST).read_bytes() != raw:
             raise UserError(f"{target}: holds a different set than {source}; choose another folder, or delete this one")
@@ -123,9 +147,9 @@ def _missing(source: str, target: Path) -> list[_File]:
     for shard in manifest.shards:
         if Path(shard.name).name != shard.name or shard.name in (MANIFEST, *manifest.index_files, ".."):
             raise UserError(f"{source}/{MANIFEST}: lists a shard {shard.name!r} outside its folder; refused")
-    wanted = [_File(f"{source}/{name}", target / name, crc32c, 0) for name, crc32c in manifest.index_files.items()]
-    wanted += [_File(f"{source}/{shard.name}", target / shard.name, shard.crc32c, shard.records)
-               for shard in manifest.shards]  # fmt: skip
+    listed = [(name, crc32c, 0) for name, crc32c in manifest.index_files.items()]
+    listed += [(shard.name, shard.crc32c, shard.records) for shard in manifest.shards]
+    wanted = [_File(files, f"{source}/{name}", target / name, crc32c, pages) for name, crc32c, pages in listed]
     return [file for file in wanted if not (file.target.exists() and file_checksum(file.target) == file.crc32c)]
 
 
@@ -133,8 +157,8 @@ def _copy(file: _File) -> None:
     """Copy one file; it gets its final name if its checksum matches the manifest."""
     temporary, crc = temporary_name(file.target), 0
     try:
-        with _gfile().GFile(file.source, "rb") as source, temporary.open("wb") as target:
-            while chunk := source.read(_CHUNK):
+        with temporary.open("wb") as target:
+            for chunk in _chunks(file.files, file.source):
                 crc = checksum(chunk, before=crc)
                 target.write(chunk)
             # A set with a manifest has to be complete on disk, too.

@@ -1,4 +1,4 @@
-"""Zero-copy tensors of batches. Besides `fetch`, the only module of this package that imports TensorFlow."""
+"""Zero-copy tensors of batches. The only module of this package that imports TensorFlow."""
 
 from typing import TYPE_CHECKING, Any
 

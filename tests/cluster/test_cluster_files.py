@@ -65,13 +65,24 @@ def test_only_addresses_user_and_key_are_to_be_filled_in() -> None:
 
 @pytest.mark.parametrize(("name", "spot"), [
     ("cluster/aws.yaml", {"InstanceMarketOptions": {"MarketType": "spot"}}),
-    ("cluster/gcp.yaml", {"scheduling": [{"preemptible": True}, {"onHostMaintenance": "TERMINATE"}]}),
+    ("cluster/gcp.yaml", {"scheduling": {
+        "provisioningModel": "SPOT", "instanceTerminationAction": "DELETE", "onHostMaintenance": "TERMINATE",
+        "automaticRestart": False,
+    }}),
 ])  # fmt: skip
 def test_gpu_workers_of_clouds_are_spot_machines_that_come_on_demand(name: str, spot: dict[str, Any]) -> None:
     gpu = prepared(name)["available_node_types"]["gpu"]
     assert spot.items() <= gpu["node_config"].items()
     assert (gpu["min_workers"], gpu["resources"]["GPU"]) == (0, 4)
     assert "GPU" not in prepared(name)["available_node_types"]["head"]["resources"]
+
+
+@pytest.mark.parametrize(("name", "cloud"), [("cluster/aws.yaml", "aws"), ("cluster/gcp.yaml", "gcp")])
+def test_every_machine_of_a_cloud_is_set_up_for_it_and_the_head_builds_for_gpus(name: str, cloud: str) -> None:
+    (command,) = prepared(name)["setup_commands"]
+    assert command.startswith("GPU=1 ~/regionstack/cluster/setup/host.sh ")
+    assert f"--cloud {cloud} " in command
+    assert (ROOT / "cluster" / "setup" / f"requirements-{cloud}.lock").is_file()
 
 
 def test_the_hosts_that_a_run_waits_for_are_those_of_the_file(tmp_path: Path) -> None:

@@ -124,3 +124,16 @@ def test_the_own_name_of_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
         check_own_name("near", several_hosts=True)
     with pytest.raises(UserError, match=r"^nowhere: "):
         check_own_name("nowhere", several_hosts=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds"),
+    [
+        ({}, 900),
+        ({"request_slots": 16}, 2400),  # machines that boot and are set up first
+        ({"request_slots": 16, "gather_timeout_s": 60}, 60),
+        ({"gather_timeout_s": 0}, 0),
+    ],
+)
+def test_how_long_a_run_waits_for_hosts(settings: dict[str, int], seconds: int) -> None:
+    assert ClusterConfig(**settings).gather_limit_s == seconds  # type: ignore[arg-type]

@@ -204,3 +204,53 @@ def test_a_linked_environment_that_no_other_checkout_owns_is_used(tmp_path: Path
     result = mine.set_up()
     assert result.returncode == 2
     assert "gcc is missing" in result.stderr
+
+
+def test_a_toolkit_of_another_major_release_is_refused_before_anything_is_fetched(checkout: Checkout) -> None:
+    checkout.have("python3", REAL_PYTHON)
+    nvcc = checkout.root / "cuda" / "bin" / "nvcc"
+    nvcc.parent.mkdir(parents=True)
+    nvcc.write_text("#!/bin/sh\necho 'Cuda compilation tools, release 13.2, V13.2.51'\n")
+    nvcc.chmod(0o755)
+    line = refused(checkout.set_up(GPU="1", HOROVOD_CUDA_HOME=str(checkout.root / "cuda")), checkout)
+    assert "CUDA 13.2, but TensorFlow" in line
+
+
+def test_an_unknown_cloud_is_one_line(checkout: Checkout) -> None:
+    checkout.have("python3", REAL_PYTHON)
+    assert refused(checkout.set_up(CLOUD="azure"), checkout) == "error: CLOUD=azure: must be aws or gcp"
+
+
+PIP = """case "$*" in
+*"pip install"*) echo "$@" >>"$HOME/pip"; exit 4 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "tests", "locks"),
+    [
+        ({}, False, ["requirements.lock"]),
+        ({}, True, ["requirements.lock", "requirements-test.lock"]),
+        ({"CLOUD": "aws"}, False, ["requirements.lock", "requirements-aws.lock"]),
+        ({"CLOUD": "gcp"}, True, ["requirements.lock", "requirements-gcp.lock", "requirements-test.lock"]),
+    ],
+)
+def test_the_packages_are_those_of_the_lock_files_that_the_host_needs(
+    checkout: Checkout, variables: dict[str, str], tests: bool, locks: list[str]
+) -> None:
+    """The step that installs them fails here on purpose: what it was called with is what counts."""
+    stand_in = f"#!/bin/sh\n{PIP}{REAL_PYTHON}"
+    write = f'printf %s \'{stand_in}\' >"$3/bin/python"; chmod 755 "$3/bin/python"'
+    makes = f'case "$2" in venv) mkdir -p "$3/bin"; {write}; exit ;; esac'
+    checkout.have("python3", f"{makes}\n{STAND_IN}")
+    checkout.have("chmod", f'exec {shutil.which("chmod")} "$@"')
+    checkout.cache_wheel()
+    if tests:
+        (checkout.root / "tests").mkdir()
+    result = checkout.set_up(**variables)
+    assert "[2/5] install the locked packages ... failed" in result.stdout
+    installed = (checkout.root / "pip").read_text().split()
+    assert [Path(word).name for word in installed if word.endswith(".lock")] == locks
+    remembered = (checkout.root / ".venv" / "made-by-regionstack").read_text().splitlines()
+    assert f"cloud={variables.get('CLOUD', '')}" in remembered

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from cluster.setup.horovod_target import GPU_LOCK, LOCK, pinned
-from cluster.setup.lock import LOCKED, RUNTIME, declared
+from cluster.setup.horovod_target import LOCK, pinned
+from cluster.setup.lock import ENTRY, LOCKED, RUNTIME, declared, without
 from data_tools.errors import UserError
 
 ROOT = Path(__file__).parents[4]
@@ -26,10 +26,12 @@ def plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-@pytest.mark.parametrize("lock", [LOCK, GPU_LOCK], ids=lambda lock: lock.name)
+@pytest.mark.parametrize("lock", LOCKED, ids=lambda lock: lock.name)
 def test_the_lock_file_pins_what_setup_cfg_declares(lock: Path) -> None:
     for requirement in requirements(*LOCKED[lock]):
-        version, hashes = pinned(lock, plain(requirement.name))
+        # What the first lock pins, every environment has.
+        place = lock if f"\n{plain(requirement.name)}==" in lock.read_text() else LOCK
+        version, hashes = pinned(place, plain(requirement.name))
         assert requirement.specifier.contains(version), f"{requirement} is locked at {version}"
         assert hashes
 
@@ -40,7 +42,7 @@ def test_every_runtime_dependency_has_a_lower_and_an_upper_bound() -> None:
         assert operators == {">=", "<"}, f"{requirement}: wants both bounds"
 
 
-@pytest.mark.parametrize("lock", [LOCK, GPU_LOCK], ids=lambda lock: lock.name)
+@pytest.mark.parametrize("lock", LOCKED, ids=lambda lock: lock.name)
 def test_every_entry_has_hashes_and_names_no_place(lock: Path) -> None:
     text = lock.read_text()
     entries = re.findall(r"^([a-z0-9-]+)==", text, re.MULTILINE)
@@ -53,7 +55,8 @@ def test_every_entry_has_hashes_and_names_no_place(lock: Path) -> None:
 
 def test_the_environment_is_the_locked_one() -> None:
     installed = {plain(each.name): each.version for each in importlib.metadata.distributions()}
-    locked = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK.read_text(), re.MULTILINE))
+    text = LOCK.read_text() + LOCK.with_name("requirements-test.lock").read_text()
+    locked = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
     shared = installed.keys() & locked.keys()
     assert {plain(each.name) for each in requirements(RUNTIME, "horovod", "test")} <= shared
     assert {name: installed[name] for name in shared} == {name: locked[name] for name in shared}
@@ -77,6 +80,35 @@ def test_every_runtime_dependency_is_imported() -> None:
     packages = importlib.metadata.packages_distributions()
     used = {plain(name) for module in modules for name in packages.get(module, [])}
     assert {plain(each.name) for each in requirements(RUNTIME)} <= used
+
+
+def pins(lock: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lock.read_text(), re.MULTILINE))
+
+
+def test_all_lock_files_fit_together_and_repeat_nothing_of_the_first() -> None:
+    together: dict[str, str] = {}
+    for lock in LOCKED:
+        for name, version in pins(lock).items():
+            assert together.setdefault(name, version) == version, f"{lock.name}: {name} {version}"
+        assert lock == LOCK or pins(lock).keys().isdisjoint(pins(LOCK))
+
+
+def test_no_tool_of_the_tests_is_locked_for_run_time() -> None:
+    tests_only = {plain(each.name) for each in requirements("test")} - {
+        plain(each.name) for each in requirements(RUNTIME)
+    }
+    assert {"pytest", "mypy", "ruff", "hypothesis", "playwright"} <= tests_only
+    # What TensorFlow and Ray need themselves.
+    assert pins(LOCK).keys() & tests_only == {"h5py", "jsonschema", "packaging"}
+
+
+def test_a_lock_without_some_packages_keeps_the_other_entries_as_they_are() -> None:
+    one, two, three = (
+        f"{name}==1.0 ; marker == 'x' \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n" for name in ("a", "b-c", "d")
+    )
+    assert without("# made\n" + one + two + three, {"b-c"}) == one + three
+    assert ENTRY.findall(one + two) == ["a", "b-c"]
 
 
 def test_a_group_that_setup_cfg_lacks_is_one_line() -> None:

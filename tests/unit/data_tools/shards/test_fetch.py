@@ -1,13 +1,19 @@
-"""Shards from a file system that only TensorFlow opens (`ram://`): complete or absent, every byte verified."""
+"""Shards from fsspec's file systems (memory, HTTP): complete or absent, every byte verified."""
 
+import contextlib
+import functools
+import http.server
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from data_tools.conversion.convert import ShardConfig, convert
 from data_tools.errors import UserError
@@ -35,7 +41,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def bucket(local: Path, request: pytest.FixtureRequest) -> str:
     """The same sets where no path leads."""
-    url = f"ram://{request.node.name}/shards"
+    url = f"memory://{request.node.name}/shards"
     for path in local.rglob("*"):
         if path.is_file() and path.parent != local:
             put(f"{url}/{path.relative_to(local)}", path.read_bytes())
@@ -43,10 +49,7 @@ def bucket(local: Path, request: pytest.FixtureRequest) -> str:
 
 
 def put(url: str, content: bytes) -> None:
-    tf.io.gfile.makedirs(url.rpartition("/")[0])
-    if tf.io.gfile.exists(url):
-        tf.io.gfile.remove(url)  # TensorFlow's memory files are written over, not anew.
-    with tf.io.gfile.GFile(url, "wb") as file:
+    with fsspec.open(url, "wb") as file:
         file.write(content)
 
 
@@ -86,7 +89,7 @@ def test_the_same_call_resumes(local: Path, bucket: str, tmp_path: Path) -> None
         path.unlink()
     (tmp_path / "s" / "val" / "holistic" / INDEX).write_bytes(b"half")
     # What is here already is not read again: it is no longer there to be read.
-    tf.io.gfile.remove(f"{bucket}/{SHARD}")
+    fsspec.filesystem("memory").rm(f"{bucket}/{SHARD}")
     fetch(bucket, tmp_path / "s")
     assert sets(tmp_path / "s") == sets(local)
 
@@ -127,11 +130,66 @@ def test_a_manifest_that_leads_out_of_the_folder_is_refused(bucket: str, local: 
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("ram://nothing/here", "not found"),
+        ("memory://nothing/here", "not found"),
         ("file:///etc", "no shard sets found"),
-        ("nosuch://bucket/shards", "TensorFlow cannot open nosuch://"),
+        ("nosuch://bucket/shards", "nosuch:// cannot be opened here"),
+        ("http://127.0.0.1:1/shards", "http://127.0.0.1:1/shards: cannot be read"),
+        ("/no/such/folder", "not found"),
     ],
 )
 def test_nothing_to_fetch(tmp_path: Path, url: str, problem: str) -> None:
     with pytest.raises(UserError, match=problem):
         fetch(url, tmp_path / "s")
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address at which the standard library's web server lists and gives the files of a folder."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def test_sets_arrive_from_a_web_server(local: Path, tmp_path: Path) -> None:
+    with served(local.parent) as address:
+        assert fetch(f"{address}/{local.name}", tmp_path / "s") == ["test/holistic", "train/holistic", "val/holistic"]
+    assert sets(tmp_path / "s") == sets(local)
+
+
+def test_a_server_that_goes_away_leaves_nothing_complete_and_the_same_call_resumes(
+    local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = http.server.SimpleHTTPRequestHandler.copyfile
+
+    def cut(handler: Any, source: Any, out: Any) -> None:
+        if handler.path.endswith(SHARD.rpartition("/")[2]):
+            out.write(source.read(100))
+            handler.connection.close()
+        else:
+            whole(handler, source, out)
+
+    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "copyfile", cut)
+    with served(local.parent) as address:
+        with pytest.raises(UserError, match="cannot be read"):
+            fetch(f"{address}/{local.name}", tmp_path / "s")
+        assert not (tmp_path / "s" / SHARD).exists()
+        assert not (tmp_path / "s" / "train" / "holistic" / MANIFEST).exists()
+        monkeypatch.undo()
+        fetch(f"{address}/{local.name}", tmp_path / "s")
+    assert sets(tmp_path / "s") == sets(local)
+
+
+def test_a_full_disk_is_not_taken_for_a_fault_of_the_bucket(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        if "shard-" in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("data_tools.shards.fetch.os.fsync", full)
+    with pytest.raises(UserError, match=f"{tmp_path}.*No space left on device; fix it"):
+        fetch(bucket, tmp_path / "s")
