@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
+from launch.commands.exporting import add_export
 from launch.console import Commands, Handler, command, print_out, tables
-from launch.outputs import is_file_name, new_folder, output_files, output_folder
+from launch.outputs import is_file_name, output_files, output_folder
 
 
 def run_commands(commands: Commands) -> None:
@@ -13,7 +14,7 @@ def run_commands(commands: Commands) -> None:
     _add_report(commands)
     _add_evaluate(commands)
     _add_predict(commands)
-    _add_export(commands)
+    add_export(commands)
 
 
 def _run_command(
@@ -83,18 +84,6 @@ def _add_predict(commands: Commands) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the probabilities of all models (-: stdout)")
 
 
-def _add_export(commands: Commands) -> None:
-    parser = _run_command(
-        commands,
-        "export",
-        _export,
-        about="write the models and the stack of a run as one SavedModel that loads without this project",
-        examples="  regionstack export runs/my\n  regionstack export runs/my --to model --shards moved/shards",
-    )
-    parser.add_argument("--to", metavar="DIR", help="folder to write (default: RUN/export)")
-    parser.add_argument("--shards", metavar="DIR", help="the shards of the run, if they were moved")
-
-
 def _status(options: argparse.Namespace) -> int:
     from launch.run.status import read_status
     from launch.run.status_table import print_status
@@ -129,12 +118,3 @@ def _predict(options: argparse.Namespace) -> int:
 
     with output_files(options.html, options.json) as (html, json_file):
         return predict(Path(options.run), [Path(page) for page in options.pages], html=html, json_file=json_file)
-
-
-def _export(options: argparse.Namespace) -> int:
-    from trainer.serving.export import export
-
-    run, shards = Path(options.run), Path(options.shards) if options.shards else None
-    folder = export(run, new_folder(options.to or str(run / "export")), shards=shards)
-    print_out(f"{folder}: reproduces the test predictions of the run; export.json describes how to load it")
-    return 0

@@ -11,25 +11,32 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from data_tools.config import to_mapping
 from data_tools.conversion.convert import DataConfig, ShardConfig, convert
 from data_tools.documents.pixels import read_page
-from data_tools.documents.regions import PRESETS
+from data_tools.documents.regions import PRESETS, WHOLE_PAGE
 from data_tools.drawn import draw_data_set
 from data_tools.errors import UserError
 from data_tools.files import write_json
 from data_tools.shards.reader import ShardSet
 from launch.api import open_run
+from launch.cli import main
 from launch.commands.score import ensemble_for_shards, evaluate
 from trainer.config import CheckpointConfig, JobConfig, ModelConfig, StageConfig, TrainingConfig
+from trainer.export.artefact import Format
+from trainer.export.export import ExportRequest, export
+from trainer.export.source import RunPages
 from trainer.network.classifier import Geometry, build_classifier
-from trainer.network.weights import named, save_arrays
+from trainer.network.weights import load_arrays, named, save_arrays
+from trainer.scoring.decision import calibrate, policy_file, read_policy
 from trainer.scoring.predictions import Predictions, read_predictions, write_predictions
-from trainer.serving.export import export
+from trainer.serving.ensemble import RegionPages
 from trainer.stack import job as stack
 
 MEMBERS = {"holistic_32": "holistic", "left": "left", "top": "top"}
+QUICK = ExportRequest(measure=False)
 MODEL = ModelConfig(backbone="SmallConvNet", weights="none", dense=(8,), dropout=0.1)
 
 STRANGER = """
@@ -46,12 +53,13 @@ except ModuleNotFoundError:
 import numpy as np, tensorflow as tf
 model = tf.saved_model.load(sys.argv[1])
 given = np.load(sys.argv[2])
+file = {"file_" + n: o.numpy() for n, o in model.encoded(tf.io.read_file("page.png")).items()}
 pages = {name: tf.constant(given[name]) for name in ("holistic", "left", "top")}
 outputs = {name: output.numpy() for name, output in model.regions(pages).items()}
 page = {"page_" + name: output.numpy() for name, output in model.page(tf.constant(given["page"])).items()}
 named = {"signature_" + n: o.numpy() for n, o in model.signatures["serving_default"](**pages).items()}
 classes = {"class_ids": model.class_ids.numpy(), "class_names": model.class_names.numpy().astype("S")}
-np.savez(sys.argv[3], **outputs, **page, **named, **classes)
+np.savez(sys.argv[3], **outputs, **page, **file, **named, **classes)
 """
 
 
@@ -108,11 +116,24 @@ def make_run(run: Path, shards: Path, *, method: str = "mlp") -> Path:
     return run
 
 
+def run_config(shards: Path) -> dict[str, Any]:
+    """The configuration of such a run."""
+    pages = shards.parent / "pages"
+    lists = {split: str(pages / "labels" / f"{split}.txt") for split in ("train", "val", "test")}
+    return {
+        "data": {"root": str(pages), **lists, "classes": [0, 2, 4, 6, 9], "class_names": str(pages / "classes.txt")},
+        "shards": {"folder": str(shards), "height": 64, "width": 64},
+        "stages": {"holistic_32": {"image_px": 32}},
+        "regions": {name: list(PRESETS["halves"][name].edges) for name in ("left", "top")},
+    }
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Path:
     """A finished run of three members and the stack, and its export."""
     run = make_run(tmp_path_factory.mktemp("run"), shards)
-    assert export(run) == run / "export"
+    (run / "config.yaml").write_text(yaml.safe_dump(run_config(shards)))
+    export(run, request=QUICK)
     return run
 
 
@@ -125,32 +146,29 @@ def test_without_the_project_it_gives_the_recorded_predictions(tmp_path: Path, f
         given[region] = pages.gather(np.array([places[page_id] for page_id in recorded.ids.tolist()]))
     given["page"] = read_page(shards.parent / "pages" / str(recorded.ids[0]))[:, :, None]
     np.savez(tmp_path / "given.npz", **given)
+    Image.fromarray(given["page"][:, :, 0]).save(tmp_path / "page.png")
+    policy = read_policy(finished)
+    assert policy is not None
     saved_model = str(finished / "export" / "saved_model")
     command = [sys.executable, "-I", "-c", STRANGER, saved_model, "given.npz", "out.npz"]
     stranger = subprocess.run(command, check=True, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert "the project cannot be imported" in stranger.stdout
     answers = np.load(tmp_path / "out.npz")
     for name in (*MEMBERS, "stack"):
-        expected = read_predictions(finished / "jobs" / name / "predictions" / "test.npz").softmax
+        stored = read_predictions(finished / "jobs" / name / "predictions" / "test.npz").softmax
+        expected = calibrate(policy, {name: stored})[name]
+        assert np.abs(expected - stored).max() > 1e-3, "the temperature is not 1"
         assert answers[name] == pytest.approx(expected, abs=1e-5)
         assert np.array_equal(answers[f"signature_{name}"], answers[name])
         # From the page itself: its regions may differ by single gray levels from those that OpenCV cut.
         assert answers[f"page_{name}"] == pytest.approx(expected[:1], abs=0.02)
+        assert np.array_equal(answers[f"file_{name}"], answers[f"page_{name}"])
     assert answers["class_ids"].tolist() == [0, 2, 4, 6, 9]
     assert answers["class_names"].tolist()[0] == b"letter"
 
 
 def test_evaluate_takes_shards_of_another_size(tmp_path: Path, finished: Path, shards: Path) -> None:
     """The same pages, stored at twice the size that the run's configuration says."""
-    pages = shards.parent / "pages"
-    lists = {split: str(pages / "labels" / f"{split}.txt") for split in ("train", "val", "test")}
-    mapping = {
-        "data": {"root": str(pages), **lists, "classes": [0, 2, 4, 6, 9], "class_names": str(pages / "classes.txt")},
-        "shards": {"folder": str(shards), "height": 64, "width": 64},
-        "stages": {"holistic_32": {"image_px": 32}},
-        "regions": {name: list(PRESETS["halves"][name].edges) for name in ("left", "top")},
-    }
-    (finished / "config.yaml").write_text(yaml.safe_dump(mapping))
     config = open_run(finished).config
     larger = replace(config.shards, folder=str(tmp_path / "larger"), height=128, width=128)
     convert(config.data, larger, regions=config.boxes, seed=1, workers=1)
@@ -177,7 +195,67 @@ def test_a_model_other_than_the_recorded_one_is_rejected(tmp_path: Path, finishe
     rows.softmax[3] = np.roll(rows.softmax[3], 1)
     write_predictions(path, rows)
     with pytest.raises(UserError, match=f"exported top gives page {rows.ids[3]} probabilities that differ"):
-        export(run, tmp_path / "out")
+        export(run, tmp_path / "out", request=QUICK)
+    assert not list(tmp_path.glob("*out*"))
+
+
+@pytest.mark.parametrize("form", ["onnx", "litert"])
+def test_other_formats_give_the_calibrated_predictions_of_the_run(tmp_path: Path, finished: Path, form: Format) -> None:
+    exported = export(finished, tmp_path / "out", request=ExportRequest(form=form))
+    checked = exported["checked"]
+    assert checked["pages"] == 10
+    assert set(checked["largest_difference"]) == {*MEMBERS, "stack"}
+    assert max(checked["largest_difference"].values()) < 1e-4
+    assert set(checked["top1_equal"].values()) == {10}
+    assert set(exported["pages_per_s"]) == {"1", "2"} and min(exported["pages_per_s"].values()) > 0
+    assert exported["size_bytes"] == (tmp_path / "out" / exported["file"]).stat().st_size
+    assert exported["inputs"] == {f"pages_{region}": [None, 64, 64, 1] for region in MEMBERS.values()}
+
+
+def test_the_command_writes_a_card_and_prints_the_check(finished: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(finished), "--format", "litert"]) == 0
+    printed = capfd.readouterr().out
+    folder = finished / "export-litert"
+    assert {path.name for path in folder.iterdir()} == {"model.tflite", "export.json", "MODEL_CARD.md"}
+    assert "10 of 10" in printed and "pages/s on 2 threads" in printed
+    _, block, body = (folder / "MODEL_CARD.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(block)["library_name"] == "tflite"
+    recorded = read_predictions(finished / "jobs" / "stack" / "predictions" / "test.npz")
+    accuracy = (recorded.softmax.argmax(axis=1) == recorded.labels).mean()
+    assert f"Accuracy **{accuracy:.1%}**" in body and "letter" in body
+    assert main(["export", str(finished), "--format", "litert"]) == 2
+    assert "exists already" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("model", "job"), [("holistic", "holistic_32"), ("top", "top")])
+def test_a_single_model(tmp_path: Path, finished: Path, model: str, job: str) -> None:
+    exported = export(finished, tmp_path / "out", request=ExportRequest(form="onnx", model=model, measure=False))
+    assert list(exported["checked"]["largest_difference"]) == [job] == [exported["model"]]
+    assert list(exported["inputs"]) == [f"pages_{MEMBERS[job]}"]
+    assert list(exported["temperatures"]) == [job] and exported["stack"] is None
+
+
+def test_without_shards_and_policy_it_is_compared_with_the_keras_models(tmp_path: Path, finished: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    policy_file(run).unlink()
+    regions = {region: RegionPages((64, 64, 1), WHOLE_PAGE.edges) for region in MEMBERS.values()}
+    pages = RunPages(class_ids=(0, 2, 4, 6, 9), class_names=tuple("abcde"), regions=regions, shards=None)
+    exported = export(run, tmp_path / "out", request=ExportRequest(form="litert", pages=pages, measure=False))
+    assert "synthetic" in exported["checked"]["against"] and exported["checked"]["pages"] == 64
+    assert exported["temperatures"] == {}
+
+
+@pytest.mark.parametrize("form", ["saved_model", "onnx", "litert"])
+def test_another_model_is_not_exported_in_any_format(tmp_path: Path, finished: Path, form: Format) -> None:
+    """A stack with other weights than those that made the recorded predictions."""
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    arrays = dict(load_arrays(run / "jobs" / "stack" / "weights.safetensors"))
+    arrays["mlp/output_bias"] = arrays["mlp/output_bias"] + np.arange(5, dtype=np.float32)
+    save_arrays(run / "jobs" / "stack" / "weights.safetensors", arrays)
+    with pytest.raises(UserError, match=r"exported stack gives page .* probabilities that differ"):
+        export(run, tmp_path / "out", request=ExportRequest(form=form, measure=False))
     assert not list(tmp_path.glob("*out*"))
 
 
@@ -186,5 +264,7 @@ def test_an_invalid_export_is_rejected(tmp_path: Path, finished: Path) -> None:
         export(finished)
     with pytest.raises(UserError, match="stack is not finished"):
         export(tmp_path, tmp_path / "other")
+    with pytest.raises(UserError, match=r"--model bottom: no finished job.*holistic_32, left, top"):
+        export(finished, tmp_path / "other", request=ExportRequest(model="bottom"))
     with pytest.raises(UserError, match="elsewhere"):
         export(finished, tmp_path / "other", shards=tmp_path / "elsewhere")

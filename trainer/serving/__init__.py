@@ -1,1 +1,1 @@
-"""A finished run used for prediction: the ensemble in Python and the exported SavedModel."""
+"""A finished run used for prediction: the ensemble in Python, and the answer about a page."""

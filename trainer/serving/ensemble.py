@@ -95,27 +95,27 @@ class Ensemble:
         return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
 
 
-def stack_answer(stack: FittedStack, outputs: Any) -> Any:
-    """`FittedStack.probabilities` in TensorFlow: float32 [n, members, C] -> float32 [n, C], computed in float64."""
+def stack_answer(stack: FittedStack, outputs: Any, *, dtype: str = "float64") -> Any:
+    """`FittedStack.probabilities` in TensorFlow: float32 [n, members, C] -> float32 [n, C], computed in `dtype`."""
     import tensorflow as tf
 
-    outputs = tf.cast(outputs, tf.float64)
+    outputs = tf.cast(outputs, dtype)
     if stack.method == "average":
         return tf.cast(tf.reduce_mean(outputs, axis=1), tf.float32)
     if stack.method == "weighted":
-        logits = tf.einsum("nmc,m->nc", outputs, tf.constant(stack.member_weights))
+        logits = tf.einsum("nmc,m->nc", outputs, tf.constant(stack.member_weights, dtype))
     else:
         flat = tf.reshape(outputs, [tf.shape(outputs)[0], outputs.shape[1] * outputs.shape[2]])
-        logits = _logits(stack, flat)
+        logits = _logits(stack, flat, dtype)
     return tf.cast(tf.nn.softmax(logits), tf.float32)
 
 
-def _logits(stack: FittedStack, flat: Any) -> Any:
+def _logits(stack: FittedStack, flat: Any, dtype: str) -> Any:
     import tensorflow as tf
 
     if stack.method == "logistic":
-        return flat @ tf.constant(stack.kernel) + tf.constant(stack.bias)
-    hidden_kernel, hidden_bias, kernel, bias = (tf.constant(a, tf.float64) for a in stack.mlp.arrays())
+        return flat @ tf.constant(stack.kernel, dtype) + tf.constant(stack.bias, dtype)
+    hidden_kernel, hidden_bias, kernel, bias = (tf.constant(a, dtype) for a in stack.mlp.arrays())
     return tf.nn.relu(flat @ hidden_kernel + hidden_bias) @ kernel + bias
 
 
@@ -140,15 +140,22 @@ def open_ensemble(run: Path, regions: Mapping[str, RegionPages]) -> Ensemble:
     """
     stack = open_stack(run)
     prepare_inference()
-    members = []
-    for name in stack.members:
-        config = member_config(run, name)
-        if config.region not in regions:
-            raise UserError(f"{run}: {name} takes the region {config.region}, and there are no pages of it")
-        pages = regions[config.region]
-        model = _load_model(run, name, Geometry(*pages.shape, config.stage.image_px), classes=len(stack.class_ids))
-        members.append(Member(name, config.region, pages, model))
+    members = (open_member(run, name, regions, classes=len(stack.class_ids)) for name in stack.members)
     return Ensemble(tuple(members), stack)
+
+
+def open_member(run: Path, name: str, regions: Mapping[str, RegionPages], *, classes: int) -> Member:
+    """Open the model of one finished job of `run`; see `open_ensemble`.
+
+    Raises:
+        UserError: as `open_ensemble`.
+    """
+    config = member_config(run, name)
+    if config.region not in regions:
+        raise UserError(f"{run}: {name} takes the region {config.region}, and there are no pages of it")
+    pages = regions[config.region]
+    model = _load_model(run, name, Geometry(*pages.shape, config.stage.image_px), classes=classes)
+    return Member(name, config.region, pages, model)
 
 
 def member_config(run: Path, name: str) -> JobConfig:

@@ -7,8 +7,8 @@ import pytest
 
 from data_tools.documents.pixels import fit
 from data_tools.documents.regions import PRESETS, WHOLE_PAGE
+from trainer.export.saved_model import cut_region
 from trainer.serving.ensemble import stack_answer
-from trainer.serving.saved_model import cut_region
 from trainer.stack.config import Method, StackConfig
 from trainer.stack.fit import METHODS, FittedStack
 from trainer.stack.mlp import starting_mlp
