@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.helpers.commands import environment, regionstack
+from tests.helpers.browser import install
+from tests.helpers.commands import ROOT, environment, regionstack
 from tests.helpers.malformed_uploads import malformed, status_of
+from tests.helpers.ports import free_ports
 from tests.helpers.service import Reply, Service, serving
 from tests.helpers.waiting import wait_until
 from trainer.serving.answer import json_schema
@@ -286,3 +290,32 @@ print(json.dumps({
 serve.shutdown()
 ray.shutdown()
 """
+
+
+def test_behind_nginx_as_documented(service: Service, scans: list[Path], tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    (documented,) = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs" / "serve.md").read_text(), re.DOTALL)
+    server = re.sub(r" *ssl_certificate.*\n", "", documented).replace("listen 443 ssl", f"listen 127.0.0.1:{port}")
+    server = server.replace("127.0.0.1:8000", f"127.0.0.1:{service.port}").replace("64m", "2m")
+    folders = "".join(
+        f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (tmp_path / "nginx.conf").write_text(
+        f"daemon off; pid {tmp_path}/pid; error_log stderr; events {{}} http {{ access_log off; {folders} {server} }}"
+    )
+    process = subprocess.Popen(
+        [install("nginx", "nginx-light"), "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
+    )
+    try:
+        wait_until(lambda: _accepts(port), "nginx", limit_s=30)
+        front = replace(service, port=port)
+        host = {"Host": f"localhost:{port}"}
+        page = scans[0].read_bytes()
+        assert front.predict(("a.tif", page), headers={**host, "Origin": f"http://localhost:{port}"}).status == 200
+        assert front.predict(("a.tif", page), headers={**host, "Origin": "http://elsewhere.example"}).status == 403
+        assert front.predict(("a.tif", bytes(2**21 + 1)), headers=host).status == 413
+        assert front.ask("GET", "/metrics").status == 403
+        assert front.ask("GET", "/healthz").status == 200
+    finally:
+        process.terminate()
+        process.wait(30)

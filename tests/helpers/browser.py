@@ -1,4 +1,4 @@
-"""Headless Chromium, driven by Playwright; Debian's is installed by apt-get where there is none."""
+"""Headless Chromium, driven by Playwright, and other programs of Debian that a test needs; installed where missing."""
 
 import contextlib
 import os
@@ -7,32 +7,31 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 
 
-class BrowserError(RuntimeError):
-    """This machine has no Chromium and cannot install it."""
+class InstallError(RuntimeError):
+    """This machine lacks a program and cannot install it."""
 
 
-def install_chromium() -> str:
-    """Path of Chromium, installed if it is missing.
+def install(program: str, package: str) -> str:
+    """Path of a program, which apt-get installs if it is missing.
 
     Raises:
-        BrowserError: the user is not root, or apt-get cannot install it.
+        InstallError: the user is not root, or apt-get cannot install it.
     """
-    found = shutil.which("chromium", path="/usr/bin:/usr/local/bin")
-    if found:
+    path = "/usr/local/bin:/usr/bin:/usr/local/sbin:/usr/sbin"
+    if found := shutil.which(program, path=path):
         return found
     if os.geteuid() != 0:
-        raise BrowserError("tests in a browser need Chromium; install Debian's package chromium, or run them as root")
-    for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+        raise InstallError(f"these tests need {program}; install Debian's package {package}, or run them as root")
+    for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
         ended = subprocess.run(["apt-get", "-qq", *command], capture_output=True, text=True, check=False)
         if ended.returncode:
-            raise BrowserError(f"chromium cannot be installed: {ended.stderr.strip()}")
-    return CHROMIUM
+            raise InstallError(f"{package} cannot be installed: {ended.stderr.strip()}")
+    return str(shutil.which(program, path=path))
 
 
 @contextlib.contextmanager
@@ -41,7 +40,7 @@ def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=install_chromium(), args=list(ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=install("chromium", "chromium"), args=list(ARGUMENTS))
         try:
             yield browser
         finally:
