@@ -79,6 +79,31 @@ def test_answers_are_those_of_predict(service: Service, scans: list[Path], expec
     assert same(raw.json["answers"][0], expected[scans[1].name])
 
 
+def test_the_documented_requests(service: Service, scans: list[Path], tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "page.tif").write_bytes(scans[0].read_bytes())
+    pages = [Image.open(path).convert("L") for path in scans[:2]]
+    pages[0].save(tmp_path / "contract.pdf", save_all=True, append_images=pages[1:])
+    commands = re.findall(r"^curl .*127.0.0.1.*$", (ROOT / "docs" / "serve.md").read_text(), re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        command = command.replace("127.0.0.1:8000", f"127.0.0.1:{service.port}").replace("curl", "curl -sf", 1)
+        ended = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=True)
+        answers = json.loads(ended.stdout)["answers"]
+        assert all(answer["class"] for answer in answers)
+        assert len([answer for answer in answers if answer["kind"] == "page"]) == (3 if "pdf" in command else 1)
+
+
+def test_dead_decoders_lose_no_request(service: Service, scans: list[Path]) -> None:
+    decoders = [child for child in service.children() if "launch.service.decoder" in " ".join(child.cmdline())]
+    assert len(decoders) == 2
+    for decoder in decoders:
+        decoder.kill()
+    psutil.wait_procs(decoders, timeout=10)
+    assert [service.predict(("a.tif", scans[0].read_bytes())).status for _ in range(4)] == [200] * 4
+
+
 def test_a_mixed_upload_has_a_row_for_each_file(service: Service, scans: list[Path]) -> None:
     page = scans[0].read_bytes()
     reply = service.predict(
