@@ -36,8 +36,7 @@ class Batcher:
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._waiting:
-            batch = self._next_batch()
+        while batch := self._next_batch():
             joined = joined_regions([regions for regions, _, _ in batch])
             try:
                 outputs = await loop.run_in_executor(self._thread, self._predict, joined)
@@ -53,11 +52,14 @@ class Batcher:
                 first += count
 
     def _next_batch(self) -> list[_Waiting]:
-        batch = [self._waiting.popleft()]
-        pages = batch[0][1]
-        while self._waiting and pages + self._waiting[0][1] <= self._most:
-            batch.append(self._waiting.popleft())
-            pages += batch[-1][1]
+        """The files of the next batch, without those whose caller has gone; empty if none waits."""
+        batch: list[_Waiting] = []
+        pages = 0
+        while self._waiting and (not batch or pages + self._waiting[0][1] <= self._most):
+            regions, count, future = self._waiting.popleft()
+            if not future.done():
+                batch.append((regions, count, future))
+                pages += count
         return batch
 
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -217,9 +218,8 @@ def test_a_killed_replica_loses_no_request(
     wait_until(lambda: len(set(service.replicas()) - {before[0]}) == 2, "a new replica", limit_s=90)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM])
-def test_a_stop_answers_what_is_in_progress_and_leaves_nothing(
-    finished: Path, tmp_path: Path, scans: list[Path], number: int
+def test_ctrl_c_answers_what_is_in_progress_and_leaves_nothing(
+    finished: Path, tmp_path: Path, scans: list[Path]
 ) -> None:
     (tmp_path / "token").write_text(TOKEN)
     with serving(finished, tmp_path, "--token-file", str(tmp_path / "token"), "--decoders", "1") as service:
@@ -236,7 +236,7 @@ def test_a_stop_answers_what_is_in_progress_and_leaves_nothing(
             )
             connection.sendall(f"{head}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode() + page[:500])
             wait_until(lambda: _in_progress(service, bearer) == 1, "the request", limit_s=30)
-            service.process.send_signal(number)
+            os.killpg(service.process.pid, signal.SIGINT)  # a terminal sends it to all processes of the command
             wait_until(lambda: not _accepts(service.port), "an end of accepting", limit_s=30)
             connection.sendall(page[500:])
             assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
@@ -276,6 +276,15 @@ def test_mistakes_are_one_line(finished: Path, tmp_path: Path) -> None:
             output = regionstack("serve", *arguments, status=2)
             assert words in output
             assert len(output.strip().splitlines()) == 1, output
+
+
+def test_a_corrupt_model_is_one_line(finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    for weights in (run / "jobs" / "top" / "checkpoints").rglob("weights.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:1000])
+    *_, line = regionstack("serve", str(run), "--port", "0", status=2).strip().splitlines()
+    assert line.startswith("error: ")
+    assert "weights" in line
 
 
 def test_the_application_of_a_serve_config_file(finished: Path, scans: list[Path], tmp_path: Path) -> None:

@@ -119,6 +119,6 @@ def serving(run: Path, folder: Path, *options: str, env: Mapping[str, str] | Non
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_S)
-            if process.poll() is None:
+            if process.poll() != 0:
                 process.kill()
-                raise AssertionError(f"serve does not stop within {time.monotonic() - started:.0f} s")
+                raise AssertionError(f"serve: {process.poll()} {time.monotonic() - started:.0f} s after SIGTERM")
