@@ -19,7 +19,7 @@ from launch.service import schema, security
 from launch.service.limits import Admission, Busy, Limits
 from launch.service.metrics import CONTENT_TYPE, Metrics
 from launch.service.replica import About, Classified
-from launch.service.responses import classified_pages, rejections_of, response_of
+from launch.service.responses import rejections_of, response_of
 from launch.service.uploads import (
     UploadedFile,
     UploadError,
@@ -110,12 +110,13 @@ class Service:
 
     def _response(self, classified: Sequence[tuple[UploadedFile, Classified]], *, preview: bool) -> Response:
         named = [(file.name, pages) for file, pages in classified]
+        content, status, answers = response_of(named, self.backend.about, previews=preview)
         for rejection in (rejection for _, pages in named for rejection in rejections_of(pages)):
             self.metrics.rejected.labels(rejection.reason).inc()
-        for page in (page for _, pages in named for page in classified_pages(pages).values()):
-            self.metrics.pages.inc()
-            self.metrics.decisions.labels(page.decision or "none").inc()
-        content, status = response_of(named, self.backend.about.class_names, previews=preview)
+        for answer in answers:
+            if answer.place.kind == "page" and answer.error is None:
+                self.metrics.pages.inc()
+                self.metrics.decisions.labels(answer.decision or "none").inc()
         return JSONResponse(content, status)
 
 

@@ -16,7 +16,7 @@ from launch.api import open_run
 from launch.service.batching import Batcher
 from launch.service.decoder import Decoded, DecodedPage, Rejection, Setup
 from launch.service.limits import Limits
-from trainer.scoring.decision import Judged, Policy, judge, read_policy
+from trainer.scoring.decision import Policy, read_policy
 
 BATCH = 64
 """Pages that are classified at once."""
@@ -34,14 +34,24 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class ClassifiedPage:
-    """probabilities: float32 [classes] by model, the stack's last. preview: a JPEG, or None."""
+class PageView:
+    """Size of a page in pixels, and a JPEG of it, or None."""
 
-    probabilities: Mapping[str, NDArray[np.float32]]
-    decision: str | None
     width: int
     height: int
     preview: bytes | None
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifiedFile:
+    """A file of at least one page. pages: each of them, or why it is rejected.
+
+    outputs: softmax float32 [k, classes] by model, a row for each of the k pages that are not rejected, in their order;
+    empty without one.
+    """
+
+    pages: tuple[PageView | Rejection, ...]
+    outputs: Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -58,8 +68,8 @@ class About:
     policy: Policy | None = None
 
 
-Classified = tuple[ClassifiedPage | Rejection, ...] | Rejection
-"""The pages of a file, each classified or rejected; or why the whole file is rejected."""
+Classified = ClassifiedFile | Rejection
+"""A file's pages, or why the whole file is rejected."""
 
 
 class Models:
@@ -75,14 +85,13 @@ class Models:
         """
         opened = open_run(run)
         record, ensemble = opened.record, opened.ensemble
-        self._policy = read_policy(Path(run))
         regions = {member.name: member.region for member in ensemble.members}
         self.about = About(
             class_ids=tuple(opened.class_ids),
             class_names=tuple(opened.class_names),
             boxes={name: edges for name, edges in record.regions.items() if name in regions.values()},
             models=regions,
-            policy=self._policy,
+            policy=read_policy(Path(run)),
         )
         height, width, channels = record.shape
         setup = Setup(
@@ -101,21 +110,17 @@ class Models:
         self._decoders.warm_up()
 
     async def classify(self, content: bytes, *, preview: bool = False) -> Classified:
-        """The probabilities for each page of a file, or why it is rejected."""
+        """The outputs for each page of a file, or why it is rejected."""
         pages = await self._decoders.decode(content, preview=preview)
         if isinstance(pages, Rejection):
             return pages
         decoded = [page for page in pages if isinstance(page, DecodedPage)]
-        if not decoded:
-            return tuple(page for page in pages if isinstance(page, Rejection))
-        judged = judge(self._policy, await self._batcher.outputs(_stacked(decoded)))
-        rows = iter(range(len(decoded)))
-        return tuple(page if isinstance(page, Rejection) else _classified(page, judged, next(rows)) for page in pages)
+        outputs = await self._batcher.outputs(_stacked(decoded)) if decoded else {}
+        return ClassifiedFile(tuple(map(_view, pages)), outputs)
 
 
-def _classified(page: DecodedPage, judged: Judged, row: int) -> ClassifiedPage:
-    probabilities = {name: rows[row] for name, rows in judged.probabilities.items()}
-    return ClassifiedPage(probabilities, judged.decisions[row], page.page_width, page.page_height, page.preview)
+def _view(page: DecodedPage | Rejection) -> PageView | Rejection:
+    return page if isinstance(page, Rejection) else PageView(page.page_width, page.page_height, page.preview)
 
 
 def _stacked(pages: list[DecodedPage]) -> dict[str, NDArray[np.uint8]]:

@@ -13,7 +13,7 @@ import pytest
 from launch.service.app import Unavailable, create_app
 from launch.service.decoder import Rejection
 from launch.service.limits import Busy, Limits
-from launch.service.replica import About, Classified, ClassifiedPage
+from launch.service.replica import About, Classified, ClassifiedFile, PageView
 from launch.service.security import Access
 from tests.helpers.asgi import Reply, ask, ask_once
 from trainer.serving.answer import json_schema
@@ -22,21 +22,27 @@ NAMES = ("letter", "form")
 RAW = {"content-type": "image/tiff"}
 
 
-def page(share: float, decision: str | None = None) -> ClassifiedPage:
-    row = np.array([share, 1 - share], np.float32)
-    return ClassifiedPage({"holistic": row[::-1], "stack": row}, decision, 700, 1000, b"\xff\xd8\xff")
+VIEW = PageView(700, 1000, b"\xff\xd8\xff")
+
+
+def file(*pages: float | Rejection) -> ClassifiedFile:
+    """A file with the stack's probability of `letter` for each page that is not rejected; the model's is the other."""
+    shares = [page for page in pages if not isinstance(page, Rejection)]
+    rows = np.array([[share, 1 - share] for share in shares], np.float32)
+    views = tuple(page if isinstance(page, Rejection) else VIEW for page in pages)
+    return ClassifiedFile(views, {"holistic": rows[:, ::-1], "stack": rows} if shares else {})
 
 
 TABLE: dict[bytes, Classified] = {
-    b"letter": (page(0.9, "accepted"),),
-    b"form": (page(0.25, "review"),),
-    b"document": (page(0.9), Rejection("unreadable", "page 2 is damaged"), page(0.8)),
+    b"letter": file(0.9),
+    b"form": file(0.25),
+    b"document": file(0.9, Rejection("unreadable", "page 2 is damaged"), 0.6),
     b"text": Rejection("unsupported", "not an image"),
     b"": Rejection("empty", "empty file"),
     b"huge": Rejection("too_large", "more than 10 pixels"),
     b"damaged": Rejection("unreadable", "truncated"),
     b"slow": Rejection("failed", "took longer than 20 s"),
-    b"both": (Rejection("unreadable", "one"), Rejection("too_large", "two")),
+    b"both": file(Rejection("unreadable", "one"), Rejection("too_large", "two")),
 }
 
 
@@ -81,7 +87,7 @@ def test_one_page() -> None:
     jsonschema.validate(answer, json_schema())
     assert answer | {"probabilities": 0} == {
         "source": "a.tif", "kind": "page", "page": 1, "class": "letter", "confidence": 0.9,
-        "runner_up": {"class": "form", "confidence": 0.1}, "decision": "accepted",
+        "runner_up": {"class": "form", "confidence": 0.1}, "decision": None,
         "members": {"holistic": {"class": "form", "confidence": 0.9}}, "error": None, "probabilities": 0,
     }  # fmt: skip
     assert "previews" not in reply.json
@@ -97,6 +103,7 @@ def test_a_row_for_each_file_and_page_in_their_order() -> None:
         ("2.tif", "page", 1, "letter", None),
         ("2.tif", "page", 2, None, "page 2 is damaged"),
         ("2.tif", "page", 3, "letter", None),
+        ("2.tif", "document", None, "letter", None),
         ("3.tif", "document", None, None, "empty file"),
     ]
 
@@ -247,7 +254,7 @@ def test_figures_count_requests_pages_and_rejections() -> None:
     assert figures["regionstack_pages_total"] == "4.0"
     assert figures['regionstack_rejected_total{reason="unsupported"}'] == "1.0"
     assert figures['regionstack_rejected_total{reason="unreadable"}'] == "1.0"
-    assert figures['regionstack_decisions_total{decision="accepted"}'] == "1.0"
+    assert figures['regionstack_decisions_total{decision="none"}'] == "4.0"
     assert figures['regionstack_predict_seconds_count{status="200"}'] == "3.0"
     assert figures["regionstack_requests_in_progress"] == "0.0"
     assert figures["regionstack_ready"] == "1.0"
