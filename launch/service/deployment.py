@@ -73,9 +73,11 @@ class Replicas:
         return self._seen
 
     def _running(self) -> bool:
-        application = serve.status().applications.get(self._app_name)
-        states = application.deployments[Replica.__name__].replica_states if application else {}
-        return states.get("RUNNING", 0) > 0
+        with contextlib.suppress(ray.exceptions.RayError, RayServeException):
+            application = serve.status().applications.get(self._app_name)
+            deployment = application.deployments.get(Replica.__name__) if application else None
+            return deployment is not None and deployment.replica_states.get("RUNNING", 0) > 0
+        return False
 
     async def classify(self, content: bytes, *, preview: bool) -> Classified:
         """See `app.Backend`. A file whose replica dies is classified by another one."""
