@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data_tools.errors import UserError
 from data_tools.files import require_writable
-from data_tools.targets import leads_to
+from data_tools.targets import leads_to, target_of
 
 STANDARD_OUTPUT = "-"
 
@@ -55,7 +55,7 @@ def new_folder(name: str) -> Path:
     """
     if is_stdout(name):
         raise UserError(f"{name}: standard output cannot hold a folder; name a folder")
-    folder = Path(name)
+    folder = target_of(Path(name)).path  # What a link leads to: the link stays.
     if not folder.exists():
         require_writable(folder)
     return folder

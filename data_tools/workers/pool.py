@@ -16,7 +16,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import IO, Any
 
 from data_tools.errors import UserError
 from data_tools.files import PROJECT_ROOT
@@ -63,10 +63,10 @@ class Pool:
         self._size = workers
         self._waiting: deque[_Task] = deque()
         self._workers: dict[int, _Worker] = {}
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed on leaving the context)
+        self._file = _scratch_file()
         self._file.truncate(workers * STATUS_BYTES)
         self._status = memoryview(mmap.mmap(self._file.fileno(), 0)).cast("q")
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._errors = _scratch_file()
 
     def __enter__(self) -> "Pool":
         """The pool itself."""
@@ -189,6 +189,14 @@ class Pool:
         raw = os.pread(descriptor, _ERROR_BYTES, max(0, size - _ERROR_BYTES))
         lines = raw.decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else "no error output"
+
+
+def _scratch_file() -> IO[bytes]:
+    """A file without a name: in the folder for temporary files, or in memory where there is none to write."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return os.fdopen(os.memfd_create("regionstack-workers"), "w+b")
 
 
 _ENVIRONMENT = {

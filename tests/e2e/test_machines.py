@@ -98,11 +98,17 @@ def test_a_colleagues_shards_and_run_are_used_without_a_write(tiny: Path, finish
     assert (Path(mine) / "report" / "report.html").read_bytes() == (Path(mine) / "page.html").read_bytes()
 
 
-def test_all_files_of_a_run_follow_the_umask(finished: Path) -> None:
-    before = os.umask(0)
-    os.umask(before)
-    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in finished.rglob("*") if path.is_file()}
-    assert {path: oct(mode) for path, mode in modes.items() if mode != 0o666 & ~before} == {}
+def test_everything_in_a_run_and_an_export_follows_the_umask(finished: Path, tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        output("export", str(finished), "--to", str(tmp_path / "export"))
+    finally:
+        os.umask(before)
+    for folder, umask in ((finished, before), (tmp_path / "export", 0o002)):
+        found = [folder, *folder.rglob("*")]
+        modes = {str(path): (path.is_dir(), oct(stat.S_IMODE(path.stat().st_mode))) for path in found}
+        expected = {True: oct(0o777 & ~umask), False: oct(0o666 & ~umask)}
+        assert {path: mode for path, (is_dir, mode) in modes.items() if mode != expected[is_dir]} == {}
 
 
 def output(*arguments: str, status: int = 0, stdout: object = subprocess.PIPE, **variables: str) -> tuple[str, str]:

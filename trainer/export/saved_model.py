@@ -12,6 +12,7 @@ Each returns a dictionary of float32 [n, classes]: one entry a member, and `stac
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,10 @@ def write_saved_model(
     path = folder / FOLDER
     with storage_errors(path):
         tf.saved_model.save(module, str(path), signatures=signatures)
+    # TensorFlow makes folders that a group cannot write, whatever the umask.
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    for made in (path, *(inside for inside in path.rglob("*") if inside.is_dir())):
+        made.chmod(mode)
     return path
 
 

@@ -58,6 +58,12 @@ def test_an_output_that_cannot_be_written_ends_the_command_before_its_work(tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "made"]
 
 
+def test_a_new_folder_is_made_where_its_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("disk/folder")
+    assert new_folder(str(tmp_path / "link")) == tmp_path / "disk" / "folder"
+    assert (tmp_path / "link").is_symlink()
+
+
 @pytest.mark.parametrize(
     ("name", "is_file"), [("-", True), ("a.html", True), ("report", False), ("{}", False), ("/dev/null", True)]
 )

@@ -57,5 +57,15 @@ def test_reading_the_workers_errors_does_not_move_where_they_write() -> None:
             list(pool.results())
 
 
+def test_workers_need_no_folder_for_temporary_files(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any) -> Any:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", none)
+    with Pool(target, None, workers=1, item_timeout_s=60) as pool:
+        pool.submit(5)
+        assert _next_answer(pool.results())[0] == 5
+
+
 def _next_answer(results: Any) -> tuple[Any, Any]:
     return next(result for result in results if result is not None)
