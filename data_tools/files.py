@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from data_tools.errors import UserError, is_of_storage
-from data_tools.targets import make_folder, open_stream, target_of
+from data_tools.targets import Target, make_folder, open_stream, target_of
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds the four packages; worker processes need it on their PYTHONPATH."""
@@ -66,8 +66,8 @@ def require_writable(path: Path, *, folder: bool = False) -> None:
     target = target_of(path)
     if not folder and not target.replaceable:
         return
-    if not folder and target.path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not folder:
+        _refuse_folder(target, path)
     place = target.path / "output" if folder else target.path
     make_folder(place.parent)
     temporary = temporary_name(place)
@@ -100,6 +100,7 @@ def open_output(path: Path) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
         return
+    _refuse_folder(target, path)
     make_folder(target.path.parent)
     temporary = temporary_name(target.path)
     try:
@@ -114,6 +115,11 @@ def open_output(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     fsync_folder(target.path.parent)
+
+
+def _refuse_folder(target: Target, path: Path) -> None:
+    if target.path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -153,9 +154,19 @@ def _path_problem(error: OSError) -> UserError | None:
         # Files are written by functions that name them, so this is the output itself.
         _discard_output()
         return UserError("standard output: no space left on device; make room, then run the same command again")
+    if error.filename is None and error.errno == errno.ENOENT and not _has_working_folder():
+        return UserError("the working folder was deleted; change to another one, then run the same command again")
     if error.filename is None or error.errno == errno.ENOENT:
         return None
     return storage_problem(error)
+
+
+def _has_working_folder() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
 
 
 def _discard_output() -> None:

@@ -141,6 +141,8 @@ def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path: Path,
         ("file/below", errno.ENOTDIR, "file"),
         ("file/far/below", errno.ENOTDIR, "file"),
         ("folder", errno.EISDIR, "folder"),
+        ("", errno.EISDIR, "."),
+        ("folder/inside/..", errno.EISDIR, "folder/inside/.."),
         ("dangling/below", errno.ENOTDIR, "/proc"),
     ],
 )

@@ -104,3 +104,17 @@ def test_what_may_be_a_bug_keeps_its_traceback(error: OSError) -> None:
     with pytest.raises(type(error)) as caught:
         guarded(command)
     assert caught.value is error
+
+
+def test_a_working_folder_that_was_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    def command() -> int:
+        return len(str(Path("run").absolute()))
+
+    assert guarded(command) == USER_ERROR
+    assert "working folder" in capsys.readouterr().err
