@@ -16,11 +16,11 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9.]+[eE][+-]?[0-9]+)")
 
 
 def plain_name(text: str) -> str:
-    """A class as written, without blanks and quotes around it and with composed accented letters."""
+    """A class as written, without quotes around it, with single blanks and composed accented letters."""
     text = text.strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        text = text[1:-1].strip()
-    return unicodedata.normalize("NFC", text)
+        text = text[1:-1]
+    return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
 def is_integer(text: str) -> bool:
@@ -76,8 +76,11 @@ def _check_name(label: str, where: str) -> None:
         raise UserError(f"{where}: the class id must be an integer, found {label!r}")
     if not label.isprintable():
         raise UserError(f"{where}: the class {label!r} is not printable text; check the line")
-    if Path(label).suffix.lower() in PAGE_SUFFIXES:
-        raise UserError(f"{where}: expected `path/to/page.tif CLASS`, found no class after {label!r}")
+    if Path(re.split("[,;|]", label)[0]).suffix.lower() in PAGE_SUFFIXES:
+        raise UserError(
+            f"{where}: expected `path/to/page.tif CLASS`, found no class after {label!r}; a table needs a first line "
+            "such as `path,label`"
+        )
 
 
 def alike(names: Mapping[int, str]) -> list[LabelWarning]:

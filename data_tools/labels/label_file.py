@@ -15,6 +15,7 @@ SPLIT_NAMES = ("split", "fold", "set", "subset")
 _SUFFIX = "|".join(sorted(suffix[1:] for suffix in PAGE_SUFFIXES))
 _AFTER_PAGE = re.compile(rf"""^(.*\.(?:{_SUFFIX})(?:\#page=\d+)?["']?)\s+(\S.*)$""", re.IGNORECASE)
 """A page's path and the rest of the line, which may be a class name of several words."""
+_DELIMITED = re.compile(rf"\.(?:{_SUFFIX})[\"']?\s*[,;|]", re.IGNORECASE)
 _PAGE_END = re.compile(rf"\.(?:{_SUFFIX})(?:#page=\d+)?[\"']?\s*$", re.IGNORECASE)
 _PAGE_IN = re.compile(rf"\.(?:{_SUFFIX})(?:#page=\d+)?[\"']?(?:\s|$)", re.IGNORECASE)
 
@@ -50,7 +51,8 @@ def _parts(body: str, where: str) -> tuple[str, str, bool]:
     page, label, unusual = _unusual_parts(body)
     label = plain_name(label)
     if not page.strip() or not label:
-        raise UserError(f"{where}: expected `path/to/page.tif CLASS_ID`, found {body!r}")
+        table = "; a table needs a first line such as `path,label`" if _DELIMITED.search(body) else ""
+        raise UserError(f"{where}: expected `path/to/page.tif CLASS_ID`, found {body!r}{table}")
     return page, label, unusual
 
 

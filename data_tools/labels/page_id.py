@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from data_tools.errors import UserError
 
 _LONGEST_PATH = 4096
-_UNUSUAL = re.compile(r"""^/|//|/$|\\|\0|(?:^|/)\.\.?(?:/|$)|^["'\s]|["'\s]$|^[A-Za-z]:""")
+_UNUSUAL = re.compile(r"""^/|//|/$|\\|[\0\n\r]|(?:^|/)\.\.?(?:/|$)|^["'\s]|["'\s]$|^[A-Za-z]:""")
 """Whatever a plain relative path does not have."""
 _PAGE = re.compile(r"#page=([1-9][0-9]{0,8})\Z")
 
@@ -93,6 +93,8 @@ def _inside(path: str, root: str, where: str) -> str:
 
 
 def _refuse(page_id: str, path: str, where: str) -> None:
+    if "\n" in page_id or "\r" in page_id:
+        raise UserError(f"{where}: the path {path!r} holds a line break; check the quotes, or rename the file")
     if ".." in PurePosixPath(page_id).parts or "\0" in page_id:
         raise UserError(f"{where}: {path!r} leaves the data root; give page paths relative to it, without `..`")
     if re.match(r"[A-Za-z]:/", page_id):

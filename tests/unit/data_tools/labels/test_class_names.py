@@ -66,6 +66,7 @@ def test_ids_of_labels(
         ({"3.0": "f:2"}, None, "f:2: the class id must be an integer"),
         ({"memo": "f:1", "1e3": "f:2"}, None, "f:2: the class id must be an integer"),
         ({"memo": "f:1", "b.tif": "f:2"}, None, "f:2: .*no class"),
+        ({"memo": "f:1", "scan.tif,3": "f:2"}, None, "f:2: .*path,label"),
         ({"memo": "f:1", "": "f:2"}, None, "f:2: the class is missing"),
         ({"memo": "f:1", "bill": "f:2"}, {"memo": 0}, "f:2: .*'bill' is not in data.class_names"),
         ({"3000000000": "f:2"}, None, "f:2: .* 32 bits"),
@@ -78,6 +79,7 @@ def test_labels_without_an_id(labels: dict[str, str], known: dict[str, int] | No
 
 
 def test_names_are_compared_without_quotes_blanks_and_normalization() -> None:
+    assert plain_name("news\u00a0 article") == "news article"
     assert plain_name(" 'cafe\u0301' ") == plain_name("caf\u00e9")
 
 

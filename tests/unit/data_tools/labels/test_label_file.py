@@ -70,6 +70,7 @@ def test_blank_lines_and_a_header_are_skipped() -> None:
         ("\n \n", "l.txt: .*empty"),
         ("a.tif 0\nb.tif\n", "l.txt:2: expected .* found 'b.tif'"),
         (" 4\n", "l.txt:1: expected"),
+        ("a.tif,3\n", "l.txt:1: expected .*path,label"),
         ("\t4\n", "l.txt:1: expected"),
     ],
 )

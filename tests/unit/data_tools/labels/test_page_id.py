@@ -64,7 +64,7 @@ def test_paths_out_of_the_root_are_refused(root: Path, path: str) -> None:
         canonical(path, str(root), "l.txt:4")
 
 
-@pytest.mark.parametrize("path", ["", ".", "./", '""', "   ", "a" * 5000])
+@pytest.mark.parametrize("path", ["a\nb.tif", "", ".", "./", '""', "   ", "a" * 5000])
 def test_paths_of_nothing(root: Path, path: str) -> None:
     with pytest.raises(UserError, match=r"^l\.txt:4: "):
         canonical(path, str(root), "l.txt:4")
