@@ -2,11 +2,14 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cluster.schedule.job import JobSpec
 from data_tools.config import to_mapping
+from data_tools.documents.class_weights import weight_of_each
+from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
+from data_tools.shards.manifest import MANIFEST, read_manifest
 from launch.config import Config
 from launch.recipe.stages import Recipe
 from trainer.config import STACK, JobConfig, JobPayload
@@ -52,6 +55,18 @@ def _training_spec(config: Config, recipe: Recipe, job: JobConfig, unfinished: C
     )
 
 
+def _stack_weights(config: Config) -> Literal["balanced"] | dict[str, float] | None:
+    """`data.class_weights` by class id, since the stack knows no names: those are in the manifest of the shards."""
+    given = config.data.class_weights
+    folder = config.paths.shard_set("train", HOLISTIC)
+    if not isinstance(given, dict) or not (folder / MANIFEST).exists():
+        return given if isinstance(given, str) else None
+    manifest = read_manifest(folder)
+    ids = manifest.class_ids
+    weights = weight_of_each(given, ids, manifest.class_names, [manifest.histogram[class_id] for class_id in ids])
+    return {str(class_id): weight for class_id, weight in zip(ids, weights, strict=True)}
+
+
 def _stack_spec(config: Config, recipe: Recipe, unfinished: Collection[str]) -> JobSpec:
     folder = str(job_folder(config.paths.run, STACK))
     excluded = config.paths.exclude_ids_file
@@ -67,6 +82,7 @@ def _stack_spec(config: Config, recipe: Recipe, unfinished: Collection[str]) -> 
             "members": list(recipe.members),
             "config": stack,
             "seed": config.seed,
+            "class_weights": _stack_weights(config),
         },
         depends_on=tuple(name for name in recipe.members if name in unfinished),
         logs=folder,

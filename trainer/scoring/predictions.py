@@ -52,17 +52,19 @@ class Predictions:
 @dataclass(frozen=True, eq=False)
 class Joined:
     """Several models' outputs on the same pages, sorted by id: softmax float32[n, members, C], the rest as in
-    `Predictions`; names: of the members."""
+    `Predictions`; names: of the members. weights: float64[n] of the pages in a fit, None: all alike."""
 
     ids: Texts
     labels: Ints
     softmax: Floats
     class_ids: Ints
     names: tuple[str, ...]
+    weights: npt.NDArray[np.float64] | None = None
 
     def rows(self, choice: npt.NDArray[Any]) -> "Joined":
         """The pages that `choice`, positions int [k] or a mask bool [n], selects."""
-        return Joined(self.ids[choice], self.labels[choice], self.softmax[choice], self.class_ids, self.names)
+        weights = None if self.weights is None else self.weights[choice]
+        return Joined(self.ids[choice], self.labels[choice], self.softmax[choice], self.class_ids, self.names, weights)
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:

@@ -88,11 +88,13 @@ def fit_stack(
     """
     methods, trainer = ((only[0],), only[1]) if only else (METHODS, MlpTrainer(config))
     classes = len(pages.class_ids)
-    weights = blend.fit_member_weights(pages.softmax, pages.labels)
+    weights = blend.fit_member_weights(pages.softmax, pages.labels, pages.weights)
     flat = concatenated(pages.softmax)
     kernel, bias = blend.as_kernel(weights, classes), np.zeros(classes)
     if "logistic" in methods:
-        kernel, bias = blend.fit_logistic(flat, pages.labels, start=kernel, l2=config.logistic_l2)
+        kernel, bias = blend.fit_logistic(
+            flat, pages.labels, start=kernel, l2=config.logistic_l2, page_weights=pages.weights
+        )
     mlp = starting_mlp(weights, classes, config=config, seed=seed)
 
     def stack_of(network: Mlp) -> FittedStack:
@@ -100,7 +102,8 @@ def fit_stack(
 
     if "mlp" in methods:
         labels = pages.labels.astype(np.int32)
-        for epoch, trained in enumerate(trainer.train(flat, labels, start=mlp, seed=seed), start=1):
+        trained_mlps = trainer.train(flat, labels, start=mlp, seed=seed, page_weights=pages.weights)
+        for epoch, trained in enumerate(trained_mlps, start=1):
             mlp = trained
             on_epoch(epoch, stack_of(mlp))
     return stack_of(mlp)

@@ -83,9 +83,19 @@ class MlpTrainer:
         self._config = config
         self._epoch: _Epoch | None = None
 
-    def train(self, inputs: Array, labels: npt.NDArray[np.int32], *, start: Mlp, seed: int) -> Iterator[Mlp]:
-        """As `train_mlp`."""
+    def train(
+        self,
+        inputs: Array,
+        labels: npt.NDArray[np.int32],
+        *,
+        start: Mlp,
+        seed: int,
+        page_weights: npt.NDArray[np.float64] | None = None,
+    ) -> Iterator[Mlp]:
+        """As `train_mlp`; page_weights: of the pages' losses, float64[n] with a mean of 1, None: all alike."""
         import keras
+
+        weights = np.ones(len(labels)) if page_weights is None else page_weights
 
         # Such a small network is fastest on the CPU.
         with keras.device("cpu:0"):
@@ -93,7 +103,7 @@ class MlpTrainer:
             self._epoch.restart(start)
             generator = np.random.default_rng([seed, 1])
             for _ in range(self._config.epochs):
-                self._epoch.run(inputs, labels, generator.permutation(len(labels)))
+                self._epoch.run(inputs, labels, weights.astype(np.float32), generator.permutation(len(labels)))
                 yield Mlp(*self._epoch.model.get_weights())
 
 
@@ -117,13 +127,13 @@ class _Epoch:
         for variable, value in zip(self._optimizer.variables, self._fresh, strict=True):
             variable.assign(value)
 
-    def run(self, inputs: Array, labels: npt.NDArray[np.int32], order: npt.NDArray[np.int64]) -> None:
-        """Train on each page once, in `order` int64[n]."""
+    def run(self, inputs: Array, labels: npt.NDArray[np.int32], weights: Array, order: npt.NDArray[np.int64]) -> None:
+        """Train on each page once, in `order` int64[n]; weights: float32[n], of the losses."""
         import tensorflow as tf
 
-        self._compiled(tf.constant(inputs), tf.constant(labels), tf.constant(order))
+        self._compiled(tf.constant(inputs), tf.constant(labels), tf.constant(weights), tf.constant(order))
 
-    def _compile(self, batch: int) -> Callable[[Any, Any, Any], None]:
+    def _compile(self, batch: int) -> Callable[[Any, Any, Any, Any], None]:
         import keras
         import tensorflow as tf
 
@@ -131,15 +141,18 @@ class _Epoch:
         cross_entropy = keras.losses.SparseCategoricalCrossentropy()
         features = model.input_shape[1]
         signature = [tf.TensorSpec(shape, kind) for shape, kind in
-                     (([None, features], tf.float32), ([None], tf.int32), ([None], tf.int64))]  # fmt: skip
+                     (([None, features], tf.float32), ([None], tf.int32), ([None], tf.float32), ([None], tf.int64))
+                     ]  # fmt: skip
 
         @tf.function(input_signature=signature)
-        def train_epoch(inputs: Any, labels: Any, order: Any) -> None:
+        def train_epoch(inputs: Any, labels: Any, weights: Any, order: Any) -> None:
             for first in tf.range(0, tf.shape(order)[0], batch):
                 rows = order[first : first + batch]
                 with tf.GradientTape() as tape:
                     answers = model(tf.gather(inputs, rows), training=True)
-                    loss = cross_entropy(tf.gather(labels, rows), answers) + tf.add_n(model.losses)
+                    # The sum of the weighted losses, divided by the number of pages.
+                    losses = cross_entropy(tf.gather(labels, rows), answers, tf.gather(weights, rows))
+                    loss = losses + tf.add_n(model.losses)
                 optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
 
         return train_epoch

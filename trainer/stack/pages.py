@@ -1,12 +1,13 @@
 """Input of the stack: its payload, and the members' outputs joined by page id."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from data_tools.documents.class_weights import weight_of_each
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
 from data_tools.files import read_json
@@ -20,13 +21,15 @@ from trainer.training.split import selection_mask
 class StackPayload:
     """Payload of the stack's worker.
 
-    run: path of the run folder. members: names of the jobs whose outputs are stacked, in order.
+    run: path of the run folder. members: names of the jobs whose outputs are stacked, in order. class_weights: of the
+    fit, `balanced` or by class id as text; None: every page counts alike.
     """
 
     run: str
     members: tuple[str, ...]
     config: StackConfig = field(default_factory=StackConfig)
     seed: int = 1
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,17 @@ def read_pages(job: StackPayload) -> MemberOutputs:
         )
     if not len(test.ids):
         raise UserError("stack: the test set has no page to score the stack on; add pages to it")
+    val = replace(val, weights=_page_weights(job, val, fitted_on))
     return MemberOutputs(val, fitted_on, test, read_duplicates(job, test), baseline_of(job))
+
+
+def _page_weights(job: StackPayload, val: Joined, fitted_on: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64] | None:
+    """float64[n]: the weight of each page, by its class; their mean over the pages to fit on is 1."""
+    if job.class_weights is None:
+        return None
+    counts = np.bincount(val.labels[fitted_on], minlength=len(val.class_ids)).tolist()
+    ids = val.class_ids.tolist()
+    return np.array(weight_of_each(job.class_weights, ids, list(map(str, ids)), counts))[val.labels]
 
 
 def check_selection(job: StackPayload) -> None:

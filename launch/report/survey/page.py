@@ -116,7 +116,8 @@ def _balance_notes(data: SurveyResults) -> list[str]:
         return []
     return [
         f"Classes are unbalanced: {most['name']} has {most['train']:,} training pages, {least['name']} "
-        f"{least['train']:,}; data.max_per_class caps the large ones."
+        f"{least['train']:,}; data.max_per_class caps the large ones, and "
+        "data.class_weights: balanced weights the loss."
     ]
 
 

@@ -56,3 +56,14 @@ def test_two_kinds_of_label_sources_in_one_file_are_an_error(tmp_path: Path) -> 
     (tmp_path / "my.yaml").write_text("preset: demo\ndata: {labels: all.csv, val: b.txt}\n")
     with pytest.raises(UserError, match=r"^data\.labels, "):
         load_config(str(tmp_path / "my.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("given", "weights"), [("balanced", "balanced"), ("{3: 2, memo: 0.5}", {"3": 2.0, "memo": 0.5}), ("null", None)]
+)
+def test_class_weights_reach_every_job(tmp_path: Path, given: str, weights: object) -> None:
+    config = load_config("demo", [f"data.class_weights={given}", f"shards.folder={tmp_path}"])
+    recipe = plan_recipe(config)
+    assert [job.class_weights for job in recipe.jobs] == [weights] * len(recipe.jobs)
+    ours = job_specs(config, recipe, ["stack"])[0].payload["class_weights"]
+    assert ours == (None if isinstance(weights, dict) else weights), "weights by name need the shards"

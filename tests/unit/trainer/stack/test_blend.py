@@ -82,3 +82,19 @@ def test_a_class_without_a_page_can_still_be_predicted() -> None:
     flat = outputs.reshape(60, -1)
     kernel, bias = blend.fit_logistic(flat[seen], labels[seen], start=start, l2=3.0)
     assert (blend.logistic(flat[~seen], kernel, bias).argmax(axis=1) == 3).mean() > 0.7
+
+
+def test_pages_count_by_their_weights() -> None:
+    outputs, labels = some_pages(200, skill=(2.0, 1.0))
+    flat, start, l2 = outputs.reshape(200, -1), np.zeros((8, 4)), 0.7
+    page_weights = np.array([3.0, 0.5, 0.25, 0.25])[labels]
+    kernel, bias = blend.fit_logistic(flat, labels, start=start, l2=l2, page_weights=page_weights)
+    residual = blend.logistic(flat, kernel, bias)
+    residual[np.arange(200), labels] -= 1
+    residual *= page_weights[:, None]
+    assert flat.T @ residual + l2 * kernel == pytest.approx(np.zeros((8, 4)), abs=2e-3)
+    assert residual.sum(axis=0) + l2 * bias == pytest.approx(np.zeros(4), abs=2e-3)
+    twice = np.tile(np.arange(100), 2)
+    plain = blend.fit_member_weights(outputs[twice], labels[twice])
+    alone = blend.fit_member_weights(outputs, labels, np.repeat([2.0, 0.0], 100))
+    assert alone == pytest.approx(plain, rel=1e-4)

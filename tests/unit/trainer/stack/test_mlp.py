@@ -8,7 +8,7 @@ from trainer.scoring.metrics import negative_log_likelihood
 from trainer.scoring.temperature import softmax
 from trainer.stack import blend
 from trainer.stack.config import StackConfig
-from trainer.stack.mlp import Mlp, keras_model, starting_mlp, train_mlp
+from trainer.stack.mlp import Mlp, MlpTrainer, keras_model, starting_mlp, train_mlp
 
 CLASSES = 5
 
@@ -66,3 +66,16 @@ def test_keras_computes_the_same_probabilities() -> None:
     mlp = starting_mlp(np.array([5.0, 2.0, -0.5]), CLASSES, config=StackConfig(), seed=1)
     model = keras_model(mlp, StackConfig())
     assert np.asarray(model(flat)) == pytest.approx(mlp.probabilities(flat), abs=1e-6)
+
+
+def test_pages_of_weight_zero_do_not_count() -> None:
+    outputs, labels = pages(40)
+    flat = outputs.reshape(len(outputs), -1)
+    config = StackConfig(epochs=2, batch=40, learning_rate=0.01)
+    half = StackConfig(epochs=2, batch=20, learning_rate=0.01)
+    start = starting_mlp(np.full(3, 3.0), CLASSES, config=config, seed=1)
+    weights = np.tile([2.0, 0.0], 20)
+    *_, whole = MlpTrainer(config).train(flat, labels, start=start, seed=1, page_weights=weights)
+    *_, alone = MlpTrainer(half).train(flat[::2], labels[::2], start=start, seed=1)
+    for left, right in zip(whole.arrays(), alone.arrays(), strict=True):
+        np.testing.assert_allclose(left, right, atol=1e-4)

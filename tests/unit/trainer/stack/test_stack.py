@@ -281,3 +281,14 @@ def test_leftovers_of_a_killed_attempt_do_not_matter(tmp_path: Path, left: str, 
     assert stack(folder)["attempt"] == attempt
     assert [row["epoch"] for row in read_lines(job / "metrics.jsonl")] == [1, 2, 3]
     assert load_stack(job).method == "mlp"
+
+
+def test_class_weights_move_the_answers_to_their_class(tmp_path: Path) -> None:
+    def recall_of_class_9(folder: Path, **values: Any) -> float:
+        members = {"holistic_256": 1.2, "top": 0.9}
+        result = stack(make_run(folder, members=members, test=200), members=tuple(members), **values)
+        rows: list[ClassRow] = result["methods"]["logistic"]["test"]["per_class"]
+        return next(row["recall"] or 0.0 for row in rows if row["class_id"] == 9)
+
+    plain = recall_of_class_9(tmp_path / "plain")
+    assert recall_of_class_9(tmp_path / "weighted", class_weights={"9": 20.0}) > plain + 0.1
