@@ -33,14 +33,8 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
         UserError: the run is not finished, its shards are not found, or the shards do not fit its models.
     """
     from data_tools.shards.reader import ShardSet
-    from trainer.scoring.metrics import (
-        accuracy,
-        balanced_accuracy,
-        confusion,
-        macro_f1,
-        negative_log_likelihood,
-        wilson_interval,
-    )
+    from launch.report.confidence.tables import NOT_CALIBRATED, decision_table, score_table
+    from trainer.scoring.decision import judge, read_policy
 
     opened = open_run(run)
     record = opened.record
@@ -51,18 +45,10 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
             raise UserError(f"{folder / region}: these shards have {problem}")
     first = next(iter(sets.values()))
     ensemble = ensemble_for_shards(run, sets)
-    table = Table(title=f"{run}: {split}, {len(first)} pages")
-    headings = ("model", "accuracy", "95 % interval", "balanced accuracy", "macro F1", "negative log-likelihood")
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "model" else "right")
     labels = np.asarray(first.labels)
-    for name, softmax in _shard_outputs(ensemble, sets).items():
-        share = accuracy(labels, softmax)
-        low, high = wilson_interval(round(share * len(labels)), len(labels))
-        loss, matrix = negative_log_likelihood(labels, softmax), confusion(labels, softmax)
-        classes = f"{balanced_accuracy(matrix):.2%}", f"{macro_f1(matrix):.2%}"
-        table.add_row(name, f"{share:.2%}", f"{low:.1%} – {high:.1%}", *classes, f"{loss:.4f}")
-    tables().print(table)
+    judged = judge(read_policy(run), _shard_outputs(ensemble, sets))
+    tables().print(score_table(f"{run}: {split}, {len(first)} pages", labels, judged))
+    tables().print(decision_table(labels, judged) if judged.calibrated else NOT_CALIBRATED)
     return 0
 
 

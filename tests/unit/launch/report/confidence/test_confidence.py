@@ -1,16 +1,21 @@
 """The report's section on confidence: figures of the stored outputs under the run's policy, and other precisions."""
 
+import dataclasses
+import io
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from data_tools.errors import UserError
 from launch.cli import main
 from launch.report.confidence.figures import confidence_figures
+from launch.report.confidence.tables import decision_table, score_table
 from launch.report.report import write_page, write_report
 from tests.helpers.parsed_page import checked
 from tests.unit.launch.run_folder import START, RunSpec, build
@@ -164,3 +169,21 @@ def test_too_few_pages_to_certify_is_a_caveat(tmp_path: Path) -> None:
     data = json.loads((run / "metrics.json").read_text())
     assert data["confidence"]["decisions"]["accepted"]["pages"] == 0
     assert any("45" in line and "40 validation pages" in line for line in data["warnings"])
+
+
+def test_evaluate_prints_what_the_report_shows(run: Path) -> None:
+    """The same outputs give the same digits in both."""
+    write_report(run, now=START + 600)
+    found, tables = confidence(run), stored(run)
+    judged = judge(policy_of(run), {name: rows.softmax for name, rows in tables.items()})
+    out = io.StringIO()
+    console = Console(file=out, width=160)
+    labels = tables["stack"].labels
+    console.print(score_table("scores", labels, judged))
+    console.print(decision_table(labels, judged))
+    for name, row in found["models"].items():
+        assert re.search(rf"{name} .*{row['loss'][1]:.4f} .*{row['calibration_error'][1]:.2%}", out.getvalue())
+    for name, decision in found["decisions"].items():
+        assert re.search(rf"{name} .*{decision['pages']} .*{decision['accuracy']:.1%}", out.getvalue())
+    undecided = dataclasses.replace(judged, decisions=["review"] * 400)
+    console.print(decision_table(labels, undecided))
