@@ -6,6 +6,7 @@ See docs/python.md. `convert` starts processes, so it belongs under `if __name__
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,24 +19,28 @@ from numpy.typing import NDArray
 
 from data_tools.config import read_yaml
 from data_tools.conversion.convert import ConversionSummary
-from data_tools.documents.pixels import PageError, Pixels, fit, read_page
+from data_tools.documents.pixels import PageError, Pixels, read_page
 from data_tools.errors import UserError
+from data_tools.workers.pool import available_cores
 from launch.config import Config, config_from, load_config
 from launch.run.folder import CONFIG
 from launch.run.model import ModelRecord, model_record
 from launch.run.record import JobRecord, read_run
 from launch.run.status import State, status_of
 from trainer.config import STACK
-from trainer.serving.answer import distinct_names
+from trainer.serving.answer import Answer, distinct_names
 
 if TYPE_CHECKING:
     from launch.report.schema import RunFigures
+    from trainer.scoring.decision import Policy
+    from trainer.serving.classify import Group
+    from trainer.serving.decode import Cut, DecodedPart
     from trainer.serving.ensemble import Ensemble
 
 __all__ = ["Config", "Prediction", "Run", "convert", "load_config", "open_run"]
 
 BATCH = 64
-"""Pages that are held and classified at once."""
+"""Files that are classified at once."""
 
 PageSource = str | Path | NDArray[np.uint8]
 """An image file, or a decoded page: uint8 [h, w], [h, w, 1] or, as RGB, [h, w, 3]."""
@@ -74,17 +79,20 @@ def open_run(folder: str | Path) -> "Run":
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the models of a run say about one page.
+    """What the models of a run say about one page or document.
 
-    page: the path, or the array's position among the pages, as text. outputs: model -> softmax float32 [classes], the
-    stack's last; empty if the page cannot be read. class_names: in the order of the outputs. error: why the page
-    cannot be read, or None.
+    page: the path, or the array's position among the pages, as text. outputs: model -> calibrated probabilities float32
+    [classes], the stack's last; empty if the page cannot be read. class_names: in the order of the outputs. error: why
+    the page cannot be read, or None. number: of the page in its file, from 1; None for a whole document, or for a file
+    that cannot be opened. decision: `accepted`, `review` or `unknown`; None without a policy in the run.
     """
 
     page: str
     outputs: Mapping[str, NDArray[np.float32]]
     class_names: Sequence[str]
     error: str | None = None
+    number: int | None = 1
+    decision: str | None = None
 
     @property
     def label(self) -> str | None:
@@ -156,43 +164,80 @@ class Run:
         """Names of the classes in the order of the models' outputs, each once."""
         return distinct_names(self.class_ids, [entry.name for entry in self.record.classes])
 
-    def predict(
-        self, pages: Iterable[PageSource], *, on_image: Callable[[str, Pixels], None] = lambda page, image: None
-    ) -> Iterator[Prediction]:
-        """Classify pages, in their order; decodes one at a time and classifies 64 at a time.
+    @cached_property
+    def policy(self) -> "Policy | None":
+        """What calibrates and decides; None for a run of an earlier version.
 
-        on_image: called with each readable page, decoded: uint8 [h, w], or [h, w, 3] for a run in color.
+        Raises:
+            UserError: its file is damaged.
+        """
+        from trainer.scoring.decision import read_policy
+
+        return read_policy(self.folder)
+
+    def predict(
+        self,
+        pages: Iterable[PageSource],
+        *,
+        on_image: Callable[[str, Pixels], None] | None = None,
+        workers: int | None = None,
+    ) -> Iterator[Prediction]:
+        """Classify pages and documents, in their order, 64 files at a time, while the next 64 are decoded.
+
+        workers: processes that decode files; None: one a core. on_image: called with the first page of each readable
+        file, decoded: uint8 [h, w], or [h, w, 3] for a run in color; this process decodes then.
 
         Raises:
             UserError: the run is not finished; or an array is not a page of the run's kind.
         """
-        names = self.class_names
-        cuts = (self._cut(number, page, on_image) for number, page in enumerate(pages))
-        while batch := list(islice(cuts, BATCH)):
-            readable = [regions for _, regions, _ in batch if regions]
-            outputs: Mapping[str, NDArray[np.float32]] = {}
-            if readable:
-                outputs = self.ensemble.predict({name: np.stack([r[name] for r in readable]) for name in readable[0]})
-            row = 0
-            for name, regions, error in batch:
-                own = {model: softmax[row] for model, softmax in outputs.items()} if regions else {}
-                row += bool(regions)
-                yield Prediction(name, own, names, error)
+        from launch.predict.answers import Judgement
+        from launch.predict.engine import classify_in_turn, cut_of
+        from trainer.serving.classify import Classifier
+        from trainer.serving.decode import Decoders
 
-    def _cut(
-        self, number: int, page: PageSource, on_image: Callable[[str, Pixels], None]
-    ) -> tuple[str, dict[str, Pixels], str | None]:
-        """A page's name, and its regions as uint8 [height, width, channels] or the reason why it cannot be read."""
-        record = self.record
-        height, width, channels = record.shape
-        color = channels == 3
-        name = str(number) if isinstance(page, np.ndarray) else str(page)
-        try:
-            image = _image_of(page, name, color)
-        except PageError as error:
-            return name, {}, str(error)
+        cut, judgement, numbered = cut_of(self), Judgement(self.class_names, self.policy), enumerate(pages)
+        names: deque[list[str]] = deque()
+
+        def groups() -> "Iterator[Group]":
+            while chunk := list(islice(numbered, BATCH)):
+                names.append([_name(number, page) for number, page in chunk])
+                yield tuple(_file(name, page, cut, on_image) for name, (_, page) in zip(names[-1], chunk, strict=True))
+
+        decoders = Decoders(cut, workers=workers or available_cores(), page_timeout_s=self.config.shards.page_timeout_s)
+        with decoders:
+            for files in classify_in_turn(Classifier(self.ensemble, decoders), groups()):
+                for name, file in zip(names.popleft(), files, strict=True):
+                    for answer in judgement.answers(name, file):
+                        yield _prediction(answer, self.class_names)
+
+
+def _name(number: int, page: PageSource) -> str:
+    return str(number) if isinstance(page, np.ndarray) else str(page)
+
+
+def _file(
+    name: str, page: PageSource, cut: "Cut", on_image: Callable[[str, Pixels], None] | None
+) -> "str | DecodedPart":
+    """What the classifier takes: a path, or a page that this process has decoded."""
+    from trainer.serving.decode import DecodedPage, DecodedPart
+
+    if not isinstance(page, np.ndarray) and on_image is None:
+        return str(Path(page).absolute())
+    try:
+        image = _image_of(page, name, cut.color)
+    except PageError as error:
+        return DecodedPart([], 0, str(error))
+    if on_image is not None:
         on_image(name, image)
-        return name, {n: fit(image, box, height, width) for n, box in record.boxes.items()}, None
+    return DecodedPart([DecodedPage(1, cut.of(image))], 1)
+
+
+def _prediction(answer: Answer, names: Sequence[str]) -> Prediction:
+    place = answer.place
+    outputs = {
+        model: np.array([shares[name] for name in names], np.float32) for model, shares in answer.probabilities.items()
+    }
+    return Prediction(place.source, outputs, names, answer.error, place.page, answer.decision)
 
 
 def _image_of(page: PageSource, name: str, color: bool) -> Pixels:

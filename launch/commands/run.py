@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from launch.commands.exporting import add_export
+from launch.commands.predict import add_predict
 from launch.console import Commands, Handler, command, print_out, tables
 from launch.outputs import is_file_name, output_files, output_folder
 
@@ -13,7 +14,7 @@ def run_commands(commands: Commands) -> None:
     _add_status(commands)
     _add_report(commands)
     _add_evaluate(commands)
-    _add_predict(commands)
+    add_predict(commands)
     add_export(commands)
 
 
@@ -68,22 +69,6 @@ def _add_evaluate(commands: Commands) -> None:
     parser.add_argument("--shards", metavar="DIR", help="other shards of the same geometry (default: the run's)")
 
 
-def _add_predict(commands: Commands) -> None:
-    parser = _run_command(
-        commands,
-        "predict",
-        _predict,
-        about="classify pages with the trained models of a run",
-        examples="  regionstack predict runs/my page.tif other.png\n"
-        "  regionstack predict runs/my scans/*.tif --html page.html --json page.json",
-    )
-    parser.add_argument("pages", nargs="+", metavar="PAGE", help="image files")
-    parser.add_argument(
-        "--html", metavar="FILE", help="write an HTML page with the pages and their classes (-: stdout)"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the probabilities of all models (-: stdout)")
-
-
 def _status(options: argparse.Namespace) -> int:
     from launch.run.status import read_status
     from launch.run.status_table import print_status
@@ -111,10 +96,3 @@ def _evaluate(options: argparse.Namespace) -> int:
     from launch.commands.score import evaluate
 
     return evaluate(Path(options.run), split=options.split, shards=options.shards)
-
-
-def _predict(options: argparse.Namespace) -> int:
-    from launch.commands.score import predict
-
-    with output_files(options.html, options.json) as (html, json_file):
-        return predict(Path(options.run), [Path(page) for page in options.pages], html=html, json_file=json_file)

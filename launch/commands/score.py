@@ -1,6 +1,5 @@
-"""Use a run's trained models: score them on a split, or classify pages."""
+"""Score a run's trained models on a split."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,13 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.table import Table
 
-from data_tools.documents.pixels import Pixels
 from data_tools.errors import UserError
-from data_tools.files import write_atomically
 from launch.api import BATCH, open_run
-from launch.console import print_out, tables
+from launch.console import tables
 from launch.run.model import find_shards, other_pages
-from trainer.config import STACK
 
 if TYPE_CHECKING:
     from data_tools.shards.reader import ShardSet
@@ -86,67 +82,3 @@ def _shard_outputs(ensemble: "Ensemble", sets: Mapping[str, "ShardSet"]) -> Outp
 def _joined(batches: Sequence[Outputs]) -> Outputs:
     """The rows of all batches, by model."""
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]} if batches else {}
-
-
-def predict(run: Path, pages: Sequence[Path], *, html: Path | None, json_file: Path | None) -> int:
-    """Classify image files; unreadable pages are reported and skipped. Returns 0, or 1 if no page is readable.
-
-    Pages are decoded one at a time; what is kept of each is its outputs and, for `html`, a small picture.
-
-    Raises:
-        UserError: the run is not finished.
-    """
-    from launch.report.predictions_page import PagePicture, picture_of, write_predictions_page
-
-    opened = open_run(run)
-    pictures: dict[str, PagePicture] = {}
-
-    def keep_picture(page: str, image: Pixels) -> None:
-        if html is not None:
-            pictures[page] = picture_of(image)
-
-    found = []
-    for prediction in opened.predict(dict.fromkeys(pages), on_image=keep_picture):
-        if prediction.error is None:
-            found.append(prediction)
-        else:
-            print_out(f"{prediction.page}: skipped, {prediction.error}")
-    if not found:
-        return 1
-    names, classes = [prediction.page for prediction in found], opened.class_names
-    outputs = {model: np.stack([prediction.outputs[model] for prediction in found]) for model in found[0].outputs}
-    _print_predictions(names, outputs, classes)
-    if json_file is not None:
-        _write_json(json_file, names, outputs, classes, opened.class_ids)
-    if html is not None:
-        write_predictions_page(html, pictures=pictures, outputs=outputs, class_names=classes, boxes=opened.config.boxes)
-        print_out(f"pictures: {html}")
-    return 0
-
-
-def _print_predictions(pages: Sequence[str], outputs: dict[str, np.ndarray], names: Sequence[str]) -> None:
-    table = Table(title="predictions")
-    for heading in ("page", STACK, *(name for name in outputs if name != STACK)):
-        table.add_column(heading)
-    for row, page in enumerate(pages):
-        cells = {}
-        for name, softmax in outputs.items():
-            best = int(softmax[row].argmax())
-            cells[name] = f"{names[best]} {softmax[row][best]:.0%}"
-        table.add_row(page, cells[STACK], *(cell for name, cell in cells.items() if name != STACK))
-    tables().print(table)
-
-
-def _write_json(
-    path: Path, pages: Sequence[str], outputs: dict[str, np.ndarray], names: Sequence[str], class_ids: Sequence[int]
-) -> None:
-    rows = [
-        {
-            "page": page,
-            "models": {name: [round(float(p), 6) for p in softmax[row]] for name, softmax in outputs.items()},
-        }
-        for row, page in enumerate(pages)
-    ]
-    content = {"classes": [{"id": i, "name": n} for i, n in zip(class_ids, names, strict=True)], "pages": rows}
-    write_atomically(path, json.dumps(content, indent=2) + "\n")
-    print_out(f"probabilities: {path}")

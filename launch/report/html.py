@@ -1,6 +1,7 @@
 """Renders the templates to self-contained HTML pages; every value is escaped."""
 
 import datetime
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,11 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def page(template: str, **values: Any) -> str:
     """Render `template` with `values`. Only inline SVG, marked by the filter `svg`, is not escaped."""
+    return str(_environment().get_template(template).render(**values))
+
+
+@functools.cache
+def _environment() -> Any:
     import jinja2
     from markupsafe import Markup
 
@@ -24,7 +30,7 @@ def page(template: str, **values: Any) -> str:
     environment.filters.update(
         pct=percent, digest=short_digest, duration=duration, group=group_text, svg=Markup, moment=moment
     )
-    return environment.get_template(template).render(**values)
+    return environment
 
 
 def percent(share: float | None, decimals: int = 1) -> str:

@@ -1,26 +1,28 @@
-"""The HTML page of `regionstack predict`: each page with its regions and every model's prediction."""
+"""The HTML page of `regionstack predict`, in pieces: a head, a card for each shown answer, an end."""
 
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_tools.documents.regions import WHOLE_PAGE, Box
-from data_tools.files import write_atomically
 from launch.report.html import page as html_page
 from launch.report.plotting import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from launch.report.samples import top_classes
 from launch.report.shard_pages import png_of
-from trainer.config import STACK
+from trainer.serving.answer import Answer, printable
 
 BOX_COLORS = (VERMILION, GREEN, PURPLE, ORANGE, SKY, BLUE)
 
 PAGE_PX = 512
 """Longer side of a page's picture."""
+
+CARD = '<div class="page">'
+CARD_ALSO = '<div class="page also">'
+"""How the line of a card begins: one of the first answers, and a later one."""
 
 
 @dataclass(frozen=True)
@@ -36,37 +38,37 @@ def picture_of(image: NDArray[np.uint8]) -> PagePicture:
     return PagePicture(png_of(image, max_px=PAGE_PX), image.shape[1] / image.shape[0])
 
 
-def write_predictions_page(
-    path: Path,
-    *,
-    pictures: Mapping[str, PagePicture],
-    outputs: Mapping[str, NDArray[np.floating[Any]]],
-    class_names: Sequence[str],
-    boxes: Mapping[str, Box],
-) -> Path:
-    """Write one self-contained HTML file with a card for every page; returns `path`.
+def page_head(run: str, *, first: int, more: int) -> str:
+    """What precedes the cards; first, more: how many of the first and of the later answers have one."""
+    return html_page("predictions.html.j2", run=run, first=first, more=more) + "\n"
 
-    Args:
-        pictures: By page name.
-        outputs: Softmax float[n, C] by model; row i belongs to the i-th picture.
-        class_names: Names of the C classes.
-        boxes: Regions by name.
-    """
-    models = sorted(outputs, key=lambda name: name == STACK)
-    pages = [
-        {
-            "name": name,
-            "png": base64.b64encode(picture.png).decode(),
-            "aspect": picture.aspect,
-            "models": {model: top_classes(outputs[model][place]) for model in models},
-        }
-        for place, (name, picture) in enumerate(pictures.items())
-    ]
+
+def page_end(counts: Any, *, shown: int) -> str:
+    """What follows the cards. counts: `launch.predict.forms.Counts`."""
+    return html_page("predictions_end.html.j2", counts=counts, shown=shown) + "\n"
+
+
+def card(
+    answer: Answer, picture: PagePicture | None, *, names: Sequence[str], boxes: Mapping[str, Box], also: bool
+) -> str:
+    """One answer as HTML in one line. names: of the classes, in the order of the outputs. also: not among the first."""
     shown = [(name, box) for name, box in boxes.items() if box != WHOLE_PAGE]
     regions = [
         {"name": name, "box": box, "color": BOX_COLORS[place % len(BOX_COLORS)]}
         for place, (name, box) in enumerate(shown)
     ]
-    html = html_page("predictions.html.j2", pages=pages, regions=regions, names=list(class_names))
-    write_atomically(path, html)
-    return path
+    shares = {model: np.array([own[name] for name in names]) for model, own in answer.probabilities.items()}
+    place = answer.place
+    html = html_page(
+        "prediction.html.j2",
+        name=printable(place.source) + ("" if place.page in (1, None) else f", page {place.page}"),
+        picture=picture,
+        png=base64.b64encode(picture.png).decode() if picture else "",
+        models={model: top_classes(row) for model, row in shares.items()},
+        error=answer.error,
+        decision=answer.decision,
+        also=also,
+        regions=regions,
+        names=list(names),
+    )
+    return " ".join(html.split("\n")).strip()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from launch.predict.run import SOME_REJECTED
 from tests.helpers.commands import ROOT, environment, regionstack
 
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "python.md").read_text(), re.MULTILINE | re.DOTALL)
@@ -42,16 +43,17 @@ def test_the_examples_run(place: Path) -> None:
 
 def test_the_command_and_the_api_agree(place: Path, finished: Path, tmp_path: Path) -> None:
     pages = sorted(map(str, (place / "scans").glob("*.tif")))
-    regionstack("predict", str(finished), *pages, "--json", str(tmp_path / "said.json"))
-    said = json.loads((tmp_path / "said.json").read_text())["pages"]
+    file = tmp_path / "said.json"
+    regionstack("predict", str(finished), *pages, "--json", str(file), "--all", status=SOME_REJECTED)
+    said = [answer for answer in json.loads(file.read_text())["answers"] if not answer["error"]]
     program = (
         "import json, sys\nfrom launch import open_run\n"
         "rows = [p for p in open_run(sys.argv[1]).predict(sys.argv[2:]) if not p.error]\n"
-        "print(json.dumps([{'page': p.page, 'models': {m: [round(float(x), 6) for x in s] "
-        "for m, s in p.outputs.items()}} for p in rows]))"
+        "print(json.dumps([[p.page, p.decision, {m: {n: round(float(x), 6) for n, x in zip(p.class_names, s)} "
+        "for m, s in p.outputs.items()}] for p in rows]))"
     )
     output = subprocess.run(
         [sys.executable, "-c", program, str(finished), *pages], env=environment(), capture_output=True, check=True
     ).stdout
-    assert json.loads(output) == said
+    assert json.loads(output) == [[one["source"], one["decision"], one["probabilities"]] for one in said]
     assert len(said) == len(pages) - 1

@@ -71,4 +71,4 @@ def test_the_recipe_on_real_pages(real_pages: Path, tmp_path: Path) -> None:
     for name in NAMES.values():
         assert name in report
     page = real_pages / next(iter(expected))
-    assert re.search(r"predictions", regionstack("predict", str(folder), str(page)))
+    assert re.search("|".join(NAMES.values()), regionstack("predict", str(folder), str(page)))

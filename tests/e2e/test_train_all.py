@@ -12,9 +12,11 @@ import pytest
 
 from bench.soak import live_workers
 from data_tools.files import read_json, read_lines
+from launch.predict.run import SOME_REJECTED
 from tests.helpers.commands import ROOT, environment, heed_interrupts, regionstack, run
 from tests.helpers.run_folders import copy_without
 from tests.helpers.waiting import wait_until
+from trainer.scoring.decision import calibrate, read_policy
 from trainer.stop import STOPPED
 
 REGIONS = ("top", "bottom", "left", "right")
@@ -98,14 +100,17 @@ def test_predictions_of_pages_equal_those_of_the_shards(tiny: Path, finished: Pa
     pages = [str(tiny.parent / "pages" / page_id) for page_id in ids[:5]]
     (tmp_path / "broken.tif").write_bytes(b"II*\0 not a page")
     output = regionstack(
-        "predict", str(finished), *pages, str(tmp_path / "broken.tif"), "--json", str(tmp_path / "p.json"),
-        "--html", str(tmp_path / "p.html"),
+        "predict", str(finished), *pages, str(tmp_path / "broken.tif"), "--json", str(tmp_path / "p.json"), "--all",
+        "--html", str(tmp_path / "p.html"), status=SOME_REJECTED,
     )  # fmt: skip
-    assert "broken.tif: skipped" in output
-    written = json.loads((tmp_path / "p.json").read_text())
-    assert [row["page"] for row in written["pages"]] == pages
-    stack = np.array([row["models"]["stack"] for row in written["pages"]])
-    np.testing.assert_allclose(stack, recorded["softmax"][:5], atol=2e-5)
+    assert "broken.tif" in output
+    answers = json.loads((tmp_path / "p.json").read_text())["answers"]
+    assert [answer["source"] for answer in answers] == [*pages, str(tmp_path / "broken.tif")]
+    stack = np.array([list(answer["probabilities"]["stack"].values()) for answer in answers[:-1]])
+    policy = read_policy(finished)
+    assert policy is not None
+    expected = calibrate(policy, {"stack": recorded["softmax"][:5]})["stack"]
+    np.testing.assert_allclose(stack, expected, atol=2e-5)
     assert "data:image" in (tmp_path / "p.html").read_text()
 
 

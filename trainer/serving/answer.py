@@ -140,7 +140,7 @@ def csv_row(
     """The answer's cells for `csv_columns`; empty where it has no value, and never a spreadsheet's formula."""
     best, second = answer.best, answer.runner_up
     cells = [
-        _source_cell(printable(answer.place.source)),
+        source_cell(answer.place.source),
         answer.place.kind,
         "" if answer.place.page is None else str(answer.place.page),
         _text_cell(best.name) if best else "",
@@ -161,8 +161,9 @@ def _number(share: float) -> str:
     return f"{share:.{DIGITS}f}"
 
 
-def _source_cell(text: str) -> str:
-    # The same file by another name, which a spreadsheet takes as text and a script can still open.
+def source_cell(source: str) -> str:
+    """A file's name in CSV: where it would be a formula, the same file by another name, `./=name`."""
+    text = printable(source)
     return f"./{text}" if text.startswith(_FORMULA) else text
 
 

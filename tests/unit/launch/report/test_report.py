@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from data_tools.documents.regions import WHOLE_PAGE, Box
 from launch.report.figures import busy_seconds, most_at_once
-from launch.report.predictions_page import picture_of, write_predictions_page
 from launch.report.report import print_summary, write_report
 from launch.report.samples import pick_samples
 from launch.report.timeline import find_cuts, on_axis
@@ -222,23 +220,3 @@ def test_idle_stretches_of_a_resumed_run_are_shortened() -> None:
     assert on_axis(10_000, 0, cuts=[cut]) == pytest.approx(200 + cut.width)
     assert on_axis(10_100, 0, cuts=[cut]) == pytest.approx(300 + cut.width)
     assert find_cuts([(0.0, 10.0), (10.0, 20.0)]) == []
-
-
-def test_predictions_of_single_pages(tmp_path: Path) -> None:
-    images = {"a<b>.tif": np.full((60, 40), 200, np.uint8), "c.tif": np.zeros((1000, 800, 1), np.uint8)}
-    softmax = np.array([[0.1, 0.7, 0.2], [0.6, 0.3, 0.1]], np.float32)
-    boxes = {"holistic": WHOLE_PAGE, "top": Box(0, 0, 1, 0.5)}
-    path = write_predictions_page(
-        tmp_path / "out.html",
-        pictures={name: picture_of(image) for name, image in images.items()},
-        outputs={"stack": softmax, "top": softmax[::-1]},
-        class_names=HOSTILE,
-        boxes=boxes,
-    )
-    page = checked(path)
-    assert set(page.images) == {"page a<b>.tif", "page c.tif"}
-    first, second = page.text.split("a<b>.tif")[1].split("c.tif")
-    # Each page lists its models, the stack last. Only the region `top` is drawn over the page.
-    for text, shares in ((first, ("60.0%", "70.0%")), (second, ("70.0%", "60.0%"))):
-        assert text.index("top") < text.index(shares[0]) < text.index("stack") < text.rindex(shares[1])
-    assert "holistic" not in page.text

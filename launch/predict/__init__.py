@@ -1,0 +1,1 @@
+"""`regionstack predict`: sources to answers, streamed into files."""

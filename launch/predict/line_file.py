@@ -1,0 +1,126 @@
+"""An output file of `predict`: written as it goes, cut and continued by `--resume`."""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from data_tools.errors import UserError
+from data_tools.targets import target_of
+from launch.predict.forms import Counts, Form, Key
+from trainer.serving.answer import Answer
+
+
+class LineFile:
+    """A file of a `Form`. Lines of one call of `write` reach it in one piece; nothing is written before the first.
+
+    A link's target is written. A FIFO, a device and an open descriptor are written to and cannot be resumed.
+    """
+
+    def __init__(self, path: Path, form: Form) -> None:
+        self.path, self.form = path, form
+        self._rows = 0
+        self._start: int | None = None
+        """Where a resumed file is continued, in bytes; None: it is written from its beginning."""
+        self._descriptor: int | None = None
+
+    def held(self) -> Iterator[Key | None]:
+        """What the complete lines of an earlier command's file are about; nothing if there is no such file.
+
+        Raises:
+            UserError: the file is of another form, run or command, and cannot be resumed.
+        """
+        for number, line in enumerate(self._lines(), start=1):
+            try:
+                yield self.form.key(line)
+            except ValueError:
+                raise UserError(
+                    f"{self.path}: answer {number} is not what predict writes; without --resume the file is replaced"
+                ) from None
+
+    def resume(self, rows: int) -> None:
+        """Continue after the first `rows` lines; what follows them is cut off with the first write."""
+        start = len(self.form.head().encode())
+        for number, line in enumerate(self._lines()):
+            if number == rows:
+                break
+            start += len(line.encode("utf-8", "surrogateescape")) + 1
+            self.form.resume(line)
+        self._rows, self._start = rows, start if rows else None
+
+    def _lines(self) -> Iterator[str]:
+        """The complete lines between head and tail."""
+        target = target_of(self.path)
+        if not target.replaceable or not target.path.exists():
+            return
+        head = self.form.head().encode()
+        with target.path.open("rb") as file:
+            if file.read(len(head)) != head:
+                if target.path.stat().st_size < len(head):
+                    return
+                raise UserError(
+                    f"{self.path}: written by another version, run or options; without --resume the file is replaced"
+                )
+            for raw in file:
+                line = raw.decode("utf-8", "surrogateescape")
+                if not line.endswith("\n") or line[:-1] == self.form.end:
+                    return
+                yield line[:-1]
+
+    def write(self, answers: Sequence[Answer]) -> None:
+        """Append a line for each answer."""
+        if not answers:
+            return
+        lines = [self.form.line(answer, row) for row, answer in enumerate(answers, start=self._rows)]
+        self._append("".join(f"{line}\n" for line in lines))
+        self._rows += len(lines)
+
+    def close(self, counts: Counts, *, complete: bool) -> None:
+        """Write the tail, so that the file is usable; an interrupted file without a line is not touched."""
+        if complete or self._rows:
+            self._append(self.form.tail(counts))
+        if self._descriptor is not None:
+            if stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+                os.fsync(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _append(self, text: str) -> None:
+        """Append all of `text`; a regular file that has no room for it stays as it was."""
+        raw, written = text.encode(), 0
+        try:
+            if self._descriptor is None:
+                self._descriptor = self._open()
+                raw = raw if self._start is not None else self.form.head().encode() + raw
+            while written < len(raw):
+                written += os.write(self._descriptor, raw[written:])
+        except OSError as error:
+            if self._descriptor is not None and written:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._descriptor, os.lseek(self._descriptor, 0, os.SEEK_CUR) - written)
+            error.filename, error.filename2 = str(self.path), None
+            raise
+
+    def _open(self) -> int:
+        target = target_of(self.path)
+        if target.descriptor is not None:
+            return os.dup(target.descriptor)
+        flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY
+        descriptor = os.open(target.path, flags | (0 if target.stream else os.O_CREAT), 0o666)
+        if not target.stream:
+            os.ftruncate(descriptor, self._start or 0)
+            os.lseek(descriptor, 0, os.SEEK_END)
+        return descriptor
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

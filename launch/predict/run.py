@@ -1,0 +1,199 @@
+"""`regionstack predict`: every source to its answers, written as they come."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from data_tools.errors import UserError
+from data_tools.targets import target_of
+from launch.api import Run, open_run
+from launch.console import INTERRUPTED, USER_ERROR, print_err, print_out
+from launch.outputs import output_files
+from launch.page_progress import PageProgress
+from launch.predict.answers import Judgement
+from launch.predict.engine import Resources, open_engine
+from launch.predict.forms import About, Counts, CsvForm, Form, JsonForm, JsonLinesForm
+from launch.predict.html_form import HtmlForm, picture_of_answer
+from launch.predict.line_file import LineFile
+from launch.predict.resume import Position, resume
+from launch.predict.sources import Source, Sources, find_sources, groups_of
+from launch.predict.table import AnswerTable
+from trainer.scoring.decision import read_policy
+from trainer.serving.answer import Answer, Place, rejected
+from trainer.serving.classify import FileOutputs, Group
+from trainer.serving.ensemble import open_stack
+
+SOME_REJECTED = 3
+NONE_READ = USER_ERROR
+"""Exit statuses."""
+
+OUTPUTS = ("csv", "jsonl", "json", "html")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What `predict` was asked for. outputs: file names by kind (`OUTPUTS`), `-` for standard output."""
+
+    run: Path
+    sources: Sequence[str]
+    outputs: dict[str, str] = field(default_factory=dict)
+    probabilities: bool = False
+    resume: bool = False
+    resources: Resources = field(default_factory=Resources)
+
+
+def predict(request: Request) -> int:
+    """Classify everything that was asked for; the exit status: 0, or 3 if some and 2 if all of it was rejected.
+
+    An interrupt leaves files with complete lines, and gives 130.
+
+    Raises:
+        UserError: the run is not finished, a list or a file to resume cannot be used.
+    """
+    run = open_run(request.run)
+    open_stack(run.folder)
+    sources = find_sources(request.sources)
+    if sources.skipped:
+        print_err(f"{sources.skipped} other files in the folders are no pages and were left out")
+    with output_files(*(request.outputs.get(kind) for kind in OUTPUTS)) as paths:
+        given = {kind: path for kind, path in zip(OUTPUTS, paths, strict=True) if path is not None}
+        _reject_shared(given)
+        return _Prediction(request, run, sources, given).run()
+
+
+def _reject_shared(paths: dict[str, Path]) -> None:
+    places: dict[Path, str] = {}
+    for kind, path in paths.items():
+        other = places.setdefault(target_of(path).path, kind)
+        if other != kind:
+            raise UserError(f"{path}: is the file of --{other} and of --{kind}; name another one")
+
+
+class _Prediction:
+    """One call of `predict`."""
+
+    def __init__(self, request: Request, run: Run, sources: Sources, paths: dict[str, Path]) -> None:
+        self._request, self._run = request, run
+        self._members = list(open_stack(run.folder).members)
+        self._groups = groups_of(sources.files)
+        self._files = [LineFile(path, self._form(kind)) for kind, path in paths.items()]
+        self._position = resume(self._files, self._groups) if request.resume else Position()
+        self._counts = self._position.counts
+        self._table = AnswerTable(self._members, only_few=bool(paths))
+        policy = read_policy(run.folder)
+        self._judgement = Judgement(run.class_names, policy)
+        if policy is None:
+            print_err(f"{run.folder}: an older run without calibration; confidences are the models' own")
+
+    def _form(self, kind: str) -> Form:
+        run = self._run
+        if kind == "html":
+            picture = partial(picture_of_answer, color=run.record.shape[2] == 3)
+            return HtmlForm(run.folder.absolute().name, run.class_names, run.record.boxes, picture)
+        about = About(
+            run=run.folder.absolute().name,
+            classes=list(zip(run.class_ids, run.class_names, strict=True)),
+            members=self._members,
+            probabilities=self._request.probabilities,
+        )
+        forms: dict[str, type[CsvForm | JsonLinesForm]] = {"csv": CsvForm, "jsonl": JsonLinesForm, "json": JsonForm}
+        return forms[kind](about)
+
+    def run(self) -> int:
+        """Classify the groups that are left; the exit status."""
+        complete = False
+        with ExitStack() as stack:
+            for file in self._files:
+                stack.enter_context(file)
+            try:
+                self._classify(self._groups[self._position.groups :])
+                complete = True
+            except KeyboardInterrupt:
+                print_err("interrupted")
+            finally:
+                for file in self._files:
+                    file.close(self._counts, complete=complete)
+        return self._report(complete)
+
+    def _classify(self, groups: Sequence[Sequence[Source]]) -> None:
+        if not groups:
+            return
+        with ExitStack() as stack:
+            progress = _Progress(self._counts.total, sum(map(len, groups)), shown=bool(self._files))
+            engine = stack.enter_context(open_engine(self._run, self._request.resources, on_pages=progress.computed))
+            stack.enter_context(progress)
+            for group, outputs in zip(groups, engine(map(_payload, groups)), strict=True):
+                answers = self._answers(group, outputs)
+                for file in self._files:
+                    file.write(answers)
+                self._table.add(answers)
+                for answer in answers:
+                    self._counts.add(rejected=answer.error is not None, decision=answer.decision)
+                progress.written(len(group), self._counts)
+        self._table.close()
+
+    def _answers(self, group: Sequence[Source], outputs: Iterable[FileOutputs]) -> list[Answer]:
+        found, answers = iter(outputs), list[Answer]()
+        for source in group:
+            if source.error is not None:
+                answers.append(rejected(Place(source.path, None), source.error))
+                continue
+            answers += self._judgement.answers(source.path, next(found))
+        return answers
+
+    def _report(self, complete: bool) -> int:
+        counts = self._counts
+        decided = "".join(f", {number} {decision}" for decision, number in sorted(counts.decisions.items()))
+        print_err(f"{counts.answered} answered{decided}, {counts.rejected} rejected")
+        for file in self._files:
+            print_out(f"{file.form.kind}: {file.path}")
+        if not complete:
+            print_err("the files are usable; the same command with --resume continues them" if self._files else "")
+            return INTERRUPTED
+        if counts.answered == 0:
+            return NONE_READ
+        return SOME_REJECTED if counts.rejected else 0
+
+
+def _payload(group: Sequence[Source]) -> Group:
+    # Processes on other hosts have another working folder.
+    return tuple(str(Path(source.path).absolute()) for source in group if source.error is None)
+
+
+class _Progress:
+    """Pages done, their rate and the time left, on standard error; a file counts as one page until it is read."""
+
+    def __init__(self, done: int, files: int, *, shown: bool) -> None:
+        self._before, self._done, self._files = done, done, files
+        self._within = 0
+        self._rejected = 0
+        self._shown = PageProgress("classifying", console=Console(stderr=True, highlight=False)) if shown else None
+
+    def computed(self, pages: int) -> None:
+        """Count pages of the group at hand."""
+        self._within += pages
+        self._update()
+
+    def written(self, files: int, counts: Counts) -> None:
+        """Count a complete group."""
+        self._done, self._within, self._rejected = counts.total, 0, counts.rejected
+        self._files -= files
+        self._update()
+
+    def _update(self) -> None:
+        if self._shown is not None:
+            done = self._done - self._before + self._within
+            self._shown.update(done, max(self._done - self._before + self._files, done), self._rejected)
+
+    def __enter__(self) -> "_Progress":
+        if self._shown is not None:
+            self._shown.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._shown is not None:
+            self._shown.__exit__(*error)  # type: ignore[arg-type]

@@ -1,0 +1,99 @@
+"""`regionstack predict` as a process: sources, statuses, an interrupt in the middle, and its continuation."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.helpers.commands import environment, heed_interrupts
+from tests.helpers.untrained_run import make_run, make_shards
+
+FILES = 4 * 64 + 10
+COMMAND = [sys.executable, "-m", "launch.cli", "predict"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a run, `run`, and pages of all gray levels in `in`; two of them are damaged."""
+    place = tmp_path_factory.mktemp("predict")
+    make_run(make_shards(place))
+    (place / "in").mkdir()
+    for number in range(FILES):
+        Image.new("L", (40, 52), number % 256).save(place / "in" / f"{number:03}.png")
+    (place / "in" / "007.png").write_bytes(b"")
+    (place / "in" / "200.png").write_bytes((place / "in" / "200.png").read_bytes()[:60])
+    return place
+
+
+def predict(place: Path, *arguments: str, status: int = 0, stdin: bytes = b"") -> bytes:
+    """The command in folder `place`; its standard output."""
+    ended = subprocess.run(
+        [*COMMAND, "run", *arguments], cwd=place, env=environment(), input=stdin, capture_output=True, check=False,
+        timeout=200,
+    )  # fmt: skip
+    assert ended.returncode == status, ended.stderr.decode()
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def whole(place: Path) -> dict[str, bytes]:
+    """What an uninterrupted call writes."""
+    outputs = ["--csv", "whole.csv", "--json", "whole.json", "--html", "whole.html"]
+    predict(place, "in", *outputs, "--all", status=3)
+    return {kind: (place / f"whole.{kind}").read_bytes() for kind in ("csv", "json", "html")}
+
+
+def test_every_input_has_a_row_in_order(whole: dict[str, bytes]) -> None:
+    rows = list(csv.DictReader(whole["csv"].decode().splitlines()))
+    assert [row["source"] for row in rows] == [f"in/{number:03}.png" for number in range(FILES)]
+    assert [row["source"] for row in rows if row["error"]] == ["in/007.png", "in/200.png"]
+    answers = json.loads(whole["json"])["answers"]
+    assert [answer["class"] or "" for answer in answers] == [row["class"] for row in rows]
+    for answer, row in zip(answers, rows, strict=True):
+        if not answer["error"]:
+            assert sum(answer["probabilities"]["stack"].values()) == pytest.approx(1, abs=1e-5)
+            assert float(row["confidence"]) == max(answer["probabilities"]["stack"].values())
+    assert b"data:image/png" in whole["html"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupt_in_the_middle_and_its_continuation(
+    place: Path, whole: dict[str, bytes], number: signal.Signals
+) -> None:
+    """A pipe that nobody reads holds the command after some of its groups."""
+    fifo = place / f"pipe{number}"
+    os.mkfifo(fifo)
+    outputs = ["--csv", f"cut{number}.csv", "--json", f"cut{number}.json", "--html", f"cut{number}.html", "--all"]
+    command = [*COMMAND, "run", "in", *outputs, "--jsonl", str(fifo)]
+    with (
+        subprocess.Popen(command, cwd=place, env=environment(), preexec_fn=heed_interrupts) as running,
+        fifo.open() as pipe,
+    ):
+        taken = [json.loads(line)["source"] for line in islice(pipe, 100)]
+        assert taken == [f"in/{at:03}.png" for at in range(100)]
+        running.send_signal(number)
+        assert running.wait(60) == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    held = (place / f"cut{number}.csv").read_bytes()
+    assert held.endswith(b"\n")
+    assert whole["csv"].startswith(held)
+    assert 64 < held.count(b"\n") < FILES
+    if number == signal.SIGINT:
+        rows = len(json.loads((place / f"cut{number}.json").read_text())["answers"])
+        assert rows in (held.count(b"\n") - 1, held.count(b"\n") - 65), "complete groups, and a valid file"
+    predict(place, "in", *outputs, "--resume", status=3)
+    for kind, content in whole.items():
+        assert (place / f"cut{number}.{kind}").read_bytes() == content, kind
+
+
+def test_statuses_and_standard_output(place: Path) -> None:
+    output = predict(place, "-", "--jsonl", "-", stdin=b"in/001.png\nin/002.png\n")
+    assert [json.loads(line)["source"] for line in output.splitlines()] == ["in/001.png", "in/002.png"]
+    output = predict(place, "absent.tif", "in/*.none", "--csv", "-", status=2)
+    assert len(list(csv.DictReader(output.decode().splitlines()))) == 2, "also where nothing could be read"

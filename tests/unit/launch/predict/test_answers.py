@@ -1,0 +1,46 @@
+"""Outputs to answers: pages in order, then the document."""
+
+import numpy as np
+import pytest
+
+from launch.predict.answers import Judgement, document_outputs
+from trainer.serving.classify import FileOutputs
+
+NAMES = ["letter", "memo"]
+PAGES = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], np.float32)
+
+
+def described(file: FileOutputs, *, source: str = "a.tif") -> list[tuple[int | None, str | None, str | None]]:
+    found = Judgement(NAMES, None).answers(source, file)
+    return [(one.place.page, one.best.name if one.best else None, one.error) for one in found]
+
+
+def test_a_page_a_document_and_what_cannot_be_read() -> None:
+    one = FileOutputs(of=1, pages=[(1, None)], outputs={"stack": PAGES[:1]})
+    assert described(one) == [(1, "letter", None)]
+    assert described(one, source="a.PDF") == [(1, "letter", None), (None, "letter", None)]
+    several = FileOutputs(of=4, pages=[(1, None), (2, "damaged"), (3, None), (4, None)], outputs={"stack": PAGES})
+    expected = [
+        (1, "letter", None),
+        (2, None, "damaged"),
+        (3, "letter", None),
+        (4, "memo", None),
+        (None, "letter", None),
+    ]
+    assert described(several) == expected
+    assert described(FileOutputs(error="empty file")) == [(None, None, "empty file")]
+    (first, whole) = described(FileOutputs(of=1, pages=[(1, "damaged")]), source="a.pdf")
+    assert first == (1, None, "damaged")
+    assert whole[:2] == (None, None)
+    assert whole[2]
+
+
+def test_a_document_is_the_mean_of_its_log_probabilities() -> None:
+    (mean,) = document_outputs({"stack": PAGES})["stack"]
+    product = PAGES.astype(float).prod(axis=0) ** (1 / 3)
+    assert mean == pytest.approx(product / product.sum(), abs=1e-6)
+
+
+def test_one_page_does_not_rule_a_class_out() -> None:
+    (mean,) = document_outputs({"stack": np.array([[1, 0]] + [[0.1, 0.9]] * 40, np.float32)})["stack"]
+    assert mean[1] > 0.5
