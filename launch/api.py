@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from data_tools.config import read_yaml
 from data_tools.conversion.convert import ConversionSummary
+from data_tools.cores import available_cores
 from data_tools.documents.pixels import PageError, Pixels, read_page
 from data_tools.errors import UserError
-from data_tools.workers.pool import available_cores
 from launch.config import Config, config_from, load_config
 from launch.run.folder import CONFIG
 from launch.run.model import ModelRecord, model_record

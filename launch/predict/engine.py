@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from data_tools.workers.pool import available_cores
+from data_tools.cores import available_cores
 from launch.api import Run
 from launch.console import print_err
 from trainer.serving.classify import OPENER, Classifier, FileOutputs, Group, remote_setup

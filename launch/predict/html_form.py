@@ -69,6 +69,6 @@ def picture_of_answer(answer: Answer, *, color: bool) -> PagePicture | None:
     if answer.error is not None or answer.place.page is None:
         return None
     try:
-        return picture_of(read_page(answer.place.source, color=color))
+        return picture_of(read_page(answer.place.source, color=color, number=answer.place.page))
     except PageError:
         return None

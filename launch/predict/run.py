@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from data_tools.documents.document import MAX_PAGES
 from data_tools.errors import UserError
 from data_tools.targets import target_of
 from launch.api import Run, open_run
@@ -83,6 +84,7 @@ class _Prediction:
         self._files = [LineFile(path, self._form(kind)) for kind, path in paths.items()]
         self._position = resume(self._files, self._groups) if request.resume else Position()
         self._counts = self._position.counts
+        self._left_out = 0
         self._table = AnswerTable(self._members, only_few=bool(paths))
         policy = read_policy(run.folder)
         self._judgement = Judgement(run.class_names, policy)
@@ -142,13 +144,17 @@ class _Prediction:
             if source.error is not None:
                 answers.append(rejected(Place(source.path, None), source.error))
                 continue
-            answers += self._judgement.answers(source.path, next(found))
+            file = next(found)
+            self._left_out += file.left_out
+            answers += self._judgement.answers(source.path, file)
         return answers
 
     def _report(self, complete: bool) -> int:
         counts = self._counts
         decided = "".join(f", {number} {decision}" for decision, number in sorted(counts.decisions.items()))
         print_err(f"{counts.answered} answered{decided}, {counts.rejected} rejected")
+        if self._left_out:
+            print_err(f"{self._left_out} pages of documents of more than {MAX_PAGES} pages were left out")
         for file in self._files:
             print_out(f"{file.form.kind}: {file.path}")
         if not complete:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from data_tools.documents.labels import PAGE_SUFFIXES
-
 from data_tools.errors import UserError
+from data_tools.labels.label import PAGE_SUFFIXES
 
 STDIN = "-"
 LIST = "@"

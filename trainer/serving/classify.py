@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from data_tools.workers.pool import available_cores
+from data_tools.cores import available_cores
 from trainer.serving.decode import Cut, DecodedPage, DecodedPart, Decoders, Part, rest_of
 
 BATCH = 64
@@ -36,7 +36,7 @@ class Models(Protocol):
 
 @dataclass
 class FileOutputs:
-    """What the models say about a file of `of` pages; `error`: it cannot be opened.
+    """What the models say about a file of `of` pages and `left_out` more, beyond a limit; `error`: it cannot be opened.
 
     pages: number, from 1 on, and None or the reason why the page was rejected. outputs: softmax float32 [k, classes] by
     model, a row for each of the k pages that were not rejected, in their order; empty without one.
@@ -44,6 +44,7 @@ class FileOutputs:
 
     of: int = 0
     error: str | None = None
+    left_out: int = 0
     pages: list[tuple[int, str | None]] = field(default_factory=list)
     outputs: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
@@ -92,11 +93,11 @@ class Classifier:
     def _pages(
         self, group: Group, futures: Sequence[Future[list[DecodedPart]]], results: Sequence[FileOutputs]
     ) -> Iterator[tuple[int, DecodedPage]]:
-        """The pages of the group's files in order; sets `of` and `error` of their results."""
+        """The pages of the group's files in order; sets the first fields of their results."""
         decoded = (part for future in futures for part in future.result())
         for place, (file, result) in enumerate(zip(group, results, strict=True)):
             part = file if isinstance(file, DecodedPart) else next(decoded)
-            result.of, result.error = part.of, part.error
+            result.of, result.error, result.left_out = part.of, part.error, part.left_out
             yield from ((place, page) for page in part.pages)
             if isinstance(file, str) and part.of > len(part.pages):
                 yield from ((place, page) for page in rest_of(file, part, self.decoders, ahead=self.ahead))

@@ -11,8 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
+from data_tools.documents.document import MAX_PAGES, open_document
 from data_tools.documents.opencv import use_single_thread
-from data_tools.documents.pixels import PageError, Pixels, fit, read_page
+from data_tools.documents.pixels import PageError, Pixels, fit
 from data_tools.documents.regions import Box
 from data_tools.errors import UserError
 from data_tools.workers.child import Handler, Items, limit_memory
@@ -69,11 +70,12 @@ class DecodedPage(NamedTuple):
 
 
 class DecodedPart(NamedTuple):
-    """Pages of a file that has `of` pages; `error`: the file cannot be opened, and has none."""
+    """Pages of a file of `of` pages and `left_out` more, beyond a limit; `error`: it cannot be opened, and has none."""
 
     pages: list[DecodedPage]
     of: int
     error: str | None = None
+    left_out: int = 0
 
 
 def open_worker(cut: Cut) -> Handler:
@@ -92,19 +94,20 @@ def open_worker(cut: Cut) -> Handler:
 
 def decode_part(part: Part, cut: Cut, items: Items | None = None, *, first_item: int = 0) -> DecodedPart:
     """Decode the pages of `part`; items: the worker's, which name the page that kills it."""
-    document = _guarded(lambda: _open(part.path, cut), items, first_item)
+    document = _guarded(lambda: open_document(part.path, color=cut.color), items, first_item)
     if isinstance(document, str):
         return DecodedPart([], 0, document)
-    numbers = range(part.first, min(part.first + part.most, document.pages + 1))
-    pages = []
-    for number in numbers:
+    with document:
+        of = min(document.pages, MAX_PAGES)
+        pages = []
+        for place, number in enumerate(range(part.first, min(part.first + part.most, of + 1)), start=1):
 
-        def read(number: int = number) -> dict[str, Pixels]:
-            return cut.of(document.read(number))
+            def read(number: int = number) -> dict[str, Pixels]:
+                return cut.of(document.read(number))
 
-        regions = _guarded(read, items, first_item + 1 + number - part.first)
-        pages.append(DecodedPage(number, {}, regions) if isinstance(regions, str) else DecodedPage(number, regions))
-    return DecodedPart(pages, document.pages)
+            regions = _guarded(read, items, first_item + place)
+            pages.append(DecodedPage(number, {}, regions) if isinstance(regions, str) else DecodedPage(number, regions))
+        return DecodedPart(pages, of, left_out=document.pages - of)
 
 
 def _guarded(work: Callable[[], T], items: Items | None, item: int) -> T | str:
@@ -117,23 +120,6 @@ def _guarded(work: Callable[[], T], items: Items | None, item: int) -> T | str:
     finally:
         if items:
             items.end()
-
-
-class _Image:
-    """A file of one page."""
-
-    pages = 1
-
-    def __init__(self, path: str, cut: Cut) -> None:
-        self._pixels = read_page(path, color=cut.color)
-
-    def read(self, number: int) -> Pixels:
-        """The page."""
-        return self._pixels
-
-
-def _open(path: str, cut: Cut) -> _Image:
-    return _Image(path, cut)
 
 
 class Decoders:

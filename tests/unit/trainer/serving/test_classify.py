@@ -52,9 +52,9 @@ def test_each_file_has_its_outputs_in_order(tmp_path: Path, decoders: Decoders) 
     given = list(range(0, 250, 11))
     assert levels(files) == [*given[:9], None, *given[9:], None]
     assert models.batches == [len(paths)]
-    assert files[9].error
+    assert files[9].pages[0][1], "why it was rejected"
     assert files[-1].error == "no such file"
-    assert all(file.of == 1 and file.pages == [(1, None)] for file in files if not file.error)
+    assert all(file.of == 1 and file.pages == [(1, None)] for file in files if file.outputs)
 
 
 def test_what_was_decoded_ahead_is_used(tmp_path: Path, decoders: Decoders) -> None:
