@@ -1,8 +1,9 @@
 """Folder trees: one folder of pages for each class."""
 
 import os
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -144,7 +145,9 @@ def labels_of_tree(
     Raises:
         UserError: a folder holds no pages, or, without `allow_empty`, a class folder holds none.
     """
-    names = sorted({name for one in found.values() for name in one.pages})
+    written = {name for one in found.values() for name in one.pages}
+    plain = _composed(written)
+    names = sorted(set(plain.values()))
     numbers = all(is_integer(name) and name.isdecimal() and int(name) in _INT32 for name in names)
     numbers = numbers and len({int(name) for name in names}) == len(names)
     ids = {name: int(name) if numbers else place for place, name in enumerate(names)}
@@ -153,10 +156,16 @@ def labels_of_tree(
             raise UserError(f"{folders[split]}: no pages; expected one folder of pages for each class")
         _check_empty(one, folders[split], allow_empty=allow_empty)
     labels = {
-        split: [Label(page_id, ids[name]) for name in sorted(one.pages) for page_id in one.pages[name]]
+        split: [Label(page_id, ids[plain[name]]) for name in sorted(one.pages) for page_id in one.pages[name]]
         for split, one in found.items()
     }
     return labels, {ids[name]: name for name in names}
+
+
+def _composed(names: Collection[str]) -> dict[str, str]:
+    """The name of the class of each folder: its own, or the composed form of names that differ in that form alone."""
+    forms = Counter(unicodedata.normalize("NFC", name) for name in names)
+    return {name: form if forms[form := unicodedata.normalize("NFC", name)] > 1 else name for name in names}
 
 
 def _check_empty(one: ClassFolders, folder: Path, *, allow_empty: bool) -> None:

@@ -7,10 +7,21 @@ from data_tools.errors import UserError
 from data_tools.labels.class_names import is_integer, plain_name
 from data_tools.labels.label import PAGE_SUFFIXES, Notes, Row
 
-PATH_NAMES = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "page", "document")
-LABEL_NAMES = ("label", "class", "category", "type", "class_name", "document_type")
-SPLIT_NAMES = ("split", "fold", "set", "subset")
-"""Usual names of the columns, in lower case."""
+PATH_NAMES = (
+    "path",
+    "file",
+    "filename",
+    "file_name",
+    "filepath",
+    "file_path",
+    "image",
+    "image_path",
+    "page",
+    "document",
+)
+LABEL_NAMES = ("label", "class", "category", "type", "class_name", "document_type", "document_class")
+SPLIT_NAMES = ("split", "fold", "set", "subset", "partition")
+"""Usual names of the columns, in lower case, with `_` for blanks and hyphens."""
 
 _SUFFIX = "|".join(sorted(suffix[1:] for suffix in PAGE_SUFFIXES))
 _AFTER_PAGE = re.compile(rf"""^(.*\.(?:{_SUFFIX})(?:\#page=\d+)?["']?)\s+(\S.*)$""", re.IGNORECASE)

@@ -10,7 +10,7 @@ from data_tools.labels.class_names import alike, ids_of_labels, is_integer, know
 from data_tools.labels.folder_tree import labels_of_tree, scan, tree_warnings
 from data_tools.labels.label import ALL, SPLITS, Label, LabelWarning, Notes, Row
 from data_tools.labels.label_file import parse_lines
-from data_tools.labels.page_id import canonical
+from data_tools.labels.page_id import canonical, document_of
 from data_tools.labels.spelling import spelled_as_on_disk
 from data_tools.labels.table import ColumnsConfig, is_table, parse_table
 from data_tools.labels.text import read_text
@@ -77,13 +77,15 @@ def read_sources(sources: Sources) -> Listed:
 
 def _read_trees(sources: Sources) -> Listed:
     places = dict(sources.places)
+    if sources.columns is not None:
+        raise UserError("data.columns: has no effect on folders; remove it, or give a table")
     if ALL in places:
         inside = split_folders(places[ALL])
         places = inside or places
     found = {split: scan(sources.root, place, follow_outside=sources.follow_outside) for split, place in places.items()}
     labels, names = labels_of_tree(found, places, allow_empty=sources.allow_empty)
     warnings = [warning for split, one in found.items() for warning in tree_warnings(one, split, places[split])]
-    return Listed(labels, names, warnings)
+    return Listed(labels, names, warnings + alike(names))
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
@@ -117,7 +119,12 @@ def _read_files(sources: Sources) -> Listed:
     by_split: dict[str, list[Label]] = {}
     for line in lines:
         by_split.setdefault(line.split, []).append(Label(line.page_id, ids[line.row.label]))
-    groups = {line.page_id: line.row.group for line in lines if line.row.group is not None}
+    # A group by the path is that of the document, however the path is written.
+    groups = {
+        line.page_id: document_of(line.page_id) if line.row.group == line.row.path else line.row.group
+        for line in lines
+        if line.row.group is not None
+    }
     return Listed(by_split, names, warnings + alike(names), groups)
 
 

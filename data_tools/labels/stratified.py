@@ -11,7 +11,7 @@ from data_tools.errors import UserError
 from data_tools.labels.label import ALL, SPLITS, Label
 from data_tools.labels.page_id import document_of
 
-DOCUMENT = "document"
+DOCUMENT = ("document", "file")
 FOLDER = "folder"
 _ENOUGH_GROUPS = 3
 """Groups of a class from which on each split gets one at least."""
@@ -21,14 +21,15 @@ _ENOUGH_GROUPS = 3
 class SplitConfig:
     """How a list is divided; section `data.split` of the configuration.
 
-    val, test: fractions of the pages. by: what is never divided: `document` (the pages of one file), `folder`, or the
-    name of a column of the table. seed: another seed gives another split.
+    val, test: fractions of the pages. by: what is never divided, besides the pages of a file: nothing else for
+    `document` (or `file`), a `folder`, or what the table's column of that name says. seed: another seed gives another
+    split.
     """
 
     val: float = 0.1
     test: float = 0.1
     seed: int = 1
-    by: str = DOCUMENT
+    by: str = DOCUMENT[0]
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -65,7 +66,9 @@ def divide(
     """
     missing = [split for split in SPLITS if not labels.get(split)]
     pool = labels.get(ALL) or labels.get("train")
-    if config is None or not missing or not pool:
+    if config is not None and not missing:
+        raise UserError("data.split: has no effect, because train, val and test are given; remove it or a split")
+    if config is None or not pool:
         if labels.get(ALL):
             raise UserError(
                 "data.labels: the source does not give the split of a page; name its column with data.columns: "
@@ -75,7 +78,7 @@ def divide(
     shares = {"val": config.val, "test": config.test}
     shares = {split: share for split, share in shares.items() if split in missing and share}
     shares["train"] = 1 - sum(shares.values())
-    members = [Member(*label, group_of(label.page_id, config.by, groups)) for label in pool]
+    members = joined([Member(*label, group_of(label.page_id, config.by, groups)) for label in pool])
     places = split_list(members, shares, seed=config.seed)
     divided = {split: [label for label in pool if places[label.page_id] == split] for split in shares}
     for split, found in divided.items():
@@ -98,9 +101,26 @@ def group_of(page_id: str, by: str, groups: Mapping[str, str]) -> str:
         return groups[page_id]
     if by == FOLDER:
         return str(PurePosixPath(page_id).parent)
-    if by == DOCUMENT:
+    if by in DOCUMENT:
         return document_of(page_id)
     raise UserError(f"data.split.by: {page_id} has no value in a column {by!r}; name a column, document, or folder")
+
+
+def joined(members: Sequence[Member]) -> list[Member]:
+    """`members` with one group for all groups that share a document, whose pages are never divided either."""
+    first: dict[str, str] = {}
+    parent: dict[str, str] = {}
+
+    def root(group: str) -> str:
+        while parent.get(group, group) != group:
+            group = parent[group]
+        return group
+
+    for member in members:
+        other = first.setdefault(document_of(member.page_id), member.group)
+        low, high = sorted((root(other), root(member.group)))
+        parent[high] = low
+    return [member._replace(group=root(member.group)) for member in members]
 
 
 def split_list(members: Sequence[Member], shares: Mapping[str, float], *, seed: int) -> dict[str, str]:

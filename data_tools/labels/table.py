@@ -3,6 +3,7 @@
 import csv
 import difflib
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -67,7 +68,7 @@ def is_table(text: str, path: Path, columns: ColumnsConfig | None) -> bool:
 
 
 def parse_table(text: str, path: Path, columns: ColumnsConfig | None, *, group: str | None = None) -> Table:
-    """The rows of a table, in its order; `group` is the column of `data.split.by`. Rows without any text are skipped.
+    """The rows of a table, in its order; rows without any text are skipped. group: the column of `data.split.by`.
 
     Raises:
         UserError: a column is missing or ambiguous, a row lacks its path or class, or the quotes do not match.
@@ -134,10 +135,17 @@ def _records(text: str, delimiter: str, path: Path, skipped: int) -> Iterator[tu
 
 def _find(purpose: str, header: Sequence[str], given: str | None) -> int | None:
     """The position of the column for `purpose`; None if there is none or more than one."""
-    wanted = _USUAL[purpose] if given is None else (given,)
-    places = [place for place, name in enumerate(header) if name in wanted]
-    places = places or [place for place, name in enumerate(header) if name.casefold() in map(str.casefold, wanted)]
+    if given is None:
+        places = [place for place, name in enumerate(header) if is_usual(name, purpose)]
+    else:
+        places = [place for place, name in enumerate(header) if name == given]
+        places = places or [place for place, name in enumerate(header) if name.casefold() == given.casefold()]
     return places[0] if len(places) == 1 else None
+
+
+def is_usual(name: str, purpose: str) -> bool:
+    """Whether a column's name is usual for `path`, `label` or `split`."""
+    return re.sub(r"[\s-]+", "_", name.strip().casefold()) in _USUAL[purpose]
 
 
 def _places(header: Sequence[str], columns: ColumnsConfig, group: str | None, where: str) -> _Places:
@@ -155,14 +163,14 @@ def _places(header: Sequence[str], columns: ColumnsConfig, group: str | None, wh
 
 def _refuse_column(purpose: str, header: Sequence[str], given: str | None, where: str) -> None:
     known = ", ".join(header)
-    usual = [name for name in header if name.casefold() in _USUAL[purpose]]
+    usual = [name for name in header if is_usual(name, purpose)]
     if given is not None:
         many = [name for name in header if name.casefold() == given.casefold()]
         near = difflib.get_close_matches(given, header, n=1)
         problem = f"{len(many)} columns {given!r}" if many else f"no column {given!r}"
         raise UserError(
             f"{where}: data.columns.{purpose}: {problem}; {f'did you mean {near[0]!r}? ' if near and not many else ''}"
-            f"The columns: {known}"
+            f"the columns: {known}"
         )
     if usual:
         raise UserError(

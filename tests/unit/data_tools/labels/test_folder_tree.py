@@ -123,3 +123,13 @@ def test_problems_of_the_folders(tmp_path: Path) -> None:
 
 def test_class_folders_start_empty() -> None:
     assert ClassFolders() == ClassFolders({}, {}, [])
+
+
+def test_class_folders_in_two_unicode_forms_are_one_class(tmp_path: Path) -> None:
+    nfc, nfd = "m\u00e9mo", "me\u0301mo"
+    make_tree(tmp_path, [f"train/{nfc}/a.tif", f"val/{nfd}/b.tif", "train/letter/c.tif", "val/letter/d.tif"])
+    found, names = labels(tmp_path, "train", "val")
+    assert names == {0: "letter", 1: nfc}
+    assert found["val"] == [("val/letter/d.tif", 0), (f"val/{nfd}/b.tif", 1)]
+    make_tree(tmp_path, [f"alone/{nfd}/a.tif"])
+    assert labels(tmp_path, "alone")[1] == {0: nfd}, "a name alone stays as it is"

@@ -239,3 +239,18 @@ def test_one_list_for_three_splits_needs_a_split_column(root: Path, tmp_path: Pa
     file = table(tmp_path / "all.csv", "path,label")
     with pytest.raises(UserError, match=r"all.csv: .* no split column"):
         read(root, train=file, val=file, test=file)
+
+
+def test_groups_by_the_path_column_are_documents(root: Path, tmp_path: Path) -> None:
+    rows = [f"{'./' if n else ''}{s}/{name}/{n % 5}.tif#page={n // 5 + 1},{name}" for s in SPLITS for name in NAMES
+            for n in range(10)]  # fmt: skip
+    (tmp_path / "all.csv").write_text("\n".join(["document,label", *rows]))
+    for by in ("document", "file"):
+        data = read(root, labels=str(tmp_path / "all.csv"), split={"val": 0.2, "test": 0.2, "by": by})
+        documents = [{label.page_id.split("#")[0] for label in data.labels[split]} for split in SPLITS]
+        assert sum(map(len, documents)) == len(set().union(*documents)) == 30
+
+
+def test_columns_of_folders_are_an_error(root: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.columns"):
+        read(root, labels=str(root), columns={"path": "x"})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from data_tools.errors import UserError
 from data_tools.labels.label import Label
-from data_tools.labels.stratified import Member, SplitConfig, divide, group_of, split_list
+from data_tools.labels.stratified import Member, SplitConfig, divide, group_of, joined, split_list
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 
@@ -151,3 +151,16 @@ def test_too_few_groups_are_an_error() -> None:
     labels = [Label(f"class_{n % 2}/{n}.tif", n % 2) for n in range(20)]
     with pytest.raises(UserError, match=r"data\.split: no page is left for val: 20 pages in 2 groups by folder"):
         divide({"all": labels}, {}, SplitConfig(by="folder"))
+
+
+def test_groups_that_share_a_document_are_one() -> None:
+    pages = [("a.pdf#page=1", "x"), ("a.pdf#page=2", "y"), ("b.tif", "y"), ("c.tif", "z"), ("d.tif#page=2", "w")]
+    found = {member.page_id: member.group for member in joined([Member(page, 0, group) for page, group in pages])}
+    assert len({found[page] for page, _ in pages[:3]}) == 1
+    assert len(set(found.values())) == 3
+
+
+def test_a_split_without_effect_is_an_error() -> None:
+    given = {split: [Label(f"{split}.tif", 0)] for split in ("train", "val", "test")}
+    with pytest.raises(UserError, match=r"data\.split: has no effect"):
+        divide(given, {}, SplitConfig())

@@ -21,6 +21,7 @@ def cells(text: str, file: Path = CSV, **columns: str) -> list[Cells]:
     [
         ("path,label\na.tif,3\n", [("a.tif", "3", None)]),
         ("File Name;x\n", []),
+        ("File Name;Document-Class\na.tif;memo\n", [("a.tif", "memo", None)]),
         ("filename;class;fold\na.tif;memo;train\n", [("a.tif", "memo", "train")]),
         ("image\ttype\na.tif\tmemo\n", [("a.tif", "memo", None)]),
         ('"path","label"\n"a, b.tif","news ""daily"" article"\n', [("a, b.tif", 'news "daily" article', None)]),
