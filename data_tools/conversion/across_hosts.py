@@ -13,10 +13,11 @@ from typing import Any
 from data_tools.config import from_mapping, to_mapping
 from data_tools.conversion.assemble import Recipe
 from data_tools.conversion.one_pass import ConversionPass, OnProgress, plan_missing
-from data_tools.conversion.shard_plan import ShardConfig, ShardPlan, Work
-from data_tools.conversion.staging import receipt_path, remaining_work
+from data_tools.conversion.shard_plan import ShardConfig, ShardPlan, work_of
+from data_tools.conversion.staging import read_counts, receipt_path, remaining_work
 from data_tools.cores import available_cores
-from data_tools.documents.data_set import SPLITS, DataConfig, read_data_set
+from data_tools.documents.data_set import SPLITS, DataConfig
+from data_tools.documents.paged import known_paged_data_set
 from data_tools.documents.regions import Box
 from data_tools.errors import UserError
 
@@ -109,9 +110,11 @@ def write_share(payload: dict[str, Any]) -> dict[str, Any]:
         )
     data, shards = share.data, share.shards
     boxes = {region: Box(*edges) for region, edges in share.boxes.items()}
-    recipe = Recipe(read_data_set(data, seed=share.seed), shards, boxes, share.seed)
+    counts = read_counts(Path(share.staging))
+    data_set = known_paged_data_set(data, seed=share.seed, counts=counts)
+    recipe = Recipe(data_set, shards, boxes, share.seed, data.pdf_dpi)
     plans = plan_missing(recipe, share.missing)[share.share :: share.shares]
-    work = Work(data.root, share.staging, boxes, shards, data.outside_links)
+    work = work_of(data, share.staging, boxes=boxes, shards=shards)
     states = [remaining_work(work, plan) for plan in plans]
     pages = sum(len(plan.pages) for plan in plans)
     # Only the calling host knows whether too many pages are rejected.

@@ -13,6 +13,7 @@ from data_tools.config import differences, to_mapping
 from data_tools.conversion.shard_plan import ShardConfig, ShardPlan
 from data_tools.conversion.staging import Receipt, ShardState, read_receipt
 from data_tools.documents.data_set import SPLITS, DataSet
+from data_tools.documents.pages import DPI
 from data_tools.documents.pixels import decoder_version
 from data_tools.documents.regions import Box
 from data_tools.errors import UserError
@@ -34,6 +35,7 @@ class Recipe:
     shards: ShardConfig
     boxes: dict[str, Box]
     seed: int
+    pdf_dpi: int = DPI
 
     @property
     def folder(self) -> Path:
@@ -47,12 +49,16 @@ class Recipe:
             "labels": {split: self.data.fingerprint(split) for split in SPLITS},
         } | self.common()
 
+    def settings(self) -> dict[str, int | str | bool]:
+        """The settings that determine the bytes; the resolution of PDFs only where it is not the default."""
+        return self.shards.written() | ({} if self.pdf_dpi == DPI else {"pdf_dpi": self.pdf_dpi})
+
     def common(self) -> dict[str, Any]:
         """The part that is equal for all splits and regions."""
         return {
             "version": FORMAT,
             "seed": self.seed,
-            "settings": self.shards.written(),
+            "settings": self.settings(),
             "class_ids": list(self.data.class_ids),
             "class_names": list(self.data.class_names),
         }
@@ -103,7 +109,7 @@ def assemble(recipe: Recipe, staging: Path, *, plans: list[ShardPlan], region: s
     """
     split = plans[0].split
     source, target = staging / split / region, recipe.folder / split / region
-    receipts = [_receipt(staging, plan) for plan in plans]
+    receipts = [complete_receipt(staging, plan) for plan in plans]
     index = _index(receipts, region)
     _check_siblings(recipe, split, index)
     counts = Counter(index.entries["label"].tolist())
@@ -138,7 +144,7 @@ def assemble(recipe: Recipe, staging: Path, *, plans: list[ShardPlan], region: s
         index_crc32c=file_checksum(source / INDEX),
         ids_crc32c=file_checksum(source / IDS),
         labels_fingerprint=recipe.data.fingerprint(split),
-        settings=recipe.shards.written(),
+        settings=recipe.settings(),
         seed=recipe.seed,
         version=FORMAT,
         decoder=decoder_version(),
@@ -156,7 +162,8 @@ def _publish(source: Path, target: Path, manifest: Manifest) -> None:
     fsync_folder(target.parent)
 
 
-def _receipt(staging: Path, plan: ShardPlan) -> Receipt:
+def complete_receipt(staging: Path, plan: ShardPlan) -> Receipt:
+    """The receipt of a shard that is complete."""
     # Without its regions, the receipt alone is read: the files of some may carry their final name already.
     receipt = read_receipt(staging, replace(plan, regions=()))
     if receipt is None:

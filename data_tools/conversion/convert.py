@@ -11,6 +11,7 @@ from data_tools.conversion.across_hosts import ShareRunner, run_shares
 from data_tools.conversion.assemble import (
     Recipe,
     assemble,
+    complete_receipt,
     is_complete,
     label_warnings_written,
     missing_regions,
@@ -18,10 +19,19 @@ from data_tools.conversion.assemble import (
     write_rejected,
 )
 from data_tools.conversion.one_pass import ConversionPass, OnProgress, TooManyRejected, plan_missing
-from data_tools.conversion.shard_plan import ShardConfig, Work
-from data_tools.conversion.staging import ShardState, has_leftovers, open_staging, remaining_work, remove_staging
+from data_tools.conversion.page_notes import PageNote, read_page_notes, write_page_notes
+from data_tools.conversion.shard_plan import ShardConfig, work_of
+from data_tools.conversion.staging import (
+    ShardState,
+    has_leftovers,
+    open_staging,
+    remaining_work,
+    remove_staging,
+    write_counts,
+)
 from data_tools.cores import available_cores
-from data_tools.documents.data_set import SPLITS, DataConfig, LabelWarning, read_data_set
+from data_tools.documents.data_set import SPLITS, DataConfig, LabelWarning
+from data_tools.documents.paged import read_paged_data_set
 from data_tools.documents.pixels import decoder_version
 from data_tools.documents.regions import HOLISTIC, WHOLE_PAGE, Box, check_name
 from data_tools.errors import UserError
@@ -33,7 +43,10 @@ __all__ = ["ConversionSummary", "DataConfig", "ShardConfig", "ShareRunner", "con
 
 @dataclass(frozen=True)
 class ConversionSummary:
-    """Result of a conversion. `written` and `kept` are names of sets, `split/region`; `pages` counts all splits."""
+    """Result of a conversion. `written` and `kept` are names of sets, `split/region`; `pages` counts all splits.
+
+    page_notes: pages that are nearly black or blank, and documents of which pages were left out.
+    """
 
     folder: Path
     pages: int
@@ -42,6 +55,7 @@ class ConversionSummary:
     kept: tuple[str, ...]
     label_warnings: tuple[LabelWarning, ...]
     seconds: float
+    page_notes: tuple[PageNote, ...] = ()
 
 
 def convert(
@@ -66,7 +80,9 @@ def convert(
     boxes = {HOLISTIC: WHOLE_PAGE} | regions
     for region in boxes:
         check_name(region)
-    recipe = Recipe(read_data_set(data, seed=seed), shards, boxes, seed)
+    cores = workers or shards.workers or available_cores()
+    paged = read_paged_data_set(data, seed=seed, workers=cores)
+    recipe = Recipe(paged.data_set, shards, boxes, seed, data.pdf_dpi)
     if is_complete(recipe) and not _can_tidy(recipe):
         # Nothing is written, not even a lock: the shards may be a colleague's, or on a read-only mount.
         missing = {split: missing_regions(recipe, split) for split in SPLITS}
@@ -75,9 +91,9 @@ def convert(
         missing = {split: missing_regions(recipe, split) for split in SPLITS}
         if any(missing.values()):
             staging = open_staging(recipe.folder, recipe.identity() | {"decoder": decoder_version()})
+            write_counts(staging, paged.counts)
             if share_runner is not None:
                 run_shares(recipe, data, missing=missing, staging=staging, share_runner=share_runner, progress=progress)
-            cores = workers or shards.workers or available_cores()
             _convert_missing(recipe, data, missing=missing, staging=staging, workers=cores, progress=progress)
         # Even if nothing is missing: an earlier call may have been killed just before this.
         remove_staging(recipe.folder)
@@ -100,6 +116,7 @@ def _summary(recipe: Recipe, missing: dict[str, tuple[str, ...]], *, seconds: fl
         kept=tuple(f"{split}/{region}" for split, region in names if region not in missing[split]),
         label_warnings=recipe.data.label_warnings,
         seconds=seconds,
+        page_notes=tuple(read_page_notes(recipe.folder)),
     )
 
 
@@ -113,7 +130,7 @@ def _convert_missing(
     progress: OnProgress | None,
 ) -> None:
     """Write the missing sets; each page is decoded once for all of them."""
-    work = Work(data.root, str(staging), recipe.boxes, recipe.shards, data.outside_links)
+    work = work_of(data, str(staging), boxes=recipe.boxes, shards=recipe.shards)
     plans = plan_missing(recipe, missing)
     states = [remaining_work(work, plan) for plan in plans]
     _refuse_small_disk(recipe, states)
@@ -124,6 +141,8 @@ def _convert_missing(
         write_rejected(recipe.folder, states)
         raise
     write_rejected(recipe.folder, states)
+    notes = [note for plan in plans for note in complete_receipt(staging, plan)["notes"]]
+    write_page_notes(recipe.folder, notes, splits=[split for split, regions in missing.items() if regions])
     for split, regions in missing.items():
         for region in regions:
             assemble(recipe, staging, plans=[plan for plan in plans if plan.split == split], region=region)

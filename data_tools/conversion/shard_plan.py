@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from data_tools.documents.data_set import hashed
+from data_tools.documents.data_set import DataConfig, hashed
 from data_tools.documents.page_path import OutsideLinks
+from data_tools.documents.pages import DPI, page_limit
 from data_tools.documents.regions import Box
 from data_tools.errors import UserError
 from data_tools.labels.label import Label
@@ -137,12 +138,23 @@ def split_evenly(labels: Sequence[Label], count: int) -> list[tuple[Label, ...]]
     return [tuple(labels[start:end]) for start, end in pairwise(bounds)]
 
 
+def work_of(data: DataConfig, staging: str, *, boxes: dict[str, Box], shards: ShardConfig) -> "Work":
+    """The workers' input for the pages of `data`."""
+    limit = page_limit(data.pages)
+    return Work(data.root, staging, boxes, shards, data.outside_links, page_limit=limit, pdf_dpi=data.pdf_dpi)
+
+
 @dataclass(frozen=True)
 class Work:
-    """The input of the worker processes: folders, boxes of all regions, and settings."""
+    """The input of the worker processes: folders, boxes of all regions, and settings.
+
+    page_limit: pages that are taken of a document, at most.
+    """
 
     root: str
     staging: str
     regions: dict[str, Box]
     shards: ShardConfig
     outside_links: OutsideLinks = "refuse"
+    page_limit: int = 1
+    pdf_dpi: int = DPI

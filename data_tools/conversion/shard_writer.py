@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data_tools.conversion.direct_file import DirectFile
+from data_tools.conversion.page_notes import PageNote, notes_of
 from data_tools.conversion.shard_plan import ShardPlan, Work
 from data_tools.conversion.staging import (
     Receipt,
@@ -20,11 +21,13 @@ from data_tools.conversion.staging import (
     shard_path,
     unfinished_path,
 )
+from data_tools.documents.document import open_document
 from data_tools.documents.opencv import use_single_thread
-from data_tools.documents.page_path import page_path
-from data_tools.documents.pixels import PageError, Pixels, encode, fit, read_page
+from data_tools.documents.page_path import page_path, split_page_id
+from data_tools.documents.pixels import PageError, Pixels, encode, fit
 from data_tools.errors import UserError
 from data_tools.files import write_json
+from data_tools.labels.label import Label
 from data_tools.shards.records import checksum, example, frame, image_start, written_checksum
 from data_tools.workers.child import Handler, Items, limit_memory
 
@@ -55,6 +58,7 @@ def write_shard(work: Work, plan: ShardPlan, items: Items, *, background: Execut
     staging = Path(work.staging)
     kept: list[tuple[str, int]] = []
     rejected: list[RejectedPage] = []
+    notes: list[PageNote] = []
     with ExitStack() as stack:
         files = {name: stack.enter_context(_RegionFile(staging, plan, name, background)) for name in plan.regions}
         for item, (page_id, class_id) in enumerate(plan.pages):
@@ -62,7 +66,9 @@ def write_shard(work: Work, plan: ShardPlan, items: Items, *, background: Execut
             reason = items.begin(item)
             if reason is None:
                 try:
-                    images = encoded(read_page(path, color=work.shards.color), plan.regions, work)
+                    page, found = _read(work, Label(page_id, class_id), path, split=plan.split)
+                    images = encoded(page, plan.regions, work)
+                    notes += found
                 except PageError as error:
                     reason = str(error)
             items.end()
@@ -74,8 +80,19 @@ def write_shard(work: Work, plan: ShardPlan, items: Items, *, background: Execut
                 record = frame(*example(image, class_id, page_id.encode(), metadata_bytes=plan.metadata_bytes))
                 files[region].append(record, image_bytes=len(image))
         regions = {name: file.finish() for name, file in files.items()}
-    write_json(receipt_path(staging, plan), Receipt(kept=kept, rejected=rejected, regions=regions))
+    write_json(receipt_path(staging, plan), Receipt(kept=kept, rejected=rejected, notes=notes, regions=regions))
     return rejected
+
+
+def _read(work: Work, label: Label, path: Path, *, split: str) -> tuple[Pixels, list[PageNote]]:
+    """A page's pixels and the notes about it.
+
+    Raises:
+        PageError: the page cannot be read.
+    """
+    with open_document(path, color=work.shards.color, dpi=work.pdf_dpi) as document:
+        page = document.read(split_page_id(label.page_id)[1])
+        return page, notes_of(page, label, document, split=split, page_limit=work.page_limit)
 
 
 def encoded(page: Pixels, regions: Sequence[str], work: Work) -> dict[str, bytes]:

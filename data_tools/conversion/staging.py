@@ -3,13 +3,17 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
+from data_tools.conversion.page_notes import PageNote
 from data_tools.conversion.shard_plan import ShardPlan, Work
-from data_tools.files import UNFINISHED, read_json, temporary_name
+from data_tools.documents.page_path import document_of
+from data_tools.files import UNFINISHED, read_json, temporary_name, write_json
 
+_COUNTS = "documents.json"
 _PREFIX = f"{UNFINISHED}conversion-"
 
 
@@ -30,6 +34,16 @@ def open_staging(folder: Path, identity: Any) -> Path:
 def has_leftovers(folder: Path) -> bool:
     """Whether an earlier process has left something unfinished in the folder."""
     return any(folder.glob(f"{UNFINISHED}*"))
+
+
+def write_counts(staging: Path, counts: Mapping[str, int]) -> None:
+    """Write the pages of documents that have several, so that other hosts need not count them."""
+    write_json(staging / _COUNTS, dict(counts))
+
+
+def read_counts(staging: Path) -> dict[str, int]:
+    """What `write_counts` wrote."""
+    return dict(read_json(staging / _COUNTS))
 
 
 def remove_staging(folder: Path) -> None:
@@ -78,10 +92,11 @@ class RegionReceipt(TypedDict):
 
 
 class Receipt(TypedDict):
-    """Content of a complete shard: pages as [page id, class id], rejected pages, and the files by region."""
+    """Content of a complete shard: pages as [page id, class id], rejected pages, notes, and the files by region."""
 
     kept: list[tuple[str, int]]
     rejected: list[RejectedPage]
+    notes: list[PageNote]
     regions: dict[str, RegionReceipt]
 
 
@@ -101,7 +116,7 @@ def remaining_work(work: Work, plan: ShardPlan) -> ShardState:
     """
     receipt = read_receipt(Path(work.staging), plan)
     if receipt is None or any(
-        file_identity(Path(work.root, page["page"])) != page["file"] for page in receipt["rejected"]
+        file_identity(Path(work.root, document_of(page["page"]))) != page["file"] for page in receipt["rejected"]
     ):
         receipt_path(Path(work.staging), plan).unlink(missing_ok=True)
         return ShardState(plan)

@@ -17,7 +17,7 @@ INK_LEVEL = 0.75
 
 _PAPER_SHARE = 0.95
 _MARGIN = 0.04
-_SAMPLED = 2**17
+_SAMPLED = 2**15
 """Pixels that are looked at, about: every k-th row and column of a large page."""
 
 

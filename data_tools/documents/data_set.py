@@ -9,9 +9,11 @@ from pathlib import Path
 
 from data_tools.documents.class_weights import ClassWeights, check_weights, weight_of_each
 from data_tools.documents.page_path import OutsideLinks
+from data_tools.documents.pages import DPI, HIGHEST_DPI, LOWEST_DPI, Pages
 from data_tools.errors import UserError
 from data_tools.labels.class_names import class_names_from, read_class_names
 from data_tools.labels.label import ALL, SPLITS, Label, LabelWarning
+from data_tools.labels.page_id import split_page_id
 from data_tools.labels.sources import Listed, Sources, read_sources
 from data_tools.labels.stratified import SplitConfig, divide
 from data_tools.labels.table import ColumnsConfig
@@ -33,6 +35,8 @@ class DataConfig:
     `split`: how the splits that no source gives are taken from the pages of the others.
     `class_weights`: weights of the classes in the training loss: `balanced`, or numbers by class id or name.
     `allow_empty_classes`: leave out classes without training pages instead of failing; the others keep their ids.
+    `pages`: the pages that are read of a document, a PDF or a TIFF file: `first`, `all`, or at most the first N.
+    `pdf_dpi`: resolution at which PDFs are rendered. docs/documents.md has the details of both.
     """
 
     root: str
@@ -49,9 +53,15 @@ class DataConfig:
     split: SplitConfig | None = None
     allow_empty_classes: bool = False
     class_weights: ClassWeights | None = None
+    pages: Pages = "first"
+    pdf_dpi: int = DPI
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        if isinstance(self.pages, int) and self.pages < 1:
+            raise UserError(f"pages: {self.pages} must be first, all, or a number of at least 1")
+        if not LOWEST_DPI <= self.pdf_dpi <= HIGHEST_DPI:
+            raise UserError(f"pdf_dpi: {self.pdf_dpi} must be {LOWEST_DPI} to {HIGHEST_DPI}")
         if self.max_rejected < 0:
             raise UserError(f"max_rejected: {self.max_rejected} must not be negative")
         if self.max_per_class is not None and self.max_per_class < 1:
@@ -250,15 +260,19 @@ def _check_classes(
 
 
 def capped(labels: list[Label], max_per_class: int, seed: int) -> list[Label]:
-    """At most `max_per_class` labels of each class, chosen by a hash of seed and page id, in their order."""
+    """At most `max_per_class` labels of each class, in their order.
+
+    They are chosen by a hash of seed and document, and the pages of a document by their number.
+    """
+
+    def order(page_id: str) -> tuple[tuple[bytes, str], int]:
+        document, number = split_page_id(page_id)
+        return hashed(document, seed, "cap"), number
+
     by_class: dict[int, list[str]] = {}
     for page_id, class_id in labels:
         by_class.setdefault(class_id, []).append(page_id)
-    chosen = {
-        page_id
-        for pages in by_class.values()
-        for page_id in sorted(pages, key=lambda page_id: hashed(page_id, seed, "cap"))[:max_per_class]
-    }
+    chosen = {page_id for pages in by_class.values() for page_id in sorted(pages, key=order)[:max_per_class]}
     return [label for label in labels if label.page_id in chosen]
 
 

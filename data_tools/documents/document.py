@@ -13,26 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from data_tools.documents.formats import headers, tiff
-from data_tools.documents.formats.image import decode_image
+from data_tools.documents.formats.image import decode_image, second_opinion
 from data_tools.documents.formats.page_error import PageError, Pixels
 from data_tools.documents.formats.page_file import read_file
 from data_tools.documents.formats.pdfium import Pdf
-
-DPI = 200
-"""Resolution at which PDFs are rendered by default: that of a fax or an office scanner."""
-MAX_PAGES = 10_000
-"""Most pages that are read from one document; the others are left out, and counted."""
-
-Pages = Literal["first", "all"] | int
-"""Which pages of a document are read: the first, all, or at most the first N."""
-
-
-def page_limit(pages: Pages) -> int:
-    """The largest number of pages that `pages` takes from a document."""
-    return 1 if pages == "first" else MAX_PAGES if pages == "all" else min(pages, MAX_PAGES)
+from data_tools.documents.pages import DPI, Pages, page_limit
 
 
 class Document:
@@ -72,12 +60,27 @@ class Document:
             raise PageError(f"no page {number}: the file has {self.pages} page{'' if self.pages == 1 else 's'}")
         if self._pdf:
             return self._pdf.render(number, dpi=self._dpi, color=self._color)
+        return decode_image(self._begin_at(number), str(self._kind), color=self._color)
+
+    def doubt(self, number: int) -> str | None:
+        """What speaks against page `number`, just read, being as black or blank as it came out; None if nothing does.
+
+        For a PDF the objects that it draws, for an image what a second decoder finds in its colors.
+        """
+        if self._pdf:
+            drawn = self._pdf.objects(number)
+            return f"draws {drawn} object{'' if drawn == 1 else 's'}" if drawn else None
+        seen = second_opinion(self._begin_at(number), str(self._kind))
+        return "ink in its colors" if seen == "page" else None
+
+    def _begin_at(self, number: int) -> bytes | bytearray:
+        """The file's bytes, with page `number` as the first one."""
         if len(self._directories) > 1 or self._first_is_no_page():
             if not isinstance(self._content, bytearray):
                 self._content = bytearray(self._content)
             # The decoders read the first image of a file; this way the same code reads the others.
             tiff.put_first(self._content, self._directories[number - 1])
-        return decode_image(self._content, str(self._kind), color=self._color)
+        return self._content
 
     def _first_is_no_page(self) -> bool:
         """Whether a TIFF begins with the thumbnail of its only page."""

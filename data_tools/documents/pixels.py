@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data_tools.documents.document import DPI, Document, open_document
+from data_tools.documents.document import Document, open_document
 from data_tools.documents.formats import pdfium
 from data_tools.documents.formats.headers import image_format
 from data_tools.documents.formats.page_error import PageError, Pixels
 from data_tools.documents.formats.page_file import MAX_FILE_BYTES, read_file
 from data_tools.documents.opencv import cv2
+from data_tools.documents.pages import DPI
 from data_tools.documents.regions import Box, pixel_box
 
 __all__ = ["DPI", "MAX_FILE_BYTES", "PageError", "Pixels", "decode", "image_format", "read_file", "read_page"]

@@ -9,9 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from data_tools.documents.content import BLACK_LEVEL, BLANK_INK, INK_LEVEL
+from data_tools.documents.document import open_document
 from data_tools.documents.opencv import use_single_thread
-from data_tools.documents.page_path import OutsideLinks, page_path
-from data_tools.documents.pixels import PageError, Pixels, fit, read_page
+from data_tools.documents.page_path import OutsideLinks, page_path, split_page_id
+from data_tools.documents.pages import DPI
+from data_tools.documents.pixels import PageError, Pixels, fit
 from data_tools.documents.regions import WHOLE_PAGE, Box
 from data_tools.survey import fingerprint
 from data_tools.workers.child import Handler, Items, limit_memory
@@ -26,7 +28,7 @@ class PageMeasure(NamedTuple):
 
     `ink` is the fraction of pixels darker than 3/4 of the paper's gray level, without the outer 4 % of the page;
     `kind` is `page`, `blank`, `black` or `unreadable`; `digest` is of the pixels, so it does not depend on the file's
-    compression.
+    compression. `left_out`: later pages of its document that are not read.
     """
 
     page_id: str
@@ -37,6 +39,7 @@ class PageMeasure(NamedTuple):
     digest: str = ""
     hash: str = ""
     reason: str = ""
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,12 @@ class CompareTask:
 
 @dataclass(frozen=True)
 class MeasureSetup:
-    """Location of the pages."""
+    """Location of the pages; page_limit: pages that are taken of a document, at most."""
 
     root: str
     outside_links: OutsideLinks = "refuse"
+    page_limit: int = 1
+    pdf_dpi: int = DPI
 
     def read(self, page_id: str) -> Pixels:
         """The pixels of a page, uint8 [h, w].
@@ -67,7 +72,19 @@ class MeasureSetup:
             PageError: the page cannot be read.
             UserError: the page's path leaves the root.
         """
-        return read_page(page_path(self.root, page_id, outside_links=self.outside_links))
+        return self.read_in_document(page_id)[0]
+
+    def read_in_document(self, page_id: str) -> tuple[Pixels, int]:
+        """The pixels of a page, uint8 [h, w], and how many pages of its document are left out after it.
+
+        Raises:
+            PageError: the page cannot be read.
+            UserError: the page's path leaves the root.
+        """
+        path, number = page_path(self.root, page_id, outside_links=self.outside_links), split_page_id(page_id)[1]
+        with open_document(path, dpi=self.pdf_dpi) as document:
+            left_out = document.pages - number if number == self.page_limit else 0
+            return document.read(number), left_out
 
 
 def open_worker(setup: MeasureSetup) -> Handler:
@@ -88,7 +105,8 @@ def _guarded(setup: MeasureSetup, page_id: str, item: int, items: Items) -> Page
     try:
         if reason is not None:
             return PageMeasure(page_id, "unreadable", reason=reason)
-        return measure(page_id, setup.read(page_id))
+        page, left_out = setup.read_in_document(page_id)
+        return measure(page_id, page)._replace(left_out=left_out)
     except PageError as error:
         return PageMeasure(page_id, "unreadable", reason=str(error))
     finally:

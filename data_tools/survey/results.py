@@ -45,6 +45,10 @@ def results(survey: Survey) -> SurveyResults:
         "sample": survey.sample,
         "seed": survey.seed,
         "kinds": {split: kinds(survey, split) for split in SPLITS},
+        "left_out": {
+            "pages": sum(measure.left_out for measure in survey.measures.values()),
+            "documents": sum(measure.left_out > 0 for measure in survey.measures.values()),
+        },
         "sizes": {split: _sizes(readable(survey, split)) for split in SPLITS},
         "classes": [
             {
@@ -144,6 +148,7 @@ def _line(measure: PageMeasure, splits: Mapping[str, int]) -> dict[str, Any]:
     line: dict[str, Any] = {"page": measure.page_id, "splits": splits, "kind": measure.kind}
     if measure.kind == "unreadable":
         return line | {"reason": measure.reason}
+    line |= {"left_out": measure.left_out} if measure.left_out else {}
     return line | {
         "width": measure.width,
         "height": measure.height,

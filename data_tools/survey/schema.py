@@ -84,6 +84,13 @@ class WarningRow(TypedDict):
     count: int
 
 
+class LeftOut(TypedDict):
+    """Pages that `data.pages` leaves out of the measured documents, and the documents that have such pages."""
+
+    pages: int
+    documents: int
+
+
 class Limits(TypedDict):
     """The thresholds of the survey; see docs/survey.md."""
 
@@ -110,6 +117,7 @@ class SurveyResults(TypedDict):
     sample: int | None
     seed: int
     kinds: dict[str, dict[str, int]]
+    left_out: LeftOut
     sizes: dict[str, dict[str, dict[str, float]]]
     classes: list[ClassCounts]
     duplicates: DuplicateCounts

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_tools.cores import available_cores
-from data_tools.documents.data_set import SPLITS, DataConfig, DataSet, hashed, read_data_set
+from data_tools.documents.data_set import SPLITS, DataConfig, DataSet, hashed
+from data_tools.documents.paged import read_paged_data_set
+from data_tools.documents.pages import page_limit
 from data_tools.errors import UserError
 from data_tools.survey import duplicates, leaks
 from data_tools.survey.duplicates import Pairs
@@ -72,11 +74,11 @@ def survey(
     if sample is not None and sample < 1:
         raise UserError(f"--sample {sample}: must be at least 1")
     started = time.monotonic()
-    data_set = read_data_set(data, seed=seed)
+    data_set = read_paged_data_set(data, seed=seed, workers=workers or available_cores()).data_set
     page_ids = sampled(data_set, sample, seed)
     workers = min(workers or available_cores(), max(1, len(page_ids) // 8))
     target = "data_tools.survey.measure:open_worker"
-    setup = MeasureSetup(data.root, data.outside_links)
+    setup = MeasureSetup(data.root, data.outside_links, page_limit(data.pages), data.pdf_dpi)
     with Pool(target, setup, workers=workers, item_timeout_s=PAGE_TIMEOUT_S) as pool:
         measures = _measure(pool, page_ids, progress)
         measuring_seconds = time.monotonic() - started

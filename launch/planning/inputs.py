@@ -10,8 +10,10 @@ from cluster.environment import set_unset, worker_environment
 from cluster.schedule.slots import Host
 from data_tools.cores import available_cores
 from data_tools.documents.data_set import read_data_set
+from data_tools.documents.pages import page_limit
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
+from data_tools.labels.label import Label
 from data_tools.protocol import threads_per_worker
 from data_tools.shards.manifest import MANIFEST, read_manifest
 from launch.config import Config
@@ -70,7 +72,7 @@ def count_pages(config: Config, given: Sequence[int] | None) -> tuple[PageCounts
         size = round(sum(shard.bytes for shard in train.shards) / train.count)
         return PageCounts(train.count, val.count, test.count, size), f"from the shards in {config.shards.folder}"
     if config.paths.data_root.exists():
-        labels = read_data_set(config.data, seed=config.seed).labels
+        labels = _labels(config)
         counts = {split: len(labels[split]) for split in RVL_CDIP_PAGES}
         return PageCounts(**counts, record_bytes=stored), "from the label files"
     names = config.data.class_names
@@ -80,6 +82,16 @@ def count_pages(config: Config, given: Sequence[int] | None) -> tuple[PageCounts
             counts["train"] = min(counts["train"], cap * RVL_CDIP_CLASSES)
         return PageCounts(**counts, record_bytes=stored), "RVL-CDIP's official splits, capped by data.max_per_class"
     raise UserError(f"{config.data.root}: no pages and no shards to count; give them as --pages TRAIN,VAL,TEST")
+
+
+def _labels(config: Config) -> dict[str, list[Label]]:
+    """The labels by split, one for each page that a conversion would read."""
+    if page_limit(config.data.pages) == 1:
+        return read_data_set(config.data, seed=config.seed).labels
+    # Imported late: a plan without documents needs no decoder.
+    from data_tools.documents.paged import read_paged_data_set
+
+    return read_paged_data_set(config.data, seed=config.seed, workers=available_cores()).data_set.labels
 
 
 def class_count(config: Config) -> int:

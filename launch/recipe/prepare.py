@@ -9,6 +9,7 @@ from pathlib import Path
 
 from data_tools.conversion.convert import ConversionSummary, convert
 from data_tools.conversion.one_pass import OnProgress
+from data_tools.conversion.page_notes import summary_lines
 from data_tools.documents.data_set import SPLITS
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
@@ -55,6 +56,9 @@ def ensure_shards(config: Config) -> None:
         more = len(summary.label_warnings) - LABEL_WARNINGS_SHOWN
         if more > 0:
             print_out(f"note: and {more} more label warnings, see label_warnings.jsonl in {summary.folder}")
+        if summary.written:
+            for line in summary_lines(summary.page_notes, pages=str(config.data.pages)):
+                print_out(f"note: {line}")
     check_shards(config)
 
 

@@ -18,13 +18,15 @@ from data_tools.shards.reader import ShardSet
 from data_tools.shards.verify import check
 from tests.helpers.commands import heed_interrupts
 from tests.helpers.conversions import SETS, files, real_data, rejected, run
+from tests.helpers.synthetic_documents import made_documents
 from tests.helpers.synthetic_pages import data_config, made_data
 
 FAULTS = """
 import os, signal, time
-import data_tools.documents.pixels as pages
-real = pages.decode
-def decode(content, *, color=False):
+import data_tools.documents.document as documents
+real = documents.read_file
+def read_file(path):
+    content = real(path)
     text = bytes(content[:200])
     if text.startswith(b"segfault"):
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -37,14 +39,14 @@ def decode(content, *, color=False):
         try:
             bytearray(64 * 2**30)
         except MemoryError:
-            raise pages.PageError("needs too much memory") from None
+            raise documents.PageError("needs too much memory") from None
     if text.startswith(b"once"):
         if not os.path.exists(text.split()[1]):
             open(text.split()[1], "w").close()
             os.kill(os.getpid(), signal.SIGKILL)
         content = content[200:]
-    return real(content, color=color)
-pages.decode = decode
+    return content
+documents.read_file = read_file
 """
 
 
@@ -176,6 +178,11 @@ def check_unfinished(killed: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_killed_and_interrupted_at_random_moments(tmp_path: Path, number: signal.Signals) -> None:
     check_kills(made_data(tmp_path, counts={"train": 300, "val": 40, "test": 40}), tmp_path, 4, number)
+
+
+def test_documents_killed_at_random_moments(tmp_path: Path) -> None:
+    counts = {"train": 90, "val": 18, "test": 18}
+    check_kills(made_documents(tmp_path, counts=counts, each=5, pages="all"), tmp_path, 3)
 
 
 @pytest.mark.real_pages

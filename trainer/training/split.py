@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_tools.errors import UserError
+from data_tools.labels.page_id import document_of
 from data_tools.shards.reader import ShardSet
 from trainer.config import JobConfig
 
@@ -14,11 +15,11 @@ from trainer.config import JobConfig
 def selection_mask(ids: Iterable[str], *, share: float, seed: int) -> npt.NDArray[np.bool_]:
     """bool [n]: whether each page is in the `share`, 0 to 1, that selects the best epoch; the stack trains on the rest.
 
-    The hash of seed and page id decides, so every job computes the same split in any order of pages, and a page keeps
-    its side when others are added.
+    The hash of seed and document decides, so every job computes the same split in any order of pages, a page keeps its
+    side when others are added, and the pages of a document are on one side.
     """
     limit = round(share * 2**64)
-    return np.array([_hash(page_id, seed) < limit for page_id in ids], dtype=np.bool_)
+    return np.array([_hash(document_of(page_id), seed) < limit for page_id in ids], dtype=np.bool_)
 
 
 def selected_pages(val: ShardSet, config: JobConfig) -> npt.NDArray[np.bool_]:
@@ -38,7 +39,7 @@ def selected_pages(val: ShardSet, config: JobConfig) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def _hash(page_id: str, seed: int) -> int:
+def _hash(document: str, seed: int) -> int:
     """A pseudo-random integer in [0, 2**64)."""
-    digest = hashlib.blake2b(f"{seed}:{page_id}".encode(), digest_size=8, person=b"val split").digest()
+    digest = hashlib.blake2b(f"{seed}:{document}".encode(), digest_size=8, person=b"val split").digest()
     return int.from_bytes(digest, "big")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_tools.documents.content import Content as Kind
 from data_tools.documents.content import content_of
 from data_tools.documents.formats import alpha, headers, tiff
 from data_tools.documents.formats.page_error import PageError, Pixels, damaged
@@ -102,6 +103,17 @@ def _by_others(content: Content, kind: str, directory: tiff.Directory | None, *,
         if page is not None:
             return page
     raise _why(content, kind, directory)
+
+
+def second_opinion(content: Content, kind: str) -> Kind | None:
+    """What Pillow finds in the colors of an image, without its transparency; None if it does not read it."""
+    from data_tools.documents.formats import pillow  # Imported late: most pages need no second decoder.
+
+    page = pillow.decode(content, kind)
+    if page is None or not page.size:
+        return None
+    colors = page[:, :, 0] if page.ndim == 3 and page.shape[2] == 2 else page[:, :, :3] if page.ndim == 3 else page
+    return content_of(scaled(np.ascontiguousarray(colors), inverted=False))
 
 
 def scaled(samples: NDArray[Any], *, inverted: bool) -> Pixels:

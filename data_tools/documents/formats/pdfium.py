@@ -103,6 +103,17 @@ class Pdf:
             raise PageError(f"page {number} of the PDF is {width} x {height} pixels at {dpi} dpi")
         return pixels if color else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
 
+    def objects(self, number: int) -> int:
+        """Texts, pictures and paths that page `number` draws; 0 if that is not known."""
+        try:
+            page = self._document[number - 1]
+            try:
+                return sum(1 for _ in page.get_objects(max_depth=1))
+            finally:
+                page.close()
+        except self._errors:
+            return 0
+
 
 def _size(page: Any, number: int, dpi: int) -> tuple[int, int]:
     """Width and height in pixels, within the limits."""

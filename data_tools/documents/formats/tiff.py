@@ -1,10 +1,11 @@
 """The directories of a TIFF file: its pages, and what each of them says about its samples. Pure; reads bytes only."""
 
+import mmap
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-Content = bytes | bytearray
+Content = bytes | bytearray | mmap.mmap
 
 MAX_DIRECTORIES = 2**17
 """Directories that are followed; a loop ends the chain before."""

@@ -104,6 +104,9 @@ def notes(data: SurveyResults) -> list[str]:
         )
     if counts["blank"] + counts["black"]:
         lines.append(f"{counted(counts['blank'], 'blank page')} and {counted(counts['black'], 'black page')}.")
+    if data["left_out"]["pages"]:
+        documents = counted(data["left_out"]["documents"], "document")
+        lines.append(f"{counted(data['left_out']['pages'], 'page')} of {documents} left out by data.pages.")
     return lines + _balance_notes(data) + _label_notes(data)
 
 

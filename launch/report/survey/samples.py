@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_tools.documents.data_set import hashed
+from data_tools.documents.page_path import split_page_id
 from data_tools.documents.pixels import PageError, encode, fit, read_page
 from data_tools.documents.regions import WHOLE_PAGE, Box
 from data_tools.survey.leaks import Entry, Group
@@ -116,7 +117,8 @@ def _pictures(survey: Survey, entries: Sequence[Entry]) -> list[Picture]:
     pictures = []
     for entry in entries:
         try:
-            page = read_page(Path(survey.root, entry.page_id))
+            document, number = split_page_id(entry.page_id)
+            page = read_page(Path(survey.root, document), number=number)
         except PageError:
             continue
         width = round(HEIGHT_PX * min(page.shape[1] / page.shape[0], MAX_ASPECT))

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_tools.documents.document import Document, document_pages, open_document, page_limit
+from data_tools.documents.document import Document, document_pages, open_document
 from data_tools.documents.formats import pdfium
 from data_tools.documents.page_path import document_of, join_page_id, page_path, split_page_id
+from data_tools.documents.pages import page_limit
 from data_tools.documents.pixels import PageError, read_page
 from data_tools.errors import UserError
 from tests.helpers import hand_pdf

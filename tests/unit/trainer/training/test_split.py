@@ -36,3 +36,10 @@ def test_the_split_is_the_same_on_every_machine() -> None:
 
 def test_no_page_gives_an_empty_mask() -> None:
     assert selection_mask([], share=0.5, seed=1).shape == (0,)
+
+
+def test_the_pages_of_a_document_are_on_one_side() -> None:
+    ids = [f"{number}.pdf#page={page}" for number in range(200) for page in (1, 2, 3)]
+    mask = selection_mask(ids, share=0.5, seed=1).reshape(200, 3)
+    assert (mask.all(axis=1) | ~mask.any(axis=1)).all()
+    assert np.array_equal(mask[:, 0], selection_mask([f"{number}.pdf" for number in range(200)], share=0.5, seed=1))
