@@ -20,7 +20,9 @@ from data_tools.documents.formats.image import decode_image, second_opinion
 from data_tools.documents.formats.page_error import PageError, Pixels
 from data_tools.documents.formats.page_file import read_file
 from data_tools.documents.formats.pdfium import Pdf
-from data_tools.documents.pages import DPI, Pages, page_limit
+from data_tools.documents.pages import DPI, MAX_PAGES, Pages, page_limit
+
+__all__ = ["DPI", "MAX_PAGES", "Document", "DocumentPage", "Pages", "document_pages", "open_document", "page_limit"]
 
 
 class Document:

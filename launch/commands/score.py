@@ -29,6 +29,7 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
     """
     from data_tools.shards.reader import ShardSet
     from launch.report.confidence.tables import NOT_CALIBRATED, decision_table, score_table
+    from launch.report.documents import document_table
     from trainer.scoring.decision import judge, read_policy
 
     opened = open_run(run)
@@ -43,6 +44,9 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
     labels = np.asarray(first.labels)
     judged = judge(read_policy(run), _shard_outputs(ensemble, sets))
     tables().print(score_table(f"{run}: {split}, {len(first)} pages", labels, judged))
+    documents = document_table(first.ids.tolist(), labels, judged.probabilities)
+    if documents is not None:
+        tables().print(documents)
     tables().print(decision_table(labels, judged) if judged.calibrated else NOT_CALIBRATED)
     return 0
 

@@ -25,6 +25,7 @@ from launch.run.record import JobRecord, RunRecord
 from launch.run.status import JobStatus, read_job_status
 from trainer.config import STACK
 from trainer.scoring import metrics
+from trainer.scoring.documents import summary_with_documents
 from trainer.scoring.predictions import Predictions, read_predictions
 
 FORMAT = 1
@@ -172,9 +173,9 @@ def _model_figures(
         "silent_s": status.age_s if status.stale else None,
     }
     if (rows := predictions.get((job.name, "val"))) is not None:
-        model["val"] = metrics.summary(rows.labels, rows.softmax, class_ids=class_ids)
+        model["val"] = summary_with_documents(rows.ids.tolist(), rows.labels, rows.softmax, class_ids=class_ids)
     if (rows := predictions.get((job.name, "test"))) is not None:
-        model["test"] = metrics.summary(rows.labels, rows.softmax, class_ids=class_ids)
+        model["test"] = summary_with_documents(rows.ids.tolist(), rows.labels, rows.softmax, class_ids=class_ids)
     return model
 
 

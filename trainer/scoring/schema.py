@@ -17,6 +17,20 @@ class ClassRow(TypedDict):
     count: int
 
 
+class DocumentFigures(TypedDict):
+    """One model on the documents of one split, each by its pages' mean log-probability.
+
+    count: documents, those of one page included. several_pages: documents of more pages. several_labels: documents
+    whose pages have different labels; they do not count. No accuracy if none counts.
+    """
+
+    count: int
+    several_pages: int
+    several_labels: int
+    accuracy: NotRequired[float]
+    accuracy_interval: NotRequired[list[float]]
+
+
 class SplitFigures(TypedDict):
     """One model on one split: the result of `trainer.scoring.metrics.summary`. An empty split has `count` 0 alone.
 
@@ -37,6 +51,7 @@ class SplitFigures(TypedDict):
     calibration_error: NotRequired[float]
     per_class: NotRequired[list[ClassRow]]
     confusion: NotRequired[list[list[int]]]
+    documents: NotRequired[DocumentFigures]
 
 
 class CalibratedFigures(TypedDict):

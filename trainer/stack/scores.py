@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from trainer.config import STACK
 from trainer.scoring.decision import Policy
+from trainer.scoring.documents import summary_with_documents
 from trainer.scoring.metrics import (
     bootstrap_means,
     correct,
@@ -14,7 +15,6 @@ from trainer.scoring.metrics import (
     negative_log_likelihood,
     paired_test,
     percentile_interval,
-    summary,
 )
 from trainer.scoring.predictions import Joined
 from trainer.scoring.schema import (
@@ -71,7 +71,7 @@ def _outputs(stack: FittedStack, pages: Joined) -> Outputs:
 
 
 def _summary(probabilities: npt.NDArray[Any], pages: Joined) -> SplitFigures:
-    return summary(pages.labels, probabilities, class_ids=pages.class_ids.tolist())
+    return summary_with_documents(pages.ids.tolist(), pages.labels, probabilities, class_ids=pages.class_ids.tolist())
 
 
 def _bootstrap(outputs: Outputs, pages: Joined, *, seed: int) -> dict[str, list[float]]:

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,18 @@ def test_a_run_with_one_finished_job(tmp_path: Path) -> None:
     assert stale.startswith("holistic_256 ")
     assert all(name in unfinished for name in ("holistic_256", "top", "bottom", "left", "right", "stack"))
     assert stale in page.text and unfinished in page.text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_accuracy_by_document(tmp_path: Path) -> None:
+    spec = RunSpec(classes=4, pages=40, names=NAMES[:4])
+    ids = tuple(f"{number % 4}.pdf#page={number // 4 + 1}" for number in range(spec.pages))
+    run = build(tmp_path / "run", replace(spec, test_ids=ids, policy=False))
+    write_report(run, now=START + 600)
+    documents = metrics(run)["models"]["stack"]["test"]["documents"]
+    assert (documents["count"], documents["several_pages"]) == (4, 4)
+    assert f"{documents['accuracy']:.1%}" in checked(run / "report.html").text
+    assert "documents" not in metrics(run)["models"]["stack"]["val"]
 
 
 @pytest.mark.usefixtures("undrawn")
