@@ -125,6 +125,7 @@ def read_data_set(data: DataConfig, *, seed: int) -> DataSet:
     kept = None if data.classes is None else frozenset(data.classes)
     for split in labels:
         chosen = [label for label in labels[split] if kept is None or label.class_id in kept]
+        _refuse_contradictions(chosen, split, listed)
         labels[split] = _without_duplicates(chosen, split, label_warnings)
     labels = divide(labels, listed.groups, data.split)
     label_warnings.extend(_shared_pages(labels))
@@ -212,20 +213,27 @@ def _named(class_id: int, names: Mapping[int, str]) -> str:
     return f"{class_id} ({names[class_id]})" if names.get(class_id, str(class_id)) != str(class_id) else str(class_id)
 
 
-def _without_duplicates(labels: list[Label], split: str, warnings: list[LabelWarning]) -> list[Label]:
+def _refuse_contradictions(labels: list[Label], split: str, listed: Listed) -> None:
     classes: dict[str, int] = {}
     for page_id, class_id in labels:
         before = classes.setdefault(page_id, class_id)
         if before != class_id:
             source = "labels" if split == ALL else split
-            raise UserError(f"data.{source}: {page_id} has two classes, {before} and {class_id}; keep one of the lines")
+            lines = listed.where(split, page_id)
+            raise UserError(
+                f"data.{source}: {page_id} has two classes, {_named(before, listed.names)} and "
+                f"{_named(class_id, listed.names)}; keep one of the lines{f' {lines}' if lines else ''}"
+            )
+
+
+def _without_duplicates(labels: list[Label], split: str, warnings: list[LabelWarning]) -> list[Label]:
     lines = Counter(label.page_id for label in labels)
     warnings.extend(
         LabelWarning("duplicate_line", split, page_id, f"{count} lines, used once")
         for page_id, count in lines.items()
         if count > 1
     )
-    return list(starmap(Label, classes.items()))
+    return list(starmap(Label, dict(labels).items()))
 
 
 def _shared_pages(labels: dict[str, list[Label]]) -> list[LabelWarning]:
@@ -249,14 +257,21 @@ def _check_classes(
             raise UserError(f"data.{split}: no pages of the classes {', '.join(map(str, class_ids))}")
         empty = [class_id for class_id in class_ids if not counts[class_id]]
         if empty and split == "train":
+            name = _named(empty[0], names) + " has no training pages" + _alike(empty[0], names)
             raise UserError(
-                f"data.train: class {_named(empty[0], names)} has no training pages; add pages, remove the class, "
-                "or set data.allow_empty_classes: true"
+                f"data.train: class {name}; add some, remove the class, or set data.allow_empty_classes: true"
             )
         warnings.extend(
             LabelWarning("class_without_pages", split, None, f"class {_named(class_id, names)} has no page in {split}")
             for class_id in empty
         )
+
+
+def _alike(class_id: int, names: Mapping[int, str]) -> str:
+    """A remark about a class whose name is another's in upper or lower case."""
+    own = names.get(class_id, "")
+    others = [name for name in names.values() if name != own and name.casefold() == own.casefold()]
+    return f", but {others[0]!r} is a class as well" if others else ""
 
 
 def capped(labels: list[Label], max_per_class: int, seed: int) -> list[Label]:

@@ -39,26 +39,32 @@ class Sources:
     follow_outside: bool = False
 
 
-@dataclass(frozen=True)
-class Listed:
-    """Labels by split, or by `ALL` where the source gives no split; class names by id if the source has names.
-
-    groups: the value of the column `Sources.group` by page id.
-    """
-
-    labels: dict[str, list[Label]]
-    names: dict[int, str]
-    warnings: list[LabelWarning]
-    groups: dict[str, str] = field(default_factory=dict)
-
-
-class _Line(NamedTuple):
+class Line(NamedTuple):
     """A row with its page id and the place that it comes from."""
 
     row: Row
     split: str
     page_id: str
     where: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Labels by split, or by `ALL` where the source gives no split; class names by id if the source has names.
+
+    groups: the value of the column `Sources.group` by page id. lines: of files, where each label is found.
+    """
+
+    labels: dict[str, list[Label]]
+    names: dict[int, str]
+    warnings: list[LabelWarning]
+    groups: dict[str, str] = field(default_factory=dict)
+    lines: list[Line] = field(default_factory=list)
+
+    def where(self, split: str, page_id: str) -> str:
+        """The lines that name a page, for errors."""
+        return ", ".join(f"{line.where} ({line.row.label})" for line in self.lines
+                         if (line.split, line.page_id) == (split, page_id))  # fmt: skip
 
 
 def read_sources(sources: Sources) -> Listed:
@@ -106,7 +112,7 @@ def split_folders(folder: Path) -> dict[str, Path]:
 
 def _read_files(sources: Sources) -> Listed:
     warnings: list[LabelWarning] = []
-    lines: list[_Line] = []
+    lines: list[Line] = []
     for split, place in sources.places.items():
         shared = sum(other.absolute() == place.absolute() for other in sources.places.values()) > 1
         lines += _read_file(sources, split, place, shared=shared, warnings=warnings)
@@ -125,10 +131,10 @@ def _read_files(sources: Sources) -> Listed:
         for line in lines
         if line.row.group is not None
     }
-    return Listed(by_split, names, warnings + alike(names), groups)
+    return Listed(by_split, names, warnings + alike(names), groups, lines)
 
 
-def _read_file(sources: Sources, split: str, place: Path, *, shared: bool, warnings: list[LabelWarning]) -> list[_Line]:
+def _read_file(sources: Sources, split: str, place: Path, *, shared: bool, warnings: list[LabelWarning]) -> list[Line]:
     """The lines of one file; of a file with a split column that several splits share, the lines of `split`."""
     notes = Notes()
     text = read_text(place, what="label file", notes=notes)
@@ -137,7 +143,8 @@ def _read_file(sources: Sources, split: str, place: Path, *, shared: bool, warni
         rows, has_splits = table.rows, table.has_splits
         if has_splits and (sources.columns is None or sources.columns.split is None):
             # A column `fold` or `set` by its usual name alone may as well hold folds 0 to 4 of a cross-validation.
-            has_splits = any((row.split or "").strip().lower() in SPLIT_OF for row in rows)
+            needed = split == ALL and sources.group is None
+            has_splits = needed or any((row.split or "").strip().lower() in SPLIT_OF for row in rows)
     else:
         rows, has_splits = parse_lines(text, place, notes), False
     if shared and not has_splits:
@@ -152,7 +159,7 @@ def _read_file(sources: Sources, split: str, place: Path, *, shared: bool, warni
             raise UserError(f"{where}: the split column says {row.split}, but the file is data.{split}")
         page_id, kinds = canonical(row.path, root, where)
         notes.add(kinds, f"line {row.line}")
-        lines.append(_Line(row, own, page_id, where))
+        lines.append(Line(row, own, page_id, where))
     warnings += notes.warnings(split, source=str(place))
     return lines
 
@@ -164,7 +171,7 @@ def _split_of(value: str, where: str) -> str:
     return split
 
 
-def _with_disk_spellings(root: Path, lines: list[_Line], warnings: list[LabelWarning]) -> list[_Line]:
+def _with_disk_spellings(root: Path, lines: list[Line], warnings: list[LabelWarning]) -> list[Line]:
     """`lines` with the page ids that have another spelling on disk replaced; adds a warning for each split."""
     found = spelled_as_on_disk(str(root), list(dict.fromkeys(line.page_id for line in lines)))
     if not found:

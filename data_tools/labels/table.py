@@ -13,7 +13,7 @@ from data_tools.labels.class_names import plain_name
 from data_tools.labels.label import PAGE_SUFFIXES, Row
 from data_tools.labels.label_file import LABEL_NAMES, PATH_NAMES, SPLIT_NAMES
 
-_DELIMITERS = (",", ";", "\t")
+_DELIMITERS = (",", ";", "\t", "|")
 _TABLE_SUFFIXES = {".csv": None, ".tsv": "\t", ".tab": "\t"}
 """Suffixes of tables, and the delimiter of those that have one."""
 _USUAL = {"path": PATH_NAMES, "label": LABEL_NAMES, "split": SPLIT_NAMES}

@@ -29,6 +29,7 @@ def read_text(path: Path, *, what: str, notes: Notes | None = None) -> str:
         raise UserError(f"{path}: no such {what}") from None
     except OSError as error:
         raise UserError(f"{path}: the {what} cannot be read ({error.strerror})") from None
+    _refuse_other_formats(content, path, what)
     encoding = "utf-8"
     for mark, name, title in _MARKS:
         if content.startswith(mark):
@@ -44,6 +45,14 @@ def read_text(path: Path, *, what: str, notes: Notes | None = None) -> str:
             f"({error.reason}); save it as UTF-8"
         ) from None
     return _with_plain_line_ends(text, notes)
+
+
+def _refuse_other_formats(content: bytes, path: Path, what: str) -> None:
+    if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise UserError(f"{path}: the {what} cannot be read: a workbook or archive and no text; save the sheet as CSV")
+    head = content[:256]
+    if len(head) > 8 and (not any(head[::2]) or not any(head[1::2])):
+        raise UserError(f"{path}: the {what} cannot be read: UTF-16 text without a byte order mark; save it as UTF-8")
 
 
 def _with_plain_line_ends(text: str, notes: Notes) -> str:

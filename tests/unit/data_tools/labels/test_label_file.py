@@ -99,7 +99,13 @@ def test_encodings_and_line_ends(tmp_path: Path, content: bytes, counts: dict[st
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"), [(b"\xff\xfe\x00", "UTF-16"), (b"a.tif 0\n\xe4.tif 1\n", r"l\.txt:2: .*UTF-8")]
+    ("content", "problem"),
+    [
+        (b"\xff\xfe\x00", "UTF-16"),
+        (b"a.tif 0\n\xe4.tif 1\n", r"l\.txt:2: .*UTF-8"),
+        ("path,label\n".encode("utf-16-le"), "UTF-16 text without"),
+        (b"PK\x03\x04" + bytes(40), "CSV"),
+    ],
 )
 def test_what_is_not_text_is_named_with_its_line(tmp_path: Path, content: bytes, problem: str) -> None:
     (tmp_path / "l.txt").write_bytes(content)

@@ -80,7 +80,7 @@ def test_every_spelling_of_a_path_is_one_page(root: Path, line: str) -> None:
     both = read(root, **lists(root, train=[*plain, line]))
     assert both.labels == alone.labels
     assert ("train", "duplicate_line") in kinds(both)
-    with pytest.raises(UserError, match=r"train/memo/0.tif has two classes, 1 and 0"):
+    with pytest.raises(UserError, match=r"train/memo/0.tif has two classes, 1 and 0; .*train.txt:11 .*train.txt:21"):
         read(root, **lists(root, train=[*plain, line[:-1] + "0"]))
     shared = read(root, **lists(root, val=["val/memo/1.tif 1", "val/letter/1.tif 0", line]))
     assert kinds(shared)["val", "in_two_splits"] == 1
@@ -123,6 +123,16 @@ def test_values_of_the_split_column(root: Path, tmp_path: Path, train: str, val:
     (tmp_path / "all.csv").write_text(text.replace("path,label,split", "file;type;fold").replace(",", ";"))
     data = read(root, labels=str(tmp_path / "all.csv"), columns={"path": "file", "label": "type", "split": "fold"})
     assert sizes(data) == dict.fromkeys(SPLITS, 20)
+
+
+def test_a_column_without_any_split(root: Path, tmp_path: Path) -> None:
+    text = Path(table(tmp_path / "all.csv")).read_text()
+    for split in SPLITS:
+        text = text.replace(f",{split}\n", ",3\n")
+    (tmp_path / "all.csv").write_text(text.replace("path,label,split", "path,label,fold"))
+    with pytest.raises(UserError, match=r"all.csv:2: the split '3'"):
+        read(root, labels=str(tmp_path / "all.csv"))
+    assert sizes(read(root, labels=str(tmp_path / "all.csv"), split={})) == {"train": 48, "val": 6, "test": 6}
 
 
 @pytest.mark.parametrize("value", ["holdout", "", "3"])
