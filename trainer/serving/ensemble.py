@@ -17,6 +17,7 @@ from trainer.job_folder.checkpoint import WEIGHTS
 from trainer.job_folder.journal import CONFIG, RESULT, job_folder
 from trainer.network.classifier import Geometry, build_classifier
 from trainer.network.weights import load_arrays, transfer
+from trainer.stack.blend import EPSILON
 from trainer.stack.fit import FittedStack, load_stack
 
 BATCH = 64
@@ -102,6 +103,8 @@ def stack_answer(stack: FittedStack, outputs: Any, *, dtype: str = "float64") ->
     outputs = tf.cast(outputs, dtype)
     if stack.method == "average":
         return tf.cast(tf.reduce_mean(outputs, axis=1), tf.float32)
+    if stack.input == "log":
+        outputs = tf.math.log1p(outputs / EPSILON)
     if stack.method == "weighted":
         logits = tf.einsum("nmc,m->nc", outputs, tf.constant(stack.member_weights, dtype))
     else:

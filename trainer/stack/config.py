@@ -8,16 +8,21 @@ from data_tools.errors import UserError
 Method = Literal["mlp", "logistic", "weighted", "average"]
 """Two Dense layers (the recipe's), multinomial logistic regression, one weight a member, or the plain mean."""
 
+Input = Literal["probabilities", "log"]
+"""What the methods but the plain mean combine: the members' probabilities, or their logarithms."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StackConfig:
     """The classifier over the softmax outputs of all members.
 
     method: the stack's answer; all four methods are scored side by side.
+    input: `probabilities`, as in the recipe's source, or `log`: one weight a member is then a log-opinion pool.
     epochs, batch, learning_rate, hidden, l2: settings of the MLP (Adam). hidden: units; None: four a class.
     start: `weighted`: the MLP starts as the weighted average of its members and `l2` pulls it back to that;
     `random`: Glorot weights, pulled to zero. A few validation pages cannot train 80 x 64 weights from scratch.
-    logistic_l2: strength of the same pull in the logistic regression, relative to the summed loss.
+    logistic_l2: strength of the same pull in the logistic regression, relative to the summed loss; None: chosen by
+    cross-validation.
     leak_free: select the members' best epochs on `selection_share` of the validation pages and fit the stack on
     the rest. Otherwise both use all validation pages, as the recipe's source does.
     exclude_ids_file: file of test pages that duplicate a training page (`leaked.txt` of a survey), one page id a
@@ -31,13 +36,14 @@ class StackConfig:
     """
 
     method: Method = "mlp"
+    input: Input = "probabilities"
     epochs: int = 20
     batch: int = 32
     learning_rate: float = 0.001
     hidden: int | None = None
     l2: float = 0.02
     start: Literal["weighted", "random"] = "weighted"
-    logistic_l2: float = 3.0
+    logistic_l2: float | None = 3.0
     leak_free: bool = False
     selection_share: float = 0.5
     exclude_ids_file: str | None = None
@@ -51,7 +57,8 @@ class StackConfig:
             if value is not None and not value > 0:
                 raise UserError(f"{name}: must be greater than 0, found {value}")
         for name in ("l2", "logistic_l2"):
-            if getattr(self, name) < 0:
+            value = getattr(self, name)
+            if value is not None and value < 0:
                 raise UserError(f"{name}: must not be negative, found {getattr(self, name)}")
         for name in ("selection_share", "precision", "false_alarms"):
             if not 0 < getattr(self, name) < 1:

@@ -11,13 +11,17 @@ import numpy.typing as npt
 from data_tools.files import read_json, write_atomically, write_json
 from trainer.scoring.predictions import Joined
 from trainer.stack import blend
-from trainer.stack.config import Method, StackConfig
+from trainer.stack.config import Input, Method, StackConfig
+from trainer.stack.folds import fold_of
 from trainer.stack.mlp import Mlp, MlpTrainer, starting_mlp
 
 METHODS: tuple[Method, ...] = get_args(Method)
 
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "stack.json"
+
+CHOICE_PAGES = 4000
+"""Pages, at most, on which cross-validation chooses the strength of the regression's L2."""
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -27,7 +31,8 @@ class FittedStack:
     """The fitted weights of every method. method: the one that gives the stack's predictions.
 
     members: names in the order of the inputs. class_ids: int[C]. member_weights: float64[members], of `weighted`.
-    kernel, bias: float64[members · C, C] and float64[C], of `logistic`.
+    kernel, bias: float64[members · C, C] and float64[C], of `logistic`. logistic_l2: the strength that it was fitted
+    with. input: what `mlp`, `logistic` and `weighted` take.
     """
 
     members: tuple[str, ...]
@@ -37,15 +42,18 @@ class FittedStack:
     kernel: npt.NDArray[np.float64]
     bias: npt.NDArray[np.float64]
     mlp: Mlp
+    input: Input = "probabilities"
+    logistic_l2: float | None = None
 
     def probabilities(self, outputs: Floats, *, method: Method | None = None) -> npt.NDArray[np.float32]:
         """The stack's probabilities for the members' softmax outputs: float[n, members, C] -> float32[n, C]."""
         method = method or self.method
-        flat = concatenated(outputs)
+        inputs = inputs_of(outputs, self.input)
+        flat = concatenated(inputs)
         answers: dict[Method, Callable[[], npt.NDArray[np.float64]]] = {
             "mlp": lambda: self.mlp.probabilities(flat),
             "logistic": lambda: blend.logistic(flat, self.kernel, self.bias),
-            "weighted": lambda: blend.weighted(outputs, self.member_weights),
+            "weighted": lambda: blend.weighted(inputs, self.member_weights),
             "average": lambda: blend.average(outputs),
         }
         return answers[method]().astype(np.float32)
@@ -63,6 +71,11 @@ class FittedStack:
     def parameters(self) -> int:
         """Number of fitted parameters of the stack's method."""
         return sum(array.size for name, array in self.arrays().items() if name.startswith(f"{self.method}/"))
+
+
+def inputs_of(outputs: Floats, kind: Input) -> Floats:
+    """What all methods but the plain mean combine: from softmax outputs float[n, members, C], of the same shape."""
+    return blend.log_ratios(outputs) if kind == "log" else outputs
 
 
 def concatenated(outputs: Floats) -> npt.NDArray[np.float32]:
@@ -88,17 +101,20 @@ def fit_stack(
     """
     methods, trainer = ((only[0],), only[1]) if only else (METHODS, MlpTrainer(config))
     classes = len(pages.class_ids)
-    weights = blend.fit_member_weights(pages.softmax, pages.labels, pages.weights)
-    flat = concatenated(pages.softmax)
-    kernel, bias = blend.as_kernel(weights, classes), np.zeros(classes)
+    inputs = inputs_of(pages.softmax, config.input)
+    scale = blend.LOG_SCALE if config.input == "log" else blend.TYPICAL_SCALE
+    weights = blend.fit_member_weights(inputs, pages.labels, pages.weights, scale=scale)
+    flat = concatenated(inputs)
+    kernel, bias, l2 = blend.as_kernel(weights, classes), np.zeros(classes), config.logistic_l2
     if "logistic" in methods:
-        kernel, bias = blend.fit_logistic(
-            flat, pages.labels, start=kernel, l2=config.logistic_l2, page_weights=pages.weights
-        )
+        l2 = _chosen_l2(pages, flat, start=kernel) if l2 is None else l2
+        kernel, bias = blend.fit_logistic(flat, pages.labels, start=kernel, l2=l2, page_weights=pages.weights)
     mlp = starting_mlp(weights, classes, config=config, seed=seed)
 
     def stack_of(network: Mlp) -> FittedStack:
-        return FittedStack(pages.names, pages.class_ids, config.method, weights, kernel, bias, network)
+        return FittedStack(
+            pages.names, pages.class_ids, config.method, weights, kernel, bias, network, config.input, l2
+        )
 
     if "mlp" in methods:
         labels = pages.labels.astype(np.int32)
@@ -109,6 +125,14 @@ def fit_stack(
     return stack_of(mlp)
 
 
+def _chosen_l2(pages: Joined, flat: Floats, *, start: npt.NDArray[np.float64]) -> float:
+    folds = fold_of(pages.ids.tolist(), pages.labels)
+    # Neighbors in the order of the ids are often alike, so every k-th page stands for the others.
+    rows = slice(None, None, -(-len(folds) // CHOICE_PAGES))
+    weights = None if pages.weights is None else pages.weights[rows]
+    return blend.choose_l2(flat[rows], pages.labels[rows], folds=folds[rows], start=start, page_weights=weights)
+
+
 def save_stack(folder: Path, stack: FittedStack) -> None:
     """Write `weights.safetensors`, then `stack.json` (members, classes, method), each atomically."""
     from safetensors.numpy import save
@@ -116,7 +140,8 @@ def save_stack(folder: Path, stack: FittedStack) -> None:
     arrays = stack.arrays()
     content = save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)})
     write_atomically(folder / WEIGHTS, content)
-    description = {"members": stack.members, "class_ids": stack.class_ids.tolist(), "method": stack.method}
+    description = {"members": stack.members, "class_ids": stack.class_ids.tolist(), "method": stack.method,
+                   "input": stack.input, "logistic_l2": stack.logistic_l2}  # fmt: skip
     write_json(folder / DESCRIPTION, description)
 
 
@@ -138,4 +163,6 @@ def load_stack(folder: Path) -> FittedStack:
         kernel=arrays["logistic/kernel"],
         bias=arrays["logistic/bias"],
         mlp=Mlp(**{name.removeprefix("mlp/"): arrays[name] for name in arrays if name.startswith("mlp/")}),
+        input=description.get("input", "probabilities"),
+        logistic_l2=description.get("logistic_l2"),
     )

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any
     stack = fit_stack(pages.val.rows(pages.fitted_on), job.config, seed=job.seed, on_epoch=reporter.report)
     save_stack(folder, stack)
     figures = _predict(folder, stack, pages)
-    held_out = cross_fitted(pages, job.config, seed=job.seed, on_fold=lambda k: heartbeat.at("evaluating", batch=k))
+    config = replace(job.config, logistic_l2=stack.logistic_l2)  # chosen once
+    held_out = cross_fitted(pages, config, seed=job.seed, on_fold=lambda k: heartbeat.at("evaluating", batch=k))
     write_predictions(folder / PREDICTIONS / CROSS_FITTED, held_out.predictions)
     policy = fit_policy(pages, held_out, job.config)
     write_policy(Path(job.run), policy)

@@ -7,7 +7,6 @@ Temperatures and thresholds are fitted on these outputs, and apply to the stack 
 members selected their best epochs on the same pages.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,13 +27,12 @@ from trainer.scoring.thresholds import RISK, Threshold, alarm_threshold, precisi
 from trainer.scoring.unknown import SHIPPED
 from trainer.stack.config import StackConfig
 from trainer.stack.fit import fit_stack
+from trainer.stack.folds import fold_of
 from trainer.stack.mlp import MlpTrainer
 from trainer.stack.pages import MemberOutputs
 
 CROSS_FITTED = "cross_fitted.npz"
 """Name of the predictions file with the stack's outputs of the cross-fit."""
-
-FOLDS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,15 +63,6 @@ def cross_fitted(
         on_fold(number + 1)
     predictions = Predictions(fitted.ids, fitted.labels, softmax, fitted.class_ids)
     return CrossFit(predictions, folds if folds > 1 else 0)
-
-
-def fold_of(ids: list[str], labels: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
-    """int64[n]: the fold of each page. Each class is dealt out evenly, in the order of a hash of the page id."""
-    hashes = [hashlib.blake2b(page_id.encode(), digest_size=8, person=b"folds").digest() for page_id in ids]
-    order = sorted(range(len(ids)), key=lambda row: (int(labels[row]), hashes[row], ids[row]))
-    folds = np.empty(len(ids), np.int64)
-    folds[order] = np.arange(len(ids)) % min(FOLDS, len(ids))
-    return folds
 
 
 def fit_policy(pages: MemberOutputs, held_out: CrossFit, config: StackConfig) -> Policy:

@@ -1,6 +1,6 @@
 """TensorFlow's versions of the stack and of cutting regions agree with those in NumPy and OpenCV."""
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -9,18 +9,19 @@ from data_tools.documents.pixels import fit
 from data_tools.documents.regions import PRESETS, WHOLE_PAGE
 from trainer.export.saved_model import cut_region
 from trainer.serving.ensemble import stack_answer
-from trainer.stack.config import Method, StackConfig
+from trainer.stack.config import Input, Method, StackConfig
 from trainer.stack.fit import METHODS, FittedStack
 from trainer.stack.mlp import starting_mlp
 
 
+@pytest.mark.parametrize("kind", get_args(Input))
 @pytest.mark.parametrize("method", METHODS)
-def test_tensorflow_and_numpy_agree_on_every_method_of_the_stack(method: Method) -> None:
+def test_tensorflow_and_numpy_agree_on_every_method_of_the_stack(method: Method, kind: Input) -> None:
     generator = np.random.default_rng(4)
     weights = generator.normal(size=3)
     mlp = starting_mlp(weights, 5, config=StackConfig(start="random"), seed=1)
     kernel, bias = generator.normal(size=(15, 5)), generator.normal(size=5)
-    fitted = FittedStack(("a", "b", "c"), np.arange(5), method, weights, kernel, bias, mlp)
+    fitted = FittedStack(("a", "b", "c"), np.arange(5), method, weights, kernel, bias, mlp, kind)
     outputs = generator.dirichlet(np.ones(5), (7, 3)).astype(np.float32)
     assert stack_answer(fitted, outputs).numpy() == pytest.approx(fitted.probabilities(outputs), abs=1e-6)
 

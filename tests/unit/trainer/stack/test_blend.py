@@ -98,3 +98,32 @@ def test_pages_count_by_their_weights() -> None:
     plain = blend.fit_member_weights(outputs[twice], labels[twice])
     alone = blend.fit_member_weights(outputs, labels, np.repeat([2.0, 0.0], 100))
     assert alone == pytest.approx(plain, rel=1e-4)
+
+
+def test_log_ratios_are_log_probabilities_shifted_above_zero() -> None:
+    ratios = blend.log_ratios(np.array([0.0, blend.EPSILON, 1.0]))
+    assert ratios == pytest.approx([0.0, np.log(2), np.log((1 + blend.EPSILON) / blend.EPSILON)])
+
+
+def test_members_of_equal_weight_are_a_geometric_mean() -> None:
+    pooled = blend.weighted(blend.log_ratios(OUTPUTS), np.array([0.5, 0.5]))
+    geometric = np.sqrt(OUTPUTS.prod(axis=1))
+    assert pooled == pytest.approx(geometric / geometric.sum(axis=1, keepdims=True), abs=1e-3)
+
+
+@pytest.mark.parametrize(("pages", "confused", "l2"), [(5, False, 1000.0), (60, True, 10.0)])
+def test_the_strength_follows_what_the_pages_show(pages: int, confused: bool, l2: float) -> None:
+    """A member that swaps two classes is repaired by a weak pull; without that, the pull stays as strong as it can."""
+    classes = 4
+    labels = np.tile(np.arange(classes), pages)
+    seen = np.where(labels < 2, 1 - labels, labels) if confused else labels
+    logits = 3.0 * np.eye(classes)[seen] + np.random.default_rng(1).normal(size=(len(labels), classes))
+    flat = blend.log_ratios(softmax(logits))
+    start = blend.as_kernel(blend.fit_member_weights(flat[:, None], labels, scale=blend.LOG_SCALE), classes)
+    chosen = blend.choose_l2(flat, labels, folds=np.arange(len(labels)) // classes % 3, start=start)
+    assert chosen >= l2 if not confused else chosen <= l2
+
+
+def test_a_single_page_keeps_the_start() -> None:
+    chosen = blend.choose_l2(np.ones((1, 4)), np.array([0]), folds=np.array([0]), start=np.zeros((4, 2)))
+    assert chosen == max(blend.STRENGTHS)

@@ -10,7 +10,7 @@ from tests.unit.trainer.stack.test_stack import MEMBERS, make_run, stack
 from trainer.scoring.decision import Policy, judge, read_policy
 from trainer.scoring.metrics import correct, expected_calibration_error, negative_log_likelihood
 from trainer.scoring.predictions import read_predictions
-from trainer.stack.policy import fold_of
+from trainer.stack.folds import fold_of
 
 
 def run_policy(run: Path) -> Policy:
