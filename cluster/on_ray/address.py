@@ -1,6 +1,5 @@
 """The address of the Ray cluster to join, found without importing Ray, which takes seconds."""
 
-import contextlib
 import functools
 import logging
 import os
@@ -8,21 +7,17 @@ import socket
 from pathlib import Path
 from typing import Literal
 
+from cluster.on_ray.greeting import grpc_answers
 from data_tools.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 Answer = Literal["ray", "other", "nothing"]
 
-ANSWER_S = 3.0
-"""Time for a connection, and then for a first answer."""
+CONNECT_S = 3.0
+REPLY_S = 10.0
+"""Time for a reply of a head process that is busy; it greets at once."""
 TLS = "RAY_USE_TLS"
-
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-"""What a client of HTTP/2 sends first, with an empty SETTINGS frame (RFC 9113, sections 3.4 and 6.5)."""
-_FRAME_HEADER = 9
-_SETTINGS = 4
-_LONGEST_FRAME = 2**14
 
 
 def system_folder() -> Path:
@@ -102,39 +97,17 @@ def answers(address: str) -> bool:
     return what_answers(address) == "ray"
 
 
-def what_answers(address: str, *, answer_s: float = ANSWER_S) -> Answer:
-    """What listens at HOST:PORT: by a greeting of HTTP/2, which Ray's head process answers as every gRPC server does.
+def what_answers(address: str, *, connect_s: float = CONNECT_S, reply_s: float = REPLY_S) -> Answer:
+    """What listens at HOST:PORT, by a call of gRPC that Ray's head process answers.
 
-    answer_s: seconds for a connection, and then for the answer. Behind TLS, whatever accepts a connection is `ray`.
+    connect_s: seconds for a connection, and then for the greeting. Behind TLS, whatever accepts a connection is `ray`.
     """
     host, _, port = address.rpartition(":")
     try:
-        connection = socket.create_connection((host.strip("[]"), int(port)), timeout=answer_s)
+        connection = socket.create_connection((host.strip("[]"), int(port)), timeout=connect_s)
     except (OSError, ValueError, OverflowError):
         return "nothing"
     with connection:
         if os.environ.get(TLS, "0") not in ("", "0"):
             return "ray"
-        with contextlib.suppress(OSError):
-            connection.sendall(_PREFACE)
-            if _is_settings(_received(connection, _FRAME_HEADER)):
-                return "ray"
-    return "other"
-
-
-def _received(connection: socket.socket, size: int) -> bytes:
-    """The first `size` bytes, or fewer if the peer closes the connection."""
-    content = b""
-    while len(content) < size and (part := connection.recv(size - len(content))):
-        content += part
-    return content
-
-
-def _is_settings(header: bytes) -> bool:
-    """Whether a frame header is that of SETTINGS for the connection, which a server sends first."""
-    return (
-        len(header) == _FRAME_HEADER
-        and header[3] == _SETTINGS
-        and int.from_bytes(header[5:]) == 0
-        and int.from_bytes(header[:3]) <= _LONGEST_FRAME
-    )
+        return "ray" if grpc_answers(connection, address, reply_s=reply_s) else "other"

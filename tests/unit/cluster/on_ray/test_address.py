@@ -13,8 +13,16 @@ from cluster.on_ray.address import address_to_join, require_ray, what_answers
 from data_tools.errors import UserError
 
 SETTINGS = bytes((0, 0, 6, 4, 0, 0, 0, 0, 0)) + bytes((0, 3, 0, 0, 0, 100))
+FIELDS = b"\x88@\x0ccontent-type\x10application/grpc"
+ANSWER = SETTINGS + bytes((0, 0, 0, 4, 1, 0, 0, 0, 0)) + bytes((0, 0, len(FIELDS), 1, 4, 0, 0, 0, 1)) + FIELDS
+NO_METHOD = FIELDS + b"@\x0bgrpc-status\x0212"
+UNKNOWN = SETTINGS + bytes((0, 0, len(NO_METHOD), 1, 5, 0, 0, 0, 1)) + NO_METHOD
 GREETINGS: dict[str, bytes | None] = {
-    "ray": SETTINGS,
+    "ray": ANSWER,
+    "http2": SETTINGS,
+    "web server": SETTINGS + bytes((0, 0, 1, 1, 5, 0, 0, 0, 1, 0x8D)),
+    "another grpc service": UNKNOWN,
+    "other stream": SETTINGS + bytes((0, 0, 1, 1, 5, 0, 0, 0, 3, 0x88)),
     "http": b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
     "ssh": b"SSH-2.0-OpenSSH_9.2p1\r\n",
     "closes": b"",
@@ -52,17 +60,17 @@ def free_port() -> str:
 def test_what_listens(service: str, found: str) -> None:
     began = time.monotonic()
     with listening(GREETINGS[service]) as address:
-        assert what_answers(address, answer_s=0.2) == found
+        assert what_answers(address, connect_s=0.2, reply_s=0.2) == found
     assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:99999", "127.0.0.1:", "127.0.0.1", "", "host.invalid:6379", ":x"])
 def test_what_is_no_address_does_not_answer(address: str) -> None:
-    assert what_answers(address, answer_s=0.2) == "nothing"
+    assert what_answers(address, connect_s=0.2, reply_s=0.2) == "nothing"
 
 
 def test_an_address_in_brackets() -> None:
-    with listening(SETTINGS) as address:
+    with listening(ANSWER) as address:
         assert what_answers(address.replace("127.0.0.1", "[127.0.0.1]")) == "ray"
 
 
@@ -96,7 +104,7 @@ def by_file(folder: Path, patch: pytest.MonkeyPatch, address: str) -> None:
 def test_a_ray_that_runs_here_is_joined(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: Callable[..., None], wanted: str | None
 ) -> None:
-    with listening(SETTINGS) as address:
+    with listening(ANSWER) as address:
         name(folder, monkeypatch, address)
         assert address_to_join(wanted) == address
         assert address_to_join("local") is None
