@@ -30,7 +30,8 @@ def _namespaces() -> None:
 def commands_that_write(tiny: Path, run: Path, page: str) -> list[tuple[str, list[str]]]:
     """Each command with each target that it cannot write to: the target, and the arguments."""
     config, shards = ["--config", str(tiny)], str(tiny.parent / "shards")
-    table = [(name, ["draw", "--out", "@", *FEW]) for name in FOLDERS]
+    # An empty folder that cannot be written is replaced, where the folder above it can.
+    table = [(name, ["draw", "--out", "@", *FEW]) for name in FOLDERS if name != "closed"]
     table += [(name, ["survey", *config, "--sample", "4", "--out", "@"]) for name in FOLDERS]
     table += [(name, ["convert", *config, "--set", "shards.folder=@"]) for name in FOLDERS]
     table += [(name, ["fetch", shards, "@"]) for name in FOLDERS]
@@ -95,7 +96,7 @@ def test_a_colleagues_shards_and_run_are_used_without_a_write(tiny: Path, finish
         ended
     )
     assert {path.name for path in Path(mine).iterdir()} == {"run", "page.json", "report", "page.html", "export"}
-    assert (Path(mine) / "report" / "report.html").read_bytes() == (Path(mine) / "page.html").read_bytes()
+    assert {path.name for path in (Path(mine) / "report").iterdir()} == {"report.html", "metrics.json", "pictures"}
 
 
 def test_everything_in_a_run_and_an_export_follows_the_umask(finished: Path, tmp_path: Path) -> None:
@@ -137,15 +138,15 @@ def test_stdout_as_a_file_holds_that_file_alone(tiny: Path, finished: Path, tmp_
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1:strict"])
 def test_an_output_without_some_characters_gets_plain_ones(finished: Path, tiny: Path, encoding: str) -> None:
-    """Tables, notes and the names of pages; one name holds a byte that is not UTF-8, and one a letter that is none."""
+    """Tables, notes and the names of pages; one name holds a letter of no such encoding, one a byte that is no text."""
     folder = finished.parent / f"pages-{encoding[:5]}"
     folder.mkdir()
     page = next((tiny.parent / "pages" / "images" / "test").rglob("*.tif"))
-    odd = [os.fsencode(folder / "頁.tif"), os.fsencode(folder) + b"/\xff.tif"]
-    for name in odd:
-        shutil.copy(page, name)
-    pages = [os.fsdecode(name) for name in odd]
-    printed, _ = output("predict", str(finished), *pages, PYTHONIOENCODING=encoding, LANG="C", LC_ALL="C")
-    assert "\\xff.tif" in printed
+    shutil.copy(page, folder / "頁.tif")
+    no_page = Path(os.fsdecode(os.fsencode(folder) + b"/\xff.tif"))
+    no_page.write_text("this is no page")
+    pages = [str(folder / "頁.tif"), str(no_page)]
+    printed, errors = output("predict", str(finished), *pages, PYTHONIOENCODING=encoding, LANG="C", LC_ALL="C")
+    assert "\\xff.tif" in printed + errors
     output("status", str(finished), PYTHONIOENCODING=encoding)
     output("report", str(finished), "--out", str(folder / "report"), PYTHONIOENCODING=encoding, LC_ALL="C")
