@@ -28,6 +28,7 @@ class DataConfig:
     `train`, `val` and `test` are three label files or tables, or three folders `<split>/<class>/*.tif` inside `root`.
     `labels` is one source for all of them instead: a table with a column of splits, a folder with a folder for each
     split, or, with `split`, a list or a folder of class folders that is divided. docs/labels.md has the details.
+    `classes`: ids or names of the classes to keep; None: all.
     `class_names` is a file of names, or the names themselves; `labels.read_class_names` describes their order.
     `max_rejected` below 1 is a share of all pages; from 1 on, a number of pages.
     `outside_links`: whether symbolic links that lead out of `root` are refused or followed.
@@ -44,7 +45,7 @@ class DataConfig:
     val: str | None = None
     test: str | None = None
     class_names: str | tuple[str, ...] | None = None
-    classes: tuple[int, ...] | None = None
+    classes: tuple[int | str, ...] | None = None
     max_per_class: int | None = None
     max_rejected: float = 0.01
     outside_links: OutsideLinks = "refuse"
@@ -122,7 +123,7 @@ def read_data_set(data: DataConfig, *, seed: int) -> DataSet:
     """
     listed = _read_listed(data)
     labels, names, label_warnings = listed.labels, listed.names, listed.warnings
-    kept = None if data.classes is None else frozenset(data.classes)
+    kept = None if data.classes is None else _ids_of(data.classes, data, listed)
     for split in labels:
         chosen = [label for label in labels[split] if kept is None or label.class_id in kept]
         _refuse_contradictions(chosen, split, listed)
@@ -137,18 +138,41 @@ def read_data_set(data: DataConfig, *, seed: int) -> DataSet:
         labels["train"] = capped(labels["train"], data.max_per_class, seed)
     if data.class_names is not None:
         names = _renamed(names, class_names(data.class_names, list(class_ids)), label_warnings)
-    own_names = tuple(names.get(class_id, str(class_id)) for class_id in class_ids)
-    if data.class_weights is not None:
-        # Training applies them; a class that does not exist is reported before pages are converted.
-        counts = Counter(label.class_id for label in labels["train"])
-        weight_of_each(data.class_weights, class_ids, own_names, [counts[class_id] for class_id in class_ids])
-    return DataSet(
+    found = DataSet(
         labels=labels,
         class_ids=class_ids,
-        class_names=own_names,
+        class_names=tuple(names.get(class_id, str(class_id)) for class_id in class_ids),
         label_warnings=tuple(label_warnings),
         allow_empty_classes=data.allow_empty_classes,
     )
+    _check_class_weights(found, data)
+    return found
+
+
+def _ids_of(classes: tuple[int | str, ...], data: DataConfig, listed: Listed) -> frozenset[int]:
+    """The ids of classes that are given by id or name."""
+    if all(isinstance(one, int) for one in classes):
+        return frozenset(one for one in classes if isinstance(one, int))
+    names = listed.names
+    if data.class_names is not None:
+        names = class_names(
+            data.class_names, sorted({label.class_id for one in listed.labels.values() for label in one})
+        )
+    ids = {name: class_id for class_id, name in names.items()}
+    unknown = [one for one in classes if isinstance(one, str) and one not in ids]
+    if unknown:
+        raise UserError(
+            f"data.classes: no class is named {unknown[0]}; the names: {', '.join(ids) or 'none, only ids'}"
+        )
+    return frozenset(ids[one] if isinstance(one, str) else one for one in classes)
+
+
+def _check_class_weights(found: DataSet, data: DataConfig) -> None:
+    """Report a weight for a class that does not exist before pages are converted; training applies the weights."""
+    if data.class_weights is not None:
+        counts = Counter(label.class_id for label in found.labels["train"])
+        pages = [counts[class_id] for class_id in found.class_ids]
+        weight_of_each(data.class_weights, found.class_ids, found.class_names, pages)
 
 
 def class_names(given: str | tuple[str, ...], class_ids: list[int]) -> dict[int, str]:

@@ -264,3 +264,21 @@ def test_groups_by_the_path_column_are_documents(root: Path, tmp_path: Path) -> 
 def test_columns_of_folders_are_an_error(root: Path) -> None:
     with pytest.raises(UserError, match=r"data\.columns"):
         read(root, labels=str(root), columns={"path": "x"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "ids", "names"),
+    [
+        ({"classes": ["memo"]}, (1,), ("memo",)),
+        ({"classes": ["memo", 0]}, (0, 1), NAMES),
+        ({"classes": ["Brief"], "class_names": ["Brief", "Notiz"]}, (0,), ("Brief",)),
+    ],
+)
+def test_classes_to_keep_by_name(root: Path, settings: dict[str, Any], ids: Any, names: Any) -> None:
+    found = read(root, labels=str(root), **settings)
+    assert (found.class_ids, found.class_names) == (ids, names)
+
+
+def test_a_class_to_keep_that_does_not_exist(root: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.classes: no class is named bill; the names: letter, memo"):
+        read(root, labels=str(root), classes=["bill"])
