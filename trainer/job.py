@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from data_tools.config import from_mapping, to_mapping
-from data_tools.documents.class_weights import weight_of_each
 from data_tools.errors import UserError
 from data_tools.files import read_json, write_json
+from data_tools.labels.class_weights import weight_of_each
 from data_tools.shards.manifest import Manifest
 from data_tools.shards.reader import ShardSet
 from trainer.config import JobConfig, JobPayload

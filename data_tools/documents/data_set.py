@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
 
-from data_tools.documents.class_weights import ClassWeights, check_weights, weight_of_each
 from data_tools.documents.page_path import OutsideLinks
 from data_tools.documents.pages import DPI, HIGHEST_DPI, LOWEST_DPI, Pages
 from data_tools.errors import UserError
 from data_tools.labels.class_names import class_names_from, read_class_names
+from data_tools.labels.class_weights import ClassWeights, check_weights, weight_of_each
 from data_tools.labels.label import ALL, SPLITS, Label, LabelWarning
 from data_tools.labels.page_id import split_page_id
 from data_tools.labels.sources import Listed, Sources, read_sources

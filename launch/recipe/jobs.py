@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from cluster.schedule.job import JobSpec
 from data_tools.config import to_mapping
-from data_tools.documents.class_weights import weight_of_each
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
+from data_tools.labels.class_weights import weight_of_each
 from data_tools.shards.manifest import MANIFEST, read_manifest
 from launch.config import Config
 from launch.recipe.stages import Recipe

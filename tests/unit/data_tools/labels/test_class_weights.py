@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_tools.documents.class_weights import weight_of_each
 from data_tools.documents.data_set import read_data_set
 from data_tools.errors import UserError
+from data_tools.labels.class_weights import weight_of_each
 from tests.helpers.synthetic_pages import data_config, made_data
 
 IDS, NAMES = (3, 7, 20), ("memo", "form", "letter")
