@@ -1,6 +1,7 @@
 """The exported model loads with TensorFlow alone and reproduces the recorded predictions."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -24,13 +25,14 @@ from data_tools.shards.reader import ShardSet
 from launch.api import open_run
 from launch.cli import main
 from launch.commands.score import ensemble_for_shards, evaluate
+from launch.report.report import write_report
 from trainer.config import CheckpointConfig, JobConfig, ModelConfig, StageConfig, TrainingConfig
 from trainer.export.artefact import Format
 from trainer.export.export import ExportRequest, export
 from trainer.export.source import RunPages
 from trainer.network.classifier import Geometry, build_classifier
 from trainer.network.weights import load_arrays, named, save_arrays
-from trainer.scoring.decision import calibrate, policy_file, read_policy
+from trainer.scoring.decision import calibrate, judge, policy_file, read_policy
 from trainer.scoring.predictions import Predictions, read_predictions, write_predictions
 from trainer.serving.ensemble import RegionPages
 from trainer.stack import job as stack
@@ -176,6 +178,28 @@ def test_evaluate_takes_shards_of_another_size(tmp_path: Path, finished: Path, s
     sets = {region: ShardSet.open(tmp_path / "larger" / "test" / region) for region in config.boxes}
     models = ensemble_for_shards(finished, sets)
     assert {region.shape for region in models.regions.values()} == {(128, 128, 1)}
+
+
+def test_predict_evaluate_and_the_report_agree_to_the_digit(
+    finished: Path, shards: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    policy = read_policy(finished)
+    assert policy is not None
+    stored = {n: read_predictions(finished / "jobs" / n / "predictions" / "test.npz") for n in (*MEMBERS, "stack")}
+    judged = judge(policy, {name: rows.softmax for name, rows in stored.items()})
+    ids = stored["stack"].ids.tolist()
+    answers = list(open_run(finished).predict([shards.parent / "pages" / page_id for page_id in ids]))
+    for row, answer in enumerate(answers):
+        assert answer.decision == judged.decisions[row]
+        for name, softmax in judged.probabilities.items():
+            assert [f"{p:.1%}" for p in answer.outputs[name]] == [f"{p:.1%}" for p in softmax[row]]
+    write_report(finished, tmp_path / "report")
+    figures = json.loads((tmp_path / "report" / "metrics.json").read_text())["confidence"]
+    capfd.readouterr()
+    assert evaluate(finished, split="test", shards=None) == 0
+    printed = capfd.readouterr().out
+    for name, row in figures["models"].items():
+        assert re.search(rf"{name} .*{row['loss'][1]:.4f} .*{row['calibration_error'][1]:.2%}", printed)
 
 
 def test_the_description_and_the_check(finished: Path) -> None:
