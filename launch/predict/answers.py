@@ -29,7 +29,7 @@ class Judgement:
         if file.error is not None:
             yield rejected(Place(source, None), file.error)
             return
-        judged = judge(self.policy, file.outputs) if file.outputs else None
+        judged = judge(self.policy, file.outputs, contrast=file.contrast or None) if file.outputs else None
         row = 0
         for number, error in file.pages:
             place = Place(source, number)

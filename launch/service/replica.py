@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_tools.cores import available_cores
+from data_tools.documents.regions import HOLISTIC
 from data_tools.workers.pool import Pool
 from launch.api import open_run
 from launch.service.batching import Batcher
 from launch.service.decoder import Decoded, DecodedPage, Rejection, Setup
 from launch.service.limits import Limits
 from trainer.scoring.decision import Policy, read_policy
+from trainer.scoring.unknown import contrast
 
 BATCH = 64
 """Pages that are classified at once."""
@@ -47,11 +49,12 @@ class ClassifiedFile:
     """A file of at least one page. pages: each of them, or why it is rejected.
 
     outputs: softmax float32 [k, classes] by model, a row for each of the k pages that are not rejected, in their order;
-    empty without one.
+    empty without one. contrast: of these pages, None if the whole page is no region of the models.
     """
 
     pages: tuple[PageView | Rejection, ...]
     outputs: Mapping[str, NDArray[np.float32]]
+    contrast: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -116,11 +119,16 @@ class Models:
             return pages
         decoded = [page for page in pages if isinstance(page, DecodedPage)]
         outputs = await self._batcher.outputs(_stacked(decoded)) if decoded else {}
-        return ClassifiedFile(tuple(map(_view, pages)), outputs)
+        return ClassifiedFile(tuple(map(_view, pages)), outputs, _contrast(decoded))
 
 
 def _view(page: DecodedPage | Rejection) -> PageView | Rejection:
     return page if isinstance(page, Rejection) else PageView(page.page_width, page.page_height, page.preview)
+
+
+def _contrast(pages: list[DecodedPage]) -> NDArray[np.float64] | None:
+    whole = [page.regions[HOLISTIC] for page in pages if HOLISTIC in page.regions]
+    return contrast(np.stack(whole)) if whole else None
 
 
 def _stacked(pages: list[DecodedPage]) -> dict[str, NDArray[np.uint8]]:

@@ -39,7 +39,7 @@ def answers_of(name: str, file: Classified, about: About) -> list[Answer]:
     """The answers about one file: its pages, and the document if it is one, as `predict` gives them."""
     if isinstance(file, Rejection):
         return [rejected(Place(name, None), file.text)]
-    judged = judge(about.policy, file.outputs) if file.outputs else None
+    judged = judge(about.policy, file.outputs, contrast=file.contrast) if file.outputs else None
     rows = iter(range(len(file.pages)))
     answers = []
     for number, page in enumerate(file.pages, 1):

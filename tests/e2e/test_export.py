@@ -193,6 +193,9 @@ def test_predict_evaluate_and_the_report_agree_to_the_digit(
         assert answer.decision == judged.decisions[row]
         for name, softmax in judged.probabilities.items():
             assert [f"{p:.1%}" for p in answer.outputs[name]] == [f"{p:.1%}" for p in softmax[row]]
+    blank = np.full((600, 450), 255, np.uint8)
+    assert policy.faintest is not None and policy.faintest > 5
+    assert [answer.decision for answer in open_run(finished).predict([blank, np.zeros_like(blank)])] == ["unknown"] * 2
     write_report(finished, tmp_path / "report")
     figures = json.loads((tmp_path / "report" / "metrics.json").read_text())["confidence"]
     capfd.readouterr()

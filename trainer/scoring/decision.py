@@ -28,6 +28,9 @@ from trainer.scoring.unknown import SCORES
 CALIBRATION = "calibration.json"
 FORMAT = 1
 
+BLANK = 0.5
+"""Share of the contrast of the faintest validation page below which a page counts as blank."""
+
 Decision = Literal["accepted", "review", "unknown"]
 """Use the answer; let a person check it; the page seems to be of no class that was trained."""
 
@@ -44,7 +47,8 @@ class Policy:
     precision: the wanted share of right answers among accepted pages. risk: probability that a threshold misses it.
     threshold_per: which thresholds decide, the run's (`run`) or the predicted class's (`class`).
     unknown_score: a key of `trainer.scoring.unknown.SCORES`; unknown_threshold: a higher score makes a page unknown,
-    None: no page; false_alarms: share of pages of the trained classes that exceed it.
+    None: no page; false_alarms: share of pages of the trained classes that exceed it. faintest: the smallest contrast
+    of a validation page (`trainer.scoring.unknown.contrast` of the whole page as stored); None: not known.
     """
 
     format: int
@@ -62,6 +66,7 @@ class Policy:
     unknown_threshold: float | None
     false_alarms: float
     versions: dict[str, str]
+    faintest: float | None = None
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:
@@ -88,12 +93,17 @@ class Judged:
     calibrated: bool
 
 
-def judge(policy: Policy | None, outputs: Outputs) -> Judged:
+def judge(
+    policy: Policy | None, outputs: Outputs, *, contrast: Sequence[float] | npt.NDArray[np.float64] | None = None
+) -> Judged:
     """Calibrate softmax outputs and decide on each page; each page alone, so batches of any size give the same.
 
     Pass what `Ensemble.predict` returns (all members and `stack`, float32[n, C] each), show `probabilities` of the
     result in place of the outputs, and write `decisions`. Without a policy (a run of an earlier version) the outputs
     are unchanged and every decision is None; say that they are not calibrated.
+
+    contrast: float[n], of the whole pages (`trainer.scoring.unknown.contrast`). A page with less than half that of the
+    faintest validation page is blank, or all black, and unknown whatever the models say; None: no page is.
 
     Raises:
         ValueError: the outputs of a model of the policy are missing.
@@ -106,7 +116,8 @@ def judge(policy: Policy | None, outputs: Outputs) -> Judged:
     if missing:
         raise ValueError(f"a decision needs the outputs of {', '.join(missing)}")
     scores = unknown_scores(policy.unknown_score, probabilities, members=policy.members)
-    decisions = [*map(_decision, accepted(policy, probabilities[STACK]), is_unknown(policy, scores))]
+    unknown = is_unknown(policy, scores) | is_blank(policy, contrast, pages=len(scores))
+    decisions = [*map(_decision, accepted(policy, probabilities[STACK]), unknown)]
     return Judged(probabilities, decisions, scores, calibrated=True)
 
 
@@ -134,6 +145,15 @@ def is_unknown(policy: Policy, scores: npt.NDArray[np.float64]) -> npt.NDArray[n
     """bool[n]: whether each score exceeds the threshold."""
     limit = np.inf if policy.unknown_threshold is None else policy.unknown_threshold
     return np.asarray(scores > limit)
+
+
+def is_blank(
+    policy: Policy, contrast: Sequence[float] | npt.NDArray[np.float64] | None, *, pages: int
+) -> npt.NDArray[np.bool_]:
+    """bool[pages]: whether each page has too little contrast to show anything."""
+    if contrast is None or policy.faintest is None:
+        return np.zeros(pages, np.bool_)
+    return np.asarray(contrast, np.float64) < BLANK * policy.faintest
 
 
 def _decision(is_accepted: bool, unknown: bool) -> Decision:

@@ -38,6 +38,11 @@ def pool_energy(members: Floats, stack: Floats) -> npt.NDArray[np.float64]:
     return np.asarray(-np.log(np.exp(log_probabilities(members).mean(axis=1)).sum(axis=1)))
 
 
+def contrast(pages: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Standard deviation of the gray levels of each page, float64[n]: uint8 [n, height, width, channels]."""
+    return np.array([page.std(dtype=np.float64) for page in pages], np.float64)
+
+
 def entropy(probabilities: Floats) -> npt.NDArray[np.float64]:
     """Entropy in nats over the last axis."""
     return np.asarray(-(probabilities * log_probabilities(probabilities)).sum(axis=-1))

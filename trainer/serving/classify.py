@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_tools.cores import available_cores
+from data_tools.documents.regions import HOLISTIC
+from trainer.scoring.unknown import contrast
 from trainer.serving.decode import Cut, DecodedPage, DecodedPart, Decoders, Part, rest_of
 
 BATCH = 64
@@ -39,7 +41,8 @@ class FileOutputs:
     """What the models say about a file of `of` pages and `left_out` more, beyond a limit; `error`: it cannot be opened.
 
     pages: number, from 1 on, and None or the reason why the page was rejected. outputs: softmax float32 [k, classes] by
-    model, a row for each of the k pages that were not rejected, in their order; empty without one.
+    model, a row for each of the k pages that were not rejected, in their order; empty without one. contrast: of these
+    pages (`trainer.scoring.unknown.contrast`), empty if the whole page is no region.
     """
 
     of: int = 0
@@ -47,6 +50,7 @@ class FileOutputs:
     left_out: int = 0
     pages: list[tuple[int, str | None]] = field(default_factory=list)
     outputs: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    contrast: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -73,6 +77,8 @@ class Classifier:
             results[place].pages.append((page.number, page.error))
             if page.error is None:
                 batch.append((place, page))
+                if HOLISTIC in page.regions:
+                    results[place].contrast += contrast(page.regions[HOLISTIC][np.newaxis]).tolist()
             if len(batch) == BATCH:
                 self._compute(batch, rows)
                 batch = []

@@ -24,7 +24,7 @@ from trainer.scoring.schema import EpochRow, ValidationUse
 from trainer.stack.config import StackConfig
 from trainer.stack.fit import WEIGHTS, FittedStack, fit_stack, save_stack
 from trainer.stack.pages import MemberOutputs, StackPayload, read_pages
-from trainer.stack.policy import CROSS_FITTED, cross_fitted, fit_policy
+from trainer.stack.policy import CROSS_FITTED, cross_fitted, faintest_page, fit_policy
 from trainer.stack.scores import all_scores
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any
     config = replace(job.config, logistic_l2=stack.logistic_l2)  # chosen once
     held_out = cross_fitted(pages, config, seed=job.seed, on_fold=lambda k: heartbeat.at("evaluating", batch=k))
     write_predictions(folder / PREDICTIONS / CROSS_FITTED, held_out.predictions)
-    policy = fit_policy(pages, held_out, job.config)
+    policy = fit_policy(pages, held_out, job.config, faintest=faintest_page(Path(job.run), job.members))
     write_policy(Path(job.run), policy)
     result = {
         "job": STACK, "region": STACK, "stage": STACK, "world_size": 1, "epochs": job.config.epochs,

@@ -71,6 +71,21 @@ def test_a_page_is_judged_the_same_in_any_batch() -> None:
             assert np.array_equal(alone.probabilities[name][0], together.probabilities[name][row])
 
 
+@pytest.mark.parametrize(
+    ("faintest", "contrast", "decisions"),
+    [
+        (None, [0, 0, 0, 0], ["accepted", "accepted", "unknown", "review"]),
+        (4.0, None, ["accepted", "accepted", "unknown", "review"]),
+        (4.0, [2.0, 1.99, 50, 0], ["accepted", "unknown", "unknown", "unknown"]),
+    ],
+)
+def test_a_page_without_contrast_is_unknown(
+    faintest: float | None, contrast: list[float] | None, decisions: list[str]
+) -> None:
+    assert judge(policy(faintest=faintest), OUTPUTS, contrast=contrast).decisions == decisions
+    assert judge(None, OUTPUTS, contrast=contrast).decisions == [None] * 4
+
+
 def test_no_page_and_no_policy() -> None:
     assert judge(policy(), {name: softmax[:0] for name, softmax in OUTPUTS.items()}).decisions == []
     judged = judge(None, OUTPUTS)

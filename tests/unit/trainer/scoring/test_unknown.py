@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.scoring.unknown import SCORES, disagreement, mean_entropy, pool_energy
+from trainer.scoring.unknown import SCORES, contrast, disagreement, mean_entropy, pool_energy
 
 SURE = [[0.98, 0.01, 0.01]] * 3
 DIVIDED = [[0.98, 0.01, 0.01], [0.01, 0.98, 0.01], [0.01, 0.01, 0.98]]
@@ -25,6 +25,14 @@ def test_shared_doubt_is_entropy_but_not_disagreement() -> None:
         assert shared == pytest.approx(0, abs=1e-9)
         assert divided > 0.5
     assert mean_entropy(members, stack) == pytest.approx([np.log(3)] * 2, abs=0.01)
+
+
+def test_contrast_of_blank_black_and_printed_pages() -> None:
+    pages = np.full((3, 8, 8, 1), 255, np.uint8)
+    pages[1] = 0
+    pages[2, 2:4] = 0
+    assert contrast(pages).tolist() == pytest.approx([0, 0, 255 * (0.25 * 0.75) ** 0.5])
+    assert contrast(pages[:0]).shape == (0,)
 
 
 @pytest.mark.parametrize("name", SCORES)
