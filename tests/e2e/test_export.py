@@ -239,6 +239,16 @@ def test_other_formats_give_the_calibrated_predictions_of_the_run(tmp_path: Path
     assert exported["inputs"] == {f"pages_{region}": [None, 64, 64, 1] for region in MEMBERS.values()}
 
 
+@pytest.mark.parametrize("form", ["onnx", "litert"])
+def test_a_stack_on_log_probabilities(tmp_path: Path, finished: Path, form: Format) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run, ignore=shutil.ignore_patterns("stack", "export*"))
+    settings = {"method": "logistic", "input": "log", "epochs": 1}
+    stack.run({"run": str(run), "members": list(MEMBERS), "config": settings})
+    exported = export(run, tmp_path / "out", request=ExportRequest(form=form, measure=False))
+    assert max(exported["checked"]["largest_difference"].values()) < 1e-4
+
+
 def test_the_command_writes_a_card_and_prints_the_check(finished: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(finished), "--format", "litert"]) == 0
     printed = capfd.readouterr().out

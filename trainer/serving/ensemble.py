@@ -104,7 +104,7 @@ def stack_answer(stack: FittedStack, outputs: Any, *, dtype: str = "float64") ->
     if stack.method == "average":
         return tf.cast(tf.reduce_mean(outputs, axis=1), tf.float32)
     if stack.input == "log":
-        outputs = tf.math.log1p(outputs / EPSILON)
+        outputs = tf.math.log(outputs / EPSILON + 1.0)  # LiteRT has no log1p
     if stack.method == "weighted":
         logits = tf.einsum("nmc,m->nc", outputs, tf.constant(stack.member_weights, dtype))
     else:
