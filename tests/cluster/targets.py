@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,17 @@ def hangs_at_first(payload: dict[str, Any]) -> str:
 
 def hang() -> None:
     threading.Event().wait()
+
+
+def squares(setup: Mapping[str, Any]) -> Callable[[int, int | None], int]:
+    """A function for `actor_pool`. At `dies_at` its process dies once; at `refuses` it raises a user's mistake."""
+
+    def square(number: int, upcoming: int | None) -> int:
+        if number == setup.get("dies_at") and not Path(setup["mark"]).exists():
+            Path(setup["mark"]).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number == setup.get("refuses"):
+            raise UserError(f"{number}: no such square")
+        return number * number
+
+    return square
