@@ -47,15 +47,16 @@ class Request:
     resources: Resources = field(default_factory=Resources)
 
 
-def predict(request: Request) -> int:
+def predict(request: Request, *, run: Run | None = None) -> int:
     """Classify everything that was asked for; the exit status: 0, or 3 if some and 2 if all of it was rejected.
 
-    An interrupt leaves files with complete lines, and gives 130.
+    run: that of the request, if it is open, with its models. An interrupt leaves files with complete lines and gives
+    130.
 
     Raises:
         UserError: the run is not finished, a list or a file to resume cannot be used.
     """
-    run = open_run(request.run)
+    run = run or open_run(request.run)
     open_stack(run.folder)
     sources = find_sources(request.sources)
     if sources.skipped:

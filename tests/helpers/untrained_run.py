@@ -12,15 +12,17 @@ from data_tools.drawn import draw_data_set
 from data_tools.files import write_json
 from launch.config import Config, load_config, resolved
 from launch.run.model import record_model
-from trainer.config import STACK, CheckpointConfig, JobConfig, ModelConfig, StageConfig, TrainingConfig
+from trainer.config import STACK, CheckpointConfig, JobConfig, StageConfig, TrainingConfig
 
-MODEL = ModelConfig(backbone="SmallConvNet", weights="none", dense=(8,), dropout=0.1)
-MEMBERS = {"holistic_32": HOLISTIC, "left": "left"}
+MODEL = ["model.backbone=SmallConvNet", "model.weights=none", "model.dense=[8]", "model.dropout=0.1"]
 CLASSES = (0, 2, 4)
 
 
-def make_shards(root: Path) -> Config:
-    """A few drawn pages in `root`/pages, converted to `root`/shards, and the configuration of a run `root`/run."""
+def make_shards(root: Path, *more: str) -> Config:
+    """A few drawn pages in `root`/pages, converted to `root`/shards, and the configuration of a run `root`/run.
+
+    more: settings, as in `--set`.
+    """
     draw_data_set(root / "pages", seed=1, pages_per_class={"train": 1, "val": 1, "test": 2})
     places = {split: root / "pages" / "labels" / f"{split}.txt" for split in ("train", "val", "test")}
     settings = [
@@ -33,6 +35,8 @@ def make_shards(root: Path) -> Config:
         "shards.height=32",
         "shards.width=32",
         f"run.folder={root / 'run'}",
+        *MODEL,
+        *more,
     ]
     config = load_config("demo", settings)
     convert(config.data, config.shards, regions=config.boxes, seed=1, workers=1)
@@ -47,18 +51,19 @@ def make_run(config: Config) -> Path:
     run = config.paths.run
     run.mkdir(parents=True)
     (run / "config.yaml").write_text(yaml.safe_dump(resolved(config), sort_keys=False))
-    write_json(run / "run.json", {"jobs": [*MEMBERS, STACK]})
+    members = {region if region != HOLISTIC else "holistic_px": region for region in config.boxes}
+    write_json(run / "run.json", {"jobs": [*members, STACK]})
     record_model(run, config.paths.shards)
-    for name, region in MEMBERS.items():
+    for name, region in members.items():
         make_member(run, name, region=region, config=config)
     nothing = np.zeros((0, 0), np.float32)
-    features = len(MEMBERS) * len(CLASSES)
+    features = len(members) * len(CLASSES)
     stack = FittedStack(
-        tuple(MEMBERS), np.array(CLASSES), "average", np.ones(len(MEMBERS)), np.zeros((features, len(CLASSES))),
+        tuple(members), np.array(CLASSES), "average", np.ones(len(members)), np.zeros((features, len(CLASSES))),
         np.zeros(len(CLASSES)), Mlp(nothing, nothing, nothing, nothing),
     )  # fmt: skip
     save_stack(run / "jobs" / STACK, stack)
-    write_json(run / "jobs" / STACK / "result.json", {"members": list(MEMBERS)})
+    write_json(run / "jobs" / STACK / "result.json", {"members": list(members)})
     return run
 
 
@@ -72,7 +77,7 @@ def make_member(run: Path, name: str, *, region: str, config: Config) -> None:
     px = config.shards.height
     job = JobConfig(
         name=name, stage_name=name, region=region, shards=str(config.paths.shards), seed=1,
-        stage=StageConfig(region=region, image_px=px), model=MODEL, training=TrainingConfig(),
+        stage=StageConfig(region=region, image_px=px), model=config.model, training=TrainingConfig(),
         checkpoint=CheckpointConfig(),
     )  # fmt: skip
     folder = run / "jobs" / name
@@ -80,7 +85,7 @@ def make_member(run: Path, name: str, *, region: str, config: Config) -> None:
     checkpoint.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(to_mapping(job)))
     keras.utils.set_random_seed(len(name))
-    model = build_classifier(MODEL, Geometry(px, config.shards.width, 1, px), classes=len(CLASSES)).model
+    model = build_classifier(config.model, Geometry(px, config.shards.width, 1, px), classes=len(CLASSES)).model
     generator = np.random.default_rng(len(name))
     arrays = {}
     for path, variable in named(model.variables).items():
