@@ -47,7 +47,7 @@ def open_engine(run: Run, resources: Resources, *, on_pages: Callable[[int], Non
 
 def cut_of(run: Run) -> Cut:
     """How pages become the input of the run's models."""
-    return Cut(run.record.regions, run.record.shape)
+    return Cut(run.record.regions, run.record.shape, run.config.data.pdf_dpi)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,9 @@ from trainer.serving.answer import Answer, Vote, printable
 ROWS = 50
 """Rows of one table: widths of columns follow from as many, and no more are kept."""
 
+LONGEST = 10_000
+"""Characters of a line without a terminal, at most."""
+
 FEW = 20
 """Answers that are shown beside the files that were written."""
 
@@ -48,7 +51,12 @@ class AnswerTable:
             table.add_column(heading, justify="right" if heading == "confidence" else "left", overflow="fold")
         for answer in self._rows:
             table.add_row(*map(escape, self._cells(answer, decided=decided)))
-        tables().print(table)
+        console = tables()
+        if not console.is_terminal:
+            # In a pipe or a log no name is cut or broken.
+            wide = console.options.update(max_width=LONGEST)
+            console.width = max(console.width, console.measure(table, options=wide).maximum)
+        console.print(table)
         self._rows = []
 
     def _cells(self, answer: Answer, *, decided: bool) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.commands import environment, heed_interrupts
+from tests.helpers.hand_pdf import document
 from tests.helpers.untrained_run import make_run, make_shards
 
 FILES = 4 * 64 + 10
@@ -21,7 +22,7 @@ COMMAND = [sys.executable, "-m", "launch.cli", "predict"]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with a run, `run`, and pages of all gray levels in `in`; two of them are damaged."""
+    """Folder with a run, `run`, and pages of all gray levels in `in`; two are damaged, two are documents."""
     place = tmp_path_factory.mktemp("predict")
     make_run(make_shards(place))
     (place / "in").mkdir()
@@ -29,7 +30,22 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.new("L", (40, 52), number % 256).save(place / "in" / f"{number:03}.png")
     (place / "in" / "007.png").write_bytes(b"")
     (place / "in" / "200.png").write_bytes((place / "in" / "200.png").read_bytes()[:60])
+    (place / "in" / "150.png").unlink()
+    (place / "in" / "150.pdf").write_bytes(document(3))
+    (place / "in" / "151.png").unlink()
+    first, *others = [Image.new("L", (40, 52), level) for level in (20, 200)]
+    first.save(place / "in" / "151.tif", save_all=True, append_images=others)
     return place
+
+
+def rows_of(number: int) -> list[tuple[str, str, str]]:
+    """Source, kind and page of the rows about file `number`."""
+    if number in (150, 151):
+        name, pages = ("in/150.pdf", 3) if number == 150 else ("in/151.tif", 2)
+        return [*((name, "page", str(page)) for page in range(1, pages + 1)), (name, "document", "")]
+    # An empty file cannot be opened; of a damaged one, the page cannot be decoded.
+    kind, page = ("document", "") if number == 7 else ("page", "1")
+    return [(f"in/{number:03}.png", kind, page)]
 
 
 def predict(place: Path, *arguments: str, status: int = 0, stdin: bytes = b"") -> bytes:
@@ -52,7 +68,8 @@ def whole(place: Path) -> dict[str, bytes]:
 
 def test_every_input_has_a_row_in_order(whole: dict[str, bytes]) -> None:
     rows = list(csv.DictReader(whole["csv"].decode().splitlines()))
-    assert [row["source"] for row in rows] == [f"in/{number:03}.png" for number in range(FILES)]
+    expected = [row for number in range(FILES) for row in rows_of(number)]
+    assert [(row["source"], row["kind"], row["page"]) for row in rows] == expected
     assert [row["source"] for row in rows if row["error"]] == ["in/007.png", "in/200.png"]
     answers = json.loads(whole["json"])["answers"]
     assert [answer["class"] or "" for answer in answers] == [row["class"] for row in rows]

@@ -1,6 +1,7 @@
 """The documentation keeps up: every setting and every command is explained."""
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from launch.cli import build_parser
 from launch.config import load_config, resolved
+from trainer.serving.answer import csv_columns, json_schema
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,3 +52,14 @@ def test_links_of_the_readme_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", file.read_text()):
             if not target.startswith("http"):
                 assert (file.parent / target).exists(), f"{file.name}: {target}"
+
+
+def test_the_commands_and_columns_of_predict_are_those_of_its_page() -> None:
+    text = (ROOT / "docs" / "predict.md").read_text()
+    commands = [line.partition("  #")[0] for line in text.splitlines() if re.search(r"\bregionstack predict ", line)]
+    assert len(commands) >= 5
+    for command in commands:
+        _, *arguments = shlex.split(command.rpartition("| ")[2])
+        build_parser().parse_args(arguments)
+    documented = set(re.findall(r"`([a-z_]+)`", text.partition("| CSV | JSON | |")[2].partition("## Exit")[0]))
+    assert {*csv_columns([], []), *json_schema()["properties"]} <= documented

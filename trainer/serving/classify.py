@@ -134,7 +134,7 @@ def open_remote(setup: Mapping[str, Any]) -> Classifier:
 
     if not setup["gpu"]:
         hide_gpus()
-    cut = Cut(setup["regions"], tuple(setup["shape"]))
+    cut = Cut(setup["regions"], tuple(setup["shape"]), setup["dpi"])
     models = open_ensemble(
         Path(setup["run"]), {name: RegionPages(cut.shape, edges) for name, edges in cut.regions.items()}
     )
@@ -150,6 +150,7 @@ def remote_setup(run: Path, cut: Cut, *, workers: int | None, page_timeout_s: fl
         "run": str(run.absolute()),
         "regions": dict(cut.regions),
         "shape": list(cut.shape),
+        "dpi": cut.dpi,
         "workers": workers,
         "page_timeout_s": page_timeout_s,
     }

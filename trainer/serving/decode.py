@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
-from data_tools.documents.document import MAX_PAGES, open_document
+from data_tools.documents.document import DPI, MAX_PAGES, open_document
 from data_tools.documents.opencv import use_single_thread
 from data_tools.documents.pixels import PageError, Pixels, fit
 from data_tools.documents.regions import Box
@@ -36,11 +36,12 @@ _HEADROOM_BYTES = 4 * 2**30
 class Cut:
     """How a page becomes the models' input. regions: left, top, right, bottom as shares of the page, by name.
 
-    shape: height and width in pixels, and channels, of each region.
+    shape: height and width in pixels, and channels, of each region. dpi: at which a PDF is rendered.
     """
 
     regions: dict[str, tuple[float, float, float, float]]
     shape: tuple[int, int, int]
+    dpi: int = DPI
 
     @property
     def color(self) -> bool:
@@ -94,7 +95,7 @@ def open_worker(cut: Cut) -> Handler:
 
 def decode_part(part: Part, cut: Cut, items: Items | None = None, *, first_item: int = 0) -> DecodedPart:
     """Decode the pages of `part`; items: the worker's, which name the page that kills it."""
-    document = _guarded(lambda: open_document(part.path, color=cut.color), items, first_item)
+    document = _guarded(lambda: open_document(part.path, color=cut.color, dpi=cut.dpi), items, first_item)
     if isinstance(document, str):
         return DecodedPart([], 0, document)
     with document:
