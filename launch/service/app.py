@@ -76,13 +76,14 @@ class Service:
             Unavailable: no replica answered.
         """
         content_type = request.headers.get("content-type", "")
-        check_content_type(content_type)
+        check_content_type(content_type, encoding=request.headers.get("content-encoding"))
         declared = request.headers.get("content-length")
         with self.admission.admitted(declared_length(declared, self.limits, required=self._length_required)):
             started = time.monotonic()
             body = await self._body(request)
             name = name or name_of_header(request.headers.get("content-disposition"))
-            files = files_of(content_type, body, name=name, limits=self.limits)
+            # Parsing a hostile form of 64 MiB can take seconds, in which other requests are answered.
+            files = await asyncio.to_thread(files_of, content_type, body, name=name, limits=self.limits)
             del body
             response = await self._answered(files, preview=preview)
             self.admission.took(time.monotonic() - started)

@@ -68,13 +68,15 @@ async def read_body(chunks: AsyncIterator[bytes], limits: Limits) -> bytes:
     return bytes(body)
 
 
-def check_content_type(content_type: str) -> None:
-    """Check that the service takes such a request, before its body is read.
+def check_content_type(content_type: str, *, encoding: str | None = None) -> None:
+    """Check that the service takes such a request, before its body is read. encoding: its Content-Encoding.
 
     Raises:
-        UploadError: neither a multipart form nor an image, PDF or octet stream.
+        UploadError: neither a multipart form nor an image, PDF or octet stream; or a compressed body.
     """
     kind = _kind(content_type)
+    if encoding is not None and encoding.strip().lower() != "identity":
+        raise UploadError(415, "content_encoding", f"Content-Encoding {encoding[:80]!r}: send the body uncompressed")
     if kind != FORM and not _RAW.fullmatch(kind):
         raise UploadError(
             415,

@@ -141,6 +141,7 @@ def test_nothing_readable(contents: list[bytes], status: int, reason: str) -> No
     [
         ("POST", "/predict", {}, 415),
         ("POST", "/predict?preview=perhaps", RAW, 422),
+        ("POST", "/predict", RAW | {"content-encoding": "gzip"}, 415),
         ("POST", "/predict", RAW | {"content-length": "9999999999"}, 413),
         ("POST", "/predict", RAW | {"content-length": "many"}, 400),
         ("POST", "/predict", RAW | {"origin": "https://elsewhere.example"}, 403),
