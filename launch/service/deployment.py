@@ -16,7 +16,7 @@ from typing import Any
 import ray
 from ray import serve
 from ray.serve.exceptions import BackPressureError, RayServeException
-from ray.serve.schema import ApplicationStatus, LoggingConfig
+from ray.serve.schema import LoggingConfig
 
 from cluster.config import ClusterConfig
 from cluster.on_ray.hosts import connect
@@ -124,13 +124,13 @@ def _run(application: Any) -> Any:
     try:
         return serve.run(application, name=NAME, route_prefix=None, logging_config=_quiet())
     except RuntimeError as error:
-        message = serve.status().applications[NAME].message if _failed() else str(error)
-        raise UserError(f"the models cannot be loaded: {_last_cause(message)}") from None
+        raise UserError(f"the models cannot be loaded: {_last_cause(_messages() or str(error))}") from None
 
 
-def _failed() -> bool:
+def _messages() -> str:
+    """What Serve reports about the deployments of the application: the traceback of a constructor that failed."""
     application = serve.status().applications.get(NAME)
-    return application is not None and application.status == ApplicationStatus.DEPLOY_FAILED
+    return "\n".join(deployment.message for deployment in application.deployments.values()) if application else ""
 
 
 def _last_cause(message: str) -> str:
