@@ -335,9 +335,8 @@ def test_behind_nginx_as_documented(service: Service, scans: list[Path], tmp_pat
     folders = "".join(
         f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    (tmp_path / "nginx.conf").write_text(
-        f"daemon off; user root; pid {tmp_path}/pid; error_log stderr; events {{}} http {{ access_log off; {folders} {server} }}"
-    )
+    main = f"daemon off; user root; pid {tmp_path}/pid; error_log stderr; events {{}}"
+    (tmp_path / "nginx.conf").write_text(f"{main} http {{ access_log off; {folders} {server} }}")
     process = subprocess.Popen(
         [install("nginx", "nginx-light"), "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
     )
