@@ -4,18 +4,14 @@ import base64
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from launch.predict.answers import Judgement
 from launch.service.decoder import Rejection
-from launch.service.replica import About, Classified, ClassifiedFile
-from trainer.scoring.decision import Judged, judge
-from trainer.serving.answer import Answer, Outputs, Place, answer_of, as_json, printable, rejected
+from launch.service.replica import About, Classified
+from trainer.serving.answer import Answer, as_json, printable
+from trainer.serving.classify import FileOutputs
 
 STATUS = {"empty": 422, "unsupported": 415, "unreadable": 422, "too_large": 413, "failed": 422}
 """HTTP status by the reason of a file's rejection."""
-_TINY = 1e-12
-"""The smallest probability in a document's mean, so that one page cannot rule a class out."""
 
 
 def response_of(
@@ -35,33 +31,17 @@ def response_of(
     return content, 200, answers
 
 
-def answers_of(name: str, file: Classified, about: About) -> list[Answer]:
-    """The answers about one file: its pages, and the document if it is one, as `predict` gives them."""
+def answers_of(name: str, file: Classified, about: About) -> Iterator[Answer]:
+    """The answers about one file, as `predict` gives them: its pages, and the document if it is one."""
     if isinstance(file, Rejection):
-        return [rejected(Place(name, None), file.text)]
-    judged = judge(about.policy, file.outputs, contrast=file.contrast) if file.outputs else None
-    rows = iter(range(len(file.pages)))
-    answers = []
-    for number, page in enumerate(file.pages, 1):
-        place = Place(name, number)
-        if isinstance(page, Rejection):
-            answers.append(rejected(place, page.text))
-        elif judged is not None:
-            answers.append(_answer(place, judged, next(rows), about))
-    if len(file.pages) > 1 or name.lower().endswith(".pdf"):
-        answers.append(_document(Place(name, None), file, about))
-    return answers
-
-
-def _answer(place: Place, judged: Judged, row: int, about: About) -> Answer:
-    outputs = {model: softmax[row] for model, softmax in judged.probabilities.items()}
-    return answer_of(place, outputs, about.class_names, decision=judged.decisions[row])
-
-
-def _document(place: Place, file: ClassifiedFile, about: About) -> Answer:
-    if not file.outputs:
-        return rejected(place, "none of its pages can be read")
-    return _answer(place, judge(about.policy, document_outputs(file.outputs)), 0, about)
+        outputs = FileOutputs(error=file.text)
+    else:
+        reasons = [page.text if isinstance(page, Rejection) else None for page in file.pages]
+        contrast = [] if file.contrast is None else file.contrast.tolist()
+        outputs = FileOutputs(
+            of=len(reasons), pages=list(enumerate(reasons, 1)), outputs=dict(file.outputs), contrast=contrast
+        )
+    return Judgement(about.class_names, about.policy).answers(name, outputs)
 
 
 def rejections_of(file: Classified) -> list[Rejection]:
@@ -92,14 +72,3 @@ def _previews(source: str, file: Classified) -> Iterator[dict[str, Any]]:
                 "height": page.height,
                 "image": f"data:image/jpeg;base64,{image}",
             }
-
-
-def document_outputs(pages: Outputs) -> dict[str, NDArray[np.float32]]:
-    """Softmax [1, classes] by model for a document: the mean of its pages' log-probabilities, normalized."""
-    return {name: _pooled(softmax) for name, softmax in pages.items()}
-
-
-def _pooled(softmax: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    logs = np.log(np.maximum(softmax.astype(np.float64), _TINY)).mean(axis=0, keepdims=True)
-    shares = np.exp(logs - logs.max())
-    return np.asarray(shares / shares.sum(), np.float32)

@@ -88,6 +88,8 @@ def _serve(options: ServeOptions, run: Path, access: Access, listener: socket.so
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
         )
+        # From here on, connections wait for uvicorn, which takes a moment to start.
+        listener.listen(BACKLOG)
         host, port = listener.getsockname()[:2]
         print_out(f"serving {options.run} at http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C stops it)")
         # uvicorn answers what is in progress, and then raises the signal again.

@@ -77,7 +77,7 @@ def test_a_dropped_scan_is_shown_with_every_model(page: Any, service: Service, s
     drop(page, scans[0])
     page.wait_for_selector("#result:not([hidden])")
     assert page.locator("#answer strong").inner_text() == answer["class"]
-    assert f"{100 * answer['confidence']:.1f} %" in page.locator("#answer").inner_text()
+    assert f"{100 * answer['confidence']:.1f}\u00a0%" in page.locator("#answer").inner_text()
     assert answer["class"] in page.locator("[role=status]").inner_text()
     assert page.locator("section.model").count() == len(answer["members"]) == 5
     for name, vote in answer["members"].items():
