@@ -12,9 +12,9 @@ import numpy as np
 
 from data_tools.documents.document import Document
 from data_tools.documents.opencv import cv2, use_single_thread
-from data_tools.documents.pixels import PageError, Pixels, encode, fit, image_format
-from data_tools.documents.regions import Box
+from data_tools.documents.pixels import PageError, Pixels, encode, image_format
 from data_tools.workers.child import Handler, Items, limit_memory
+from trainer.serving.decode import Cut
 
 T = TypeVar("T")
 
@@ -27,15 +27,12 @@ Reason = Literal["empty", "unsupported", "unreadable", "too_large", "failed"]
 
 @dataclass(frozen=True)
 class Setup:
-    """What a decoder process needs of the run: regions, and the stored size of each; and the limits of the service.
+    """How pages become the models' input, and the limits of the service.
 
     file_s: seconds for all pages of a file; the time for one page is the pool's.
     """
 
-    boxes: Mapping[str, Box]
-    height: int
-    width: int
-    color: bool
+    cut: Cut
     max_pages: int
     max_pixels: int
     file_s: float
@@ -80,7 +77,7 @@ def decode_file(content: bytes, setup: Setup, *, preview: bool, items: Items | N
     if not content:
         return Rejection("empty", "empty file")
     known = image_format(content) is not None
-    document = _guarded(lambda: Document(content, color=setup.color), items, 0)
+    document = _guarded(lambda: Document(content, color=setup.cut.color, dpi=setup.cut.dpi), items, 0)
     if isinstance(document, Rejection):
         return document if known else replace(document, reason="unsupported")
     with document:
@@ -124,8 +121,7 @@ class _TooLarge(Exception):
 def _cut(page: Pixels, setup: Setup, *, preview: bool) -> DecodedPage:
     if page.shape[0] * page.shape[1] > setup.max_pixels:
         raise _TooLarge(f"{page.shape[1]} x {page.shape[0]} pixels, more than {setup.max_pixels}")
-    regions = {name: fit(page, box, setup.height, setup.width) for name, box in setup.boxes.items()}
-    return DecodedPage(regions, page.shape[0], page.shape[1], preview_of(page) if preview else None)
+    return DecodedPage(setup.cut.of(page), page.shape[0], page.shape[1], preview_of(page) if preview else None)
 
 
 def preview_of(page: Pixels) -> bytes:

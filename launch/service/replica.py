@@ -4,7 +4,7 @@ import asyncio
 import queue
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from data_tools.cores import available_cores
 from data_tools.documents.regions import HOLISTIC
 from data_tools.workers.pool import Pool
 from launch.api import open_run
+from launch.predict.engine import cut_of
 from launch.service.batching import Batcher
 from launch.service.decoder import Decoded, DecodedPage, Rejection, Setup
 from launch.service.limits import Limits
@@ -96,12 +97,9 @@ class Models:
             models=regions,
             policy=read_policy(Path(run)),
         )
-        height, width, channels = record.shape
+        cut = cut_of(opened)
         setup = Setup(
-            boxes={name: box for name, box in record.boxes.items() if name in regions.values()},
-            height=height,
-            width=width,
-            color=channels == 3,
+            replace(cut, regions={name: edges for name, edges in cut.regions.items() if name in regions.values()}),
             max_pages=limits.pages,
             max_pixels=limits.megapixels * 10**6,
             file_s=limits.answer_s,
@@ -109,7 +107,7 @@ class Models:
         self._decoders = Decoders(setup, count=decoders or available_cores(), timeout_s=limits.decode_s)
         self._batcher = Batcher(ensemble.predict, most=BATCH)
         for pages in (1, 2):
-            ensemble.predict({name: np.full((pages, *record.shape), 255, np.uint8) for name in setup.boxes})
+            ensemble.predict({name: np.full((pages, *record.shape), 255, np.uint8) for name in setup.cut.regions})
         self._decoders.warm_up()
 
     async def classify(self, content: bytes, *, preview: bool = False) -> Classified:

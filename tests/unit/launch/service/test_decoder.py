@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_tools.documents.regions import Box
 from launch.service.decoder import DecodedPage, Rejection, Setup, decode_file
+from trainer.serving.decode import Cut
 
-BOXES = {"holistic": Box(0, 0, 1, 1), "left": Box(0, 0, 0.5, 1)}
-SETUP = Setup(BOXES, 16, 8, color=False, max_pages=3, max_pixels=100_000, file_s=60)
+CUT = Cut({"holistic": (0, 0, 1, 1), "left": (0, 0, 0.5, 1)}, (16, 8, 1))
+SETUP = Setup(CUT, max_pages=3, max_pixels=100_000, file_s=60)
 
 
 def saved(*levels: int, size: tuple[int, int] = (100, 200), kind: str = "TIFF", **options: object) -> bytes:
@@ -31,7 +31,7 @@ def pages_of(content: bytes, *, preview: bool = False) -> list[DecodedPage]:
 @pytest.mark.parametrize("kind", ["TIFF", "PNG", "JPEG", "BMP", "WebP"])
 def test_an_image_is_one_page(kind: str) -> None:
     (page,) = pages_of(saved(200, kind=kind))
-    assert {name: region.shape for name, region in page.regions.items()} == dict.fromkeys(BOXES, (16, 8, 1))
+    assert {name: region.shape for name, region in page.regions.items()} == dict.fromkeys(CUT.regions, (16, 8, 1))
     assert all(abs(int(region.mean()) - 200) <= 1 for region in page.regions.values())
     assert (page.page_height, page.page_width, page.preview) == (200, 100, None)
 
@@ -73,7 +73,7 @@ def test_one_page_too_many_pixels_leaves_the_others() -> None:
 
 
 def test_a_preview_is_small_and_keeps_its_shape() -> None:
-    setup = Setup(BOXES, 16, 8, color=False, max_pages=3, max_pixels=10**8, file_s=60)
+    setup = Setup(CUT, max_pages=3, max_pixels=10**8, file_s=60)
     decoded = decode_file(saved(180, size=(3000, 1500), kind="PNG"), setup, preview=True)
     assert isinstance(decoded, list) and isinstance(decoded[0], DecodedPage)
     shown = np.asarray(Image.open(BytesIO(decoded[0].preview or b"")))
