@@ -147,7 +147,7 @@ def print_summary(run: Path, console: Console | None = None) -> None:
     data = figures(read_run(run), class_names={}, now=time.time())
     table = Table(title=f"[bold]{escape(str(run))}[/]", title_justify="left", header_style="bold")
     table.add_column("model")
-    for heading in ("validation", "test", "95% interval", "test pages", "epochs", "time"):
+    for heading in ("validation", "test", "95% interval", "balanced", "test pages", "epochs", "time"):
         table.add_column(heading, justify="right")
     for name, model in data["models"].items():
         if name == STACK:
@@ -173,12 +173,13 @@ def comparison_text(comparison: Comparison) -> str:
 def _summary_row(name: str, model: ModelFigures) -> list[str]:
     val, test, result = model.get("val") or {"count": 0}, model.get("test") or {"count": 0}, model["result"]
     if "accuracy" not in test and "accuracy" not in val:
-        return [escape(name), model["state"], "–", "–", "–", "–", "–"]
+        return [escape(name), model["state"], "–", "–", "–", "–", "–", "–"]
     return [
         escape(name),
         f"{val['accuracy']:.1%}" if "accuracy" in val else "–",
         f"{test['accuracy']:.1%}" if "accuracy" in test else "–",
         " – ".join(f"{bound:.1%}" for bound in test["accuracy_interval"]) if "accuracy_interval" in test else "–",
+        f"{test['balanced_accuracy']:.1%}" if "balanced_accuracy" in test else "–",
         str(test["count"]) if "accuracy" in test else "–",
         str(result.get("epochs", "–")),
         duration(result["seconds"]) if "seconds" in result else "–",
