@@ -154,6 +154,9 @@ def _path_problem(error: OSError) -> UserError | None:
         # Files are written by functions that name them, so this is the output itself.
         _discard_output()
         return UserError("standard output: no space left on device; make room, then run the same command again")
+    if error.filename is None and error.errno == errno.ENOENT and "temporary directory" in str(error.strerror):
+        # tempfile's own error; it lists the folders that it has tried.
+        return UserError(f"TMPDIR: {str(error.strerror).lower()}; set it to a folder that this user can write")
     if error.filename is None and error.errno == errno.ENOENT and not _has_working_folder():
         return UserError("the working folder was deleted; change to another one, then run the same command again")
     if error.filename is None or error.errno == errno.ENOENT:

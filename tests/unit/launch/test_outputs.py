@@ -1,6 +1,7 @@
 """A command's output files: `-` leaves stdout to the file, and what cannot be written ends it before its work."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,13 @@ def test_a_working_folder_that_was_deleted(
 
     assert guarded(command) == USER_ERROR
     assert "working folder" in capsys.readouterr().err
+
+
+def test_no_folder_for_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: [str(tmp_path / "none")])
+    assert guarded(lambda: len(tempfile.gettempdir())) == USER_ERROR
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / "none") in line
