@@ -12,7 +12,7 @@ import ray
 
 from cluster.config import ClusterConfig
 from cluster.on_ray.address import address_to_join, require_ray
-from cluster.on_ray.ray_folder import private_ray_folder
+from cluster.on_ray.ray_folder import private_ray_folder, provide_token
 from cluster.schedule.slots import Host
 from data_tools.cores import available_cores
 from data_tools.errors import UserError
@@ -148,6 +148,7 @@ def _start_own(config: ClusterConfig) -> None:
     """Start a Ray for this process alone; Ray turns token authentication on by itself."""
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     folder = private_ray_folder()
+    provide_token()
     for start in range(1, STARTS + 1):
         try:
             _init_own(config, folder)

@@ -1,7 +1,8 @@
-"""The folder of a private Ray: its path has to be short, since those of Ray's sockets begin with it."""
+"""What a private Ray needs of the machine: a folder with a short path, since Ray's sockets lie in it, and a token."""
 
 import logging
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -14,6 +15,7 @@ SOCKET_PATH_BYTES = 107
 """Longest path of a socket on Linux (unix(7))."""
 SOCKET = "/session_2026-11-26_12-00-00_123456_1234567/sockets/plasma_store"
 """The longest that Ray appends to its folder."""
+TOKEN_VARIABLES = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 OWN_PLACES = "/tmp", "/var/tmp", "/dev/shm"
 
 
@@ -44,6 +46,28 @@ def private_ray_folder() -> str:
 def longest_folder() -> int:
     """Longest path, in bytes, of the folder in which Ray makes its own."""
     return SOCKET_PATH_BYTES - len(SOCKET) - len("/ray")
+
+
+def provide_token() -> None:
+    """Give a private Ray a token for this process where Ray cannot keep one: without a home that it can write.
+
+    By default, Ray makes a token once and keeps it in `~/.ray/auth_token`.
+    """
+    if not any(name in os.environ for name in TOKEN_VARIABLES) and not _keeps_token():
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def _keeps_token() -> bool:
+    """Whether this user has a token, or a place where Ray can make one."""
+    try:
+        kept = Path("~/.ray/auth_token").expanduser()
+    except RuntimeError:
+        # A user without HOME and without an entry in the system's list of users, as in some containers.
+        return False
+    if os.access(kept, os.R_OK):
+        return True
+    there = next(found for found in (kept, *kept.parents) if os.path.lexists(found))
+    return there != kept and there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def _problem(folder: Path) -> str | None:

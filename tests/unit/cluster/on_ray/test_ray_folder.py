@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cluster.on_ray import ray_folder
-from cluster.on_ray.ray_folder import SOCKET, SOCKET_PATH_BYTES, longest_folder, private_ray_folder
+from cluster.on_ray.ray_folder import SOCKET, SOCKET_PATH_BYTES, longest_folder, private_ray_folder, provide_token
 from data_tools.errors import UserError
 
 
@@ -57,3 +57,26 @@ def test_a_link_of_another_user_in_the_place_is_not_followed(own: Path, monkeypa
 def test_the_limit_leaves_room_for_rays_longest_socket() -> None:
     assert longest_folder() == SOCKET_PATH_BYTES - len("/ray") - len(SOCKET)
     assert len(f"{'f' * longest_folder()}/ray{SOCKET}") == SOCKET_PATH_BYTES
+
+
+@pytest.mark.parametrize(
+    ("home", "variables", "given"),
+    [
+        ("home", {}, False),  # Ray makes one there
+        ("kept", {}, False),
+        ("file/below", {}, True),
+        ("file", {}, True),
+        ("file", {"RAY_AUTH_TOKEN": "mine"}, False),
+        ("file", {"RAY_AUTH_TOKEN_PATH": "/mine"}, False),
+    ],
+)
+def test_without_a_home_ray_gets_a_token_for_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str, variables: dict[str, str], given: bool
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "home").mkdir()
+    (tmp_path / "kept" / ".ray").mkdir(parents=True)
+    (tmp_path / "kept" / ".ray" / "auth_token").write_text("kept")
+    monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path / home), **variables})
+    provide_token()
+    assert (os.environ.get("RAY_AUTH_TOKEN") not in (None, "mine")) is given
