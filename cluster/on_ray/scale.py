@@ -34,7 +34,7 @@ def default_request(config: ClusterConfig, bootstrap: Path = BOOTSTRAP) -> Scale
         return None
     try:
         cluster: Any = yaml.safe_load(bootstrap.expanduser().read_text())
-    except (OSError, yaml.YAMLError):
+    except (OSError, RuntimeError, yaml.YAMLError):  # RuntimeError: a user without a home
         return None
     return full_scale(cluster, config) if isinstance(cluster, dict) else None
 

@@ -27,7 +27,7 @@ def expected_hosts(bootstrap: Path) -> int:
     """The minimum number of hosts, from the file that `ray up` puts on the head node; 1 without that file."""
     try:
         config: Any = yaml.safe_load(bootstrap.expanduser().read_text())
-    except (OSError, yaml.YAMLError):
+    except (OSError, RuntimeError, yaml.YAMLError):  # RuntimeError: a user without a home
         return 1
     types = config.get("available_node_types") if isinstance(config, dict) else None
     return 1 + sum(int(kind.get("min_workers") or 0) for kind in (types or {}).values())
