@@ -72,7 +72,10 @@ class Document:
         if self._pdf:
             drawn = self._pdf.objects(number)
             return f"draws {drawn} object{'' if drawn == 1 else 's'}" if drawn else None
-        seen = second_opinion(self._begin_at(number), str(self._kind))
+        try:
+            seen = second_opinion(self._begin_at(number), str(self._kind))
+        except (PageError, MemoryError):
+            return None
         return "ink in its colors" if seen == "page" else None
 
     def _begin_at(self, number: int) -> bytes | bytearray:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_tools.documents.data_set import DataConfig
+from tests.helpers.hand_pdf import document, filled_form
+from tests.helpers.hand_tiff import BITS, PHOTOMETRIC, SAMPLES, TiffPage, packed, tiff
 
 CLASSES = 3
 
@@ -18,6 +20,16 @@ def _saved(image: Image.Image, kind: str, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+def _transparent(image: Image.Image) -> Image.Image:
+    """Dark pixels as ink on transparent paper."""
+    return Image.merge("LA", (image, image.point(lambda level: 255 - level)))
+
+
+def _four_bits(image: NDArray[np.uint8]) -> TiffPage:
+    data = [packed(image >> 4, 4)]
+    return TiffPage(image.shape[1], image.shape[0], data, {BITS: 4, PHOTOMETRIC: 1, SAMPLES: 1})
 
 
 FORMATS: dict[str, Callable[[Image.Image], bytes]] = {
@@ -36,6 +48,18 @@ FORMATS: dict[str, Callable[[Image.Image], bytes]] = {
     "gray.jpg": lambda image: _saved(image, "JPEG"),
     "progressive.jpg": lambda image: _saved(image.convert("RGB"), "JPEG", progressive=True),
     "gray.bmp": lambda image: _saved(image, "BMP"),
+    "gray-alpha.png": lambda image: _saved(_transparent(image), "PNG"),
+    "tRNS.png": lambda image: _saved(image.convert("P"), "PNG", transparency=0),
+    "alpha.tif": lambda image: _saved(_transparent(image).convert("RGBA"), "TIFF", compression="tiff_lzw"),
+    "gray-alpha.tif": lambda image: _saved(_transparent(image), "TIFF", compression="tiff_adobe_deflate"),
+    "alpha.webp": lambda image: _saved(_transparent(image).convert("RGBA"), "WEBP", lossless=True, method=0),
+    "lzma.tif": lambda image: _saved(image, "TIFF", compression="lzma"),
+    "four-bit.tif": lambda image: tiff([_four_bits(np.asarray(image))]),
+    "scan.pdf": lambda image: _saved(image, "PDF"),
+    "fax.pdf": lambda image: _saved(image.convert("1"), "PDF"),
+    "pages.pdf": lambda image: _saved(image, "PDF", save_all=True, append_images=[image]),
+    "drawn.pdf": lambda image: document(2),
+    "form.pdf": lambda image: filled_form(),
     "lossy.webp": lambda image: _saved(image.convert("RGB"), "WEBP"),
     "lossless.webp": lambda image: _saved(image.convert("RGB"), "WEBP", lossless=True, method=0),
 }

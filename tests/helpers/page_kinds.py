@@ -19,6 +19,7 @@ from tests.helpers.hand_tiff import (
     FILL_ORDER,
     PHOTOMETRIC,
     PLANAR,
+    PREDICTOR,
     SAMPLE_FORMAT,
     SAMPLES,
     TiffPage,
@@ -64,13 +65,30 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
 
 def kinds() -> dict[str, Kind]:
     """All kinds by name."""
-    parts = (_depths, _deep, _colors, _compressions, _old_jpegs, _orientations, _alpha_tiff, _alpha_png, _alpha_others)
+    parts = (
+        _depths,
+        _deep,
+        _colors,
+        _compressions,
+        _old_jpegs,
+        _orientations,
+        _unusual,
+        _alpha_tiff,
+        _alpha_png,
+        _alpha_others,
+    )
     return {name: kind for part in parts for name, kind in part()}
 
 
 def hand(data: list[bytes], *, tile: int = 0, **tags: int | list[int]) -> TiffPage:
     names = {"bits": BITS, "photometric": PHOTOMETRIC, "samples": SAMPLES, "extra": EXTRA_SAMPLES, "planar": PLANAR}
-    names |= {"compression": COMPRESSION, "format": SAMPLE_FORMAT, "fill": FILL_ORDER, "colors": COLOR_MAP}
+    names |= {
+        "compression": COMPRESSION,
+        "format": SAMPLE_FORMAT,
+        "fill": FILL_ORDER,
+        "colors": COLOR_MAP,
+        "predictor": PREDICTOR,
+    }
     return TiffPage(WIDTH, HEIGHT, data, {names[name]: value for name, value in tags.items()}, tile)
 
 
@@ -212,6 +230,59 @@ def inked() -> tuple[NDArray[np.uint8], NDArray[np.uint8], Gray]:
     level = np.full_like(opacity, 40)
     seen = np.floor(255 - (255.0 - level) * (opacity / 255) + 0.5).astype(np.uint8)
     return level, opacity, seen
+
+
+def _unusual() -> Iterator[tuple[str, Kind]]:
+    """Layouts that neither decoder reads, or reads as they are not."""
+    gray, rgb, (level, opacity, seen) = smooth(), colors(), inked()
+    deep = [(tile.astype("<u2") * 257).tobytes() for tile in tiles(gray, TILE)]
+    yield "tiff 16-bit tiled", Kind(tiff([hand(deep, bits=16, photometric=1, samples=1, tile=TILE)]), gray)
+    deep = [((255 - tile).astype("<u2") * 257).tobytes() for tile in tiles(gray, TILE)]
+    yield (
+        "tiff 16-bit tiled white is zero",
+        Kind(tiff([hand(deep, bits=16, photometric=0, samples=1, tile=TILE)]), gray),
+    )
+    for bits in (3, 5, 6, 7, 14, 24):
+        levels = (gray.astype(int) * (2**bits - 1) + 127) // 255
+        page = hand([packed(levels, bits)], bits=bits, photometric=1, samples=1)
+        yield f"tiff {bits}-bit", Kind(tiff([page]), (levels * 255 // (2**bits - 1)).astype(np.uint8), 1)
+    for bits in (1, 2, 4):
+        levels = (rgb.astype(int) * (2**bits - 1) + 127) // 255
+        page = hand([packed(levels.reshape(HEIGHT, -1), bits)], bits=[bits] * 3, photometric=2, samples=3)
+        shown = (levels * 255 // (2**bits - 1)).astype(np.uint8)
+        yield f"tiff RGB {bits}-bit", Kind(tiff([page]), gray_of(shown))
+    half = (gray / 255).astype("<f2").tobytes()
+    yield "tiff half float", Kind(tiff([hand([half], bits=16, photometric=1, samples=1, format=3)]), gray, 1)
+    planes = [(rgb[:, :, place] / 255).astype("<f4").tobytes() for place in range(3)]
+    page = hand(planes, bits=[32] * 3, photometric=2, samples=3, format=[3] * 3, planar=2)
+    yield "tiff RGB float planar", Kind(tiff([page]), gray_of(rgb), 1)
+    rgba = (np.dstack([level, level, level, opacity]) / 255).astype("<f4").tobytes()
+    page = hand([rgba], bits=[32] * 4, photometric=2, samples=4, format=[3] * 4, extra=2)
+    yield "tiff RGBA float alpha", Kind(tiff([page]), seen, 1)
+    cmyk = np.dstack([np.zeros((HEIGHT, WIDTH, 3), np.uint8), 255 - level, opacity]).tobytes()
+    page = hand([cmyk], bits=[8] * 5, photometric=5, samples=5, extra=2)
+    yield "tiff CMYK and alpha", Kind(tiff([page]), seen, 1)
+    yield from _gray_alpha(level, opacity, seen)
+
+
+def _gray_alpha(level: Gray, opacity: Gray, seen: Gray) -> Iterator[tuple[str, Kind]]:
+    pair, two = np.dstack([level, opacity]), {"photometric": 1, "samples": 2, "extra": 2}
+    pages = {}
+    deep = (pair.astype("<u2") * 257).tobytes()
+    pages["16-bit"] = hand([deep], bits=[16, 16], **two)
+    steps = np.diff(pair.astype("<u2") * 257, axis=1, prepend=np.zeros((HEIGHT, 1, 2), "<u2")).astype("<u2")
+    pages["16-bit deflate"] = hand([zlib.compress(steps.tobytes())], bits=[16, 16], compression=8, predictor=2, **two)
+    white = np.dstack([255 - level, opacity]).tobytes()
+    pages["white is zero"] = hand([white], bits=[8, 8], **two | {"photometric": 0})
+    pages["planar"] = hand([level.tobytes(), opacity.tobytes()], bits=[8, 8], planar=2, **two)
+    tiled = [np.ascontiguousarray(tile).tobytes() for tile in tiles(pair, TILE)]
+    pages["tiled"] = hand(tiled, bits=[8, 8], tile=TILE, **two)
+    for name, page in pages.items():
+        yield f"tiff gray and alpha {name}", Kind(tiff([page]), seen, 1)
+    page = hand([(pair.astype(">u2") * 257).tobytes()], bits=[16, 16], **two)
+    yield "tiff gray and alpha 16-bit big endian", Kind(tiff([page], big_endian=True), seen, 1)
+    page = TiffPage(WIDTH, HEIGHT, [pair.tobytes()], hand([], bits=[8, 8], **two).tags | {ORIENTATION: 3})
+    yield "tiff gray and alpha orientation 3", Kind(tiff([page]), np.ascontiguousarray(seen[::-1, ::-1]), 1)
 
 
 def _alpha_tiff() -> Iterator[tuple[str, Kind]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from data_tools.documents.content import Content as Kind
 from data_tools.documents.content import content_of
-from data_tools.documents.formats import alpha, headers, tiff
+from data_tools.documents.formats import alpha, headers, tiff, tiff_samples
 from data_tools.documents.formats.page_error import PageError, Pixels, damaged
 from data_tools.documents.opencv import MAX_PIXELS, cv2
 
@@ -36,11 +36,11 @@ def decode_image(content: Content, kind: str, *, color: bool) -> Pixels:
 def _decoded(content: Content, kind: str, *, color: bool) -> Pixels:
     directory = tiff.directory(content) if kind == "TIFF" else None
     flag = cv2.IMREAD_COLOR_RGB if color else cv2.IMREAD_GRAYSCALE
-    if directory is not None and (directory.cut or directory.compression not in tiff.READ_COMPRESSIONS):
+    if directory is not None and _misread(directory):
         return _by_others(content, kind, directory, color=color)
     transparent = alpha.may_be_transparent(content, kind, directory)
     page = by_opencv(content, kind, flag | cv2.IMREAD_IGNORE_ORIENTATION if transparent else flag)
-    if page is None or (directory is not None and directory.sample_format == tiff.INT):
+    if page is None:
         return _by_others(content, kind, directory, color=color)
     if transparent:
         page = alpha.composited(page, content, kind, directory=directory)
@@ -48,6 +48,22 @@ def _decoded(content: Content, kind: str, *, color: bool) -> Pixels:
     if directory is not None and directory.undeclared_alpha and content_of(page) == "black":
         return alpha.rescued(page, content)
     return page
+
+
+def _misread(directory: tiff.Directory) -> bool:
+    """Whether OpenCV 5.0 returns another page than the file holds, for gray or color.
+
+    It ignores errors of compressions that libtiff lacks and of palettes that are cut, takes signed samples as unsigned,
+    drops alpha beside one gray sample, and shifts the rows of 16-bit gray where the last tiles are partial.
+    """
+    partial = directory.tiled and directory.tile[0] and directory.width % directory.tile[0]
+    return bool(
+        directory.cut
+        or directory.compression not in tiff.READ_COMPRESSIONS
+        or directory.sample_format == tiff.INT
+        or (directory.alpha is not None and directory.samples == 2)
+        or (partial and directory.bits == 16 and directory.samples == 1)
+    )
 
 
 def by_opencv(content: Content, kind: str, flag: int) -> Pixels | None:
@@ -84,25 +100,91 @@ def _turned(page: Pixels, content: Content, kind: str) -> Pixels:
 
 
 def _by_others(content: Content, kind: str, directory: tiff.Directory | None, *, color: bool) -> Pixels:
-    """The page by OpenCV's deep samples, by Pillow, or from an old-style JPEG stream."""
-    from data_tools.documents.formats import pillow  # Imported late: most pages need no second decoder.
+    """The page by OpenCV's deep samples, by Pillow, by its specification, or from an old-style JPEG stream."""
+    page = None if directory is None else _special(content, directory)
+    if page is None:
+        from data_tools.documents.formats import pillow  # Imported late: most pages need no second decoder.
 
-    if directory is not None:
-        if directory.truncated(len(content)):
-            raise damaged(kind)
-        if directory.bits > 8 or directory.sample_format == tiff.INT:
-            deep = _imdecode(content, kind, cv2.IMREAD_UNCHANGED)
-            if deep is not None and deep.size:
-                return _shaped(scaled(deep, inverted=directory.photometric == _WHITE_IS_ZERO), color=color, bgr=True)
-    page = pillow.decode(content, kind)
-    if page is not None and page.size:
-        inverted = directory is not None and directory.photometric == _WHITE_IS_ZERO and page.dtype != np.uint8
-        return _shaped(_opaque(scaled(page, inverted=inverted), directory), color=color, bgr=False)
+        found = pillow.decode(content, kind)
+        if found is not None and found.size:
+            inverted = directory is not None and directory.photometric == _WHITE_IS_ZERO and found.dtype != np.uint8
+            page = _opaque(scaled(found, inverted=inverted), directory)
+    if page is None and directory is not None:
+        page = _by_specification(content, directory)
+    if page is not None:
+        return _shaped(page, color=color)
     if directory is not None and (stream := _jpeg_stream(content, directory)):
         page = by_opencv(stream, "JPEG", cv2.IMREAD_COLOR_RGB if color else cv2.IMREAD_GRAYSCALE)
         if page is not None:
             return page
     raise _why(content, kind, directory)
+
+
+def _special(content: Content, directory: tiff.Directory) -> Pixels | None:
+    """A TIFF page, uint8 [h, w(, 3)], of a kind that Pillow does not read or misreads; None for others.
+
+    Raises:
+        PageError: the file is truncated.
+    """
+    if directory.truncated(len(content)):
+        raise damaged("TIFF")
+    whole = directory.sample_format == tiff.UINT and directory.bits > 8 and directory.bits < 32
+    if directory.alpha is not None or whole or (directory.planar and directory.bits > 8):
+        page = _by_specification(content, directory)
+        if page is not None:
+            return page
+    if directory.alpha is None and (directory.bits > 8 or directory.sample_format == tiff.INT):
+        deep = _imdecode(content, "TIFF", cv2.IMREAD_UNCHANGED)
+        if deep is not None and deep.size:
+            page = scaled(deep, inverted=directory.photometric == _WHITE_IS_ZERO)
+            if page.ndim == 3:
+                page = np.ascontiguousarray(page[:, :, 2::-1] if page.shape[2] > 2 else page[:, :, 0])
+            return page
+    return None
+
+
+def _by_specification(content: Content, directory: tiff.Directory) -> Pixels | None:
+    """A TIFF page from its samples: uint8 [h, w(, 3)], over white paper, upright; None if that is not possible."""
+    if not tiff_samples.readable(directory):
+        return None
+    samples = tiff_samples.read(content, directory)
+    if samples is None:
+        return None
+    count = tiff_samples.colors(directory)
+    levels = _levels(samples[:, :, :count], directory)
+    page = _rgb(levels, directory)
+    if directory.alpha is not None:
+        opacity = _levels(samples[:, :, count + directory.extra.index(directory.alpha)], directory)
+        if opacity.min() < _OPAQUE:
+            page = alpha.on_white(page, opacity, premultiplied=directory.alpha == tiff.ASSOCIATED)
+    from data_tools.documents.formats import pillow  # Imported late: most pages need no second decoder.
+
+    return pillow.oriented(page, directory.orientation)
+
+
+_OPAQUE = 255
+
+
+def _levels(samples: NDArray[Any], directory: tiff.Directory) -> Pixels:
+    """Samples of any depth as uint8: unsigned ones by the top of their depth, others as `scaled`."""
+    if directory.sample_format == tiff.UINT and directory.bits <= 32:
+        top = 2**directory.bits - 1
+        if directory.bits <= 8:
+            return np.asarray(samples.astype(np.uint16) * 255 // top, np.uint8)
+        # As OpenCV.
+        return np.asarray(samples >> (directory.bits - 8), np.uint8)
+    return scaled(samples, inverted=False)
+
+
+def _rgb(levels: Pixels, directory: tiff.Directory) -> Pixels:
+    """Gray [h, w], or RGB [h, w, 3], of color samples [h, w, c]."""
+    if levels.shape[2] == 1:
+        gray = np.ascontiguousarray(levels[:, :, 0])
+        return np.asarray(255 - gray, np.uint8) if directory.photometric == _WHITE_IS_ZERO else gray
+    if levels.shape[2] == 4:
+        light = (255 - levels[:, :, :3].astype(np.uint16)) * (255 - levels[:, :, 3:].astype(np.uint16))
+        return np.asarray((light + 127) // 255, np.uint8)
+    return np.ascontiguousarray(levels)
 
 
 def second_opinion(content: Content, kind: str) -> Kind | None:
@@ -149,14 +231,10 @@ def _opaque(page: Pixels, directory: tiff.Directory | None) -> Pixels:
     return alpha.on_white(colors, page[:, :, -1], premultiplied=premultiplied)
 
 
-def _shaped(page: Pixels, *, color: bool, bgr: bool) -> Pixels:
-    """`page` in gray or in color, with OpenCV's conversion."""
-    if page.ndim == 3 and page.shape[2] == 1:
-        page = page[:, :, 0]
+def _shaped(page: Pixels, *, color: bool) -> Pixels:
+    """`page` uint8 [h, w(, 3)] in gray or in RGB, with OpenCV's conversion."""
     if page.ndim == 3:
-        page = np.ascontiguousarray(page[:, :, :3])
-        code = (cv2.COLOR_BGR2RGB if color else cv2.COLOR_BGR2GRAY) if bgr else None if color else cv2.COLOR_RGB2GRAY
-        return page if code is None else np.asarray(cv2.cvtColor(page, code), np.uint8)
+        return page if color else np.asarray(cv2.cvtColor(page, cv2.COLOR_RGB2GRAY), np.uint8)
     return np.asarray(cv2.cvtColor(page, cv2.COLOR_GRAY2RGB), np.uint8) if color else page
 
 

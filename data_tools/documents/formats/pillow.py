@@ -83,6 +83,11 @@ def turned(pixels: Pixels, content: bytes | bytearray, kind: str) -> Pixels:
             orientation = image.getexif().get(_ORIENTATION, 1)
     except _DECODER_ERRORS:
         return pixels
+    return oriented(pixels, orientation)
+
+
+def oriented(pixels: Pixels, orientation: int) -> Pixels:
+    """`pixels` uint8 [h, w(, c)] upright, by the value of TIFF's and EXIF's tag of orientation."""
     method = _TURNS.get(orientation)
     return pixels if method is None else np.asarray(Image.fromarray(pixels).transpose(method), np.uint8)
 

@@ -13,9 +13,11 @@ MAX_DIRECTORIES = 2**17
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _STRIP_OFFSETS, _SAMPLES, _STRIP_BYTES, _PREDICTOR, _PLANAR, _COLOR_MAP = 273, 277, 279, 317, 284, 320
 _TILE_OFFSETS, _TILE_BYTES, _EXTRA, _FORMAT, _JPEG_START, _JPEG_BYTES = 324, 325, 338, 339, 513, 514
+_FILL_ORDER, _ROWS, _TILE_WIDTH, _TILE_HEIGHT, _ORIENTATION = 266, 278, 322, 323, 274
 _TAGS = frozenset(
     {_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIP_OFFSETS, _SAMPLES, _STRIP_BYTES}
     | {_PREDICTOR, _PLANAR, _COLOR_MAP, _TILE_OFFSETS, _TILE_BYTES, _EXTRA, _FORMAT, _JPEG_START, _JPEG_BYTES}
+    | {_FILL_ORDER, _ROWS, _TILE_WIDTH, _TILE_HEIGHT, _ORIENTATION}
 )
 _CUT = -1
 """Key of the tags whose values lie outside the file."""
@@ -26,6 +28,7 @@ _NO_PAGE = 0b101
 
 _RGB = 2
 UINT, INT, FLOAT = 1, 2, 3
+ASSOCIATED = 1
 COMPRESSIONS = {
     1: "no",
     2: "CCITT RLE",
@@ -73,7 +76,8 @@ class Directory:
 
     offset: of the directory, in bytes. bits, sample_format: of the first sample. extra: kinds of the samples beyond
     the color (1: associated alpha, 2: unassociated alpha). parts: (offset, bytes) of strips or tiles. jpeg: the same
-    of an old-style JPEG stream. cut: values of a tag lie outside the file.
+    of an old-style JPEG stream. cut: values of a tag lie outside the file. order: byte order as in `struct`.
+    rows: of a strip. tile: width and height of a tile.
     """
 
     offset: int
@@ -91,7 +95,12 @@ class Directory:
     extra: tuple[int, ...]
     parts: tuple[tuple[int, int], ...]
     jpeg: tuple[int, int] | None
-    cut: bool = False
+    cut: bool
+    order: str
+    fill_order: int
+    rows: int
+    tile: tuple[int, int]
+    orientation: int
 
     @property
     def alpha(self) -> int | None:
@@ -180,6 +189,11 @@ def directory(content: Content) -> Directory | None:
         parts=tuple(zip(tags.get(starts, ()), tags.get(sizes, ()), strict=False)),
         jpeg=stream if stream[0] else None,
         cut=_CUT in tags,
+        order=order,
+        fill_order=one(_FILL_ORDER, 1),
+        rows=one(_ROWS, 2**32 - 1),
+        tile=(one(_TILE_WIDTH, 0), one(_TILE_HEIGHT, 0)),
+        orientation=one(_ORIENTATION, 1),
     )
 
 

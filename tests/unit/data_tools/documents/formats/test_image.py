@@ -24,6 +24,9 @@ from tests.helpers.page_kinds import HEIGHT, WIDTH, colors, hand, inked, kinds, 
 
 KINDS = kinds()
 
+MISREAD = ("signed", "undeclared", "16-bit tiled")
+"""Kinds that OpenCV 5.0 returns as another page than the file holds."""
+
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 
@@ -44,7 +47,7 @@ def test_what_opencv_reads_keeps_its_bits(name: str) -> None:
     content = KINDS[name].content
     for flag, color in ((cv2.IMREAD_GRAYSCALE, False), (cv2.IMREAD_COLOR_RGB, True)):
         known = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
-        if known is not None and "tRNS" not in name and "signed" not in name and "undeclared" not in name:
+        if known is not None and "tRNS" not in name and not any(word in name for word in MISREAD):
             assert np.array_equal(decode(content, color=color), known)
 
 
@@ -75,9 +78,10 @@ def test_colors_are_composited() -> None:
         (hand([bytes(100)], bits=8, photometric=1, samples=1, compression=50001), "WebP compression"),
         (hand([bytes(100)], bits=8, photometric=1, samples=1, compression=34661), "JBIG compression"),
         (hand([bytes(100)], bits=8, photometric=1, samples=1, compression=4711), "compression 4711"),
-        (hand([bytes(2 * WIDTH * HEIGHT)], bits=16, photometric=1, samples=1, format=3), "16-bit floating-point"),
-        (hand([bytes(4 * WIDTH * HEIGHT)], bits=[16, 16], photometric=1, samples=2, extra=2), "alpha channel"),
-        (hand([bytes(3 * WIDTH * HEIGHT)], bits=24, photometric=1, samples=1), "24-bit samples"),
+        (hand([bytes(100)], bits=16, photometric=1, samples=1, format=3, compression=5), "16-bit floating-point"),
+        (hand([bytes(100)], bits=24, photometric=1, samples=1, compression=5), "24-bit samples"),
+        (hand([bytes(100)], bits=[16, 16], photometric=1, samples=2, extra=2, compression=5), "2 x 16-bit samples"),
+        (hand([bytes(3 * WIDTH * HEIGHT)], bits=[8] * 3, photometric=32844, samples=3), "interpretation 32844"),
     ],
 )
 def test_an_intact_tiff_that_is_not_read_is_not_called_damaged(page: TiffPage, reason: str) -> None:
