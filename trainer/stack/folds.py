@@ -5,13 +5,25 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
+from data_tools.labels.page_id import document_of
+
 FOLDS = 5
 
 
 def fold_of(ids: list[str], labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """int64[n]: the fold of each page. Each class is dealt out evenly, in the order of a hash of the page id."""
-    hashes = [hashlib.blake2b(page_id.encode(), digest_size=8, person=b"folds").digest() for page_id in ids]
-    order = sorted(range(len(ids)), key=lambda row: (int(labels[row]), hashes[row], ids[row]))
-    folds = np.empty(len(ids), np.int64)
-    folds[order] = np.arange(len(ids)) % min(FOLDS, len(ids))
-    return folds
+    """int64[n]: the fold of each page; all pages of a document are in one.
+
+    The documents of each class are dealt out evenly, in the order of a hash of their path; of a document whose pages
+    have different labels, the least counts.
+    """
+    documents = [document_of(page_id) for page_id in ids]
+    classes: dict[str, int] = {}
+    for document, label in zip(documents, labels.tolist(), strict=True):
+        classes[document] = min(label, classes.get(document, label))
+    order = sorted(classes, key=lambda document: (classes[document], _hashed(document), document))
+    folds = {document: place % FOLDS for place, document in enumerate(order)}
+    return np.array([folds[document] for document in documents], np.int64)
+
+
+def _hashed(document: str) -> bytes:
+    return hashlib.blake2b(document.encode(), digest_size=8, person=b"folds").digest()

@@ -95,6 +95,15 @@ def test_folds_are_even_in_every_class() -> None:
     assert np.bincount(folds).tolist() == [4] * 5
 
 
+def test_a_document_is_in_one_fold() -> None:
+    ids = [f"{number}.pdf#page={page}" for page in (1, 2, 3) for number in range(20)]
+    folds = fold_of(ids, np.tile(np.arange(20) % 4, 3))
+    assert np.array_equal(folds[:20], folds[20:40])
+    assert np.array_equal(folds[:20], fold_of([f"{number}.pdf" for number in range(20)], np.arange(20) % 4))
+    assert np.bincount(folds).tolist() == [12] * 5
+    assert set(fold_of(["a.pdf#page=1", "a.pdf#page=2"], np.array([0, 1])).tolist()) == {0}
+
+
 @pytest.mark.parametrize("config", [{"precision": 1.0}, {"false_alarms": 0}, {"threshold_per": "page"}])
 def test_an_invalid_setting_is_rejected(tmp_path: Path, config: dict[str, Any]) -> None:
     from data_tools.errors import UserError
