@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,13 +19,17 @@ logger = logging.getLogger(__name__)
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 """Where `ray up` puts the resolved cluster configuration on the head node (commands.py of Ray 2.60's launcher)."""
+HOSTS = "REGIONSTACK_HOSTS"
+"""Environment variable: number of hosts of a job, from a batch system (cluster/setup/ray_node.sh)."""
 POLL_S = 1.0
 FIRST_NOTICE_S = 5.0
 NOTICE_EVERY_S = 30.0
 
 
 def expected_hosts(bootstrap: Path) -> int:
-    """The minimum number of hosts, from the file that `ray up` puts on the head node; 1 without that file."""
+    """The minimum number of hosts: of a batch system's job, or from the file that `ray up` puts on the head, or 1."""
+    if named := os.environ.get(HOSTS):
+        return int(named)
     try:
         config: Any = yaml.safe_load(bootstrap.expanduser().read_text())
     except (OSError, RuntimeError, yaml.YAMLError):  # RuntimeError: a user without a home
