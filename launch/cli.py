@@ -9,6 +9,7 @@ from launch.commands.data import data_commands
 from launch.commands.init import init_commands
 from launch.commands.run import run_commands
 from launch.commands.serve import serve_commands
+from launch.commands.submit import submit_commands
 from launch.commands.training import training_commands
 from launch.console import Handler, HelpFormatter, guarded, print_err
 from launch.startup import settle
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     data_commands(commands)
     cluster_commands(commands)
     training_commands(commands)
+    submit_commands(commands)
     run_commands(commands)
     serve_commands(commands)
     return parser

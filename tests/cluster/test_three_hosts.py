@@ -22,6 +22,7 @@ from tests.helpers.run_folders import copy_without
 from tests.helpers.tiny import TINY
 from tests.helpers.waiting import wait_until
 from trainer.hook import PROGRESS_HOOK
+from trainer.stop import STOPPED
 
 DESK, HEAD, ONE, TWO = "desk", "head", "one", "two"
 HOSTS = (HEAD, ONE, TWO)
@@ -48,8 +49,9 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
             "~/.ssh/id_ed25519": "/root/.ssh/id_ed25519",
         })  # fmt: skip
         # Only the packages travel to the hosts, so the faults travel within one.
-        shutil.copy(ROOT / "tests" / "helpers" / "faults.py", rack.folder / DESK / "home" / "project" / "trainer")
         desk = rack.folder / DESK / "home" / "project"
+        shutil.copy(ROOT / "tests" / "helpers" / "faults.py", desk / "trainer")
+        shutil.copy(ROOT / "tests" / "cluster" / "pace.py", desk / "trainer")
         (desk / "tiny.yaml").write_text(yaml.safe_dump(tiny(), sort_keys=False))
         (desk / "regionstack.yaml").write_text(yaml.safe_dump(tiny() | {"run": {"folder": "runs/full"}}))
         from_desk(rack, "ray", "get-auth-token", "--generate")
@@ -206,6 +208,71 @@ def test_a_plan_for_this_cluster_names_the_groups_of_the_run(rack: Rack, full: P
     running = events(full, "running")
     assert {job["name"]: job["group"] for job in planned["jobs"]} == {job: running[job]["group"] for job in running}
     assert planned["total"]["seconds"] > 0
+
+
+def sent() -> dict[str, Any]:
+    """`tiny`, with pages, labels, shards and run that the cluster does not have."""
+    config = tiny()
+    config["data"] = {key: value.replace("pages", "scans") for key, value in config["data"].items()}
+    config["cluster"]["environment"] = {PROGRESS_HOOK: "trainer.pace:inject"}
+    return config | {"shards": config["shards"] | {"folder": "sent"}, "run": {"folder": "runs/sent"}}
+
+
+def sends(rack: Rack, *more: str) -> list[str]:
+    """`regionstack submit` on the desk, with the desk's copy of the project."""
+    command = ["env", "--chdir=project", "PYTHONPATH=/root/project", "regionstack", "submit", "cluster.yaml"]
+    return rack.on(DESK, [*command, "--config", "sent.yaml", *more])
+
+
+def client_of(rack: Rack, output: Path, *more: str) -> "subprocess.Popen[bytes]":
+    """Start `regionstack submit` with its output in a file."""
+    with output.open("wb") as file:
+        return subprocess.Popen(sends(rack, *more), stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+
+
+def test_submit_survives_a_lost_connection_and_a_closed_laptop(rack: Rack, full: Path, tmp_path: Path) -> None:
+    desk, folder = rack.folder / DESK / "home" / "project", rack.shared / "runs" / "sent"
+    (desk / "sent.yaml").write_text(yaml.safe_dump(sent()))
+    from_desk(rack, "env", "PYTHONPATH=/root/project", "regionstack", "draw", "--out", "scans",
+              "--train=6", "--val=2", "--test=2")  # fmt: skip
+    folder.mkdir()
+    (folder / "hold").touch()
+    (folder / "slow").touch()
+    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
+    with client_of(rack, first, "--pages", "scans") as client:
+        wait_until(lambda: (folder / "reached").exists(), "the third step of a region", limit_s=240)
+        rack.cut(DESK)
+        wait_until(lambda: "connection is lost" in first.read_text(), "the client to miss its connection", limit_s=90)
+        rack.reconnect(DESK)
+        wait_until(lambda: "connected again" in first.read_text(), "the client to connect again", limit_s=90)
+        client.kill()
+    lines = first.read_text().splitlines()
+    assert len([line for line in lines if "holistic_16" in line and "started" in line]) == 1, "no line twice"
+    with client_of(rack, second) as client:
+        wait_until(lambda: "this run is live" in second.read_text(), "the second client to follow", limit_s=60)
+        stopped = subprocess.run(sends(rack, "--stop"), check=False, capture_output=True, text=True)
+        assert stopped.returncode == 0, stopped.stdout
+        (folder / "hold").unlink()
+        assert client.wait(timeout=120) == STOPPED, second.read_text()
+    (folder / "slow").unlink()
+    ended = subprocess.run(sends(rack), check=False, capture_output=True, text=True, timeout=280)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "own checkpoint of step" in (folder / "jobs" / "top" / "log.txt").read_text()
+    assert figures(folder) == figures(full)
+    assert (desk / "runs-sent.html").read_bytes() == (folder / "report.html").read_bytes()
+
+
+def test_submit_returns_the_status_of_a_mistake_and_names_what_is_missing(rack: Rack, full: Path) -> None:
+    """One that the cluster finds, after the job began; one found before anything is sent."""
+    changed = sends(rack, "--set", "stages.holistic_16.epochs=9")
+    ended = subprocess.run(changed, check=False, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert "stages.holistic_16.epochs: 2 -> 9" in ended.stdout
+    elsewhere = sends(rack, "--set", "data.root=gone", "--set", "shards.folder=gone")
+    ended = subprocess.run(elsewhere, check=False, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert "gone" in ended.stderr
+    assert "--pages" in ended.stderr
 
 
 def test_the_regions_finish_without_a_host_that_is_cut_off(rack: Rack, full: Path) -> None:

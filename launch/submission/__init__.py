@@ -1,0 +1,1 @@
+"""A run that is sent to a cluster from a machine outside it: `regionstack submit`."""
