@@ -24,6 +24,7 @@ FLOW = """usual order:
   regionstack plan      --config my.yaml      estimate the whole recipe, on this machine or on other GPUs
   regionstack doctor    --config my.yaml      check that this host (--cluster: every host) is ready
   regionstack train-all --config my.yaml      train everything and write the report; the same command resumes
+  regionstack submit    cluster.yaml          the same on a cluster, from outside
   regionstack status    runs/my               show the state of the run, also from another terminal
   regionstack predict   runs/my page.tif      classify a page with the trained models
   regionstack serve     runs/my               the same over HTTP, with a page to drop a scan on

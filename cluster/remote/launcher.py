@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,7 +84,9 @@ class Launcher:
         try:
             yield self._objects(process)
         finally:
-            process.terminate()
+            # With its ssh, which would stay connected.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
             process.wait()
 
     def _objects(self, process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
