@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from cluster.config import ClusterConfig
-from cluster.on_ray.scale import default_request, full_scale
+from cluster.on_ray.scale import Scale, default_request, full_scale
+from launch import train_all
+from launch.config import load_config
 
 HEAD = {"resources": {"CPU": 8}, "max_workers": 0}
 GPU = {"resources": {"CPU": 48, "GPU": 4}, "min_workers": 0, "max_workers": 4}
@@ -69,3 +71,13 @@ def test_the_shipped_clouds(file: str, expected: int) -> None:
     found = full_scale(yaml.safe_load((Path("cluster") / file).read_text()), ClusterConfig())
     assert found is not None
     assert found.slots == expected
+
+
+@pytest.mark.parametrize("scale", [Scale(16, "16 GPUs (4 x gpu)"), None])
+def test_a_run_says_what_it_requests(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], scale: Scale | None
+) -> None:
+    monkeypatch.setattr("cluster.on_ray.scale.default_request", lambda cluster: scale)
+    config = train_all._at_full_scale(load_config("demo"))
+    assert config.cluster.request_slots == (scale.slots if scale else None)
+    assert ("requesting 16 GPUs (4 x gpu)" in capsys.readouterr().out) == (scale is not None)

@@ -1,11 +1,12 @@
 """What a run waits for before it places anything; hosts and clock are given."""
 
 import logging
+from pathlib import Path
 
 import pytest
 
 from cluster.config import ClusterConfig
-from cluster.on_ray.wait_for_hosts import bundles, gather
+from cluster.on_ray.wait_for_hosts import HOSTS, bundles, expected_hosts, gather
 from cluster.schedule.slots import Host
 from data_tools.errors import UserError
 
@@ -66,3 +67,9 @@ def test_slots_that_come_late_are_enough() -> None:
 @pytest.mark.parametrize(("gpus", "each"), [(True, {"GPU": 1}), (False, {"CPU": 1})])
 def test_the_autoscaler_gets_the_whole_request_at_once(gpus: bool, each: dict[str, int]) -> None:
     assert bundles(16, gpus=gpus) == [each] * 16
+
+
+def test_a_batch_system_names_the_number_of_hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert expected_hosts(tmp_path / "none.yaml") == 1
+    monkeypatch.setenv(HOSTS, "3")
+    assert expected_hosts(tmp_path / "none.yaml") == 3
