@@ -13,8 +13,9 @@ from typing import Any
 from cluster.remote.head import MARK, Arguments, encoded
 from data_tools.errors import UserError
 
-KEPT_LINES = 8
-"""Lines of Ray's output that an error shows."""
+KEPT_LINES = 3
+"""Last lines of Ray's output that an error shows: of a traceback, its message alone."""
+TRACEBACK = "Traceback (most recent call last)"
 
 
 class ConnectionLost(Exception):
@@ -90,17 +91,17 @@ class Launcher:
             process.wait()
 
     def _objects(self, process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
-        other: list[str] = []
+        other = ""
         some = False
         for line in process.stdout or ():
             _, mark, text = line.partition(MARK)
             if mark:
                 some = True
                 yield dict(json.loads(text))
-            elif line.strip():
-                other = [*other, line.strip()][-KEPT_LINES:]
+            else:
+                other += line
         if not some:
-            raise ConnectionLost(" | ".join(other) or "no output")
+            raise ConnectionLost(reason_in(other))
 
     def _run(self, command: str, *arguments: str) -> None:
         ended = subprocess.run(
@@ -109,5 +110,11 @@ class Launcher:
             check=False,
         )  # fmt: skip
         if ended.returncode:
-            lines = [line.strip() for line in ended.stdout.splitlines() if line.strip()]
-            raise ConnectionLost(" | ".join(lines[-KEPT_LINES:]))
+            raise ConnectionLost(reason_in(ended.stdout))
+
+
+def reason_in(output: str) -> str:
+    """The end of the launcher's output in one line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    kept = 1 if TRACEBACK in output else KEPT_LINES
+    return " | ".join(lines[-kept:]) or "no output"
