@@ -10,7 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import ray
@@ -25,7 +25,7 @@ from data_tools.errors import UserError
 from launch.console import interrupt_on_sigterm
 from launch.service.app import Unavailable, create_app
 from launch.service.limits import Busy, Limits
-from launch.service.replica import About, Classified, Models, Plan
+from launch.service.replica import About, Arguments, Classified, Models, Plan
 from launch.service.security import Access, read_token
 
 logger = logging.getLogger(__name__)
@@ -164,23 +164,6 @@ def _replica(plan: Plan, actor: dict[str, float]) -> Any:
         ray_actor_options={**actor, "runtime_env": {"env_vars": {"TF_CPP_MIN_LOG_LEVEL": "3"}}},
     )
     return deployment.bind(plan.run, asdict(plan.limits), plan.decoders)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arguments:
-    """`args` of the application in a Serve config file. gpus: of each replica; token_file: on the gateway's host."""
-
-    run: str
-    replicas: int = 1
-    decoders: int | None = None
-    gpus: float = 0.0
-    token_file: str | None = None
-    limits: Limits = field(default_factory=Limits)
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if self.replicas < 1:
-            raise UserError(f"replicas: must be 1 or more, is {self.replicas}")
 
 
 class Gateway:

@@ -4,7 +4,7 @@ import asyncio
 import queue
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from data_tools.cores import available_cores
 from data_tools.documents.regions import HOLISTIC
+from data_tools.errors import UserError
 from data_tools.workers.pool import Pool
 from launch.api import open_run
 from launch.predict.engine import cut_of
@@ -34,6 +35,23 @@ class Plan:
     limits: Limits
     replicas: int = 1
     decoders: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """`args` of the application in a Serve config file (docs/serve.md). gpus: of each replica; token_file: on the gateway's host."""
+
+    run: str
+    replicas: int = 1
+    decoders: int | None = None
+    gpus: float = 0.0
+    token_file: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.replicas < 1:
+            raise UserError(f"replicas: must be 1 or more, is {self.replicas}")
 
 
 @dataclass(frozen=True)
