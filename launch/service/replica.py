@@ -39,7 +39,10 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """`args` of the application in a Serve config file (docs/serve.md). gpus: of each replica; token_file: on the gateway's host."""
+    """`args` of the application in a Serve config file (docs/serve.md).
+
+    gpus: of each replica. token_file: on the gateway's host.
+    """
 
     run: str
     replicas: int = 1
