@@ -30,8 +30,6 @@ from launch.service.uploads import (
     read_body,
 )
 
-logger = logging.getLogger(__name__)
-
 PAGE = Path(__file__).parent / "page" / "index.html"
 REPLICA_RETRY_S = 5
 

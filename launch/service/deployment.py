@@ -1,6 +1,6 @@
 """Ray Serve's only door: replicas of the models, and the application that a RayService names.
 
-`regionstack serve` starts the replicas with `start` and answers HTTP itself: Ray's proxy keeps any upload in memory.
+`regionstack serve` starts the replicas with `started` and answers HTTP itself: Ray's proxy keeps any upload in memory.
 On a cluster that Serve's own proxies front, `launch.service.deployment:app` is the application; docs/serve.md.
 """
 
@@ -27,8 +27,6 @@ from launch.service.app import Unavailable, create_app
 from launch.service.limits import Busy, Limits
 from launch.service.replica import About, Arguments, Classified, Models, Plan
 from launch.service.security import Access, read_token
-
-logger = logging.getLogger(__name__)
 
 NAME = "regionstack"
 ONGOING = 32
@@ -108,9 +106,10 @@ def started(plan: Plan, *, address: str | None) -> Iterator[Replicas]:
     store_mib = _SPARE_MIB + 2 * plan.limits.memory_mib
     connect(ClusterConfig(address=address or "local", object_store_mib=store_mib))
     interrupt_on_sigterm()  # Ray has put its own handler there
+    if address is not None and serve.status().applications:
+        ray.shutdown()
+        raise UserError(f"--address {address}: Ray Serve runs there already; deploy there with a Serve config file")
     try:
-        if address is not None and serve.status().applications:
-            raise UserError(f"--address {address}: Ray Serve runs there already; deploy there with a Serve config file")
         serve.start(proxy_location="Disabled", logging_config=_quiet())
         handle = _run(_replica(plan, _resources(plan.replicas, address)))
         yield Replicas(handle, app_name=NAME, about=handle.about.remote().result())
