@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data_tools.errors import UserError
+from data_tools.shards.manifest import read_manifest
 from launch.api import BATCH, open_run
 from launch.console import tables
 from launch.run.model import find_shards, other_pages
@@ -35,10 +36,10 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
     opened = open_run(run)
     record = opened.record
     folder = (Path(shards) if shards else find_shards(run, record, split)) / split
-    sets = {region: ShardSet.open(folder / region) for region in record.regions}
-    for region, shard_set in sets.items():
-        if problem := other_pages(shard_set.manifest, region, record):
+    for region in record.regions:
+        if problem := other_pages(read_manifest(folder / region), region, record):
             raise UserError(f"{folder / region}: these shards have {problem}")
+    sets = {region: ShardSet.open(folder / region) for region in record.regions}
     first = next(iter(sets.values()))
     ensemble = ensemble_for_shards(run, sets)
     labels = np.asarray(first.labels)

@@ -10,6 +10,7 @@ import yaml
 
 from data_tools.errors import UserError
 from data_tools.shards.manifest import FORMAT, Manifest, write_manifest
+from launch.commands.score import evaluate
 from launch.config import Config, load_config, resolved
 from launch.run.model import KEYS, find_shards, model_record, other_pages, record_model
 
@@ -142,6 +143,14 @@ def test_other_shards_are_compared_with_what_the_models_learned(
     config = make_run(tmp_path / "run", make_shards(tmp_path / "shards"))
     record = model_record(tmp_path / "run", config)
     assert (other_pages(manifest("left", "test", **changes), "left", record) is None) == fits
+
+
+@pytest.mark.parametrize("changes", [{"box": (0.1, 0.0, 1.0, 1.0)}, {"class_ids": (2, 9)}])
+def test_evaluate_refuses_shards_of_other_boxes_or_classes(tmp_path: Path, changes: dict[str, object]) -> None:
+    make_run(tmp_path / "run", make_shards(tmp_path / "shards"))
+    others = make_shards(tmp_path / "others", **changes)
+    with pytest.raises(UserError, match=f"{others}.*the run was trained on"):
+        evaluate(tmp_path / "run", split="test", shards=str(others))
 
 
 def test_every_key_of_the_record_is_written(tmp_path: Path) -> None:
