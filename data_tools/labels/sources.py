@@ -45,7 +45,12 @@ class Line(NamedTuple):
     row: Row
     split: str
     page_id: str
-    where: str
+    place: Path
+
+    @property
+    def where(self) -> str:
+        """File and line number, for errors."""
+        return f"{self.place}:{self.row.line}"
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,8 @@ def _read_files(sources: Sources) -> Listed:
     lines = _with_disk_spellings(sources.root, lines, warnings)
     labels: dict[str, str] = {}
     for line in lines:
-        labels.setdefault(line.row.label, line.where)
+        if line.row.label not in labels:
+            labels[line.row.label] = line.where
     known = None if all(map(is_integer, labels)) else known_names(sources.class_names)
     ids, names = ids_of_labels(labels, known)
     by_split: dict[str, list[Label]] = {}
@@ -159,7 +165,7 @@ def _read_file(sources: Sources, split: str, place: Path, *, shared: bool, warni
             raise UserError(f"{where}: the split column says {row.split}, but the file is data.{split}")
         page_id, kinds = canonical(row.path, root, where)
         notes.add(kinds, f"line {row.line}")
-        lines.append(Line(row, own, page_id, where))
+        lines.append(Line(row, own, page_id, place))
     warnings += notes.warnings(split, source=str(place))
     return lines
 

@@ -6,7 +6,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from data_tools.labels.page_id import document_of
 
@@ -32,7 +32,7 @@ def spelled_as_on_disk(root: str, page_ids: Sequence[str]) -> dict[str, str]:
     composed: defaultdict[str, list[str]] = defaultdict(list)
     for page_id in missing:
         document = document_of(page_id)
-        others = others_of(Path(root), document, key=same_letters)
+        others = others_of(root, document, key=same_letters)
         if len(others) == 1:
             found[page_id] = others[0] + page_id[len(document) :]
         else:
@@ -67,18 +67,20 @@ def same_stem(name: str) -> str:
     return f"{stem}{dot}{min(family)[1:]}" if stem and family else plain
 
 
-def others_of(root: Path, path: str, *, key: Key) -> list[str]:
+def others_of(root: Path | str, path: str, *, key: Key) -> list[str]:
     """Paths below `root` that exist and have the parts of `path` by `key`, at most a few; exact parts come first."""
-    found = [""]
-    for part in PurePosixPath(path).parts:
-        found = [f"{start}{name}/" for start in found for name in _named(root / start, part, key)][:_MOST]
+    found, prefix = [""], f"{root}/"
+    for part in path.split("/"):
+        found = [f"{start}{name}/" for start in found for name in _named(prefix + start, part, key)][:_MOST]
+        if not found:
+            break
     return [name.rstrip("/") for name in found]
 
 
-def _named(folder: Path, part: str, key: Key) -> Iterable[str]:
-    if os.path.lexists(folder / part):
+def _named(folder: str, part: str, key: Key) -> Iterable[str]:
+    if os.path.lexists(folder + part):
         return [part]
-    return _listing(str(folder), key).get(key(part), ())
+    return _listing(folder, key).get(key(part), ())
 
 
 @functools.lru_cache(maxsize=64)
