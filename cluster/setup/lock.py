@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cluster.setup.horovod_target import GPU_LOCK, LOCK
@@ -32,7 +32,8 @@ LOCKED = {
 }
 """What each lock file pins: the run-time dependencies, and extras by name. Every host gets the first; the others add to
 it. All fit together."""
-ENTRY = re.compile(r"^([a-z0-9-]+)==", re.MULTILINE)
+ENTRY = re.compile(r"^([a-z0-9-]+)==\S+(?: ; (.*?))? \\$", re.MULTILINE)
+"""Name and marker of a package in a lock file."""
 HEADER = "# Made from setup.cfg by `python -m cluster.setup.lock`, with the SHA-256 of each file of each version.\n"
 
 
@@ -63,12 +64,12 @@ def lock_all(*, upgrade: bool) -> None:
         # Versions in the file that uv writes are kept where they fit.
         together.write_text("".join(path.read_text() for path in LOCKED if path.exists()))
         resolve([group for groups in LOCKED.values() for group in groups], together, upgrade=upgrade)
-        base: set[str] = set()
+        base = ""
         for path, groups in LOCKED.items():
             part = Path(folder) / path.name
             resolve(groups, part, within=together)
-            path.write_text(HEADER + without(part.read_text(), base))
-            base = base or set(ENTRY.findall(part.read_text()))
+            path.write_text(HEADER + beyond(base, part.read_text()))
+            base = base or part.read_text()
 
 
 def resolve(groups: Sequence[str], path: Path, *, within: Path | None = None, upgrade: bool = False) -> None:
@@ -84,10 +85,14 @@ def resolve(groups: Sequence[str], path: Path, *, within: Path | None = None, up
     subprocess.run(command, input=lines, text=True, check=True)
 
 
-def without(text: str, names: Collection[str]) -> str:
-    """A lock file's text without the entries of the packages `names`."""
+def beyond(base: str, text: str) -> str:
+    """The entries of a lock file's `text` that `base` lacks, or has for some platforms only."""
+    unconditional = {name for name, marker in ENTRY.findall(base) if not marker}
+    same = set(ENTRY.findall(base))
     entries = re.findall(r"^[a-z0-9].*(?:\n[ ].*)*\n", text, re.MULTILINE)
-    return "".join(entry for entry in entries if ENTRY.findall(entry)[0] not in names)
+    return "".join(
+        entry for entry in entries if (found := ENTRY.findall(entry)[0])[0] not in unconditional and found not in same
+    )
 
 
 def main() -> int:

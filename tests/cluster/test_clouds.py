@@ -1,6 +1,9 @@
 """aws.yaml and gcp.yaml against what stands for the clouds here: Ray's providers, moto, Google's discovery document."""
 
 import json
+import re
+import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +14,6 @@ import jsonschema
 import pytest
 import yaml
 
-from cluster.on_ray.address import answers
 from data_tools.conversion.convert import ShardConfig, convert
 from tests.cluster.cloud_tools import cloud_packages, environment, python
 from tests.conftest import ROOT
@@ -138,9 +140,16 @@ def amazon(packages: Path) -> Iterator[str]:
     with subprocess.Popen(
         command, env=environment(packages), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as server:
-        wait_until(lambda: answers(f"127.0.0.1:{port}"), "moto's server", limit_s=60)
-        yield f"http://127.0.0.1:{port}"
-        server.kill()
+        try:
+            wait_until(lambda: listens(port), "moto's server", limit_s=60)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.kill()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 SETS_TO_S3 = """
@@ -178,3 +187,109 @@ def test_a_bucket_without_sets_is_one_line(packages: Path, amazon: str, tmp_path
     (line,) = ended.stderr.strip().splitlines()
     assert url in line
     assert says in line
+
+
+# --- the documented commands, executed as they stand ------------------------------------------------------------------
+
+IMAGE = "ami-0123456789abcdef0"
+# moto does not know Amazon's public parameters.
+STAND_IN = f'aws() {{ if [ "$1" = ssm ]; then echo {IMAGE}; else command aws "$@"; fi; }}\n'
+BOOTSTRAP_MADE = """
+import json, sys, yaml
+import boto3
+from ray.autoscaler._private.aws.config import bootstrap_aws
+from ray.autoscaler._private.util import prepare_config
+made = bootstrap_aws(prepare_config(yaml.safe_load(open(sys.argv[1]))))
+ec2, iam, efs = (boto3.client(name, "us-west-2") for name in ("ec2", "iam", "efs"))
+(group,) = ec2.describe_security_groups(GroupNames=["regionstack"])["SecurityGroups"]
+(system,) = efs.describe_file_systems()["FileSystems"]
+(target,) = efs.describe_mount_targets(FileSystemId=system["FileSystemId"])["MountTargets"]
+print(json.dumps({
+    "nodes": {name: kind["node_config"] for name, kind in made["available_node_types"].items()},
+    "group": group, "efs": system["FileSystemId"], "mount": target,
+    "mount_groups": efs.describe_mount_target_security_groups(MountTargetId=target["MountTargetId"])["SecurityGroups"],
+    "roles": {
+        role["RoleName"]: iam.get_role_policy(RoleName=role["RoleName"], PolicyName="regionstack")["PolicyDocument"]
+        for role in iam.list_roles()["Roles"] if role["RoleName"].startswith("regionstack")
+    },
+    "profiles": {
+        each["InstanceProfileName"]: [role["RoleName"] for role in each["Roles"]]
+        for each in iam.list_instance_profiles()["InstanceProfiles"]
+    },
+    "setup": made["setup_commands"],
+}, default=str))
+"""
+
+
+def blocks(name: str) -> list[str]:
+    """The shell blocks of a page in docs/cluster."""
+    return re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / "cluster" / name).read_text(), re.M | re.S)
+
+
+@pytest.fixture(scope="module")
+def prepared_amazon(packages: Path, amazon: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the commands of docs/cluster/aws.md have made, and what Ray makes of the file that they have filled in."""
+    project = tmp_path_factory.mktemp("project")
+    shutil.copytree(ROOT / "cluster", project / "cluster", ignore=shutil.ignore_patterns("__pycache__"))
+    variables = environment(packages) | {"AWS_ENDPOINT_URL": amazon, "HOME": str(project), "AWS_PAGER": ""}
+    once = STAND_IN + blocks("aws.md")[0]
+    ended = subprocess.run(
+        ["bash", "-eu", "-c", once],
+        env=variables,
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    made = str(project / "cluster" / "aws.yaml")
+    output = python(packages, BOOTSTRAP_MADE, made, AWS_ENDPOINT_URL=amazon, HOME=str(project))
+    return dict(json.loads(output.splitlines()[-1])) | {"file": (project / "cluster" / "aws.yaml").read_text()}
+
+
+def test_the_documented_commands_fill_in_every_place(prepared_amazon: dict[str, Any]) -> None:
+    text = prepared_amazon["file"]
+    assert IMAGE in text
+    assert f"--nfs {prepared_amazon['efs']}.efs.us-west-2.amazonaws.com:/ " in text
+    assert not re.search(r"(ami|fs)-0{17}", text)
+
+
+def test_the_storage_is_reached_by_every_machine(prepared_amazon: dict[str, Any]) -> None:
+    group, mount = prepared_amazon["group"], prepared_amazon["mount"]
+    assert prepared_amazon["mount_groups"] == [group["GroupId"]]
+    for node in prepared_amazon["nodes"].values():
+        assert node["SubnetIds"] == [mount["SubnetId"]]
+        assert node["SecurityGroupIds"] == [group["GroupId"]]
+
+
+def test_only_ssh_from_one_address_comes_in(prepared_amazon: dict[str, Any]) -> None:
+    rules = prepared_amazon["group"]["IpPermissions"]
+    outside = [
+        (rule.get("FromPort"), [each["CidrIp"] for each in rule["IpRanges"]]) for rule in rules if rule["IpRanges"]
+    ]
+    assert outside == [(22, ["203.0.113.7/32"])]
+    (inside,) = [rule for rule in rules if rule["UserIdGroupPairs"]]
+    assert inside["IpProtocol"] == "-1"
+
+
+def test_machines_get_narrow_roles(prepared_amazon: dict[str, Any]) -> None:
+    assert prepared_amazon["profiles"] == {
+        "regionstack-head": ["regionstack-head"],
+        "regionstack-worker": ["regionstack-worker"],
+    }
+    for name, policy in prepared_amazon["roles"].items():
+        for statement in policy["Statement"]:
+            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            assert not any("*" in action for action in actions), name
+            if not any(action.startswith("ec2:") for action in actions):
+                assert "my-bucket" in statement["Resource"] or "123456789012" in statement["Resource"]
+    worker = json.dumps(prepared_amazon["roles"]["regionstack-worker"])
+    assert "PutObject" not in worker
+    assert "ec2:" not in worker
+
+
+def test_the_documented_commands_are_valid_shell() -> None:
+    for name in ("aws.md", "gcp.md", "kubernetes.md", "own-hosts.md"):
+        for block in blocks(name):
+            subprocess.run(["bash", "-n"], input=block, text=True, check=True)
