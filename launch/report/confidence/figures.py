@@ -83,37 +83,44 @@ def _calibration(
 
 def _threshold_rows(policy: Policy, judged: Judged, right: Flags) -> list[ThresholdRow]:
     """The run's threshold, then those of the predicted classes, each on the known test pages that it is for."""
-    stack = judged.probabilities[STACK]
-    predicted = stack.argmax(axis=1)
-    chosen: list[tuple[int | None, Threshold, Flags]] = [(None, policy.threshold, np.ones(len(right), np.bool_))]
-    for column, (class_id, threshold) in enumerate(zip(policy.class_ids, policy.class_thresholds, strict=True)):
-        chosen.append((class_id, threshold, predicted == column))
-    return [_threshold_row(class_id, threshold, here & _known(judged), stack.max(axis=1), right)
-            for class_id, threshold, here in chosen]  # fmt: skip
+    stack, known = judged.probabilities[STACK], _known(judged)
+    confidence, predicted = stack.max(axis=1), stack.argmax(axis=1)
+    general = policy.threshold.value if policy.threshold_per == "run" else None
 
+    def row(class_id: int | None, threshold: Threshold, here: Flags) -> ThresholdRow:
+        limit = general if threshold.value is None else threshold.value
+        accepted = here & (confidence >= (np.inf if limit is None else limit))
+        return _threshold_row(class_id, limit, threshold, here=here, scores=_decision_row(accepted, right))
 
-def _known(judged: Judged) -> Flags:
-    return np.array(judged.decisions) != "unknown"
+    classes = zip(policy.class_ids, policy.class_thresholds, strict=True)
+    return [
+        row(None, policy.threshold, known),
+        *(row(class_id, own, known & (predicted == column)) for column, (class_id, own) in enumerate(classes)),
+    ]
 
 
 def _threshold_row(
-    class_id: int | None, threshold: Threshold, here: Flags, confidence: npt.NDArray[Any], right: Flags
+    class_id: int | None, limit: float | None, threshold: Threshold, *, here: Flags, scores: DecisionRow
 ) -> ThresholdRow:
-    limit = np.inf if threshold.value is None else threshold.value
-    accepted = here & (confidence >= limit)
-    row = _decision_row(accepted, right)
+    """scores: of the accepted test pages, among those in the mask `here`."""
+    accuracy, accepted = scores["accuracy"], scores["pages"]
     return {
         "class_id": class_id,
-        "threshold": threshold.value,
+        "threshold": limit,
+        "certified": threshold.value is not None,
         "val_pages": threshold.pages,
         "val_accepted": threshold.accepted,
         "val_errors": threshold.errors,
         "test_pages": int(here.sum()),
-        "test_accepted": int(accepted.sum()),
-        "test_errors": int((accepted & ~right).sum()),
-        "precision": row["accuracy"],
-        "interval": row["interval"],
+        "test_accepted": accepted,
+        "test_errors": 0 if accuracy is None else accepted - round(accuracy * accepted),
+        "precision": accuracy,
+        "interval": scores["interval"],
     }
+
+
+def _known(judged: Judged) -> Flags:
+    return np.array(judged.decisions) != "unknown"
 
 
 def _decision_rows(judged: Judged, right: Flags) -> dict[str, DecisionRow]:

@@ -19,12 +19,14 @@ class CalibrationRow(TypedDict):
 class ThresholdRow(TypedDict):
     """A threshold of confidence: class_id None for the run's, otherwise that of pages predicted as the class.
 
-    threshold: None where none could be certified. val_ and test_: pages, those accepted, and the wrong ones among them.
-    precision: of the accepted test pages, with its 95 % Wilson interval; None without an accepted page.
+    threshold: None where no page is accepted. certified: whether validation pages of this row certify it; otherwise a
+    class has the threshold of the run. val_ and test_: pages, those accepted, and the wrong ones among them; for
+    validation, as certified. precision: of the accepted test pages, with its 95 % Wilson interval; None without one.
     """
 
     class_id: int | None
     threshold: float | None
+    certified: bool
     val_pages: int
     val_accepted: int
     val_errors: int

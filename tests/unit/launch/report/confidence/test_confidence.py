@@ -82,6 +82,8 @@ def test_the_figures_are_those_of_the_policy_on_the_stored_outputs(run: Path) ->
     assert (run_row["test_accepted"], run_row["class_id"]) == (found["decisions"]["accepted"]["pages"], None)
     assert [row["class_id"] for row in class_rows] == [0, 1, 2, 3]
     assert sum(row["test_pages"] for row in class_rows) == run_row["test_pages"]
+    # A class without a threshold of its own has that of the run.
+    assert all(row["certified"] or row["threshold"] == run_row["threshold"] for row in class_rows)
     assert sum(pages for *_, pages in found["reliability"]["after"]) == 400
 
 
@@ -187,3 +189,15 @@ def test_evaluate_prints_what_the_report_shows(run: Path) -> None:
         assert re.search(rf"{name} .*{decision['pages']} .*{decision['accuracy']:.1%}", out.getvalue())
     undecided = dataclasses.replace(judged, decisions=["review"] * 400)
     console.print(decision_table(labels, undecided))
+
+
+def test_classes_without_enough_pages_have_the_threshold_of_the_run_or_none(tmp_path: Path) -> None:
+    run = build(tmp_path / "run", RunSpec(classes=16, pages=320))
+    policy = policy_of(run)
+    assert all(threshold.value is None for threshold in policy.class_thresholds)
+    rows = (confidence_figures(policy, stored(run)) or {})["thresholds"]
+    assert sum(row["test_accepted"] for row in rows[1:]) == rows[0]["test_accepted"] > 0
+    by_class = dataclasses.replace(policy, threshold_per="class")
+    (_, *classes) = (confidence_figures(by_class, stored(run)) or {})["thresholds"]
+    assert {row["threshold"] for row in classes} == {None}
+    assert sum(row["test_accepted"] for row in classes) == 0
