@@ -25,6 +25,8 @@ from http.client import HTTPConnection
 from itertools import cycle
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -36,16 +38,17 @@ SHARE, TIMES = 0.80, 3.0
 PAGES, QUICK_PAGES = 600, 96
 MODELS = ("model.backbone=MobileNetV2", "regions=halves", "shards.height=256", "shards.width=256")
 PREDICT = """
-import sys, time
+import os, sys, time
 import numpy as np
 from pathlib import Path
 from launch.api import open_run
 from launch.predict.run import Request, predict
 run, folder, out = open_run(sys.argv[1]), sys.argv[2], sys.argv[3]
 run.ensemble.predict({name: np.zeros((64, *run.record.shape), np.uint8) for name in run.record.regions})
-began = time.monotonic()
+began, used = time.monotonic(), sum(os.times()[:4])
 predict(Request(run=run.folder, sources=[folder], outputs={"csv": out}), run=run)
-print(len(list(Path(folder).iterdir())) / (time.monotonic() - began))
+pages = len(list(Path(folder).iterdir()))
+print(pages / (time.monotonic() - began), (sum(os.times()[:4]) - used) / pages)
 """
 
 
@@ -68,12 +71,13 @@ def main() -> int:
         more = [] if options.decoders is None else ["--decoders", str(options.decoders)]
         with serving(run, place / "serve", "--replicas", str(options.replicas), *more) as service:
             load(service, folder, clients=options.clients, count=4 * options.clients)
-            began = time.monotonic()
+            began, used = time.monotonic(), cpu_s(service.process.pid)
             found = load(service, folder, clients=options.clients, count=count)
-            rate = count / (time.monotonic() - began)
+            rate, used = count / (time.monotonic() - began), cpu_s(service.process.pid) - used
         # Other work on the machine shows as a difference between the rates before and after.
         after = predict_rate(run, folder, place / "after.csv")
-    return report(found, rate=rate, predict=(before, after))
+    cost = used / count, (before[1] + after[1]) / 2
+    return report(found, rate=rate, predict=(before[0], after[0]), cost=cost)
 
 
 def pages_in(place: Path, source: Path | None, count: int) -> Path:
@@ -88,12 +92,20 @@ def pages_in(place: Path, source: Path | None, count: int) -> Path:
     return folder
 
 
-def predict_rate(run: Path, folder: Path, out: Path) -> float:
-    """Pages a second of `predict` with loaded models, in a process of its own."""
+def predict_rate(run: Path, folder: Path, out: Path) -> tuple[float, float]:
+    """Pages a second of `predict` with loaded models, in a process of its own; and its seconds of CPU a page."""
     command = [sys.executable, "-c", PREDICT, str(run), str(folder), str(out)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return float(ended.stdout.split()[-1])
+    rate, cost = map(float, ended.stdout.split()[-2:])
+    return rate, cost
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of CPU that this process, and `pid` with all that descend from it, have used."""
+    leader = psutil.Process(pid)
+    times = [process.cpu_times() for process in (psutil.Process(), leader, *leader.children(recursive=True))]
+    return sum(used.user + used.system for used in times)
 
 
 def load(service: Service, folder: Path, *, clients: int, count: int) -> list[tuple[float, int]]:
@@ -117,7 +129,9 @@ def load(service: Service, folder: Path, *, clients: int, count: int) -> list[tu
         return [one for answers in pool.map(client, range(clients)) for one in answers]
 
 
-def report(found: Sequence[tuple[float, int]], *, rate: float, predict: tuple[float, float]) -> int:
+def report(
+    found: Sequence[tuple[float, int]], *, rate: float, predict: tuple[float, float], cost: tuple[float, float]
+) -> int:
     """Print the table and the line of JSON; the exit status."""
     statuses = Counter(status for _, status in found)
     share = rate * statuses[200] / len(found) / statistics.mean(predict)
@@ -127,9 +141,12 @@ def report(found: Sequence[tuple[float, int]], *, rate: float, predict: tuple[fl
     print(f"serve: {rate:.1f} pages/s, {share:.0%} of it (bar {SHARE:.0%}); statuses {dict(statuses)}")
     ratio = f"{p99 / p50:.1f} x, bar {TIMES:g} x"
     print(f"time to an answer: median {1000 * p50:.0f} ms, 99 % within {1000 * p99:.0f} ms ({ratio})")
+    here, there = (1000 * seconds for seconds in cost)
+    print(f"CPU a page: {here:.1f} ms with the clients, {there:.1f} ms for predict ({there / here:.0%})")
     holds = share >= SHARE and p99 <= TIMES * p50 and failed == 0
     result = {"bench": "serve", "figure": round(share, 3), "bar": SHARE, "holds": holds, "pages_per_s": round(rate, 1)}
     result |= {"p50_ms": round(1000 * p50, 1), "p99_over_p50": round(p99 / p50, 2), "status_5xx": failed}
+    result |= {"cpu_share": round(there / here, 3)}
     print(json.dumps(result))
     return 0 if holds else 1
 
