@@ -85,11 +85,13 @@ class Replicas:
                 return answer
             except BackPressureError:
                 raise Busy("the queue is full; retry in 1 s", reason="queue_full", retry_s=1) from None
-            except (ray.exceptions.RayActorError, RayServeException) as error:
-                if not left:
-                    raise Unavailable("the model process died; another one is starting") from error
             except UserError as error:
                 raise Unavailable(str(error)) from error
+            except ray.exceptions.RayTaskError:
+                raise  # a bug in the replica
+            except (ray.exceptions.RayError, RayServeException) as error:
+                if not left:
+                    raise Unavailable("the model process died; another one is starting") from error
         raise AssertionError("unreachable")
 
 
