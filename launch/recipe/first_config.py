@@ -36,9 +36,10 @@ def first_config(place: Path, *, name: str, preset: str, root: Path | None = Non
     settings: dict[str, Any] = {"root": str(found.root), **found.sources}
     if found.divide:
         settings["split"] = dict(_SPLIT)
-    if found.class_names is not None:
-        settings["class_names"] = str(found.class_names)
     data_set = read_data_set(from_mapping(DataConfig, settings, where="data"), seed=1)
+    if found.class_names is not None and not _has_names(data_set):
+        settings["class_names"] = str(found.class_names)
+        data_set = read_data_set(from_mapping(DataConfig, settings, where="data"), seed=1)
     text = _text(found, data_set, settings, name=name, preset=preset)
     return FirstConfig(text, found, data_set)
 
@@ -73,10 +74,14 @@ def _text(found: Discovery, data_set: DataSet, settings: dict[str, Any], *, name
 def _class_lines(data_set: DataSet, settings: dict[str, Any]) -> list[str]:
     if "class_names" in settings:
         return [f"  class_names: {_value(settings['class_names'])}"]
-    if all(name == str(class_id) for class_id, name in zip(data_set.class_ids, data_set.class_names, strict=True)):
+    if not _has_names(data_set):
         ids = ", ".join(map(str, data_set.class_ids[:20])) + (", ..." if data_set.class_ids[20:] else "")
         return [f"  class_names: null  # or a list of names, or a file with lines `ID NAME`, for the ids {ids}"]
     return ["  class_names: null  # the names of the classes come with the labels"]
+
+
+def _has_names(data_set: DataSet) -> bool:
+    return any(name != str(class_id) for class_id, name in zip(data_set.class_ids, data_set.class_names, strict=True))
 
 
 def _weight_lines(data_set: DataSet) -> list[str]:

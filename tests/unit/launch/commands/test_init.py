@@ -141,3 +141,11 @@ def test_a_root_that_is_elsewhere(work: Path) -> None:
     (work / "far" / "all.csv").write_text("path,label,split\n" + rows)
     assert main(["init", "far/all.csv", "--root", "tree"]) == 0
     assert load_config("my.yaml").data.root == str(work / "tree")
+
+
+def test_a_file_of_class_names_is_for_ids_alone(work: Path) -> None:
+    rows = "".join(f"tree/{p},{c},{s}\n" for p, c, s in listed(work))
+    (work / "all.csv").write_text("path,label,split\n" + rows)
+    (work / "classes.txt").write_text("other\nnames\nof three\n")
+    assert main(["init", "all.csv"]) == 0
+    assert load_config("my.yaml").data.class_names is None
