@@ -54,6 +54,12 @@ def parse_lines(text: str, path: Path, notes: Notes) -> list[Row]:
     return rows
 
 
+def looks_like_lines(text: str) -> bool:
+    """Whether the first line is one of a label file, with a blank or tab after the page and no other delimiter."""
+    first = next((line for line in text.split("\n") if line.strip()), "").strip()
+    return _AFTER_PAGE.match(first) is not None and not re.search("[,;|]", first)
+
+
 def _parts(body: str, where: str) -> tuple[str, str, bool]:
     """Path and class of a line, and whether more than one blank is between them."""
     page, blank, token = body.rpartition(" ")

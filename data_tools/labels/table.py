@@ -11,7 +11,7 @@ from pathlib import Path
 from data_tools.errors import UserError
 from data_tools.labels.class_names import plain_name
 from data_tools.labels.label import PAGE_SUFFIXES, Row
-from data_tools.labels.label_file import LABEL_NAMES, PATH_NAMES, SPLIT_NAMES
+from data_tools.labels.label_file import LABEL_NAMES, PATH_NAMES, SPLIT_NAMES, looks_like_lines
 
 _DELIMITERS = (",", ";", "\t", "|")
 _TABLE_SUFFIXES = {".csv": None, ".tsv": "\t", ".tab": "\t"}
@@ -55,8 +55,10 @@ class _Places:
 
 def is_table(text: str, path: Path, columns: ColumnsConfig | None) -> bool:
     """Whether a label source is a table: by its suffix, by `data.columns`, or by a header with the usual names."""
-    if path.suffix.lower() in _TABLE_SUFFIXES or columns is not None:
+    if columns is not None:
         return True
+    if path.suffix.lower() in _TABLE_SUFFIXES:
+        return not looks_like_lines(text)
     if _declared_delimiter(text):
         return True
     return any(

@@ -99,6 +99,9 @@ def test_a_column_has_one_purpose() -> None:
         ("filename\ttype\n", "t.lst", True),
         ("sep=;\nx;y\n", "t.txt", True),
         ("anything", "t.CSV", True),
+        ("\na.tif 3\n", "t.csv", False),
+        ("a.tif\tnews article\n", "t.tsv", False),
+        ("a b.tif 3,x\n", "t.csv", True),
         ("anything", "t.tsv", True),
     ],
 )
