@@ -201,7 +201,7 @@ def append_line(path: Path, value: Any, *, sync: bool = False) -> None:
     the function returns.
     """
     make_folder(path.parent)
-    with path.open("a+b") as file:
+    with _naming(path), path.open("a+b") as file:
         line = json.dumps(value).encode() + b"\n"
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)

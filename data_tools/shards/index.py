@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_tools.errors import UserError
+from data_tools.files import open_output
 
 INDEX = "index.npy"
 """Entries of the examples, a structured array [n] of type ENTRY."""
@@ -62,9 +64,16 @@ class Index(NamedTuple):
 
 
 def write_index(folder: Path, index: Index) -> None:
-    """Write INDEX and IDS into `folder`; the same index gives the same bytes."""
-    np.save(folder / INDEX, index.entries, allow_pickle=False)
-    np.save(folder / IDS, index.ids, allow_pickle=False)
+    """Write INDEX and IDS into `folder`; the same index gives the same bytes.
+
+    Raises:
+        OSError: a file cannot be written; `filename` is its path.
+    """
+    for name, array in ((INDEX, index.entries), (IDS, index.ids)):
+        with open_output(folder / name) as file:
+            # Into a file of its own, NumPy writes by the C library, and reports a full disk without the reason.
+            plain: Any = SimpleNamespace(write=file.write)
+            np.save(plain, array, allow_pickle=False)
 
 
 def map_index(folder: Path) -> Index:

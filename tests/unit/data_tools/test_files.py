@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -146,14 +147,22 @@ def test_other_errors_stay_what_they_are(error: OSError) -> None:
     assert storage_problem(error) is None
 
 
-def test_a_file_without_room_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: write_atomically(path, "four"),
+        lambda path: append_line(path, {"longer": "than that"}),
+        lambda path: write_json(path, [1, 2, 3]),
+    ],
+)
+def test_a_file_without_room_is_named(tmp_path: Path, write: Callable[[Path], None]) -> None:
     """A failed write names no file by itself."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2, before[1]))
     try:
         with pytest.raises(OSError, match="too large") as caught:
-            write_atomically(tmp_path / "file", "four")
+            write(tmp_path / "file")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert caught.value.filename == str(tmp_path / "file")
-    assert list(tmp_path.iterdir()) == []
+    assert leftovers(tmp_path) == []
