@@ -1,5 +1,5 @@
-# Entry point: `make` lists the targets. `make env` takes PYTHON=python3.12, GPU=1 and VENV=folder and remembers them.
-# Each target that needs the environment makes it first; that takes no time when it is ready.
+# Entry point: `make` lists the targets. `make env` takes PYTHON=python3.12, GPU=1, CLOUD=aws (or gcp) and VENV=folder, and
+# remembers them. Each target that needs the environment makes it first; that takes no time when it is ready.
 
 VENV ?= .venv
 export VENV
