@@ -77,7 +77,7 @@ def decode_file(content: bytes, setup: Setup, *, preview: bool, items: Items | N
     if not content:
         return Rejection("empty", "empty file")
     known = image_format(content) is not None
-    document = _guarded(lambda: Document(content, color=setup.cut.color, dpi=setup.cut.dpi), items, 0)
+    document = _guarded(lambda: Document(content, color=setup.cut.color, dpi=setup.cut.dpi), setup, items, 0)
     if isinstance(document, Rejection):
         return document if known else replace(document, reason="unsupported")
     with document:
@@ -96,19 +96,22 @@ def _pages(document: Document, setup: Setup, *, preview: bool, items: Items | No
         def read(number: int = number) -> DecodedPage:
             return _cut(document.read(number), setup, preview=preview)
 
-        pages.append(_guarded(read, items, number))
+        pages.append(_guarded(read, setup, items, number))
     return pages
 
 
-def _guarded(work: Callable[[], T], items: Items | None, item: int) -> T | Rejection:
+def _guarded(work: Callable[[], T], setup: Setup, items: Items | None, item: int) -> T | Rejection:
     """The result of `work`, or why the page or file is rejected."""
     poisonous = items.begin(item) if items else None
     try:
         return work() if poisonous is None else Rejection("failed", f"cannot be decoded: {poisonous}")
-    except _TooLarge as error:
-        return Rejection("too_large", str(error))
+    except _TooLarge:
+        return Rejection("too_large", f"more than {setup.max_pixels} pixels")
     except PageError as error:
-        return Rejection("too_large" if "pixels" in str(error) else "unreadable", str(error))
+        # Each decoder has a limit of its own, too.
+        if "pixels" in str(error):
+            return Rejection("too_large", f"more than {setup.max_pixels} pixels")
+        return Rejection("unreadable", str(error))
     finally:
         if items:
             items.end()
@@ -120,7 +123,7 @@ class _TooLarge(Exception):
 
 def _cut(page: Pixels, setup: Setup, *, preview: bool) -> DecodedPage:
     if page.shape[0] * page.shape[1] > setup.max_pixels:
-        raise _TooLarge(f"{page.shape[1]} x {page.shape[0]} pixels, more than {setup.max_pixels}")
+        raise _TooLarge
     return DecodedPage(setup.cut.of(page), page.shape[0], page.shape[1], preview_of(page) if preview else None)
 
 

@@ -151,6 +151,8 @@ def _resources(replicas: int, address: str | None) -> dict[str, float]:
 
 
 def _replica(plan: Plan, actor: dict[str, float]) -> Any:
+    # The decoders inherit it: OpenCV then rejects a larger image by its header, before it allocates the pixels.
+    pixels = {"OPENCV_IO_MAX_IMAGE_PIXELS": str(plan.limits.megapixels * 10**6)}
     deployment = serve.deployment(
         Replica,
         name=Replica.__name__,
@@ -162,7 +164,7 @@ def _replica(plan: Plan, actor: dict[str, float]) -> Any:
         health_check_period_s=2,
         health_check_timeout_s=30,
         max_constructor_retry_count=1,
-        ray_actor_options={**actor, "runtime_env": {"env_vars": {"TF_CPP_MIN_LOG_LEVEL": "3"}}},
+        ray_actor_options={**actor, "runtime_env": {"env_vars": {"TF_CPP_MIN_LOG_LEVEL": "3", **pixels}}},
     )
     return deployment.bind(plan.run, asdict(plan.limits), plan.decoders)
 
