@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from data_tools.config import to_mapping
 from data_tools.errors import UserError
@@ -24,6 +25,22 @@ def test_another_configuration_is_rejected(tmp_path: Path) -> None:
     keep_config(tmp_path, replace(CONFIG, checkpoint=CheckpointConfig(keep=9)))  # does not change the result
     with pytest.raises(UserError, match=r"started with another configuration.*seed: 1 -> 2"):
         keep_config(tmp_path, replace(CONFIG, seed=2))
+
+
+def test_a_configuration_of_a_version_without_a_setting_has_its_default(tmp_path: Path) -> None:
+    recorded = to_mapping(CONFIG)
+    del recorded["class_weights"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(recorded))
+    with pytest.raises(UserError, match="class_weights: None -> 'balanced'"):
+        keep_config(tmp_path, replace(CONFIG, class_weights="balanced"))
+    keep_config(tmp_path, CONFIG)
+
+
+def test_class_weights_survive_a_checkpoint(tmp_path: Path) -> None:
+    weighted = replace(CONFIG, class_weights={"3": 2.0, "memo": 1.0})
+    checkpoints = CheckpointFolder(tmp_path / "checkpoints", keep=2, config=to_mapping(weighted))
+    checkpoints.write(Snapshot(3, {}, {}, {}), best=None)
+    keep_config(tmp_path, weighted)
 
 
 def test_a_deleted_configuration_is_read_from_the_checkpoint(tmp_path: Path) -> None:
