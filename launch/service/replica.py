@@ -178,6 +178,12 @@ class Decoders:
         for future in [self._threads.submit(self._decode, b"", False) for _ in range(self._count)]:
             future.result()
 
+    def close(self) -> None:
+        """End all processes; nothing may be decoded any more."""
+        self._threads.shutdown()
+        while not self._pools.empty():
+            self._pools.get().__exit__()
+
     def _decode(self, content: bytes, preview: bool) -> Decoded:
         pool = self._pools.get()
         try:
