@@ -37,7 +37,7 @@ from launch.recipe.stages import Recipe, plan_recipe
 from launch.report.report import print_summary, write_report
 from launch.run.failures import describe_failures
 from launch.run.folder import open_run, record_event, unfinished_jobs
-from launch.run.model import record_model
+from launch.run.model import complete_record, record_model
 from launch.run.orphans import end_orphans
 from launch.run.progress import RunProgress
 from launch.run.schema import EventRecord
@@ -86,6 +86,7 @@ def train_all(config: Config) -> int:
                 return status
         else:
             print_out(f"{folder}: all jobs are done; nothing to train")
+            complete_record(folder)
         report = write_report(folder)
     print_summary(folder, tables())
     print_out(f"report: {report}")

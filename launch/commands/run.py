@@ -79,8 +79,10 @@ def _status(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from launch.report.report import write_page, write_report
+    from launch.run.model import complete_record
 
     run, out = Path(options.run), options.out
+    complete_record(run)
     if out is None or not is_file_name(out):
         folder = None if out is None else output_folder(out)
         print_out(f"report: {write_report(run, folder, precision=options.precision)}")

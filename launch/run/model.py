@@ -110,6 +110,12 @@ def model_record(run: Path, config: Config) -> ModelRecord:
     return found
 
 
+def complete_record(run: Path) -> None:
+    """Add the record to a run of an earlier version, if its shards are readable and its folder is writable."""
+    with contextlib.suppress(UserError):
+        model_record(run, config_from(read_yaml(run / CONFIG)))
+
+
 def _of_manifests(regions: Mapping[str, Manifest], labels: dict[str, str], shards: Path) -> ModelRecord:
     first = next(iter(regions.values()))
     entries = zip(first.class_ids, first.class_names, strict=True)

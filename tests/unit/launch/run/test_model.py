@@ -12,7 +12,7 @@ from data_tools.errors import UserError
 from data_tools.shards.manifest import FORMAT, Manifest, write_manifest
 from launch.commands.score import evaluate
 from launch.config import Config, load_config, resolved
-from launch.run.model import KEYS, find_shards, model_record, other_pages, record_model
+from launch.run.model import KEYS, complete_record, find_shards, model_record, other_pages, record_model
 
 BOXES = {"holistic": (0.0, 0.0, 1.0, 1.0), "left": (0.0, 0.0, 0.5, 1.0)}
 
@@ -91,6 +91,13 @@ def test_a_folder_that_says_nothing_of_its_classes_is_refused(tmp_path: Path) ->
     shutil.rmtree(tmp_path / "run" / "jobs")
     with pytest.raises(UserError, match="not finished"):
         model_record(tmp_path / "run", config)
+
+
+def test_the_next_command_completes_an_old_run(tmp_path: Path) -> None:
+    make_run(tmp_path / "run", make_shards(tmp_path / "shards"), record=False)
+    complete_record(tmp_path / "run")
+    assert set(KEYS) <= set(json.loads((tmp_path / "run" / "run.json").read_text()))
+    complete_record(tmp_path)  # no run at all: the command itself says so
 
 
 @pytest.mark.parametrize(
