@@ -1,6 +1,7 @@
 """The launcher's files that a person fills in, under Ray's own checks."""
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -98,3 +99,15 @@ def test_the_hosts_that_a_run_waits_for_are_those_of_the_file(tmp_path: Path) ->
 def test_the_set_up_of_a_host_is_a_valid_script() -> None:
     for script in ("host.sh", "environment.sh"):
         subprocess.run(["bash", "-n", ROOT / "cluster" / "setup" / script], check=True)
+
+
+def test_the_documented_commands_for_own_hosts_are_those_of_the_test_on_three_hosts() -> None:
+    page = (ROOT / "docs" / "cluster" / "own-hosts.md").read_text()
+    block = page.partition("```sh\n")[2].partition("```")[0]
+    commands = [shlex.split(line, comments=True) for line in block.splitlines()]
+    assert [command[1] for command in commands] == ["get-auth-token", "up", "rsync-up", "submit", "down"]
+    test = (ROOT / "tests" / "cluster" / "test_three_hosts.py").read_text()
+    for command in commands:
+        words = ", ".join(f'"{word}"' for word in command)
+        shared = words.replace('"/srv/regionstack/', 'f"{SHARED}/')
+        assert words in test or shared in test, words
