@@ -278,7 +278,8 @@ def _check_classes(
     for split in SPLITS:
         counts = Counter(label.class_id for label in labels[split])
         if not counts:
-            raise UserError(f"data.{split}: no pages of the classes {', '.join(map(str, class_ids))}")
+            share = "" if split == "train" else f", or take a share of the others with data.split: {{{split}: 0.1}}"
+            raise UserError(f"data.{split}: no pages of the classes {', '.join(map(str, class_ids))}; add some{share}")
         empty = [class_id for class_id in class_ids if not counts[class_id]]
         if empty and split == "train":
             name = _named(empty[0], names) + " has no training pages" + _alike(empty[0], names)

@@ -282,3 +282,10 @@ def test_classes_to_keep_by_name(root: Path, settings: dict[str, Any], ids: Any,
 def test_a_class_to_keep_that_does_not_exist(root: Path) -> None:
     with pytest.raises(UserError, match=r"data\.classes: no class is named bill; the names: letter, memo"):
         read(root, labels=str(root), classes=["bill"])
+
+
+def test_a_missing_split_names_the_way_out(root: Path) -> None:
+    shutil.rmtree(root / "val")
+    with pytest.raises(UserError, match=r"data\.val: no pages .* data\.split: \{val: 0\.1\}"):
+        read(root, labels=str(root))
+    assert sizes(read(root, labels=str(root), split={"val": 0.1})) == {"train": 18, "val": 2, "test": 20}
