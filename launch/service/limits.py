@@ -83,7 +83,7 @@ class Admission:
         Raises:
             Busy: no place, or not enough memory for its upload.
         """
-        reserved = min(self._limits.upload_bytes, declared_bytes or self._limits.upload_bytes)
+        reserved = self._limits.upload_bytes if declared_bytes is None else declared_bytes
         if self.requests >= self._limits.queue:
             raise self.busy("queue_full", f"{self.requests} requests are in progress, which is the limit")
         if self.reserved_bytes + reserved > self._limits.memory_mib * MIB:

@@ -89,8 +89,9 @@ def test_the_documented_requests(service: Service, scans: list[Path], tmp_path: 
     pages[0].save(tmp_path / "contract.pdf", save_all=True, append_images=pages[1:])
     commands = re.findall(r"^curl .*127.0.0.1.*$", (ROOT / "docs" / "serve.md").read_text(), re.MULTILINE)
     assert len(commands) == 3
+    curl = install("curl", "curl")
     for command in commands:
-        command = command.replace("127.0.0.1:8000", f"127.0.0.1:{service.port}").replace("curl", "curl -sf", 1)
+        command = command.replace("127.0.0.1:8000", f"127.0.0.1:{service.port}").replace("curl", f"{curl} -sf", 1)
         ended = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=True)
         answers = json.loads(ended.stdout)["answers"]
         assert all(answer["class"] for answer in answers)

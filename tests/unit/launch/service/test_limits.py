@@ -34,7 +34,7 @@ def test_the_queue_is_full_and_then_has_a_place_again() -> None:
         ([2 * MIB, 2 * MIB], 1),
         # A client that does not say how much it sends may send the limit.
         ([None, None], 1),
-        ([2 * MIB, 0], 1),
+        ([2 * MIB, 0, MIB, 1], 3),
     ],
 )
 def test_memory_for_uploads_is_reserved(declared: list[int | None], fit: int) -> None:
