@@ -187,7 +187,8 @@ def train(config: Config) -> None:
         result = run(payload(job, folder))
         sys.stderr.write(f"{job.name}: test accuracy {result['test_accuracy']:.3f}, {result['seconds']:.0f} s\n")
     result = stack({"run": str(folder), "members": list(recipe.members), "config": to_mapping(config.stack)})
-    sys.stderr.write(f"stack: test accuracy {result['test_accuracy']:.3f}\n")
+    after, before = (result["scores"][kind]["calibration_error"] for kind in ("calibrated", "test"))
+    sys.stderr.write(f"stack: test accuracy {result['test_accuracy']:.3f}, ECE {after:.3f} ({before:.3f} as trained)\n")
 
 
 def fit_all(page: np.ndarray, boxes: Mapping[str, Any], size: int) -> Pages:

@@ -1,14 +1,17 @@
 """The command `export`: a run's models as a SavedModel, an ONNX or a LiteRT file."""
 
 import argparse
+import contextlib
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from data_tools.errors import UserError
-from launch.console import Commands, command, print_out, tables
+from launch.console import Commands, command, print_err, print_out, tables
 from launch.outputs import new_folder
 
 if TYPE_CHECKING:
@@ -54,9 +57,26 @@ def _export(options: argparse.Namespace) -> int:
         return model_card(record, figures(record, class_names=class_names(record), now=time.time()), exported)
 
     target = new_folder(options.to or str(default_folder(run, request)))
-    exported = export(run, target, shards=shards, request=request, card=card)
+    print_err(f"converting {request.model} of {run} to {request.form}; large models take minutes")
+    with contextlib.ExitStack() as shown:
+        request = replace(request, on_pages=_progress(shown))
+        exported = export(run, target, shards=shards, request=request, card=card)
     print_exported(exported, target)
     return 0
+
+
+def _progress(shown: contextlib.ExitStack) -> Callable[[int, int], None]:
+    """A progress display that starts with the first pages, since conversion comes before them."""
+    from launch.page_progress import PageProgress, page_progress
+
+    started: list[PageProgress] = []
+
+    def on_pages(done: int, total: int) -> None:
+        if not started:
+            started.append(shown.enter_context(page_progress("checking")))
+        started[0](done, total, 0)
+
+    return on_pages
 
 
 def plan_export(run: Path, options: argparse.Namespace) -> tuple["ExportRequest", Path | None]:

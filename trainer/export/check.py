@@ -1,5 +1,6 @@
 """Compares a written model with what the run recorded, or with the Keras models where the run's shards are not here."""
 
+from collections.abc import Callable
 from typing import TypedDict
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy.typing as npt
 
 from data_tools.errors import UserError
 from trainer.export.artefact import Runner
-from trainer.export.source import Source, recorded_batches, synthetic_batch
+from trainer.export.source import SYNTHETIC_PAGES, Source, recorded_batches, synthetic_batch
 
 
 class Checked(TypedDict):
@@ -24,8 +25,12 @@ class Checked(TypedDict):
     largest_difference: dict[str, float]
 
 
-def check_exported(source: Source, form: str, runner: Runner) -> Checked:
+def check_exported(
+    source: Source, form: str, runner: Runner, *, on_pages: Callable[[int, int], None] = lambda done, total: None
+) -> Checked:
     """Run a written model on every test page of the run, or on synthetic pages, and compare all probabilities.
+
+    on_pages: called with the pages compared so far and in total.
 
     Raises:
         UserError: a probability differs by more than the tolerance; the text names the page and the model. Where none
@@ -33,7 +38,7 @@ def check_exported(source: Source, form: str, runner: Runner) -> Checked:
     """
     shards = source.pages.shards
     against = "the recorded test predictions" if shards else "the Keras models on synthetic pages"
-    batches = recorded_batches(source, shards) if shards else iter([synthetic_batch(source)])
+    total, batches = recorded_batches(source, shards) if shards else (SYNTHETIC_PAGES, iter([synthetic_batch(source)]))
     checked: Checked = {
         "against": against,
         "pages": 0,
@@ -53,6 +58,7 @@ def check_exported(source: Source, form: str, runner: Runner) -> Checked:
                 )
             checked["largest_difference"][name] = max(checked["largest_difference"][name], difference)
             checked["top1_equal"][name] += int((outputs[name].argmax(axis=1) == expected.argmax(axis=1)).sum())
+        on_pages(checked["pages"], total)
     return checked
 
 

@@ -33,12 +33,14 @@ class ExportRequest:
     """What to export. form: the format. model: `stack`, a job's name, or the region of a member.
 
     pages: what the models take (None: as the run's test shards say). measure: whether to measure pages/s, for seconds.
+    on_pages: called with the pages compared so far and in total.
     """
 
     form: Format = "saved_model"
     model: str = STACK
     pages: RunPages | None = None
     measure: bool = True
+    on_pages: Callable[[int, int], None] = lambda done, total: None
 
 
 class Exported(TypedDict):
@@ -158,7 +160,9 @@ def describe(source: Source, request: ExportRequest, path: Path) -> Exported:
         ],
         "temperatures": {name: t for name, t in artefact.temperatures.items() if name in artefact.outputs},
         "stack": artefact.stack.method if artefact.stack else None,
-        "checked": check_exported(source, request.form, open_model(path, request.form, threads=2)),
+        "checked": check_exported(
+            source, request.form, open_model(path, request.form, threads=2), on_pages=request.on_pages
+        ),
         "size_bytes": size_of(path),
         "pages_per_s": measured(source, request.form, path) if request.measure else {},
         "versions": installed("tensorflow", "keras", "onnxruntime", "tf2onnx", "regionstack"),

@@ -124,8 +124,8 @@ class Batch:
     expected: Mapping[str, npt.NDArray[np.float32]]
 
 
-def recorded_batches(source: Source, shards: Path) -> Iterator[Batch]:
-    """All test pages of the run with its recorded predictions, calibrated; joined by page id.
+def recorded_batches(source: Source, shards: Path) -> tuple[int, Iterator[Batch]]:
+    """The number of test pages of the run, and all of them with its recorded predictions, calibrated, by page id.
 
     Raises:
         UserError: a page was predicted and is not in the shards.
@@ -139,14 +139,13 @@ def recorded_batches(source: Source, shards: Path) -> Iterator[Batch]:
     softmax = {name: rows.softmax for name, rows in recorded.items()}
     expected = calibrate(source.policy, softmax) if source.policy else softmax
     ids = recorded[artefact.outputs[-1]].ids.tolist()
-    for first in range(0, len(ids), BATCH):
-        rows = slice(first, first + BATCH)
+
+    def batch(rows: slice) -> Batch:
         chosen = {region: _rows(positions[region], ids[rows], region) for region in sets}
-        yield Batch(
-            ids[rows],
-            {region: sets[region].gather(chosen[region]) for region in sets},
-            {name: values[rows] for name, values in expected.items()},
-        )
+        pages = {region: sets[region].gather(chosen[region]) for region in sets}
+        return Batch(ids[rows], pages, {name: values[rows] for name, values in expected.items()})
+
+    return len(ids), (batch(slice(first, first + BATCH)) for first in range(0, len(ids), BATCH))
 
 
 def _rows(positions: dict[str, int], ids: list[str], region: str) -> npt.NDArray[np.int64]:
