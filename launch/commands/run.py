@@ -1,8 +1,9 @@
-"""The commands on a run folder: status, report, evaluate, predict, export."""
+"""The commands on run folders: status, report, evaluate, compare, predict, export."""
 
 import argparse
 from pathlib import Path
 
+from data_tools.errors import UserError
 from launch.commands.exporting import add_export
 from launch.commands.predict import add_predict
 from launch.console import Commands, Handler, command, print_out, tables
@@ -14,6 +15,7 @@ def run_commands(commands: Commands) -> None:
     _add_status(commands)
     _add_report(commands)
     _add_evaluate(commands)
+    _add_compare(commands)
     add_predict(commands)
     add_export(commands)
 
@@ -67,6 +69,29 @@ def _add_evaluate(commands: Commands) -> None:
     )
     parser.add_argument("--split", default="test", choices=("train", "val", "test"), help="split (default: test)")
     parser.add_argument("--shards", metavar="DIR", help="other shards of the same geometry (default: the run's)")
+
+
+def _add_compare(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "compare",
+        _compare,
+        about="compare runs with the first of them: settings, accuracies with paired tests, confusions, times",
+        examples="  regionstack compare runs/before runs/after\n"
+        "  regionstack compare runs/a runs/b runs/c --html comparison.html",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, two or more")
+    parser.add_argument("--html", metavar="FILE", help="write a page (-: standard output)")
+    parser.add_argument("--json", metavar="FILE", help="write all figures (-: standard output)")
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from launch.compare.show import show
+
+    if len(options.runs) < 2:
+        raise UserError(f"{options.runs[0]}: nothing to compare with; name two or more run folders")
+    with output_files(options.html, options.json) as (html, json_file):
+        return show([Path(run) for run in options.runs], html=html, json_file=json_file)
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -1,0 +1,1 @@
+"""`regionstack compare`: what differs between runs, and whether it made a difference."""
