@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from data_tools.errors import UserError
-from data_tools.targets import target_of
+from data_tools.files import temporary_name
+from data_tools.targets import make_folder, target_of
 from launch.predict.forms import Counts, Form, Key
 from trainer.serving.answer import Answer
 
@@ -26,6 +27,7 @@ class LineFile:
         self._start: int | None = None
         """Where a resumed file is continued, in bytes; None: it is written from its beginning."""
         self._descriptor: int | None = None
+        self._temporary: Path | None = None
 
     def held(self) -> Iterator[Key | None]:
         """What the complete lines of an earlier command's file are about; nothing if there is no such file.
@@ -97,6 +99,9 @@ class LineFile:
                 raw = raw if self._start is not None else self.form.head().encode() + raw
             while written < len(raw):
                 written += os.write(self._descriptor, raw[written:])
+            if self._temporary is not None:
+                self._temporary.replace(target_of(self.path).path)
+                self._temporary = None
         except OSError as error:
             if self._descriptor is not None and written:
                 with contextlib.suppress(OSError):
@@ -105,14 +110,20 @@ class LineFile:
             raise
 
     def _open(self) -> int:
+        """Open what is written to: a new file under a temporary name until its first lines are in it."""
         target = target_of(self.path)
         if target.descriptor is not None:
             return os.dup(target.descriptor)
         flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY
-        descriptor = os.open(target.path, flags | (0 if target.stream else os.O_CREAT), 0o666)
-        if not target.stream:
-            os.ftruncate(descriptor, self._start or 0)
-            os.lseek(descriptor, 0, os.SEEK_END)
+        if target.stream:
+            return os.open(target.path, flags)
+        if self._start is None:
+            make_folder(target.path.parent)
+            self._temporary = temporary_name(target.path)
+            return os.open(self._temporary, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        descriptor = os.open(target.path, flags)
+        os.ftruncate(descriptor, self._start)
+        os.lseek(descriptor, 0, os.SEEK_END)
         return descriptor
 
     def __enter__(self) -> Self:
@@ -121,6 +132,9 @@ class LineFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._temporary is not None:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink()
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

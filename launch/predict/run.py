@@ -1,7 +1,7 @@
 """`regionstack predict`: every source to its answers, written as they come."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -119,7 +119,9 @@ class _Prediction:
                 print_err("interrupted")
             finally:
                 for file in self._files:
-                    file.close(self._counts, complete=complete)
+                    # What stopped the command matters more than a file that cannot be ended.
+                    with nullcontext() if complete else suppress(OSError):
+                        file.close(self._counts, complete=complete)
         return self._report(complete)
 
     def _classify(self, groups: Sequence[Sequence[Source]]) -> None:

@@ -1,6 +1,7 @@
 """Files of answers: complete after every write, cut and continued to the same bytes."""
 
 import csv
+import errno
 import json
 import os
 import threading
@@ -166,6 +167,37 @@ def test_nothing_is_touched_before_the_first_answer(tmp_path: Path, about: About
     path.write_text("kept")
     LineFile(path, CsvForm(about)).close(Counts(), complete=False)
     assert path.read_text() == "kept"
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_names_it(
+    tmp_path: Path, about: About, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("kept")
+    write, room = os.write, 10
+
+    def full(descriptor: int, content: bytes) -> int:
+        nonlocal room
+        if not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = write(descriptor, content[:room])
+        room -= written
+        return written
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space") as caught, LineFile(path, CsvForm(about)) as file:
+        file.write([answer("a.tif")])
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "kept"
+    assert [found.name for found in tmp_path.iterdir()] == ["out.csv"]
+
+    with pytest.raises(OSError, match="No space"), LineFile(path, CsvForm(about)) as file:
+        room = 10**6
+        file.write([answer("a.tif")])
+        complete = path.read_bytes()
+        room = 10
+        file.write([answer("b.tif")])
+    assert path.read_bytes() == complete, "complete lines"
 
 
 def test_a_pipe_is_written_to_and_a_link_stays_one(tmp_path: Path, about: About) -> None:
