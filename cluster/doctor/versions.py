@@ -58,7 +58,7 @@ def _missing(node: NodeFacts, name: str, *, trains: bool) -> Iterator[Finding]:
         yield Finding("error", "versions", node.host, f"{NAMES[name]} is not installed", SET_UP)
     elif node.own:
         what = "Horovod is not installed; no rank runs here, but a driver that starts ranks needs it, in any build"
-        yield Finding("warning", "versions", node.host, what, "run make env")
+        yield Finding("note", "versions", node.host, what, "run make env")
 
 
 def _builds(training: list[NodeFacts]) -> Iterator[Finding]:

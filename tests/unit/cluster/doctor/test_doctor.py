@@ -113,7 +113,7 @@ def test_a_healthy_cluster_has_nothing_but_the_note_of_its_interface() -> None:
         (cluster(b=horovod("tf2.21.0.cuda12.9.nccl2.27.7.sm90.r1")), "error", "versions", "b"),
         (cluster(b=other(horovod="0.28.1")), "error", "versions", "b"),
         (cluster(a=CPU_HEAD, b=other(tensorflow="2.20.0")), "error", "versions", "b"),
-        (cluster(a=CPU_HEAD | without("horovod")), "warning", "versions", "a"),
+        (cluster(a=CPU_HEAD | without("horovod")), "note", "versions", "a"),
         # Horovod
         (cluster(b={"load_error": "ImportError: libnccl"}), "error", "horovod", "b"),
         (cluster(b={"built": ("nccl",)}), "error", "horovod", "b"),
