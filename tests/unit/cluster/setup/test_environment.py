@@ -233,6 +233,7 @@ esac
         ({}, False, ["requirements.lock"]),
         ({}, True, ["requirements.lock", "requirements-test.lock"]),
         ({"CLOUD": "aws"}, False, ["requirements.lock", "requirements-aws.lock"]),
+        ({"HOROVOD_BUILD_CUDA_CC_LIST": "70,80"}, False, ["requirements.lock"]),
         ({"CLOUD": "gcp"}, True, ["requirements.lock", "requirements-gcp.lock", "requirements-test.lock"]),
     ],
 )
@@ -254,3 +255,4 @@ def test_the_packages_are_those_of_the_lock_files_that_the_host_needs(
     assert [Path(word).name for word in installed if word.endswith(".lock")] == locks
     remembered = (checkout.root / ".venv" / "made-by-regionstack").read_text().splitlines()
     assert f"cloud={variables.get('CLOUD', '')}" in remembered
+    assert f"capabilities={variables.get('HOROVOD_BUILD_CUDA_CC_LIST', '')}" in remembered
