@@ -264,6 +264,23 @@ def test_the_command_writes_a_card_and_prints_the_check(finished: Path, capfd: p
     assert "exists already" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("form", ["saved_model", "onnx"])
+def test_the_code_of_the_card_gives_the_class_of_a_page(
+    tmp_path: Path, finished: Path, shards: Path, form: Format
+) -> None:
+    """The card's Python, in a folder with the export and a page, without this project on the path."""
+    folder = tmp_path / "out"
+    assert main(["export", str(finished), "--format", form, "--to", str(folder)]) == 0
+    recorded = read_predictions(finished / "jobs" / "stack" / "predictions" / "test.npz")
+    page = read_page(shards.parent / "pages" / str(recorded.ids[0]))
+    Image.fromarray(page).save(folder / "page.png")
+    code = re.findall(r"```python\n(.*?)```", (folder / "MODEL_CARD.md").read_text(), re.DOTALL)
+    command = [sys.executable, "-I", "-c", "\n".join(code)]
+    printed = subprocess.run(command, check=True, cwd=folder, stdout=subprocess.PIPE, text=True).stdout
+    names = json.loads((folder / "export.json").read_text())["classes"]
+    assert names[int(recorded.softmax[0].argmax())]["name"] in printed
+
+
 @pytest.mark.parametrize(("model", "job"), [("holistic", "holistic_32"), ("top", "top")])
 def test_a_single_model(tmp_path: Path, finished: Path, model: str, job: str) -> None:
     exported = export(finished, tmp_path / "out", request=ExportRequest(form="onnx", model=model, measure=False))
