@@ -27,7 +27,7 @@ from launch.cli import main
 from launch.commands.score import ensemble_for_shards, evaluate
 from launch.report.report import write_report
 from trainer.config import CheckpointConfig, JobConfig, ModelConfig, StageConfig, TrainingConfig
-from trainer.export.artefact import Format
+from trainer.export.artifact import Format
 from trainer.export.export import ExportRequest, export
 from trainer.export.source import RunPages
 from trainer.network.classifier import Geometry, build_classifier

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_tools.errors import UserError
-from trainer.export.artefact import Runner
+from trainer.export.artifact import Runner
 from trainer.export.source import SYNTHETIC_PAGES, Source, recorded_batches, synthetic_batch
 
 
@@ -42,9 +42,9 @@ def check_exported(
     checked: Checked = {
         "against": against,
         "pages": 0,
-        "top1_equal": dict.fromkeys(source.artefact.outputs, 0),
+        "top1_equal": dict.fromkeys(source.artifact.outputs, 0),
         "tolerance": source.tolerance(form),
-        "largest_difference": dict.fromkeys(source.artefact.outputs, 0.0),
+        "largest_difference": dict.fromkeys(source.artifact.outputs, 0.0),
     }
     for batch in batches:
         checked["pages"] += len(batch.ids)

@@ -17,7 +17,7 @@ from data_tools.files import atomic_folder, write_json
 from data_tools.versions import installed
 from trainer.config import STACK
 from trainer.export import litert_file, onnx_file, saved_model
-from trainer.export.artefact import Format, Runner
+from trainer.export.artifact import Format, Runner
 from trainer.export.check import Checked, check_exported
 from trainer.export.source import RunPages, Source, open_source
 from trainer.export.speed import BATCH, THREADS, pages_per_s, saved_model_pages_per_s, size_of
@@ -108,7 +108,7 @@ def export(
         write_json(temporary / DESCRIPTION, exported)
         if card is not None:
             (temporary / CARD).write_text(card(exported))
-    logger.info("exported %s of %s to %s", source.artefact.name, run, target)
+    logger.info("exported %s of %s to %s", source.artifact.name, run, target)
     return exported
 
 
@@ -120,13 +120,13 @@ def default_folder(run: Path, request: ExportRequest) -> Path:
 
 
 def write_model(source: Source, form: Format, folder: Path) -> Path:
-    """Write the artefact in one format; the path of the file or folder."""
+    """Write the artifact in one format; the path of the file or folder."""
     if form == "onnx":
-        return onnx_file.write_onnx(source.artefact, folder)
+        return onnx_file.write_onnx(source.artifact, folder)
     if form == "litert":
-        return litert_file.write_litert(source.artefact, folder)
+        return litert_file.write_litert(source.artifact, folder)
     return saved_model.write_saved_model(
-        source.artefact, folder, class_ids=source.pages.class_ids, class_names=source.pages.class_names
+        source.artifact, folder, class_ids=source.pages.class_ids, class_names=source.pages.class_names
     )
 
 
@@ -141,25 +141,25 @@ def open_model(path: Path, form: Format, *, threads: int) -> Runner:
 
 def describe(source: Source, request: ExportRequest, path: Path) -> Exported:
     """Check a written model, measure it, and describe it for its users."""
-    artefact, pages = source.artefact, source.pages
-    first = artefact.members[0].pages.shape
+    artifact, pages = source.artifact, source.pages
+    first = artifact.members[0].pages.shape
     prefix = "" if request.form == "saved_model" else onnx_file.INPUT
     return {
         "format": request.form,
         "file": path.name,
         "load": _LOAD[request.form],
         "run": str(source.run),
-        "model": artefact.name,
-        "members": [{"name": member.name, "region": member.region} for member in artefact.members],
-        "inputs": {prefix + name: [None, *region.shape] for name, region in artefact.regions.items()},
-        "regions": {name: list(region.box) for name, region in artefact.regions.items()},
+        "model": artifact.name,
+        "members": [{"name": member.name, "region": member.region} for member in artifact.members],
+        "inputs": {prefix + name: [None, *region.shape] for name, region in artifact.regions.items()},
+        "regions": {name: list(region.box) for name, region in artifact.regions.items()},
         "page": {"height": first[0], "width": first[1], "channels": first[2], "dtype": "uint8"},
         "classes": [
             {"id": int(class_id), "name": name}
             for class_id, name in zip(pages.class_ids, pages.class_names, strict=True)
         ],
-        "temperatures": {name: t for name, t in artefact.temperatures.items() if name in artefact.outputs},
-        "stack": artefact.stack.method if artefact.stack else None,
+        "temperatures": {name: t for name, t in artifact.temperatures.items() if name in artifact.outputs},
+        "stack": artifact.stack.method if artifact.stack else None,
         "checked": check_exported(
             source, request.form, open_model(path, request.form, threads=2), on_pages=request.on_pages
         ),
@@ -172,7 +172,7 @@ def describe(source: Source, request: ExportRequest, path: Path) -> Exported:
 def measured(source: Source, form: Format, path: Path) -> dict[str, float]:
     """Pages per second of a written model, by number of threads."""
     pages: Mapping[str, npt.NDArray[np.uint8]] = {
-        name: np.zeros((BATCH, *region.shape), np.uint8) for name, region in source.artefact.regions.items()
+        name: np.zeros((BATCH, *region.shape), np.uint8) for name, region in source.artifact.regions.items()
     }
     if form == "saved_model":
         return {str(threads): saved_model_pages_per_s(path, pages, threads=threads) for threads in THREADS}

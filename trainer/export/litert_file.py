@@ -1,4 +1,4 @@
-"""The artefact as a LiteRT (TensorFlow Lite) file, converted by TensorFlow and opened by its interpreter.
+"""The artifact as a LiteRT (TensorFlow Lite) file, converted by TensorFlow and opened by its interpreter.
 
 The signature `serving_default` takes `pages_REGION`: uint8 [n, height, width, channels], and gives float32
 [n, classes] by model, for any n; the signature's runner of the interpreter resizes the tensors.
@@ -9,27 +9,27 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from trainer.export.artefact import Artefact, Pages, Runner
+from trainer.export.artifact import Artifact, Pages, Runner
 from trainer.export.onnx_file import INPUT
 from trainer.export.saved_model import storage_errors
 
 FILE = "model.tflite"
 
 
-def write_litert(artefact: Artefact, folder: Path) -> Path:
+def write_litert(artifact: Artifact, folder: Path) -> Path:
     """Write `model.tflite` into `folder`; all of it computes in float32, with LiteRT's own operations alone."""
     import tensorflow as tf
 
-    regions = artefact.regions
+    regions = artifact.regions
     signature = [tf.TensorSpec([None, *region.shape], tf.uint8, name=INPUT + name) for name, region in regions.items()]
 
     @tf.function(input_signature=signature)
     def function(*pages: Any) -> dict[str, Any]:
-        return artefact.probabilities(dict(zip(regions, pages, strict=True)), dtype="float32")
+        return artifact.probabilities(dict(zip(regions, pages, strict=True)), dtype="float32")
 
     module = tf.Module()
     module.function = function
-    module.weights = [variable.value for member in artefact.members for variable in member.model.variables]
+    module.weights = [variable.value for member in artifact.members for variable in member.model.variables]
     with tempfile.TemporaryDirectory() as saved:
         with storage_errors(Path(saved)):
             tf.saved_model.save(module, saved, signatures={"serving_default": function.get_concrete_function()})

@@ -1,4 +1,4 @@
-"""The artefact as an ONNX file, converted by tf2onnx and opened by ONNX Runtime.
+"""The artifact as an ONNX file, converted by tf2onnx and opened by ONNX Runtime.
 
 Inputs `pages_REGION`: uint8 [n, height, width, channels]; outputs: float32 [n, classes] by model.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_tools.errors import UserError
-from trainer.export.artefact import Artefact, Pages, Runner
+from trainer.export.artifact import Artifact, Pages, Runner
 
 FILE = "model.onnx"
 OPSET = 17
@@ -31,17 +31,17 @@ def require_onnx() -> None:
         raise UserError(f"--format onnx: {error.name} is not installed; pip install 'regionstack[onnx]'") from None
 
 
-def write_onnx(artefact: Artefact, folder: Path) -> Path:
+def write_onnx(artifact: Artifact, folder: Path) -> Path:
     """Write `model.onnx` into `folder`; the stack and the calibration compute in float32."""
     import tensorflow as tf
     import tf2onnx
 
-    regions = artefact.regions
+    regions = artifact.regions
     signature = [tf.TensorSpec([None, *region.shape], tf.uint8, name=INPUT + name) for name, region in regions.items()]
 
     @tf.function(input_signature=signature)
     def function(*pages: Any) -> dict[str, Any]:
-        return artefact.probabilities(dict(zip(regions, pages, strict=True)), dtype="float32")
+        return artifact.probabilities(dict(zip(regions, pages, strict=True)), dtype="float32")
 
     # tf2onnx logs how it rewrites the graph, on the root logger's level.
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The artefact as a SavedModel, which also decodes a page and cuts its regions; it loads with TensorFlow alone.
+"""The artifact as a SavedModel, which also decodes a page and cuts its regions; it loads with TensorFlow alone.
 
     model = tf.saved_model.load("export/saved_model")
     model.encoded(content)               # the bytes of a JPEG or PNG file
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.export.artefact import Artefact, Pages, Runner
+from trainer.export.artifact import Artifact, Pages, Runner
 
 FOLDER = "saved_model"
 
@@ -25,7 +25,7 @@ _STORAGE = errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, e
 
 
 def write_saved_model(
-    artefact: Artefact, folder: Path, *, class_ids: Sequence[int], class_names: Sequence[str]
+    artifact: Artifact, folder: Path, *, class_ids: Sequence[int], class_names: Sequence[str]
 ) -> Path:
     """Write the SavedModel into `folder`: functions `encoded`, `page`, `regions`, as signatures too, and classes.
 
@@ -36,21 +36,21 @@ def write_saved_model(
     """
     import tensorflow as tf
 
-    regions = artefact.regions
-    channels = artefact.members[0].pages.shape[2]
+    regions = artifact.regions
+    channels = artifact.members[0].pages.shape[2]
 
     def of_page(page: Any) -> dict[str, Any]:
-        return artefact.probabilities({name: cut_region(page, r.box, r.shape) for name, r in regions.items()})
+        return artifact.probabilities({name: cut_region(page, r.box, r.shape) for name, r in regions.items()})
 
     def of_file(content: Any) -> dict[str, Any]:
         return of_page(decode(content, channels))
 
     stored = {name: tf.TensorSpec([None, *region.shape], tf.uint8, name=name) for name, region in regions.items()}
     module = tf.Module()
-    module.regions = tf.function(artefact.probabilities, input_signature=[stored])
+    module.regions = tf.function(artifact.probabilities, input_signature=[stored])
     module.page = tf.function(of_page, input_signature=[tf.TensorSpec([None, None, channels], tf.uint8, name="page")])
     module.encoded = tf.function(of_file, input_signature=[tf.TensorSpec([], tf.string, name="content")])
-    module.weights = [variable.value for member in artefact.members for variable in member.model.variables]
+    module.weights = [variable.value for member in artifact.members for variable in member.model.variables]
     module.class_ids = tf.Variable(list(class_ids), trainable=False, dtype=tf.int64)
     module.class_names = tf.Variable(list(class_names), trainable=False)
     signatures = {"serving_default": module.regions, "page": module.page, "encoded": module.encoded}

@@ -13,7 +13,7 @@ from data_tools.shards.manifest import read_manifest
 from data_tools.shards.reader import ShardSet
 from trainer.config import STACK, JobConfig
 from trainer.device import prepare_inference
-from trainer.export.artefact import Artefact, Pages
+from trainer.export.artifact import Artifact, Pages
 from trainer.job_folder.journal import PREDICTIONS, RESULT, job_folder
 from trainer.scoring.decision import Policy, calibrate, read_policy
 from trainer.scoring.predictions import read_predictions
@@ -44,10 +44,10 @@ class RunPages:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """An artefact, its run and pages. mixed: whether the run computed in 16 bits. policy: None for an older run."""
+    """An artifact, its run and pages. mixed: whether the run computed in 16 bits. policy: None for an older run."""
 
     run: Path
-    artefact: Artefact
+    artifact: Artifact
     pages: RunPages
     mixed: bool
     policy: Policy | None
@@ -73,14 +73,14 @@ def open_source(run: Path, model: str, pages: RunPages | None, *, shards: Path |
     policy = read_policy(run)
     prepare_inference()
     members = tuple(open_member(run, name, pages.regions, classes=len(pages.class_ids)) for name in names)
-    artefact = Artefact(
+    artifact = Artifact(
         name=model if model == STACK else names[0],
         members=members,
         stack=stack if model == STACK else None,
         temperatures=policy.temperatures if policy else {},
     )
     mixed = any(config.training.precision != "float32" for config in configs.values())
-    return Source(run=run, artefact=artefact, pages=pages, mixed=mixed, policy=policy)
+    return Source(run=run, artifact=artifact, pages=pages, mixed=mixed, policy=policy)
 
 
 def job_named(run: Path, model: str, members: tuple[str, ...]) -> str:
@@ -130,15 +130,15 @@ def recorded_batches(source: Source, shards: Path) -> tuple[int, Iterator[Batch]
     Raises:
         UserError: a page was predicted and is not in the shards.
     """
-    artefact = source.artefact
-    sets = {region: ShardSet.open(shards / "test" / region) for region in artefact.regions}
+    artifact = source.artifact
+    sets = {region: ShardSet.open(shards / "test" / region) for region in artifact.regions}
     positions = {region: {page_id: row for row, page_id in enumerate(s.ids)} for region, s in sets.items()}
     recorded = {
-        name: read_predictions(job_folder(source.run, name) / PREDICTIONS / "test.npz") for name in artefact.outputs
+        name: read_predictions(job_folder(source.run, name) / PREDICTIONS / "test.npz") for name in artifact.outputs
     }
     softmax = {name: rows.softmax for name, rows in recorded.items()}
     expected = calibrate(source.policy, softmax) if source.policy else softmax
-    ids = recorded[artefact.outputs[-1]].ids.tolist()
+    ids = recorded[artifact.outputs[-1]].ids.tolist()
 
     def batch(rows: slice) -> Batch:
         chosen = {region: _rows(positions[region], ids[rows], region) for region in sets}
@@ -160,8 +160,8 @@ def synthetic_batch(source: Source) -> Batch:
     import tensorflow as tf
 
     generator = np.random.default_rng(1)
-    pages = {name: _patches(generator, region.shape) for name, region in source.artefact.regions.items()}
-    outputs = source.artefact.probabilities({name: tf.constant(rows) for name, rows in pages.items()})
+    pages = {name: _patches(generator, region.shape) for name, region in source.artifact.regions.items()}
+    outputs = source.artifact.probabilities({name: tf.constant(rows) for name, rows in pages.items()})
     ids = [f"synthetic page {number}" for number in range(1, SYNTHETIC_PAGES + 1)]
     return Batch(ids, pages, {name: output.numpy() for name, output in outputs.items()})
 

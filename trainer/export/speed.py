@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from trainer.export.artefact import Pages, Runner
+from trainer.export.artifact import Pages, Runner
 
 THREADS = (1, 2)
 SECONDS = 1.0

@@ -40,7 +40,7 @@ Outputs = Mapping[str, npt.NDArray[np.floating[Any]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What the stack's job learnt from validation pages, as in `calibration.json`.
+    """What the stack's job learned from validation pages, as in `calibration.json`.
 
     class_ids: of the outputs' columns. members: names of the stack's inputs, in order. temperatures: by model.
     pages, folds: validation pages that all of this was fitted on, and the parts of the cross-fit (0: too few pages).

@@ -22,7 +22,7 @@ Runner = Callable[[Pages], dict[str, npt.NDArray[np.float32]]]
 
 
 @dataclass(frozen=True, eq=False)
-class Artefact:
+class Artifact:
     """Models to export together. name: `stack`, or a job's name. stack: None for a single model.
 
     temperatures: by model; a model without one gives its probabilities as trained.
