@@ -82,6 +82,18 @@ def no_pages() -> bytes:
     return pdf({1: b"<< /Type /Catalog /Pages 2 0 R >>", 2: b"<< /Type /Pages /Count 0 /Kids [] >>"})
 
 
+def xfa_form() -> bytes:
+    """A form whose pages are described in XFA alone."""
+    objects = {
+        1: b"<< /Type /Catalog /Pages 2 0 R /NeedsRendering true /AcroForm << /XFA 5 0 R /Fields [] >> >>",
+        2: b"<< /Type /Pages /Count 1 /Kids [3 0 R] >>",
+        3: b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 144 216] /Contents 4 0 R >>",
+        4: stream(b""),
+        5: stream(b"<xdp:xdp xmlns:xdp='http://ns.adobe.com/xdp/'/>"),
+    }
+    return pdf(objects)
+
+
 def damaged_page(pages: int, number: int) -> bytes:
     """A PDF whose page `number` is not there: its entry in the page tree names no page."""
     start = b"\n%d 0 obj\n<< /Type /" % (4 + 2 * (number - 1))

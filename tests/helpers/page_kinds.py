@@ -220,6 +220,10 @@ def _orientations() -> Iterator[tuple[str, Kind]]:
         yield f"png orientation {orientation}", Kind(saved(stored, "PNG", exif=exif), smooth())
         alpha = Image.fromarray(transparent).transpose(how)
         yield f"png RGBA orientation {orientation}", Kind(saved(alpha, "PNG", exif=exif), smooth())
+        turned = np.asarray(alpha)
+        tags = hand([], bits=[8] * 4, photometric=2, samples=4, extra=2).tags | {ORIENTATION: orientation}
+        page = TiffPage(turned.shape[1], turned.shape[0], [turned.tobytes()], tags)
+        yield f"tiff RGBA orientation {orientation}", Kind(tiff([page]), smooth(), 1)
         content = saved(alpha, "WEBP", lossless=True, exact=True, exif=exif)
         yield f"webp RGBA orientation {orientation}", Kind(content, smooth())
 
@@ -307,6 +311,10 @@ def _alpha_tiff() -> Iterator[tuple[str, Kind]]:
     black = np.dstack([np.zeros_like(rgba[:, :, :3]), opacity])
     page = hand([black.tobytes()], bits=[8] * 4, photometric=2, samples=4, extra=0)
     yield "tiff black RGB and an undeclared sample", Kind(tiff([page]), smooth(), 1)
+    page = hand([black[:, :, 2:].tobytes()], bits=[8, 8], photometric=1, samples=2, extra=0)
+    yield "tiff black gray and an undeclared sample", Kind(tiff([page]), smooth(), 1)
+    page = hand([(black.astype("<u2") * 257).tobytes()], bits=[16] * 4, photometric=2, samples=4)
+    yield "tiff black 16-bit RGB and an undeclared sample", Kind(tiff([page]), smooth(), 1)
 
 
 def png(depth: int, color_type: int, rows: list[bytes], chunks: dict[bytes, bytes]) -> bytes:

@@ -86,12 +86,11 @@ def composited(page: Pixels, content: Content, kind: str, *, directory: tiff.Dir
     return on_white(page, opacity, premultiplied=_premultiplied(page, directory))
 
 
-def rescued(page: Pixels, content: Content) -> Pixels:
-    """A black `page` over white paper by its fourth sample, if that shows something; otherwise as it is.
+def rescued(page: Pixels, opacity: NDArray[Any] | None) -> Pixels:
+    """A black `page` over white paper by a further sample [h, w], if that shows something; otherwise as it is.
 
     TIFF 6.0 calls an undeclared sample no alpha, and some programs write alpha so; then the page has no other content.
     """
-    opacity = alpha_plane(content, "TIFF", None)
     if opacity is None or opacity.shape != page.shape[:2] or opacity.min() == opacity.max():
         return page
     return on_white(page, opacity, premultiplied=False)

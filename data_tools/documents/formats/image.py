@@ -11,7 +11,14 @@ from data_tools.documents.formats import alpha, headers, tiff
 from data_tools.documents.formats.imdecode import by_opencv
 from data_tools.documents.formats.page_error import PageError, Pixels, damaged
 from data_tools.documents.formats.scaled import scaled
-from data_tools.documents.formats.tiff_page import WHITE_IS_ZERO, by_specification, deep_page, jpeg_stream, misread
+from data_tools.documents.formats.tiff_page import (
+    WHITE_IS_ZERO,
+    by_specification,
+    deep_page,
+    jpeg_stream,
+    last_sample,
+    misread,
+)
 from data_tools.documents.opencv import cv2
 
 Content = bytes | bytearray
@@ -44,7 +51,7 @@ def _decoded(content: Content, kind: str, *, color: bool) -> Pixels:
         page = alpha.composited(page, content, kind, directory=directory)
         return page if kind == "TIFF" else _turned(page, content, kind)
     if directory is not None and directory.undeclared_alpha and content_of(page) == "black":
-        return alpha.rescued(page, content)
+        return alpha.rescued(page, last_sample(content, directory))
     return page
 
 

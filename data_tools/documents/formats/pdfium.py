@@ -4,7 +4,9 @@ PDFium is built without JavaScript. It is not thread-safe; a process renders one
 """
 
 import importlib.util
+import logging
 import math
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,6 +21,11 @@ NOT_INSTALLED = "pypdfium2 is not installed; install it with `pip install 'regio
 _POINTS_PER_INCH = 72
 _FORMAT_ERROR, _PASSWORD_ERROR, _SECURITY_ERROR = 3, 4, 5
 """FPDF_ERR_FORMAT, FPDF_ERR_PASSWORD and FPDF_ERR_SECURITY of fpdfview.h."""
+_XFA_FORM = 2
+"""FORMTYPE_XFA_FULL of fpdf_formfill.h: the page itself only asks for another viewer."""
+
+# It warns of forms that also have an XFA part.
+logging.getLogger("pypdfium2").setLevel(logging.ERROR)
 
 
 def installed() -> bool:
@@ -59,6 +66,9 @@ class Pdf:
         if not len(self._document):
             self._document.close()
             raise PageError("the PDF has no page")
+        if self._document.get_formtype() == _XFA_FORM:
+            self._document.close()
+            raise PageError("the PDF is an XFA form, whose pages only Adobe's programs draw; print it to a PDF")
         try:
             # Filled fields are drawn only with a form environment, which must exist before the first page.
             self._document.init_forms()
@@ -104,11 +114,11 @@ class Pdf:
         return pixels if color else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
 
     def objects(self, number: int) -> int:
-        """Texts, pictures and paths that page `number` draws; 0 if that is not known."""
+        """Texts, pictures and paths that page `number` draws, 1000 at most; 0 if that is not known."""
         try:
             page = self._document[number - 1]
             try:
-                return sum(1 for _ in page.get_objects(max_depth=1))
+                return sum(1 for _ in islice(page.get_objects(max_depth=1), 1000))
             finally:
                 page.close()
         except self._errors:

@@ -19,6 +19,8 @@ _TAGS = frozenset(
     | {_PREDICTOR, _PLANAR, _COLOR_MAP, _TILE_OFFSETS, _TILE_BYTES, _EXTRA, _FORMAT, _JPEG_START, _JPEG_BYTES}
     | {_FILL_ORDER, _ROWS, _TILE_WIDTH, _TILE_HEIGHT, _ORIENTATION}
 )
+_OLD_SUBFILE, _OLD_REDUCED = 255, 2
+"""The tag SubfileType of TIFF 5.0, and its value for a reduced copy."""
 _CUT = -1
 """Key of the tags whose values lie outside the file."""
 _FORMATS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
@@ -109,8 +111,9 @@ class Directory:
 
     @property
     def undeclared_alpha(self) -> bool:
-        """Whether an RGB image has a fourth sample that is not declared as alpha; libtiff and others write such."""
-        return self.photometric == _RGB and self.samples == 4 and self.alpha is None
+        """Whether there is one sample beside gray or RGB that is not declared as alpha; some programs write it so."""
+        colors = {0: 1, 1: 1, _RGB: 3}.get(self.photometric)
+        return colors is not None and self.samples == colors + 1 and self.alpha is None
 
     def truncated(self, size: int) -> bool:
         """Whether a strip, a tile or a tag's values lie outside a file of `size` bytes."""
@@ -208,10 +211,11 @@ def _chain(content: Content) -> list[tuple[int, int]]:
     while offset and offset not in found and len(found) < MAX_DIRECTORIES:
         found[offset] = 0
         try:
-            tags, after = _entries(content, offset, wanted=frozenset({_SUBFILE}))
+            tags, after = _entries(content, offset, wanted=frozenset({_SUBFILE, _OLD_SUBFILE}))
         except (struct.error, ValueError):
             break
-        found[offset] = next(iter(tags.get(_SUBFILE, ())), 0)
+        reduced = next(iter(tags.get(_OLD_SUBFILE, ())), 0) == _OLD_REDUCED
+        found[offset] = next(iter(tags.get(_SUBFILE, ())), int(reduced))
         offset = after
     return list(found.items())
 

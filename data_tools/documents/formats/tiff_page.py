@@ -77,6 +77,19 @@ def by_specification(content: Content, directory: tiff.Directory) -> Pixels | No
     return pillow.oriented(page, directory.orientation)
 
 
+def last_sample(content: Content, directory: tiff.Directory) -> Pixels | None:
+    """The last sample of each pixel, uint8 [h, w], upright; None if it cannot be read."""
+    opacity = alpha.alpha_plane(content, "TIFF", directory)
+    if opacity is not None and opacity.dtype == np.uint8:
+        return np.asarray(opacity, np.uint8)
+    samples = tiff_samples.read(content, directory) if tiff_samples.readable(directory) else None
+    if samples is None:
+        return None
+    from data_tools.documents.formats import pillow  # Imported late: most pages need no second decoder.
+
+    return pillow.oriented(_levels(samples[:, :, -1], directory), directory.orientation)
+
+
 def _levels(samples: NDArray[Any], directory: tiff.Directory) -> Pixels:
     """Samples of any depth as uint8: unsigned ones by the top of their depth, others as `scaled`."""
     if directory.sample_format == tiff.UINT and directory.bits <= 32:

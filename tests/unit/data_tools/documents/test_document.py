@@ -54,6 +54,9 @@ def test_thumbnails_and_masks_are_no_pages() -> None:
     with Document(tiff([gray_page(small, t254=1), gray_page(PAGES[0])])) as document:
         assert document.pages == 1
         assert np.array_equal(document.read(1), PAGES[0])
+    # TIFF 5.0 has another tag for it.
+    with Document(tiff([gray_page(PAGES[0], t255=1), gray_page(small, t255=2)])) as document:
+        assert document.pages == 1
     assert SUBFILE_TYPE == 254
     with Document(tiff([gray_page(image, t254=1) for image in PAGES])) as document:
         assert document.pages == 4
@@ -118,6 +121,7 @@ def test_a_pdf_is_seen_as_a_viewer_shows_it() -> None:
     [
         (hand_pdf.encrypted(), "encrypted"),
         (hand_pdf.no_pages(), "no page"),
+        (hand_pdf.xfa_form(), "XFA form"),
         (hand_pdf.document(3)[:400], "truncated or damaged"),
         (b"%PDF-1.4", "truncated or damaged"),
         (hand_pdf.page_tree_loop(), "damaged"),
