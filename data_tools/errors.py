@@ -30,9 +30,9 @@ _WRONG_PLACE = {
 }
 
 
-def is_of_storage(error: OSError) -> bool:
-    """Whether `error` reports a file system that is full, read-only, closed to this user or broken."""
-    return error.errno in (*_NO_ROOM, *_FORBIDDEN, *_BROKEN, *_WRONG_PLACE)
+def is_of_writing(error: OSError) -> bool:
+    """Whether `error` is one of a write to an open file: the file system is full, read-only or broken."""
+    return error.errno in (*_NO_ROOM, *_BROKEN, errno.EROFS)
 
 
 def storage_problem(error: OSError) -> UserError | None:

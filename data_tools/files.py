@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from data_tools.errors import UserError, is_of_storage
+from data_tools.errors import UserError, is_of_writing
 from data_tools.targets import Target, make_folder, open_stream, target_of
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -128,7 +128,7 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if UNFINISHED in str(error.filename) or (error.filename is None and is_of_storage(error)):
+        if UNFINISHED in str(error.filename) or (error.filename is None and is_of_writing(error)):
             error.filename, error.filename2 = str(path), None
         raise
 
