@@ -40,11 +40,12 @@ def connected(variables: dict[str, str], *, before: tuple[str, ...] = (), status
     return ended.stdout, ended.stderr
 
 
-def test_one_core_and_a_folder_that_is_too_long(tmp_path: Path) -> None:
-    """On one core of the machine, with a path in which Ray's sockets do not fit."""
-    long = tmp_path / ("long" * 20)
+def test_one_core_no_home_and_a_folder_that_is_too_long(tmp_path: Path) -> None:
+    """On one core of the machine, with a path in which Ray's sockets do not fit, and nowhere to keep Ray's token."""
+    long, no_home = tmp_path / ("long" * 20), tmp_path / "file"
+    no_home.touch()
     core = str(min(os.sched_getaffinity(0)))
-    printed, errors = connected({"RAY_TMPDIR": str(long)}, before=("taskset", "-c", core))
+    printed, errors = connected({"RAY_TMPDIR": str(long), "HOME": str(no_home)}, before=("taskset", "-c", core))
     lines = dict(line.split(" ", 1) for line in printed.splitlines())
     assert lines["slots"] == "[1]"
     assert lines["answers"] == "ray", "the greeting by which a stale address is known"
