@@ -1,6 +1,5 @@
 """The address of the Ray cluster to join, found without importing Ray, which takes seconds."""
 
-import functools
 import logging
 import os
 import socket
@@ -18,6 +17,10 @@ CONNECT_S = 3.0
 REPLY_S = 10.0
 """Time for a reply of a head process that is busy; it greets at once."""
 TLS = "RAY_USE_TLS"
+
+
+_stale: set[str] = set()
+"""Addresses of `ray_current_cluster` at which this process has found something else than Ray."""
 
 
 def system_folder() -> Path:
@@ -61,15 +64,14 @@ def _current_cluster() -> str | None:
         address = path.read_text().strip()
     except (OSError, UnicodeDecodeError):
         return None
-    found = what_answers(address) if address else "nothing"
+    if not address or address in _stale:
+        return None
+    found = what_answers(address)
     if found == "other":
-        _warn_of_stale(path, address)
+        # Several parts of a command ask for the address, and a service that never answers takes a while.
+        _stale.add(address)
+        logger.warning("%s: is stale: something else than Ray listens at %s; it is ignored", path, address)
     return address if found == "ray" else None
-
-
-@functools.cache  # Several parts of a command ask for the address.
-def _warn_of_stale(path: Path, address: str) -> None:
-    logger.warning("%s: is stale: something else than Ray listens at %s; it is ignored", path, address)
 
 
 def require_ray(address: str, *, named_by: str) -> None:
