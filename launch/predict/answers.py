@@ -7,12 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.scoring.decision import Judged, Policy, judge
+from trainer.scoring.documents import combined
 from trainer.serving.answer import Answer, Place, answer_of, rejected
 from trainer.serving.classify import FileOutputs
 from trainer.serving.decode import is_document
-
-TINY = 1e-12
-"""The smallest probability in a document's mean, so that one page cannot rule a class out."""
 
 Softmax = NDArray[np.float32]
 
@@ -52,11 +50,5 @@ class Judgement:
 
 
 def document_outputs(pages: Mapping[str, Softmax]) -> dict[str, Softmax]:
-    """Softmax [1, classes] by model for a document: the mean of its pages' log-probabilities, normalized."""
-    return {name: _pooled(softmax) for name, softmax in pages.items()}
-
-
-def _pooled(softmax: Softmax) -> Softmax:
-    logs = np.log(np.maximum(softmax.astype(np.float64), TINY)).mean(axis=0, keepdims=True)
-    shares = np.exp(logs - logs.max())
-    return np.asarray(shares / shares.sum(), np.float32)
+    """Softmax [1, classes] by model for a document, as the report combines its pages."""
+    return {name: combined(softmax)[np.newaxis].astype(np.float32) for name, softmax in pages.items()}

@@ -32,6 +32,9 @@ SOME_REJECTED = 3
 NONE_READ = USER_ERROR
 """Exit statuses."""
 
+NO_FILE = "no such file"
+"""The reason with which `data_tools.documents` rejects a missing file."""
+
 OUTPUTS = ("csv", "jsonl", "json", "html")
 
 
@@ -85,6 +88,8 @@ class _Prediction:
         self._files = [LineFile(path, self._form(kind)) for kind, path in paths.items()]
         self._position = resume(self._files, self._groups) if request.resume else Position()
         self._counts = self._position.counts
+        if self._position.groups:
+            print_err(f"{self._counts.total} answers are there already; continuing after them")
         self._left_out = 0
         self._table = AnswerTable(self._members, only_few=bool(paths))
         policy = read_policy(run.folder)
@@ -148,12 +153,19 @@ class _Prediction:
                 answers.append(rejected(Place(source.path, None), source.error))
                 continue
             file = next(found)
+            if self._request.resources.on_ray and file.error == NO_FILE and Path(source.path).exists():
+                raise UserError(
+                    f"{source.path}: a host of the cluster does not see it; use storage that all hosts mount"
+                )
             self._left_out += file.left_out
             answers += self._judgement.answers(source.path, file)
         return answers
 
     def _report(self, complete: bool) -> int:
         counts = self._counts
+        if not complete and counts.total == 0:
+            print_err("no page was classified, and no file was written")
+            return INTERRUPTED
         decided = "".join(f", {number} {decision}" for decision, number in sorted(counts.decisions.items()))
         print_err(f"{counts.answered} answered{decided}, {counts.rejected} rejected")
         if self._left_out:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from launch.predict.answers import Judgement, document_outputs
+from trainer.scoring.decision import Policy
+from trainer.scoring.thresholds import Threshold
 from trainer.serving.classify import FileOutputs
 
 NAMES = ["letter", "memo"]
@@ -44,3 +46,19 @@ def test_a_document_is_the_mean_of_its_log_probabilities() -> None:
 def test_one_page_does_not_rule_a_class_out() -> None:
     (mean,) = document_outputs({"stack": np.array([[1, 0]] + [[0.1, 0.9]] * 40, np.float32)})["stack"]
     assert mean[1] > 0.5
+
+
+def test_confidence_is_calibrated_and_decided_for_pages_and_documents() -> None:
+    threshold = Threshold(value=0.9, pages=100, accepted=60, errors=1)
+    policy = Policy(
+        format=1, class_ids=(3, 5), members=("a",), temperatures={"a": 1.0, "stack": 0.5}, pages=100, folds=5,
+        precision=0.95, risk=0.1, threshold_per="run", threshold=threshold, class_thresholds=(threshold, threshold),
+        unknown_score="max_softmax", unknown_threshold=None, false_alarms=0.05, versions={},
+    )  # fmt: skip
+    file = FileOutputs(of=2, pages=[(1, None), (2, None)], outputs={"a": PAGES[:2], "stack": PAGES[:2]})
+    first, second, whole = Judgement(NAMES, policy).answers("a.pdf", file)
+    assert [one.decision for one in (first, second, whole)] == ["accepted", "review", "accepted"]
+    expected = {"first": 0.81 / 0.82, "second": 0.36 / 0.52, "whole": 0.54 / 0.58}
+    for one, share in zip((first, second, whole), expected.values(), strict=True):
+        assert one.best is not None
+        assert one.best.probability == pytest.approx(share, abs=1e-5)
