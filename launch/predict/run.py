@@ -13,7 +13,7 @@ from data_tools.errors import UserError
 from data_tools.targets import target_of
 from launch.api import Run, open_run
 from launch.console import INTERRUPTED, USER_ERROR, print_err, print_out
-from launch.outputs import output_files
+from launch.outputs import is_stdout, output_files
 from launch.page_progress import PageProgress
 from launch.predict.answers import Judgement
 from launch.predict.engine import Resources, open_engine
@@ -33,7 +33,7 @@ NONE_READ = USER_ERROR
 """Exit statuses."""
 
 NO_FILE = "no such file"
-"""The reason with which `data_tools.documents` rejects a missing file."""
+"""How the reason begins with which `data_tools.documents` rejects a missing file."""
 
 OUTPUTS = ("csv", "jsonl", "json", "html")
 
@@ -61,6 +61,8 @@ def predict(request: Request, *, run: Run | None = None) -> int:
     """
     run = run or open_run(request.run)
     open_stack(run.folder)
+    if request.resume and any(map(is_stdout, request.outputs.values())):
+        raise UserError("--resume: standard output cannot be read back; name a file")
     sources = find_sources(request.sources)
     if sources.skipped:
         print_err(f"{sources.skipped} other files in the folders are no pages and were left out")
@@ -73,7 +75,8 @@ def predict(request: Request, *, run: Run | None = None) -> int:
 def _reject_shared(paths: dict[str, Path]) -> None:
     places: dict[Path, str] = {}
     for kind, path in paths.items():
-        other = places.setdefault(target_of(path).path, kind)
+        target = target_of(path)
+        other = places.setdefault(target.path, kind) if target.replaceable else kind
         if other != kind:
             raise UserError(f"{path}: is the file of --{other} and of --{kind}; name another one")
 
@@ -153,7 +156,8 @@ class _Prediction:
                 answers.append(rejected(Place(source.path, None), source.error))
                 continue
             file = next(found)
-            if self._request.resources.on_ray and file.error == NO_FILE and Path(source.path).exists():
+            absent = file.error is not None and file.error.startswith(NO_FILE)
+            if absent and self._request.resources.on_ray and Path(source.path).exists():
                 raise UserError(
                     f"{source.path}: a host of the cluster does not see it; use storage that all hosts mount"
                 )

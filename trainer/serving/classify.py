@@ -20,7 +20,7 @@ from trainer.serving.decode import Cut, DecodedPage, DecodedPart, Decoders, Part
 BATCH = 64
 """Pages that the models compute at once."""
 
-TASK = 8
+TASK = 4
 """Files that a decoding process receives at once."""
 
 OPENER = "trainer.serving.classify:open_remote"

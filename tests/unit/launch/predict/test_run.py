@@ -1,0 +1,124 @@
+"""The command in one process: outputs, statuses and messages, with a stand-in for the models."""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from data_tools.errors import UserError
+from launch.api import open_run
+from launch.config import load_config, resolved
+from launch.predict import run as module
+from launch.predict.engine import Resources
+from launch.predict.run import NONE_READ, SOME_REJECTED, Request, predict
+from trainer.serving.classify import FileOutputs, Group
+
+STACK = {"members": ["holistic_32"], "class_ids": [0, 1], "method": "average"}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a run whose models find every page that exists dark, and break at interrupt.tif."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(yaml.safe_dump(resolved(load_config("demo"))))
+    about = {
+        "classes": [{"id": 0, "name": "dark"}, {"id": 1, "name": "light"}],
+        "regions": {"holistic": [0.0, 0.0, 1.0, 1.0]}, "page": {"height": 32, "width": 32, "channels": 1},
+        "shards": "shards", "labels": {},
+    }  # fmt: skip
+    (run / "run.json").write_text(json.dumps(about))
+    softmax = np.array([[0.9, 0.1]], np.float32)
+
+    def classify(groups: Iterable[Group]) -> Iterator[list[FileOutputs]]:
+        for group in groups:
+            if any(Path(str(path)).name == "interrupt.tif" for path in group):
+                raise KeyboardInterrupt
+            outputs = {"holistic_32": softmax, "stack": softmax}
+            yield [
+                FileOutputs(of=1, pages=[(1, None)], outputs=outputs)
+                if Path(str(path)).exists()
+                else FileOutputs(error="no such file")
+                for path in group
+            ]
+
+    @contextmanager
+    def engine(run: Any, resources: Any, *, on_pages: Any) -> Iterator[Any]:
+        yield classify
+
+    monkeypatch.setattr(module, "open_engine", engine)
+    monkeypatch.setattr(module, "open_stack", lambda folder: type("Stack", (), {"members": ("holistic_32",)}))
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.tif", "b.tif", "interrupt.tif"):
+        (tmp_path / name).write_bytes(b"page")
+    return tmp_path
+
+
+def request(*sources: str, **changes: Any) -> Request:
+    return Request(run=Path("run"), sources=sources, **changes)
+
+
+@pytest.mark.parametrize(
+    ("sources", "status"),
+    [(["a.tif", "b.tif"], 0), (["a.tif", "absent.tif"], SOME_REJECTED), (["absent.tif", "*.none"], NONE_READ)],
+)
+def test_the_status_says_what_was_read(place: Path, sources: list[str], status: int) -> None:
+    assert predict(request(*sources, outputs={"jsonl": "out.jsonl"})) == status
+    lines = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    assert [line["source"] for line in lines] == sources, "a row for each, also where none was read"
+
+
+def test_an_interrupt_before_the_first_answer_touches_no_file(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("out.csv").write_text("kept")
+    assert predict(request("a.tif", "interrupt.tif", outputs={"csv": "out.csv", "json": "new.json"})) == 130
+    assert Path("out.csv").read_text() == "kept"
+    assert not Path("new.json").exists()
+    assert "out.csv" not in capsys.readouterr().out
+
+
+def test_an_interrupt_after_a_group_leaves_valid_files_and_says_how_to_continue(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = ["a.tif"] * 64 + ["interrupt.tif"]
+    assert predict(request(*sources, outputs={"json": "out.json"})) == 130
+    assert len(json.loads(Path("out.json").read_text())["answers"]) == 64
+    assert "--resume" in capsys.readouterr().err
+    Path("interrupt.tif").rename("late.tif")
+    assert predict(request(*sources[:-1], "late.tif", outputs={"json": "out.json"}, resume=True)) == 0
+    assert len(json.loads(Path("out.json").read_text())["answers"]) == 65
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"outputs": {"csv": "out", "jsonl": "./out"}}, "out"),
+        ({"outputs": {"csv": "-", "json": "/dev/stdout"}}, "standard output"),
+        ({"outputs": {"csv": "-"}, "resume": True}, "standard output"),
+        ({"resume": True}, "--csv"),
+        ({"outputs": {"html": "out.html"}, "resume": True}, "--csv"),
+    ],
+)
+def test_mistakes_in_the_outputs(place: Path, changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        predict(request("a.tif", **changes))
+    assert not Path("out").exists()
+
+
+def test_two_outputs_may_go_to_the_null_device(place: Path) -> None:
+    assert predict(request("a.tif", outputs={"csv": "/dev/null", "jsonl": "/dev/null"})) == 0
+
+
+def test_an_open_run_is_used_as_it_is(place: Path) -> None:
+    opened = open_run("run")
+    assert predict(Request(run=Path("elsewhere"), sources=["a.tif"]), run=opened) == 0
+
+
+def test_a_host_that_does_not_see_the_pages_is_an_error(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "absolute", lambda path: Path("/other/host") / path)
+    with pytest.raises(UserError, match=r"a\.tif"):
+        predict(request("a.tif", resources=Resources(address="10.0.0.1:6379")))
