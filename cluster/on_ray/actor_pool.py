@@ -163,16 +163,36 @@ def actor_pool(
             member.actor.start.remote(target, {**setup, "gpu": gpu, "share": shares[node.node_id]})
             for member, (node, gpu) in zip(members, places, strict=True)
         ]
-        for member, start in zip(members, starts, strict=True):
-            try:
-                ray.get(start, timeout=config.start_timeout_s)
-            except ray.exceptions.RayTaskError as error:
-                raise _raised(member.host, error) from None
-            except (ray.exceptions.RayError, TimeoutError) as error:
-                raise UserError(f"{member.host}: no process for the models started ({error})") from None
-        yield ActorPool(members, address=address)
+        ready = _ready(members, starts, timeout_s=config.start_timeout_s)
+        yield ActorPool(ready, address=address)
     finally:
         ray.shutdown()  # Ends the actors and all processes that they have started.
+
+
+def _ready(members: Sequence[_Member], starts: Sequence[Any], *, timeout_s: float) -> list[_Member]:
+    """The members that are set up; a host that is busy or gone is left out.
+
+    Raises:
+        UserError: a host cannot set up, or none is left.
+    """
+    found: list[_Member] = []
+    reason = f"no free CPU or GPU within {timeout_s:g} s"
+    late = ray.wait(starts, num_returns=len(starts), timeout=timeout_s)[1] if starts else []
+    for member, start in zip(members, starts, strict=True):
+        try:
+            if start not in late:
+                ray.get(start)
+                found.append(member)
+                continue
+        except ray.exceptions.RayTaskError as error:
+            raise _raised(member.host, error) from None
+        except ray.exceptions.RayError as error:
+            reason = str(error).strip().splitlines()[0]
+        logger.warning("%s: %s; continuing without it", member.host, reason)
+        ray.kill(member.actor)
+    if not found:
+        raise UserError(f"no host of the Ray cluster is ready: {reason}")
+    return found
 
 
 def _places(nodes: Sequence[Node], gpus: int | None) -> list[tuple[Node, bool]]:

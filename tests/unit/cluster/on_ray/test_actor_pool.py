@@ -10,7 +10,7 @@ import pytest
 import ray
 
 from cluster.on_ray import actor_pool
-from cluster.on_ray.actor_pool import AHEAD, ActorPool, _Member, _places
+from cluster.on_ray.actor_pool import AHEAD, ActorPool, _Member, _places, _ready
 from cluster.on_ray.hosts import Node
 from data_tools.errors import UserError
 
@@ -131,3 +131,20 @@ def test_one_actor_for_each_gpu_or_host(nodes: list[Node], gpus: int | None, exp
 def test_more_gpus_than_there_are_is_refused() -> None:
     with pytest.raises(UserError, match="--gpus 4"):
         _places([node("a", gpus=2)], 4)
+
+
+def test_hosts_that_are_busy_or_gone_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[str] = []
+
+    def get(start: str) -> None:
+        if start == "gone":
+            raise ray.exceptions.RayActorError(error_msg="gone")
+
+    monkeypatch.setattr(actor_pool.ray, "wait", lambda starts, num_returns, timeout: ([], ["busy"]))
+    monkeypatch.setattr(actor_pool.ray, "get", get)
+    monkeypatch.setattr(actor_pool.ray, "kill", killed.append)
+    members = [_Member(name, name) for name in ("busy", "gone", "fine")]
+    assert [member.host for member in _ready(members, ["busy", "gone", "up"], timeout_s=1)] == ["fine"]
+    assert killed == ["busy", "gone"]
+    with pytest.raises(UserError, match="no host"):
+        _ready(members[:2], ["busy", "gone"], timeout_s=1)
