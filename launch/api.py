@@ -42,6 +42,9 @@ __all__ = ["Config", "Prediction", "Run", "convert", "load_config", "open_run"]
 BATCH = 64
 """Files that are classified at once."""
 
+FEW = 16
+"""Files below which starting processes takes longer than it saves."""
+
 PageSource = str | Path | NDArray[np.uint8]
 """An image file, or a decoded page: uint8 [h, w], [h, w, 1] or, as RGB, [h, w, 3]."""
 
@@ -184,8 +187,9 @@ class Run:
     ) -> Iterator[Prediction]:
         """Classify pages and documents, in their order, 64 files at a time, while the next 64 are decoded.
 
-        workers: processes that decode files; None: one a core. on_image: called with the first page of each readable
-        file, decoded: uint8 [h, w], or [h, w, 3] for a run in color; this process decodes then.
+        workers: processes that decode files; None: one a core, or this process if there are fewer than 16 files.
+        on_image: called with the first page of each readable file, decoded: uint8 [h, w], or [h, w, 3] for a run in
+        color; this process decodes then.
 
         Raises:
             UserError: the run is not finished; or an array is not a page of the run's kind.
@@ -201,7 +205,9 @@ class Run:
         def groups() -> "Iterator[Group]":
             while chunk := list(islice(numbered, BATCH)):
                 names.append([_name(number, page) for number, page in chunk])
-                yield tuple(_file(name, page, cut, on_image) for name, (_, page) in zip(names[-1], chunk, strict=True))
+                here = workers is None and len(chunk) < FEW
+                pages = zip(names[-1], chunk, strict=True)
+                yield tuple(_file(name, page, cut, on_image, here=here) for name, (_, page) in pages)
 
         decoders = Decoders(cut, workers=workers or available_cores(), page_timeout_s=self.config.shards.page_timeout_s)
         with decoders:
@@ -216,13 +222,15 @@ def _name(number: int, page: PageSource) -> str:
 
 
 def _file(
-    name: str, page: PageSource, cut: "Cut", on_image: Callable[[str, Pixels], None] | None
+    name: str, page: PageSource, cut: "Cut", on_image: Callable[[str, Pixels], None] | None, *, here: bool
 ) -> "str | DecodedPart":
-    """What the classifier takes: a path, or a page that this process has decoded."""
-    from trainer.serving.decode import DecodedPage, DecodedPart
+    """What the classifier takes: a path, or pages that this process has decoded (files only if `here`)."""
+    from trainer.serving.decode import NEXT_PAGES, DecodedPage, DecodedPart, Part, decode_part
 
     if not isinstance(page, np.ndarray) and on_image is None:
-        return str(Path(page).absolute())
+        path = str(Path(page).absolute())
+        decoded = decode_part(Part(path, most=NEXT_PAGES), cut) if here else None
+        return path if decoded is None or decoded.of > NEXT_PAGES else decoded
     try:
         image = _image_of(page, name, cut.color)
     except PageError as error:

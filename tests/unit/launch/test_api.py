@@ -111,3 +111,13 @@ def test_importing_the_package_imports_nothing_heavy_and_loading_a_configuration
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["[]", "[]"]
+
+
+@pytest.mark.parametrize("pages", [3, 40])  # decoded here, and by processes in several parts
+def test_a_document_has_its_pages_and_then_itself(run: Run, tmp_path: Path, pages: int) -> None:
+    first, *others = [Image.fromarray(gray(255 if number % 3 else 0)) for number in range(pages)]
+    first.save(tmp_path / "a.tif", save_all=True, append_images=others)
+    found = list(run.predict([tmp_path / "a.tif", gray(0)]))
+    assert [one.number for one in found] == [*range(1, pages + 1), None, 1]
+    assert [one.label for one in found[:pages]] == ["light" if number % 3 else "dark" for number in range(pages)]
+    assert [one.label for one in found[pages:]] == ["light", "dark"]
