@@ -104,9 +104,9 @@ class _Prediction:
         run = self._run
         if kind == "html":
             picture = partial(picture_of_answer, color=run.record.shape[2] == 3)
-            return HtmlForm(run.folder.absolute().name, run.class_names, run.record.boxes, picture)
+            return HtmlForm(run.folder.resolve().name, run.class_names, run.record.boxes, picture)
         about = About(
-            run=run.folder.absolute().name,
+            run=run.folder.resolve().name,
             classes=list(zip(run.class_ids, run.class_names, strict=True)),
             members=self._members,
             probabilities=self._request.probabilities,
