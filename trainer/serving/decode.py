@@ -15,7 +15,6 @@ from data_tools.documents.document import DPI, MAX_PAGES, open_document
 from data_tools.documents.opencv import use_single_thread
 from data_tools.documents.pixels import PageError, Pixels, fit
 from data_tools.documents.regions import Box
-from data_tools.errors import UserError
 from data_tools.workers.child import Handler, Items, limit_memory
 from data_tools.workers.pool import Pool
 
@@ -174,8 +173,7 @@ class Decoders:
                             future.set_result(parts)
                         if not self._take(pool, wait=False):
                             return
-        except (UserError, RuntimeError, OSError) as error:
-            # The caller's thread raises it.
+        except Exception as error:  # noqa: BLE001 (thread boundary: the caller's thread raises it)
             with self._lock:
                 self._failure = error
                 pending = list(self._futures.values())
