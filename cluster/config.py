@@ -82,7 +82,7 @@ class ClusterConfig:
     """How long a job waits for slots that other programs on the cluster use."""
     request_slots: int | None = None
     """Slots on all hosts together to request from an autoscaling cluster before any job is placed (GPUs; cores with
-    `gpus: 0`); null requests all where node types scale (`on_ray.scale`), and otherwise uses the cluster as it is."""
+    `gpus: 0`); null requests all where node types scale (`remote.scale`), and otherwise uses the cluster as it is."""
     gather_timeout_s: int | None = None
     """How long to wait for requested slots, and for hosts that `ray up` is still setting up; null is 900 and, with
     `request_slots`, 2400: a new machine boots, and installs 4 GB of packages and NVIDIA's driver."""

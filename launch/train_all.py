@@ -137,7 +137,7 @@ def _run_jobs(config: Config, recipe: Recipe, unfinished: Sequence[str], lease: 
 
 def _at_full_scale(config: Config) -> Config:
     """`config` with a request for all slots that the cluster can start, where it names no number; says so."""
-    from cluster.on_ray.scale import default_request
+    from cluster.remote.scale import default_request
 
     scale = default_request(config.cluster)
     if scale is None:

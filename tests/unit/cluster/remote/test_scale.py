@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from cluster.config import ClusterConfig
-from cluster.on_ray.scale import Scale, default_request, full_scale
+from cluster.remote.scale import Scale, default_request, full_scale
 from launch import train_all
 from launch.config import load_config
 
@@ -77,7 +77,7 @@ def test_the_shipped_clouds(file: str, expected: int) -> None:
 def test_a_run_says_what_it_requests(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], scale: Scale | None
 ) -> None:
-    monkeypatch.setattr("cluster.on_ray.scale.default_request", lambda cluster: scale)
+    monkeypatch.setattr("cluster.remote.scale.default_request", lambda cluster: scale)
     config = train_all._at_full_scale(load_config("demo"))
     assert config.cluster.request_slots == (scale.slots if scale else None)
     assert ("requesting 16 GPUs (4 x gpu)" in capsys.readouterr().out) == (scale is not None)
