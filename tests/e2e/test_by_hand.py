@@ -1,6 +1,7 @@
 """A stage started by hand with horovodrun and the same stage as a job on Ray: each resumes what the other started."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from data_tools.files import read_json, read_lines
-from tests.helpers.commands import horovodrun, regionstack
+from tests.helpers.commands import environment, horovodrun, regionstack
 
 STAGE = "holistic_16"
 ALONE = ("stages.holistic_32px=null", "stages.regions=null")
@@ -126,20 +127,43 @@ def digests(run: Path) -> dict[str, Any]:
     return {job: [result[key] for key in kept] for job, result in results.items()}
 
 
-def test_a_rank_that_was_promised_a_gpu_fails_with_tensorflows_reason(tiny: Path, tmp_path: Path) -> None:
-    """By the configuration under horovodrun, and by the slot's share on Ray."""
-    for number, start in enumerate((by_hand_on_gpus, by_ray_on_gpus)):
-        output = start(tiny, tmp_path / str(number))
-        line = next(line for line in output.splitlines() if "promised a GPU" in line)
-        assert "CUDA_VISIBLE_DEVICES=" in line
-        assert re.search("cuInit|cuda drivers", line), line
-        assert "stderr>:Traceback" not in output, "of a rank"
+NVIDIA_SMI = """#!/bin/sh
+case "$*" in *uuid*) echo GPU-1; echo GPU-2 ;; *compute_cap*) echo 8.9; echo 8.9 ;; esac
+"""
+"""A driver that lists two GPUs, which TensorFlow cannot use."""
 
 
-def by_hand_on_gpus(config: Path, folder: Path) -> str:
-    settings = [*arguments(config, folder, "cluster.gpus=2"), "--stage", STAGE]
-    return horovodrun(2, "launch/train.py", *settings, status=None, env={"CUDA_VISIBLE_DEVICES": "-1"})
+@pytest.fixture
+def driver(tmp_path: Path) -> dict[str, str]:
+    """Environment of a host with that driver, whatever this one has."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "nvidia-smi").write_text(NVIDIA_SMI)
+    (tmp_path / "bin" / "nvidia-smi").chmod(0o755)
+    return {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{environment()['PATH']}"}
 
 
-def by_ray_on_gpus(config: Path, folder: Path) -> str:
-    return by_ray(config, folder, "cluster.gpus=2", "cluster.address=local", status=2)
+@pytest.mark.parametrize(("settings", "hidden"), [(["cluster.gpus=2"], {"CUDA_VISIBLE_DEVICES": "-1"}), ([], {})])
+def test_a_rank_that_was_promised_a_gpu_by_hand_fails_with_tensorflows_reason(
+    tiny: Path, tmp_path: Path, driver: dict[str, str], settings: list[str], hidden: dict[str, str]
+) -> None:
+    """By the configuration, or by the driver's list."""
+    options = [*arguments(tiny, tmp_path / "run", *settings), "--stage", STAGE]
+    assert_reason(horovodrun(1, "launch/train.py", *options, status=None, env=driver | hidden))
+
+
+def test_a_rank_that_was_promised_a_gpu_by_its_slot_fails_with_tensorflows_reason(
+    tiny: Path, tmp_path: Path, driver: dict[str, str]
+) -> None:
+    """On Ray, where the doctor sees a driver with as many GPUs as Ray offers."""
+    options = arguments(tiny, tmp_path / "run", "cluster.gpus=2", "cluster.address=local")
+    output = regionstack("train-all", *options, status=2, env=driver)
+    assert_reason(output)
+    assert f"{STAGE}: retry" not in output, "a retry cannot fix it"
+
+
+def assert_reason(output: str) -> None:
+    """One line with the device variable and TensorFlow's own words, and no traceback of a rank."""
+    line = next(line for line in output.splitlines() if "promised a GPU" in line)
+    assert "CUDA_VISIBLE_DEVICES=" in line
+    assert re.search("cuInit|cuda drivers", line), line
+    assert "stderr>:Traceback" not in output, "of a rank"
