@@ -24,9 +24,14 @@ def readable(directory: Directory) -> bool:
         known
         and directory.fill_order == 1
         and _known_samples(directory)
-        and _COLORS[directory.photometric] <= directory.samples <= 16
+        and _COLORS[directory.photometric] + _extra(directory) <= directory.samples <= 16
         and 0 < directory.width * directory.height <= MAX_PIXELS // directory.samples
     )
+
+
+def _extra(directory: Directory) -> int:
+    """Samples after the colors up to that of alpha."""
+    return 0 if directory.alpha is None else directory.extra.index(directory.alpha) + 1
 
 
 def _known_samples(directory: Directory) -> bool:

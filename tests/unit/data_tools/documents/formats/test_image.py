@@ -1,5 +1,6 @@
 """Every kind of intact image is read as a person sees it; what is not read is rejected with a true reason."""
 
+import random
 import struct
 import zlib
 from pathlib import Path
@@ -121,6 +122,24 @@ def test_sizes_that_lie() -> None:
             assert str(error)
     short = png(8, 3, [bytes(WIDTH)] * HEIGHT, {b"PLTE": bytes(6), b"tRNS": struct.pack(">H", 0)})
     assert decode(short).shape == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_tags_of_any_value_are_read_or_rejected(seed: int) -> None:
+    dice = random.Random(seed)
+    pages = [kind.content for kind in KINDS.values() if kind.content[:4] == b"II*\0"]
+    for _ in range(150):
+        raw = bytearray(dice.choice(pages))
+        start = int.from_bytes(raw[4:8], "little")
+        entry = start + 2 + 12 * dice.randrange(int.from_bytes(raw[start : start + 2], "little"))
+        field, values = dice.choice(
+            [(0, (258, 262, 277, 284, 317, 322, 338, 339)), (4, (0, 1, 2, 5)), (8, (0, 1, 2, 3, 64))]
+        )
+        raw[entry + field : entry + field + 2] = dice.choice(values).to_bytes(2, "little")
+        try:
+            assert decode(bytes(raw), color=dice.random() < 0.5).size
+        except PageError as error:
+            assert str(error)
 
 
 @pytest.mark.parametrize("name", ["rgba_transparent_paper.png", "palette_trns.png", "u4_gray.tif", "u1_tiled.tif"])
