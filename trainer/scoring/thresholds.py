@@ -13,8 +13,6 @@ Flags = npt.NDArray[np.bool_]
 RISK = 0.1
 """Probability, over the validation pages, that the precision of the accepted pages is below the wanted one."""
 
-MOST_STARTS = 4
-
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold:
@@ -33,29 +31,25 @@ class Threshold:
 def precision_threshold(confidence: Floats, right: Flags, *, precision: float, risk: float = RISK) -> Threshold:
     """The lowest threshold of confidence float[n] for which a share of at least `precision` of the pages is right.
 
-    right: bool[n], out-of-sample. Learn-then-Test (Angelopoulos et al. 2021, arXiv 2110.01052, section 4.2): each
-    threshold is the hypothesis that the precision is below the wanted one, with the exact binomial tail as p-value (as
-    in a Clopper-Pearson bound). Thresholds are tested from the highest to the lowest, and a sequence ends at the first
-    that is not rejected. `_starts` such sequences share `risk`, so the answer is wrong with at most that probability.
+    right: bool[n], out-of-sample. Learn-then-Test with a fixed sequence (Angelopoulos et al. 2021, arXiv 2110.01052,
+    section 4.2): each threshold is the hypothesis that the precision is below the wanted one, with the exact binomial
+    tail as p-value (as in a Clopper-Pearson bound). Thresholds are tested from `_first_tested` to lower ones until one
+    is not rejected at level `risk`, so the answer is wrong with at most that probability.
     """
     order = np.argsort(-confidence, kind="stable")
     sorted_confidence = confidence[order]
     errors = np.cumsum(~right[order])
     # A threshold accepts all pages of equal confidence, so only the last page of a tie is one.
     ends = np.flatnonzero(np.append(sorted_confidence[1:] < sorted_confidence[:-1], True)) if len(order) else order
-    counts = ends + 1
-    starts = _starts(counts, precision=precision, risk=risk)
-    lowest = -1
-    for start in starts:
-        for place in range(max(start, lowest + 1), len(ends)):
-            if binomial_tail(int(errors[ends[place]]), int(counts[place]), 1 - precision) > risk / len(starts):
-                break
-            lowest = place
-    if lowest < 0:
+    lowest = None
+    for end in ends[ends >= _first_tested(sorted_confidence, precision=precision, risk=risk) - 1].tolist():
+        if binomial_tail(int(errors[end]), end + 1, 1 - precision) > risk:
+            break
+        lowest = end
+    if lowest is None:
         return Threshold(value=None, pages=len(right), accepted=0, errors=0)
-    last = ends[lowest]
-    value = float(sorted_confidence[last])
-    return Threshold(value=value, pages=len(right), accepted=int(counts[lowest]), errors=int(errors[last]))
+    value = float(sorted_confidence[lowest])
+    return Threshold(value=value, pages=len(right), accepted=lowest + 1, errors=int(errors[lowest]))
 
 
 def fewest_pages(precision: float, risk: float = RISK) -> int:
@@ -63,15 +57,15 @@ def fewest_pages(precision: float, risk: float = RISK) -> int:
     return math.ceil(math.log(risk) / math.log(precision))
 
 
-def _starts(counts: npt.NDArray[np.integer[Any]], *, precision: float, risk: float) -> list[int]:
-    """Where the sequences start: places in `counts`, the accepted pages of each threshold; by no label."""
-    if not len(counts):
-        return []
-    number = int(np.clip(counts[-1] // (2 * fewest_pages(precision, risk)), 1, MOST_STARTS))
-    first, last = fewest_pages(precision, risk / number), int(counts[-1])
-    wanted = [first + (last - first) * part / number for part in range(number)]
-    places = np.searchsorted(counts, wanted).tolist()
-    return [place for place in dict.fromkeys(places) if place < len(counts)] if first <= last else []
+def _first_tested(sorted_confidence: Floats, *, precision: float, risk: float) -> int:
+    """How many pages the first tested threshold accepts; the labels have no say in it, or the test would not hold.
+
+    Half of the pages whose mean confidence is the wanted precision. A sequence that starts with fewer ends early by a
+    single error, and one that starts with more has less margin. In simulations with calibrated confidences, shares
+    from 0.4 to 0.6 accepted the most pages.
+    """
+    expected = np.cumsum(sorted_confidence, dtype=np.float64) / np.arange(1, len(sorted_confidence) + 1)
+    return max(fewest_pages(precision, risk), int((expected >= precision).sum()) // 2)
 
 
 def binomial_tail(errors: int, count: int, rate: float) -> float:
