@@ -37,6 +37,7 @@ def _submit(options: argparse.Namespace) -> int:
     from launch.console import print_out
     from launch.recipe.stages import plan_recipe
     from launch.startup import default_config
+    from launch.submission.check import check_labels
     from launch.submission.parcel import plan_parcel
     from launch.submission.submit import stop, submit
 
@@ -52,5 +53,6 @@ def _submit(options: argparse.Namespace) -> int:
     launcher = Launcher(file)
     if options.stop:
         return stop(launcher, parcel)
+    check_labels(config, pages=options.pages)
     report = Path(options.report or f"{parcel.name}.html")
     return submit(launcher, parcel, up=options.up, report=report)
