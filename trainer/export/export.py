@@ -114,7 +114,8 @@ def export(
 
 def default_folder(run: Path, request: ExportRequest) -> Path:
     """`export` in the run folder, with the model and the format in its name unless they are the default."""
-    model = "" if request.model == STACK else f"-{request.model}"
+    # The name is not checked yet; it must not lead out of the run folder.
+    model = "" if request.model == STACK else f"-{request.model.replace('/', '-')}"
     form = "" if request.form == "saved_model" else f"-{request.form}"
     return run / f"export{model}{form}"
 

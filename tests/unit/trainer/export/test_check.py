@@ -32,6 +32,7 @@ def test_the_largest_difference_names_its_page() -> None:
         (ExportRequest(form="onnx"), "export-onnx"),
         (ExportRequest(model="holistic"), "export-holistic"),
         (ExportRequest(form="litert", model="left"), "export-left-litert"),
+        (ExportRequest(model="../../left"), "export-..-..-left"),
     ],
 )
 def test_default_folders_differ(request_: ExportRequest, name: str) -> None:
