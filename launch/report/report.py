@@ -17,6 +17,7 @@ from launch.console import tables
 from launch.report import charts
 from launch.report.confidence.charts import confidence_chart
 from launch.report.confidence.policy import calibrated, run_policy
+from launch.report.confidence.schema import ConfidenceFigures
 from launch.report.figures import all_predictions, figures, final_job
 from launch.report.html import page
 from launch.report.plotting import save
@@ -156,6 +157,8 @@ def print_summary(run: Path, console: Console | None = None) -> None:
     console.print(table)
     if data["comparison"]:
         console.print(comparison_text(data["comparison"]), highlight=False)
+    if data["confidence"]:
+        console.print(decisions_text(data["confidence"]), highlight=False)
     for line in data["warnings"]:
         console.print(f"[yellow]note:[/] {escape(line)}", highlight=False)
 
@@ -168,6 +171,15 @@ def comparison_text(comparison: Comparison) -> str:
         f"{100 * comparison['difference']:+.1f} points (95% interval {low:+.1f} to {high:+.1f}, "
         f"McNemar mid-p {comparison['p_mid']:.2g})"
     )
+
+
+def decisions_text(confidence: ConfidenceFigures) -> str:
+    """What the run's policy decides about its test pages, in one line."""
+    parts = [
+        f"{row['pages']} {name}" + ("" if row["accuracy"] is None else f" ({row['accuracy']:.1%} right)")
+        for name, row in confidence["decisions"].items()
+    ]
+    return f"decisions on the test pages: {', '.join(parts)}"
 
 
 def _summary_row(name: str, model: ModelFigures) -> list[str]:

@@ -99,6 +99,8 @@ def test_the_summary_lists_every_model_and_the_gain(full: Path) -> None:
     for name, model in data["models"].items():
         assert re.search(rf"{name} .*{model['test']['accuracy']:.1%}", out.getvalue())
     assert f"{100 * data['comparison']['difference']:+.1f} points" in out.getvalue()
+    for name, row in data["confidence"]["decisions"].items():
+        assert f"{row['pages']} {name} ({row['accuracy']:.1%} right)" in out.getvalue()
 
 
 @pytest.fixture
