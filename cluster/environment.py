@@ -18,9 +18,9 @@ def worker_environment(config: ClusterConfig, *, threads: int, gpu: bool | None)
     `cluster.environment` overrides all others.
     """
     environment = {"TF_CPP_MIN_LOG_LEVEL": "2", THREADS: str(threads), "OMP_NUM_THREADS": str(threads)}
-    if gpu:
-        environment[EXPECT_GPU] = "1"
-    elif gpu is False:
+    if gpu is not None:
+        environment[EXPECT_GPU] = str(int(gpu))
+    if gpu is False:
         environment["CUDA_VISIBLE_DEVICES"] = NO_GPU
     return environment | config.horovod.environment() | config.environment
 

@@ -10,7 +10,8 @@ from pathlib import Path
 THREADS = "REGIONSTACK_THREADS"
 """Environment variable: threads of one worker, a count of 1 or more; 0 or unset leaves TensorFlow's own default."""
 EXPECT_GPU = "REGIONSTACK_EXPECT_GPU"
-"""Environment variable: 1 where a rank was promised a GPU, and must not train on the CPU instead."""
+"""Environment variable: 1 where a rank was promised a GPU, and must not train on the CPU instead; 0 where it need not
+find one, whatever CUDA_VISIBLE_DEVICES names."""
 
 WORLD_RATE = 16
 """Heartbeats, and looks at the fences, a second that a whole world causes at most, rank 0 not counted."""

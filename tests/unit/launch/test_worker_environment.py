@@ -69,7 +69,7 @@ def test_three_ways_one_environment(monkeypatch: pytest.MonkeyPatch, gpus: int) 
     assert expected["REGIONSTACK_THREADS"] == expected["OMP_NUM_THREADS"] == "12", "also with a GPU"
     assert expected["HOROVOD_CYCLE_TIME"] == "4", "cluster.environment overrides"
     assert expected.get("CUDA_VISIBLE_DEVICES") == (None if gpus else "-1")
-    assert expected.get(EXPECT_GPU) == ("1" if gpus else None), "a promised GPU is never replaced by the CPU"
+    assert expected[EXPECT_GPU] == ("1" if gpus else "0"), "a promised GPU is never replaced by the CPU"
     monkeypatch.setenv("HOROVOD_LOCAL_SIZE", str(SLOTS))
     for module in (train, inputs):
         monkeypatch.setattr(module, "available_cores", lambda: CORES)
@@ -101,7 +101,7 @@ def test_what_is_set_already_has_precedence(monkeypatch: pytest.MonkeyPatch, tmp
             "OMP_NUM_THREADS": "3",
             "CUDA_VISIBLE_DEVICES": "0",
         }
-        for name in ClusterConfig().horovod.environment():
+        for name in (*ClusterConfig().horovod.environment(), EXPECT_GPU):
             os.environ.pop(name, None)
 
 
