@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_tools.conversion.across_hosts import ShareRunner, write_share
+from data_tools.conversion.convert import ShardConfig, convert
 from data_tools.conversion.page_notes import read_page_notes
 from data_tools.documents.page_path import document_of, split_page_id
 from data_tools.documents.pixels import fit, read_page
@@ -17,7 +19,7 @@ from data_tools.shards.reader import ShardSet
 from data_tools.survey.results import results
 from data_tools.survey.survey import survey
 from tests.helpers import hand_pdf
-from tests.helpers.conversions import files, rejected, run
+from tests.helpers.conversions import REGIONS, files, rejected, run
 from tests.helpers.hand_tiff import TiffPage, gray_page, tiff
 from tests.helpers.page_kinds import saved
 from tests.helpers.synthetic_documents import add_document, made_documents
@@ -122,3 +124,17 @@ def test_black_and_blank_pages_are_named(tmp_path: Path) -> None:
     assert lines == read_page_notes(tmp_path / "s") == list(summary.page_notes)
     # A second call converts nothing, and reports the same.
     assert run(data, tmp_path / "s").page_notes == summary.page_notes
+
+
+def test_other_hosts_take_the_counts_of_the_calling_one(tmp_path: Path) -> None:
+    data = made_documents(tmp_path, counts=COUNTS, each=4, pages="all")
+    run(data, tmp_path / "alone")
+    done: list[dict[str, object]] = []
+
+    def elsewhere(payloads: list[dict[str, object]]) -> None:
+        done.extend(write_share(json.loads(json.dumps(payload))) for payload in payloads[1:])
+
+    shards = ShardConfig(folder=str(tmp_path / "s"), height=32, width=24)
+    convert(data, shards, regions=REGIONS, seed=1, workers=2, share_runner=ShareRunner(2, elsewhere))
+    assert 0 < sum(int(str(share["pages"])) for share in done) < 81
+    assert files(tmp_path / "s") == files(tmp_path / "alone")

@@ -195,6 +195,9 @@ def _old_jpegs() -> Iterator[tuple[str, Kind]]:
         tags = {BITS: bits, PHOTOMETRIC: photometric, SAMPLES: 1 if photometric == 1 else 3, COMPRESSION: 6, 512: 1}
         whole = tags | {JPEG_START: head, JPEG_LENGTH: len(stream)}
         yield f"tiff old-style JPEG {name}", Kind(tiff([TiffPage(WIDTH, HEIGHT, [stream], whole)]), seen, 8)
+        if bits == 8:
+            upside_down = Kind(tiff([TiffPage(WIDTH, HEIGHT, [stream], tags | {ORIENTATION: 3})]), seen[::-1, ::-1], 8)
+            yield f"tiff old-style JPEG {name}, orientation 3", upside_down
         yield f"tiff old-style JPEG {name}, strip only", Kind(tiff([TiffPage(WIDTH, HEIGHT, [stream], tags)]), seen, 8)
 
 

@@ -63,10 +63,10 @@ def _turned(page: Pixels, content: Content, kind: str) -> Pixels:
 
 def _by_others(content: Content, kind: str, directory: tiff.Directory | None, *, color: bool) -> Pixels:
     """The page by OpenCV's deep samples, by Pillow, by its specification, or from an old-style JPEG stream."""
+    from data_tools.documents.formats import pillow  # Imported late: most pages need no second decoder.
+
     page = None if directory is None else deep_page(content, directory)
     if page is None:
-        from data_tools.documents.formats import pillow  # Imported late: most pages need no second decoder.
-
         found = pillow.decode(content, kind)
         if found is not None and found.size:
             inverted = directory is not None and directory.photometric == WHITE_IS_ZERO and found.dtype != np.uint8
@@ -78,7 +78,7 @@ def _by_others(content: Content, kind: str, directory: tiff.Directory | None, *,
     if directory is not None and (stream := jpeg_stream(content, directory)):
         page = by_opencv(stream, "JPEG", cv2.IMREAD_COLOR_RGB if color else cv2.IMREAD_GRAYSCALE)
         if page is not None:
-            return page
+            return pillow.oriented(page, directory.orientation)
     raise _why(content, kind, directory)
 
 
