@@ -58,6 +58,20 @@ def on_white(page: Pixels, opacity: NDArray[Any], *, premultiplied: bool) -> Pix
 
     premultiplied: the page's values are already multiplied by the opacity. Where opacity is full, the page's bits stay.
     """
+    out = np.empty_like(page)
+    # In bands, so that a large page needs little memory beside its own.
+    rows = max(1, _BAND // max(page.shape[1], 1))
+    for top in range(0, page.shape[0], rows):
+        band = slice(top, top + rows)
+        out[band] = _band_on_white(page[band], opacity[band], premultiplied=premultiplied)
+    return out
+
+
+_BAND = 2**20
+"""Pixels that are composited at once."""
+
+
+def _band_on_white(page: Pixels, opacity: NDArray[Any], *, premultiplied: bool) -> Pixels:
     share = opacity.astype(np.float32) / np.float32(np.iinfo(opacity.dtype).max)
     if page.ndim == 3:
         share = share[:, :, None]

@@ -8,7 +8,7 @@ from data_tools.documents import paged
 from data_tools.documents.data_set import DataConfig, DataSet, capped
 from data_tools.documents.page_counts import pages_in
 from data_tools.documents.page_path import document_of
-from data_tools.documents.pages import Pages
+from data_tools.documents.pages import MAX_PAGES, Pages
 from data_tools.documents.pixels import PageError
 from data_tools.errors import UserError
 from data_tools.labels.label import Label
@@ -88,6 +88,14 @@ def test_the_cap_counts_pages_and_keeps_documents_together() -> None:
     assert set(kept) < set(capped([Label(*line) for line in lines], 20, seed=1))
     found = listed_pages(data_set(train=[("a.pdf", 0), ("c.png", 1)]), "all", max_per_class=2)
     assert [label.page_id for label in found.labels["train"]] == ["a.pdf#page=1", "a.pdf#page=2", "c.png"]
+
+
+def test_a_document_of_very_many_pages_is_bounded() -> None:
+    config = DataConfig(root="r", train="a", val="b", test="c", pages="all")
+    found = data_set(train=[("a.pdf", 0)])
+    listed = paged.listed_documents(found, exists=lambda path: False)
+    labels = paged.with_pages(found, listed, config, counts={"a.pdf": 2_000_000}, seed=1).labels["train"]
+    assert len(labels) == MAX_PAGES
 
 
 def test_pages_are_counted_without_a_decoder(tmp_path: Path) -> None:
