@@ -35,6 +35,7 @@ def _submit(options: argparse.Namespace) -> int:
     from data_tools.errors import UserError
     from launch.config import load_config
     from launch.console import print_out
+    from launch.outputs import output_files
     from launch.recipe.stages import plan_recipe
     from launch.startup import default_config
     from launch.submission.check import check_labels
@@ -54,5 +55,6 @@ def _submit(options: argparse.Namespace) -> int:
     if options.stop:
         return stop(launcher, parcel)
     check_labels(config, pages=options.pages)
-    report = Path(options.report or f"{parcel.name}.html")
-    return submit(launcher, parcel, up=options.up, report=report)
+    name = options.report or f"{parcel.name}.html"
+    with output_files(name) as (report,):
+        return submit(launcher, parcel, up=options.up, report=report or Path(name))

@@ -45,7 +45,7 @@ def submit(launcher: Launcher, parcel: Parcel, *, up: bool, report: Path) -> int
             f"{job}: continues on the cluster; the same command follows it again, and with --stop it saves and ends"
         )
         return INTERRUPTED
-    _fetch_report(launcher, parcel, report)
+    fetch_report(launcher, parcel, report)
     return status
 
 
@@ -163,12 +163,22 @@ def _insist(launcher: Launcher, source: str, target: str) -> None:
             print_err(f"{source}: the connection broke; sending the rest")
 
 
-def _fetch_report(launcher: Launcher, parcel: Parcel, report: Path) -> None:
+def fetch_report(launcher: Launcher, parcel: Parcel, report: Path) -> None:
+    """Copy the run's report to `report`; where there is none yet, a line says so.
+
+    Raises:
+        OSError: `report` cannot be written.
+    """
     try:
         look = {"name": parcel.name, "run": parcel.run, "paths": [], "folders": []}
         there = Path(launcher.call("look", look)["shared"])
-        launcher.fetch(str(there / parcel.run / "report.html"), str(report))
-    except (ConnectionLost, UserError):
+        with tempfile.TemporaryDirectory() as folder:
+            # rsync replaces its target, which may be a link, a FIFO or a device.
+            copy = Path(folder, "report.html")
+            launcher.fetch(str(there / parcel.run / "report.html"), str(copy))
+            content = copy.read_bytes()
+    except (ConnectionLost, FileNotFoundError, UserError):
         print_err(f"{parcel.run}: no report could be fetched; ray rsync-down fetches it once it is written")
     else:
+        write_atomically(report, content)
         print_out(f"report: {report}")

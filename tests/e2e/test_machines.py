@@ -41,11 +41,13 @@ def commands_that_write(tiny: Path, run: Path, page: str) -> list[tuple[str, lis
     table += [("closed/page.html", ["report", str(run), "--out", "@"])]
     table += [(name, ["predict", str(run), page, form, "@"]) for name in FILES for form in ("--csv", "--html")]
     table += [("full/file", ["predict", str(run), page, form, "@"]) for form in ("--json", "--jsonl")]
+    table += [(name, ["compare", str(run), str(run), form, "@"]) for name in FILES for form in ("--json", "--html")]
     table += [(name, ["init", str(tiny.parent / "pages" / "images"), "--out", "@"]) for name in FILES]
     table += [(name, ["export", str(run), "--to", "@"]) for name in FOLDERS if name not in ("closed", "hidden")]
     # Opened by the command itself, not for writing.
     table += [("hidden", [name, "@"]) for name in ("status", "report", "evaluate", "export", "serve")]
     table += [("hidden", ["predict", "@", page]), ("hidden", ["evaluate", str(run), "--shards", "@"])]
+    table += [("hidden", ["compare", str(run), "@"])]
     table += [("hidden", [name, *config, "--set", "shards.folder=@"]) for name in ("verify", "doctor")]
     table += [("hidden/page.tif", ["draw", "--out", "@", *FEW]), ("hidden/my.yaml", ["plan", "--config", "@"])]
     return table
