@@ -29,6 +29,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from data_tools.drawn import draw_data_set  # noqa: E402
 from tests.helpers.service import Service, form_of, serving  # noqa: E402

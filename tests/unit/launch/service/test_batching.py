@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -69,31 +68,3 @@ def test_a_file_that_is_no_longer_wanted_does_not_hinder_others() -> None:
         return await kept
 
     assert asyncio.run(cancel_one())["stack"].tolist() == [[2]]
-
-
-def test_clients_in_a_closed_loop_come_together() -> None:
-    """Two that start apart share a batch in the end; one alone never waits."""
-
-    class Slow(Model):
-        def predict(self, regions: Regions) -> Outputs:
-            time.sleep(0.02)
-            return super().predict(regions)
-
-    async def clients(count: int, requests: int) -> list[int]:
-        model = Slow()
-        model.may_continue.set()
-        batcher = Batcher(model.predict, most=8)
-
-        async def client() -> None:
-            for _ in range(requests):
-                await batcher.outputs(pages(1))
-
-        first = asyncio.create_task(client())
-        await asyncio.sleep(0.01)
-        await asyncio.gather(first, *[client() for _ in range(count - 1)])
-        return model.batches
-
-    assert asyncio.run(clients(1, 5)) == [1] * 5
-    batches = asyncio.run(clients(3, 10))
-    assert batches[0] == 1
-    assert batches.count(3) >= 5
