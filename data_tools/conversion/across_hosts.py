@@ -110,7 +110,7 @@ def write_share(payload: dict[str, Any]) -> dict[str, Any]:
         )
     data, shards = share.data, share.shards
     boxes = {region: Box(*edges) for region, edges in share.boxes.items()}
-    counts = read_counts(Path(share.staging))
+    counts = read_counts(Path(share.staging)) or {}
     data_set = known_paged_data_set(data, seed=share.seed, counts=counts)
     recipe = Recipe(data_set, shards, boxes, share.seed, data.pdf_dpi)
     plans = plan_missing(recipe, share.missing)[share.share :: share.shares]

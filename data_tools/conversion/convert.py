@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,18 +25,20 @@ from data_tools.conversion.staging import (
     ShardState,
     has_leftovers,
     open_staging,
+    read_counts,
     remaining_work,
     remove_staging,
     write_counts,
 )
 from data_tools.cores import available_cores
 from data_tools.documents.data_set import SPLITS, DataConfig, LabelWarning
-from data_tools.documents.paged import read_paged_data_set
+from data_tools.documents.paged import PagedDataSet, known_paged_data_set, read_paged_data_set
+from data_tools.documents.pages import page_limit
 from data_tools.documents.pixels import decoder_version
 from data_tools.documents.regions import HOLISTIC, WHOLE_PAGE, Box, check_name
 from data_tools.errors import UserError
 from data_tools.shards.lock import locked
-from data_tools.shards.manifest import read_manifest
+from data_tools.shards.manifest import MANIFEST, read_manifest
 
 __all__ = ["ConversionSummary", "DataConfig", "ShardConfig", "ShareRunner", "convert"]
 
@@ -81,7 +83,7 @@ def convert(
     for region in boxes:
         check_name(region)
     cores = workers or shards.workers or available_cores()
-    paged = read_paged_data_set(data, seed=seed, workers=cores)
+    paged = _paged(data, Path(shards.folder), list(boxes), seed=seed, workers=cores)
     recipe = Recipe(paged.data_set, shards, boxes, seed, data.pdf_dpi)
     if is_complete(recipe) and not _can_tidy(recipe):
         # Nothing is written, not even a lock: the shards may be a colleague's, or on a read-only mount.
@@ -92,6 +94,9 @@ def convert(
         if any(missing.values()):
             staging = open_staging(recipe.folder, recipe.identity() | {"decoder": decoder_version()})
             write_counts(staging, paged.counts)
+            if page_limit(data.pages) > 1:
+                # Before the sets, so that it is there as soon as they are complete.
+                write_counts(recipe.folder, paged.counts)
             if share_runner is not None:
                 run_shares(recipe, data, missing=missing, staging=staging, share_runner=share_runner, progress=progress)
             _convert_missing(recipe, data, missing=missing, staging=staging, workers=cores, progress=progress)
@@ -99,6 +104,15 @@ def convert(
         remove_staging(recipe.folder)
         write_label_warnings(recipe)
         return _summary(recipe, missing, seconds=time.monotonic() - started)
+
+
+def _paged(data: DataConfig, folder: Path, regions: Sequence[str], *, seed: int, workers: int) -> PagedDataSet:
+    """The data set with its pages; of complete shards, the pages of documents are those that they were made of."""
+    complete = all((folder / split / region / MANIFEST).exists() for split in SPLITS for region in regions)
+    counts = read_counts(folder) if complete and page_limit(data.pages) > 1 else None
+    if counts is None:
+        return read_paged_data_set(data, seed=seed, workers=workers)
+    return PagedDataSet(known_paged_data_set(data, seed=seed, counts=counts), counts)
 
 
 def _can_tidy(recipe: Recipe) -> bool:

@@ -13,7 +13,7 @@ from data_tools.conversion.shard_plan import ShardPlan, Work
 from data_tools.documents.page_path import document_of
 from data_tools.files import UNFINISHED, read_json, temporary_name, write_json
 
-_COUNTS = "documents.json"
+COUNTS = "documents.json"
 _PREFIX = f"{UNFINISHED}conversion-"
 
 
@@ -36,14 +36,15 @@ def has_leftovers(folder: Path) -> bool:
     return any(folder.glob(f"{UNFINISHED}*"))
 
 
-def write_counts(staging: Path, counts: Mapping[str, int]) -> None:
-    """Write the pages of documents that have several, so that other hosts need not count them."""
-    write_json(staging / _COUNTS, dict(counts))
+def write_counts(folder: Path, counts: Mapping[str, int]) -> None:
+    """Write the pages of documents that have several, so that other hosts and later calls need not count them."""
+    write_json(folder / COUNTS, dict(counts))
 
 
-def read_counts(staging: Path) -> dict[str, int]:
-    """What `write_counts` wrote."""
-    return dict(read_json(staging / _COUNTS))
+def read_counts(folder: Path) -> dict[str, int] | None:
+    """What `write_counts` wrote; None if it did not."""
+    path = folder / COUNTS
+    return dict(read_json(path)) if path.exists() else None
 
 
 def remove_staging(folder: Path) -> None:
