@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ray.autoscaler.sdk import request_resources
 
 from cluster.config import ClusterConfig
+from cluster.on_ray.machines.capacity import held
 from cluster.schedule.slots import Host, describe
 from data_tools.errors import UserError
 
@@ -45,15 +45,12 @@ def bundles(slots: int, *, gpus: bool) -> list[dict[str, float]]:
 
 @contextlib.contextmanager
 def requested(config: ClusterConfig) -> Iterator[None]:
-    """Keep `cluster.request_slots` requested from the autoscaler, which then also replaces lost hosts."""
+    """Keep `cluster.request_slots` requested while this driver lives; the autoscaler then also replaces lost hosts."""
     if config.request_slots is None:
         yield
         return
-    request_resources(bundles=bundles(config.request_slots, gpus=config.gpus != 0))
-    try:
+    with held(bundles(config.request_slots, gpus=config.gpus != 0)):
         yield
-    finally:
-        request_resources(bundles=[])
 
 
 def gather(

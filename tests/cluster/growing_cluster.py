@@ -70,9 +70,31 @@ def main(folder: Path) -> None:
         outcomes = run_jobs(jobs, backend=backend, retries=config.retries, on_event=lambda event: None)
     found["jobs"] = {name: describe(outcome) for name, outcome in outcomes.items()}
     found["asked_after"] = asked_for(0)
+    found["asked_by_the_killed"], found["asked_after_its_end"] = kill_a_driver()
     log = Path(os.environ["RAY_TMPDIR"], "ray/session_latest/logs/monitor.log").read_text()
     found["launches"] = [int(count) for count in re.findall(r"Adding (\d+) node\(s\) of type gpu-host", log)]
     sys.stdout.write(json.dumps(found) + "\n")
+
+
+HOLD = """
+import ray, sys, threading
+from cluster.on_ray.machines import capacity
+ray.init(address="auto", log_to_driver=False)
+with capacity.held([{"GPU": 1.0}] * 3, stale_s=3, renew_s=0.5, name="impatient"):
+    print("held", flush=True)
+    threading.Event().wait()
+"""
+
+
+def kill_a_driver() -> tuple[int, int]:
+    """GPUs that a driver requests, and those that are still requested after SIGKILL."""
+    with subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        while driver.stdout.readline() not in ("held\n", ""):
+            pass
+        before = asked_for(3)
+        driver.kill()
+    return before, asked_for(0)
 
 
 def describe(outcome: JobOutcome) -> dict[str, Any]:

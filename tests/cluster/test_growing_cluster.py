@@ -57,3 +57,7 @@ def test_the_four_groups_ran_at_once_each_on_a_new_host(found: dict[str, Any]) -
 
 def test_the_request_is_withdrawn_at_the_end(found: dict[str, Any]) -> None:
     assert found["asked_after"] == 0
+
+
+def test_the_request_of_a_killed_driver_is_withdrawn(found: dict[str, Any]) -> None:
+    assert (found["asked_by_the_killed"], found["asked_after_its_end"]) == (3, 0)
