@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from traceback import format_exception
@@ -79,6 +79,7 @@ class Attempt:
         self._fences = list(fences)
         self._thread = threading.Thread(target=self._run, name=f"attempt-{job.name}", daemon=True)
         self._report: Report = lambda news: None
+        self._reclaimed: str | None = None
         self.killed = False
         self.over = False
         """Whether its end has been reported."""
@@ -94,6 +95,15 @@ class Attempt:
             return False
         self._processes.send(signal.SIGTERM)
         return True
+
+    def leave(self, leaving: Mapping[str, str]) -> None:
+        """Save and end, where a rank runs on one of the nodes `leaving` (node id: notice); call it until it is over."""
+        found = {node.name: leaving[node.node_id] for node in self._reserved.by_rank if node.node_id in leaving}
+        if found and not self._reclaimed and not self.over:
+            # First: the attempt may end before the request returns.
+            self._reclaimed = "; ".join(f"left {name}: {notice}" for name, notice in sorted(found.items()))
+            if not self.request_stop():
+                self._reclaimed = None
 
     def kill(self) -> None:
         """Kill the workers; the thread then ends (see `join`)."""
@@ -120,7 +130,7 @@ class Attempt:
             self._report(Started(self._job.name, self._workers, placed_s, time.monotonic() - begun))
             ended = Ended(self._job.name, value=self._call())
         except Failed as failed:
-            ended = Ended(self._job.name, failure=failed.failure)
+            ended = Ended(self._job.name, failure=self._after_notice(failed.failure))
         except UserError as error:
             ended = Ended(self._job.name, failure=Failure("user", str(error)))
         # The boundary of the thread: without an `Ended` the driver would wait forever.
@@ -133,6 +143,13 @@ class Attempt:
                 self.end_processes()
             self.over = True
             self._report(ended)
+
+    def _after_notice(self, failure: Failure) -> Failure:
+        """The failure of an attempt that left a host, in time or not, is the cloud's."""
+        if self._reclaimed is None or failure.kind not in ("stopped", "died", "hung"):
+            return failure
+        saved = "saved" if failure.kind == "stopped" else f"not saved at the end ({failure.line()})"
+        return Failure("reclaimed", f"{self._reclaimed}; {saved}")
 
     def end_processes(self) -> None:
         """Kill the workers of a failed attempt, so that none writes when the next attempt starts."""

@@ -14,6 +14,7 @@ from cluster.config import ClusterConfig
 from cluster.liveness.fence import Fence
 from cluster.on_ray.attempt import Attempt
 from cluster.on_ray.hosts import Nodes, connect
+from cluster.on_ray.machines.notices import Leaving, watched
 from cluster.on_ray.reservation import Share
 from cluster.on_ray.wait_for_hosts import BOOTSTRAP, expected_hosts, gather, requested
 from cluster.schedule.job import Ended, Failure, JobSpec, Started
@@ -39,6 +40,7 @@ class RayBackend:
         self._nodes = Nodes(config)
         self._fences = fences
         self._attempts: dict[str, Attempt] = {}
+        self._leaving: Leaving = {}
         self._news: queue.SimpleQueue[tuple[Attempt | None, Started | Ended]] = queue.SimpleQueue()
 
     @staticmethod
@@ -59,7 +61,8 @@ class RayBackend:
             with requested(config) if joined else contextlib.nullcontext():
                 if joined:
                     gather(backend.hosts, config, expected=expected_hosts(BOOTSTRAP))
-                yield backend
+                with watched(backend._nodes, backend.leave):
+                    yield backend
         finally:
             backend.kill_all()
             ray.shutdown()
@@ -71,7 +74,13 @@ class RayBackend:
         """
         if self.joined is None and not self._nodes.alive():
             self._start_again()
-        return [node.host for node in self._nodes.alive()]
+        return [node.host for node in self._nodes.alive() if node.node_id not in self._leaving]
+
+    def leave(self, leaving: Leaving) -> None:
+        """Start nothing more on the nodes `leaving`, and let the jobs that run there save and end."""
+        self._leaving = dict(leaving)
+        for attempt in list(self._attempts.values()):
+            attempt.leave(leaving)
 
     def start(self, job: JobSpec, group: Group, *, attempt: int) -> None:
         """Start an attempt of `job` on `group` and return at once; `wait` reports how it goes."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from cluster.schedule.slots import Group
 
-FailureKind = Literal["start", "user", "raised", "died", "hung", "stopped"]
+FailureKind = Literal["start", "user", "raised", "died", "hung", "stopped", "reclaimed"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Failure:
 
     kind: `start`, before the target was called; `user`, a UserError of the target; `raised`, any other exception of the
     target, or a NumericError; `died`, a worker or its host is gone; `hung`, a live worker makes no progress; `stopped`,
-    the target saved its state on request.
+    the target saved its state on request; `reclaimed`, it left a host that its cloud takes back.
     rank, host, log: of the rank that failed. also: one line for each thing that other ranks reported.
     """
 
@@ -59,7 +59,7 @@ class Failure:
 
     def line(self) -> str:
         """One line: where it failed and why."""
-        if self.kind in ("user", "stopped"):
+        if self.kind in ("user", "stopped", "reclaimed"):
             return self.message
         where = [f"rank {self.rank}"] if self.rank is not None else []
         where += [f"on {self.host}"] if self.host else []
@@ -71,7 +71,7 @@ class Failure:
 
     def details(self) -> list[str]:
         """The lines after the first: the traceback, the log's path, what other ranks reported."""
-        if self.kind in ("user", "stopped"):
+        if self.kind in ("user", "stopped", "reclaimed"):
             return []
         traceback = [self.traceback.rstrip()] if self.traceback else []
         return [*traceback, *([f"log: {self.log}"] if self.log else []), *self.also]

@@ -34,13 +34,15 @@ def decide(policy: RetryPolicy, failures: Sequence[Failure]) -> Decision:
     last = failures[-1]
     if last.kind == "user":
         return Decision(False, "a retry cannot fix it")
+    if last.kind == "reclaimed":
+        return Decision(True, "does not count as a failure")
     # An exception of the program depends on the program and its data: the same text twice is reproducible.
     # A failure to start or a death has a traceback only where an exception of the program caused it.
     raised = last.kind == "raised" or (last.kind == "start" and last.traceback is not None)
     if raised and any((f.kind, f.message) == (last.kind, last.message) for f in failures[:-1]):
         return Decision(False, "the same error twice")
     at_start = last.kind == "start"
-    count = sum((failure.kind == "start") == at_start for failure in failures)
+    count = sum((failure.kind == "start") == at_start for failure in failures if failure.kind != "reclaimed")
     limit = policy.max_start_failures if at_start else policy.max_failures
     what = "failed to start" if at_start else "failed"
     if count > limit:

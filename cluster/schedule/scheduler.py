@@ -192,7 +192,7 @@ class _Run:
 
     def _failed(self, job: JobState, failure: Failure) -> None:
         if self._kill_at is not None and failure.kind != "user":
-            self._stopped(job, None if failure.kind == "stopped" else failure.line())
+            self._stopped(job, None if failure.kind in ("stopped", "reclaimed") else failure.line())
             return
         job.failures.append(failure)
         decision = decide(self._retries, job.failures)

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_tools.errors import UserError
+from data_tools.errors import Stopped, UserError
 from tests.helpers.waiting import wait_until
+from trainer.stop import StopRequest
 
 
 def place(payload: dict[str, Any]) -> dict[str, Any]:
@@ -111,3 +112,15 @@ def squares(setup: Mapping[str, Any]) -> Callable[[int, int | None], int]:
         return number * number
 
     return square
+
+
+def saves_on_request(payload: dict[str, Any]) -> dict[str, Any]:
+    """In the first attempt, wait for a stop request, then save; the next one reports how many ranks saved."""
+    folder, rank = Path(payload["folder"]), os.environ["HOROVOD_RANK"]
+    if not (folder / f"started-{rank}").exists():
+        with StopRequest() as request:
+            (folder / f"started-{rank}").touch()
+            wait_until(request.received, "a stop request", limit_s=100)
+            (folder / f"saved-{rank}").touch()
+            raise Stopped("stopped, saved")
+    return {"saved_by_the_first": len(list(folder.glob("saved-*")))}

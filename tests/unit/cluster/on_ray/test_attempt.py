@@ -12,7 +12,7 @@ from cluster.on_ray.attempt import Attempt, check_devices
 from cluster.on_ray.hosts import Node
 from cluster.on_ray.reports import Failed
 from cluster.on_ray.reservation import Share, share_of
-from cluster.schedule.job import Ended, JobSpec, Started, Worker
+from cluster.schedule.job import Ended, Failure, JobSpec, Started, Worker
 from cluster.schedule.slots import Group, Slot
 
 GROUP = Group((Slot("a", 0), Slot("a", 1)))
@@ -197,3 +197,35 @@ def test_a_job_without_gpu_reserves_none_and_sees_none(monkeypatch: pytest.Monke
         )
         (order,) = executor.orders
         assert order["environment"].get("CUDA_VISIBLE_DEVICES") == visible
+
+
+@pytest.mark.parametrize(
+    ("up", "leaving", "stops", "kind"),
+    [
+        (True, {"0": "Google preempts it"}, 1, "reclaimed"),
+        (True, {"1": "Google preempts it"}, 0, "died"),  # another host's
+        (False, {"0": "Google preempts it"}, 2, "died"),  # it does not run yet: asked again at the next look
+    ],
+)
+def test_an_attempt_leaves_a_host_that_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch, up: bool, leaving: dict[str, str], stops: int, kind: str
+) -> None:
+    monkeypatch.setattr(module, "Reservation", FakeReservation)
+    attempt = Attempt(JobSpec("top", "m:f", {}), GROUP, nodes=None, config=ClusterConfig(), executor=FakeExecutor)
+    asked: list[bool] = []
+    monkeypatch.setattr(attempt, "request_stop", lambda: (asked.append(True), up)[1])
+    attempt.leave(leaving)
+    attempt.leave(leaving)
+    assert len(asked) == stops
+    assert attempt._after_notice(Failure("died", "the worker's host is gone")).kind == kind
+    assert attempt._after_notice(Failure("user", "labels.txt:3: malformed")).kind == "user"
+
+
+def test_whether_an_attempt_saved_before_it_left_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Reservation", FakeReservation)
+    attempt = Attempt(JobSpec("top", "m:f", {}), GROUP, nodes=None, config=ClusterConfig(), executor=FakeExecutor)
+    monkeypatch.setattr(attempt, "request_stop", lambda: True)
+    attempt.leave({"0": "Google preempts it"})
+    saved = attempt._after_notice(Failure("stopped", "stopped at step 7, saved"))
+    assert saved.line() == "left a: Google preempts it; saved"
+    assert "not saved" in attempt._after_notice(Failure("died", "its host is gone", rank=1, host="a")).line()

@@ -14,6 +14,7 @@ NAN_AT_7 = Failure("raised", "step 7: the gradients are not finite")
 NAN_AT_9 = Failure("raised", "step 9: the gradients are not finite")
 HUNG = Failure("hung", "it hangs: in training, step 7 for 901 s, silent for 1 s")
 STOPPED = Failure("stopped", "stopped at step 7, saved")
+LEFT = Failure("reclaimed", "left gpu1: Amazon will terminate it; saved")
 
 # failures so far -> again, reason
 TABLE = [
@@ -33,6 +34,9 @@ TABLE = [
     ([IMPORT, IMPORT], False, "the same error twice"),
     ([HUNG, HUNG], True, "failed, 2 of 2 tolerated"),  # a hang is a failure like a death
     ([HUNG, DIED, HUNG], False, "failed 3 times, 2 are tolerated"),
+    ([LEFT] * 9, True, "does not count as a failure"),
+    ([LEFT, DIED, LEFT, DIED], True, "failed, 2 of 2 tolerated"),
+    ([DIED, LEFT, DIED, LEFT, DIED], False, "failed 3 times, 2 are tolerated"),
     ([STOPPED], True, "failed, 1 of 2 tolerated"),  # by somebody else than the driver: its host is taken away
 ]
 
