@@ -1,6 +1,7 @@
 """Draws a figure once and saves it twice: as PNG, and as inline SVG that follows the page's theme."""
 
 import io
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,6 +66,8 @@ _STYLE: dict[str, Any] = {
 @contextmanager
 def style() -> Iterator[None]:
     """Matplotlib settings for drawing and saving every figure."""
+    # Without a home to write, it warns in two lines that its cache is a temporary folder.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib
 
     with matplotlib.rc_context(_STYLE):
