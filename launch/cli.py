@@ -11,8 +11,8 @@ from launch.commands.run import run_commands
 from launch.commands.serve import serve_commands
 from launch.commands.submit import submit_commands
 from launch.commands.training import training_commands
-from launch.console import Handler, HelpFormatter, guarded, print_err
 from launch.startup import settle
+from launch.terminal.console import Handler, HelpFormatter, guarded, print_err
 
 ABOUT = """Train document-image classifiers on many GPUs: a model of the whole page, then one model per region of
 the page, all regions at once, then a small classifier stacked on their outputs."""

@@ -22,8 +22,8 @@ from data_tools.documents.data_set import SPLITS
 from data_tools.errors import UserError
 from data_tools.shards.manifest import MANIFEST
 from launch.config import Config
-from launch.console import print_out, tables
-from launch.wording import counted
+from launch.terminal.console import print_out, tables
+from launch.terminal.wording import counted
 
 if TYPE_CHECKING:
     from cluster.doctor.examination import Examination

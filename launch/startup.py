@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_tools.errors import UserError
 from launch.config import preset_names
-from launch.console import print_out
+from launch.terminal.console import print_out
 
 SHARED = "REGIONSTACK_SHARED"
 """Environment variable in which `cluster/setup/host.sh` names the cluster's shared folder."""

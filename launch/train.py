@@ -33,7 +33,6 @@ from data_tools.cores import available_cores
 from data_tools.errors import Stopped, UserError, is_lost_peer, require_horovod
 from data_tools.protocol import threads_per_worker
 from launch.config import Config, load_config
-from launch.console import add_stage_options, guarded, print_out, tables
 from launch.recipe.jobs import check_exclude_ids, job_specs, payload
 from launch.recipe.prepare import check_freezing, check_shards, ensure_shards, ensure_weights, freezes, weights_path
 from launch.recipe.stages import Recipe, plan_recipe
@@ -41,6 +40,7 @@ from launch.report.report import print_summary, write_report
 from launch.run.folder import open_run, unfinished_jobs
 from launch.run.model import record_model
 from launch.startup import say_once, settle
+from launch.terminal.console import add_stage_options, guarded, print_out, tables
 from trainer.config import STACK, JobConfig
 from trainer.device import fresh_session, hide_gpus, prepare_device
 from trainer.stack import job as stack_job

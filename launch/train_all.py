@@ -29,7 +29,6 @@ from cluster.schedule.scheduler import StopRule, run_jobs
 from cluster.schedule.slots import Host
 from data_tools.errors import UserError, require_horovod
 from launch.config import Config, load_config
-from launch.console import add_config_options, guarded, print_err, print_out, tables
 from launch.doctor import check_hosts
 from launch.recipe.jobs import check_exclude_ids, job_specs
 from launch.recipe.prepare import check_freezing, ensure_shards, ensure_weights, freezes
@@ -43,6 +42,7 @@ from launch.run.progress import RunProgress
 from launch.run.schema import EventRecord
 from launch.run.stop import stop_request
 from launch.startup import settle
+from launch.terminal.console import add_config_options, guarded, print_err, print_out, tables
 from trainer.device import hide_gpus
 from trainer.stop import STOPPED
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from launch.console import Commands, add_config_options, command
+from launch.terminal.console import Commands, add_config_options, command
 
 
 def cluster_commands(commands: Commands) -> None:

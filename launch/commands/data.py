@@ -2,9 +2,9 @@
 
 import argparse
 
-from launch.console import Commands, add_config_options, command, print_out
-from launch.outputs import new_folder, output_folder
 from launch.recipe.demo import PAGES_PER_CLASS, SEED
+from launch.terminal.console import Commands, add_config_options, command, print_out
+from launch.terminal.outputs import new_folder, output_folder
 
 
 def data_commands(commands: Commands) -> None:
@@ -87,7 +87,7 @@ def _add_survey(commands: Commands) -> None:
 
 def _draw(options: argparse.Namespace) -> int:
     from data_tools.drawn import draw_data_set
-    from launch.page_progress import page_progress
+    from launch.terminal.page_progress import page_progress
 
     counts = {split: getattr(options, split) for split in ("train", "val", "test")}
     folder = new_folder(options.out)
@@ -116,7 +116,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _fetch(options: argparse.Namespace) -> int:
     from data_tools.shards.fetch import fetch
-    from launch.page_progress import page_progress
+    from launch.terminal.page_progress import page_progress
 
     folder = output_folder(options.folder)
     with page_progress("fetching") as progress:

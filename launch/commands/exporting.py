@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from data_tools.errors import UserError
-from launch.console import Commands, command, print_err, print_out, tables
-from launch.outputs import new_folder
+from launch.terminal.console import Commands, command, print_err, print_out, tables
+from launch.terminal.outputs import new_folder
 
 if TYPE_CHECKING:
     from trainer.export.export import Exported, ExportRequest
@@ -67,7 +67,7 @@ def _export(options: argparse.Namespace) -> int:
 
 def _progress(shown: contextlib.ExitStack) -> Callable[[int, int], None]:
     """A progress display that starts with the first pages, since conversion comes before them."""
-    from launch.page_progress import PageProgress, page_progress
+    from launch.terminal.page_progress import PageProgress, page_progress
 
     started: list[PageProgress] = []
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch.console import Commands, command, print_out
+from launch.terminal.console import Commands, command, print_out
 
 if TYPE_CHECKING:
     from launch.recipe.first_config import FirstConfig
@@ -38,8 +38,8 @@ def _init(options: argparse.Namespace) -> int:
     from data_tools.errors import UserError
     from data_tools.files import write_atomically
     from launch.config import preset_names
-    from launch.outputs import output_files
     from launch.recipe.first_config import first_config, run_name
+    from launch.terminal.outputs import output_files
 
     if Path(options.out).is_file() and not options.force:
         raise UserError(f"{options.out}: exists; choose another --out, or replace it with --force")

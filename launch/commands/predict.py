@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from data_tools.errors import UserError
-from launch.console import Commands, command
+from launch.terminal.console import Commands, command
 
 EXAMPLES = """  regionstack predict runs/my page.tif other.png
   regionstack predict runs/my scans/ --csv answers.csv

@@ -6,8 +6,8 @@ from pathlib import Path
 from data_tools.errors import UserError
 from launch.commands.exporting import add_export
 from launch.commands.predict import add_predict
-from launch.console import Commands, Handler, command, print_out, tables
-from launch.outputs import is_file_name, output_files, output_folder
+from launch.terminal.console import Commands, Handler, command, print_out, tables
+from launch.terminal.outputs import is_file_name, output_files, output_folder
 
 
 def run_commands(commands: Commands) -> None:
@@ -86,7 +86,7 @@ def _add_compare(commands: Commands) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from launch.compare.show import show
+    from launch.report.compare.show import show
 
     if len(options.runs) < 2:
         raise UserError(f"{options.runs[0]}: nothing to compare with; name two or more run folders")

@@ -9,8 +9,8 @@ import numpy as np
 from data_tools.errors import UserError
 from data_tools.shards.manifest import read_manifest
 from launch.api import BATCH, open_run
-from launch.console import tables
 from launch.run.model import find_shards, other_pages
+from launch.terminal.console import tables
 
 if TYPE_CHECKING:
     from data_tools.shards.reader import ShardSet

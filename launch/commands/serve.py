@@ -4,8 +4,8 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from launch.console import Commands, command
 from launch.service.limits import Limits, option_of
+from launch.terminal.console import Commands, command
 
 _HELP = {
     "upload_mib": "MiB of one request",

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from launch.console import Commands, add_config_options, command
+from launch.terminal.console import Commands, add_config_options, command
 
 
 def submit_commands(commands: Commands) -> None:
@@ -34,13 +34,13 @@ def _submit(options: argparse.Namespace) -> int:
     from data_tools.config import read_yaml
     from data_tools.errors import UserError
     from launch.config import load_config
-    from launch.console import print_out
-    from launch.outputs import output_files
     from launch.recipe.stages import plan_recipe
     from launch.startup import default_config
     from launch.submission.check import check_labels
     from launch.submission.parcel import plan_parcel
     from launch.submission.submit import stop, submit
+    from launch.terminal.console import print_out
+    from launch.terminal.outputs import output_files
 
     file = Path(options.launcher)
     if not isinstance(read_yaml(file).get("provider"), dict):

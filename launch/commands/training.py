@@ -2,8 +2,8 @@
 
 import argparse
 
-from launch.console import Commands, add_config_options, add_stage_options, command, print_out
 from launch.startup import say_once
+from launch.terminal.console import Commands, add_config_options, add_stage_options, command, print_out
 
 
 def training_commands(commands: Commands) -> None:

@@ -8,7 +8,6 @@ from cluster.schedule.slots import Host
 from data_tools.cores import available_cores
 from data_tools.errors import UserError
 from launch.config import Config
-from launch.console import print_out, tables
 from launch.planning.cost import EstimateInputs, Machine
 from launch.planning.estimate import estimate, even_hosts, scaling
 from launch.planning.inputs import (
@@ -21,6 +20,7 @@ from launch.planning.inputs import (
 )
 from launch.planning.tables import as_data, print_estimate, print_scaling, totals
 from launch.recipe.stages import Recipe, plan_recipe
+from launch.terminal.console import print_out, tables
 
 
 @dataclass(frozen=True, kw_only=True)

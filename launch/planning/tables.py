@@ -10,7 +10,7 @@ from rich.table import Table
 from launch.planning.cost import EstimateInputs, JobCost
 from launch.planning.estimate import HOUR, MIN_SPEEDUP, Estimate, last_worthwhile
 from launch.planning.inputs import GIGABIT
-from launch.wording import counted, duration, size_text
+from launch.terminal.wording import counted, duration, size_text
 
 MILLI = 1000
 MIN_SHARE_SHOWN = 0.005

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from data_tools.cores import available_cores
 from launch.api import Run
-from launch.console import print_err
+from launch.terminal.console import print_err
 from trainer.serving.classify import OPENER, Classifier, FileOutputs, Group, remote_setup
 from trainer.serving.decode import Cut, Decoders
 

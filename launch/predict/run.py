@@ -12,9 +12,6 @@ from data_tools.documents.document import MAX_PAGES
 from data_tools.errors import UserError
 from data_tools.targets import target_of
 from launch.api import Run, open_run
-from launch.console import INTERRUPTED, USER_ERROR, print_err, print_out
-from launch.outputs import is_stdout, output_files
-from launch.page_progress import PageProgress
 from launch.predict.answers import Judgement
 from launch.predict.engine import Resources, open_engine
 from launch.predict.forms import About, Counts, CsvForm, Form, JsonForm, JsonLinesForm
@@ -23,6 +20,9 @@ from launch.predict.line_file import LineFile
 from launch.predict.resume import Position, resume
 from launch.predict.sources import Source, Sources, find_sources, groups_of
 from launch.predict.table import AnswerTable
+from launch.terminal.console import INTERRUPTED, USER_ERROR, print_err, print_out
+from launch.terminal.outputs import is_stdout, output_files
+from launch.terminal.page_progress import PageProgress
 from trainer.scoring.decision import read_policy
 from trainer.serving.answer import Answer, Place, rejected
 from trainer.serving.classify import FileOutputs, Group

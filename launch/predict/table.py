@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from launch.console import tables
+from launch.terminal.console import tables
 from trainer.serving.answer import Answer, Vote, printable
 
 ROWS = 50

@@ -8,7 +8,7 @@ from cluster.on_ray.address import address_to_join
 from data_tools.conversion.across_hosts import ShareRunner
 from data_tools.errors import UserError
 from launch.config import Config
-from launch.console import print_out
+from launch.terminal.console import print_out
 
 WRITE_SHARE = "data_tools.conversion.across_hosts:write_share"
 

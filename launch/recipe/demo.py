@@ -2,8 +2,8 @@
 
 from data_tools.errors import UserError
 from launch.config import Config, load_config
-from launch.console import print_out
-from launch.page_progress import page_progress
+from launch.terminal.console import print_out
+from launch.terminal.page_progress import page_progress
 
 DEMO = "demo"
 SEED = 1

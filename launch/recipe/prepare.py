@@ -16,10 +16,10 @@ from data_tools.errors import UserError
 from data_tools.shards.manifest import MANIFEST, Manifest, read_manifest
 from data_tools.shards.verify import check
 from launch.config import Config
-from launch.console import print_out
-from launch.page_progress import page_progress
 from launch.recipe.convert_on_cluster import over_all_hosts
 from launch.recipe.demo import ensure_demo_pages
+from launch.terminal.console import print_out
+from launch.terminal.page_progress import page_progress
 from trainer.device import hide_gpus
 from trainer.network.backbones import check_size
 from trainer.network.classifier import Geometry, build_classifier

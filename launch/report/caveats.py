@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from launch.report.schema import Comparison, ModelFigures, RunFigures, SplitSize, TransferRow
 from launch.run.record import RunRecord
-from launch.wording import counted, duration
+from launch.terminal.wording import counted, duration
 from trainer.config import STACK
 from trainer.scoring.decision import policy_file
 from trainer.scoring.schema import StackResult

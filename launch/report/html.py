@@ -5,7 +5,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from launch.wording import duration, group_text
+from launch.terminal.wording import duration, group_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 

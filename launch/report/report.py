@@ -13,7 +13,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from data_tools.files import write_atomically, write_json
-from launch.console import tables
 from launch.report import charts
 from launch.report.confidence.charts import confidence_chart
 from launch.report.confidence.policy import calibrated, run_policy
@@ -27,7 +26,8 @@ from launch.report.shard_pages import class_names, page_pictures
 from launch.report.timeline import timeline_chart
 from launch.run.record import read_run
 from launch.run.status import status_of
-from launch.wording import duration
+from launch.terminal.console import tables
+from launch.terminal.wording import duration
 from trainer.config import STACK
 from trainer.scoring.decision import write_policy
 

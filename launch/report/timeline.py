@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from launch.report.plotting import BLUE, INK, LINE, MUTED, ORANGE, PAPER, VERMILION, WIDTH, new_figure
 from launch.report.schema import TimelineRow
-from launch.wording import counted, duration, group_text
+from launch.terminal.wording import counted, duration, group_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from data_tools.files import read_object
 from data_tools.protocol import heartbeat_path
 from launch.run.schema import EventRecord, ProgressRecord
-from launch.wording import duration, group_text
+from launch.terminal.wording import duration, group_text
 from trainer.job_folder.journal import RESULT, job_folder
 
 POLL_S = 1.0

@@ -10,7 +10,7 @@ from cluster.liveness.lease import STALE_S, read_holder, renewed_at
 from cluster.liveness.process import is_alive, is_stopped, machine
 from launch.run.record import JobRecord, RunRecord, read_run
 from launch.run.schema import ProgressRecord
-from launch.wording import duration
+from launch.terminal.wording import duration
 
 State = Literal["done", "running", "waiting", "failed", "stopped", "skipped"]
 

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from launch.run.status import JobStatus, RunStatus
-from launch.wording import clock, duration, group_text
+from launch.terminal.wording import clock, duration, group_text
 
 COLORS: dict[str, str] = {
     "done": "green",

@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Sequence
 
-from launch.console import print_err
+from launch.terminal.console import print_err
 from trainer.stop import StopRequest
 
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP

@@ -22,11 +22,11 @@ from cluster.config import ClusterConfig
 from cluster.on_ray.hosts import connect
 from data_tools.config import from_mapping
 from data_tools.errors import UserError
-from launch.console import interrupt_on_sigterm
 from launch.service.app import Unavailable, create_app
 from launch.service.limits import Busy, Limits
 from launch.service.replica import About, Arguments, Classified, Models, Plan
 from launch.service.security import Access, read_token
+from launch.terminal.console import interrupt_on_sigterm
 
 NAME = "regionstack"
 ONGOING = 32

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from data_tools.errors import UserError
 from launch.api import open_run
-from launch.console import print_err, print_out
 from launch.service.limits import Limits
 from launch.service.security import Access, check_exposure, is_loopback, read_token
+from launch.terminal.console import print_err, print_out
 from trainer.serving.ensemble import open_stack
 
 BACKLOG = 256

@@ -12,8 +12,8 @@ from cluster.remote.head import INCOMING
 from cluster.remote.launcher import ConnectionLost, Launcher
 from data_tools.errors import UserError
 from data_tools.files import write_atomically
-from launch.console import INTERRUPTED, print_err, print_out
 from launch.submission.parcel import Parcel, is_url
+from launch.terminal.console import INTERRUPTED, print_err, print_out
 
 PATIENCE_S = 3600.0
 """How long to try for a new connection; the run itself continues without one."""

@@ -10,13 +10,13 @@ from data_tools.survey.results import readable, results, write_files
 from data_tools.survey.schema import SurveyResults
 from data_tools.survey.survey import Survey, survey
 from launch.config import Config
-from launch.console import print_out
-from launch.page_progress import page_progress
 from launch.report.html import page, percent
 from launch.report.plotting import save
 from launch.report.survey.charts import class_chart, size_chart
 from launch.report.survey.samples import bad_pages, class_samples, duplicate_examples, frames
-from launch.wording import counted
+from launch.terminal.console import print_out
+from launch.terminal.page_progress import page_progress
+from launch.terminal.wording import counted
 
 ROWS_SHOWN = 200
 UNBALANCED = 2.0

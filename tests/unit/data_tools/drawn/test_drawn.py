@@ -88,7 +88,7 @@ def test_a_page_is_gray_inked_and_of_the_height_asked(class_name: str) -> None:
 
 
 def test_every_class_has_a_look_of_its_own() -> None:
-    # Mean darkness over an 8 x 6 grid, averaged over pages: no two classes may agree everywhere.
+    # Mean darkness over an 8 x 6 grid, averaged over pages: no two classes may agree in every cell.
     def look(class_name: str) -> NDArray[np.float64]:
         pages = [draw_page(class_name, np.random.default_rng([4, number]), height=160) for number in range(12)]
         return np.mean([page[:160, :112].reshape(8, 20, 4, 28).mean(axis=(1, 3)) for page in pages], axis=0)

@@ -77,7 +77,7 @@ def test_large_sets_are_read_block_by_block() -> None:
         assert len(blocks) <= WINDOW // BLOCK + 1
         assert len(blocks & seen) <= 1
         seen |= blocks
-    # Blocks come from everywhere: the first window is no run of the disk.
+    # Blocks come from all parts of the set: the first window is no run of the disk.
     assert np.ptp(order[:WINDOW]) > 0.9 * count
 
 

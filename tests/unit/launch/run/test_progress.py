@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from launch.page_progress import PageProgress
 from launch.run.progress import JobPace, RunProgress
+from launch.terminal.page_progress import PageProgress
 
 NOW = 1000.0
 

@@ -17,7 +17,7 @@ from launch.run.folder import open_run
 from launch.run.record import read_run
 from launch.run.status import read_status
 from launch.run.status_table import print_status
-from launch.wording import clock, duration
+from launch.terminal.wording import clock, duration
 from tests.unit.launch.run_folder import START, RunSpec, build
 
 HOLISTIC = ("holistic_128", "holistic_256")

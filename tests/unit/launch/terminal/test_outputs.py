@@ -8,8 +8,8 @@ import pytest
 
 from data_tools.errors import UserError
 from data_tools.files import write_atomically
-from launch.console import USER_ERROR, guarded, print_out
-from launch.outputs import is_file_name, new_folder, output_files, output_folder
+from launch.terminal.console import USER_ERROR, guarded, print_out
+from launch.terminal.outputs import is_file_name, new_folder, output_files, output_folder
 
 
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "{}/link"])

@@ -8,10 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from data_tools.files import write_atomically
-from launch.compare.comparison import ComparedRun, ModelFigures, compare, models_of
-from launch.console import print_out, tables
+from launch.report.compare.comparison import ComparedRun, ModelFigures, compare, models_of
 from launch.report.html import page
-from launch.wording import duration
+from launch.terminal.console import print_out, tables
+from launch.terminal.wording import duration
 
 
 def show(folders: Sequence[Path], *, html: Path | None, json_file: Path | None) -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from launch.wording import counted, duration, size_text
+from launch.terminal.wording import counted, duration, size_text
 
 
 @pytest.mark.parametrize(

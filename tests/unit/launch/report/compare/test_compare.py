@@ -10,8 +10,8 @@ import yaml
 
 from data_tools.errors import UserError
 from launch.cli import main
-from launch.compare.comparison import compare
-from launch.compare.show import short_names
+from launch.report.compare.comparison import compare
+from launch.report.compare.show import short_names
 from tests.unit.launch.run_folder import RunSpec, build
 from trainer.scoring.predictions import read_predictions, write_predictions
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from launch.wording import duration
+from launch.terminal.wording import duration
 
 LINE_EVERY_S = 10.0
 """Time between two lines without a terminal."""
