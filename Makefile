@@ -39,7 +39,7 @@ test: check  ## all checks and tests: the fast ones first, then the distributed 
 	$(SIDE_BY_SIDE) --keep-going test-e2e test-cluster test-multiprocess
 
 test-unit: env  ## unit tests, without Horovod worlds or Ray
-	$(PYTEST) tests/unit
+	$(PYTEST) -n logical --maxprocesses 8 --dist loadfile tests/unit
 
 test-multiprocess: env  ## real Horovod worlds of several processes
 	$(PYTEST) tests/multiprocess
