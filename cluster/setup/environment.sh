@@ -92,7 +92,7 @@ lock_files() {  # of all that is installed
     echo "$here/requirements.lock"
     if [ -n "$gpu" ]; then echo "$here/requirements-gpu.lock"; fi
     if [ -n "$cloud" ]; then echo "$here/requirements-$cloud.lock"; fi
-    if [ -d tests ]; then echo "$here/requirements-test.lock"; fi
+    if [ -n "$tests" ]; then echo "$here/requirements-test.lock"; fi
 }
 
 packages_key() {
@@ -118,7 +118,8 @@ horovod_wheel() {
 }
 
 remember() {
-    printf 'root=%s\npython=%s\ngpu=%s\ncloud=%s\ncapabilities=%s\n' "$root" "$python" "$gpu" "$cloud" "$capabilities" >"$choices"
+    printf 'root=%s\npython=%s\ngpu=%s\ncloud=%s\ncapabilities=%s\ntests=%s\n' \
+        "$root" "$python" "$gpu" "$cloud" "$capabilities" "$tests" >"$choices"
 }
 
 make_venv() {
@@ -191,6 +192,8 @@ gpu=${GPU-$(remembered gpu)}
 gpu=${gpu#0}
 check_owner
 cloud=${CLOUD-$(remembered cloud)}
+# An environment with what the tests need also serves a copy of the project without them, such as a host's.
+if [ -d tests ]; then tests=1; else tests=$(remembered tests); fi
 case $cloud in "" | aws | gcp) ;; *) fail "CLOUD=$cloud: must be aws or gcp" ;; esac
 capabilities=${HOROVOD_BUILD_CUDA_CC_LIST-$(remembered capabilities)}
 if [ -n "$capabilities" ]; then export HOROVOD_BUILD_CUDA_CC_LIST=$capabilities; fi
