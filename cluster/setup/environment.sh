@@ -77,7 +77,7 @@ check_folder() {
     fi
 }
 
-check_owner() {  # a linked environment of another checkout holds that one's project, and is not this one's to remake
+check_owner() {  # an environment of another checkout may be used, but is not this one's to remake
     local owner
     case $venv in "$(pwd -P)"/*) return ;; esac
     owner=$(remembered root)
@@ -190,7 +190,6 @@ set_up() {
 
 gpu=${GPU-$(remembered gpu)}
 gpu=${gpu#0}
-check_owner
 cloud=${CLOUD-$(remembered cloud)}
 # An environment with what the tests need also serves a copy of the project without them, such as a host's.
 if [ -d tests ]; then tests=1; else tests=$(remembered tests); fi
@@ -199,6 +198,7 @@ capabilities=${HOROVOD_BUILD_CUDA_CC_LIST-$(remembered capabilities)}
 if [ -n "$capabilities" ]; then export HOROVOD_BUILD_CUDA_CC_LIST=$capabilities; fi
 choose_python
 if is_ready; then exit 0; fi
+check_owner
 check_venv
 check_compiler
 check_folder
