@@ -19,7 +19,9 @@ LOCKS = [LOCK.with_name(f"requirements-{name}.lock") for name in ("aws", "gcp", 
 
 def cloud_packages() -> Path:
     """The folder that holds the packages, installed if they are not yet (370 MB, 15 s from a fast registry)."""
-    key = hashlib.sha256(b"".join(lock.read_bytes() for lock in LOCKS) + sys.version.encode()).hexdigest()[:16]
+    # Installed scripts begin with the interpreter's path.
+    python = f"{sys.executable} {sys.version}".encode()
+    key = hashlib.sha256(b"".join(lock.read_bytes() for lock in LOCKS) + python).hexdigest()[:16]
     tools = cache_folder(os.environ).parent / "clouds"
     tools.mkdir(parents=True, exist_ok=True)
     with (tools / "lock").open("w") as lock:
