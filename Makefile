@@ -21,7 +21,7 @@ demo: env  ## draw the demo pages, train the complete recipe on them, write the 
 
 SIDE_BY_SIDE = @$(MAKE) --no-print-directory --jobs=2 --output-sync=target
 
-check: env  ## lint, types, import rules, unit tests; under 90 seconds
+check: env  ## lint, types, import rules, unit tests; under two minutes
 	$(SIDE_BY_SIDE) test-unit types imports lint
 
 lint: env
