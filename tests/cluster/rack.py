@@ -37,7 +37,12 @@ def install_tools() -> None:
     missing = [package for tool, package in PACKAGES.items() if not shutil.which(tool, path=SYSTEM_PATH)]
     if missing:
         for command in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
-            ended = subprocess.run(["apt-get", "-qq", *command], capture_output=True, text=True, check=False)
+            ended = subprocess.run(
+                ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300", *command],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             if ended.returncode:
                 raise RackError(f"{', '.join(missing)} cannot be installed: {ended.stderr.strip()}")
 

@@ -47,7 +47,13 @@ def install_slurm() -> None:
         return
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update"], ["install", "-y", "--no-install-recommends", "slurm-wlm", "munge"]):
-        ended = subprocess.run(["apt-get", "-qq", *command], capture_output=True, text=True, check=False, env=quiet)
+        ended = subprocess.run(
+            ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300", *command],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=quiet,
+        )
         if ended.returncode:
             raise RackError(f"slurm-wlm cannot be installed: {ended.stderr.strip()}")
 

@@ -28,7 +28,9 @@ def install(program: str, package: str) -> str:
     if os.geteuid() != 0:
         raise InstallError(f"these tests need {program}; install Debian's package {package}, or run them as root")
     for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
-        ended = subprocess.run(["apt-get", "-qq", *command], capture_output=True, text=True, check=False)
+        ended = subprocess.run(
+            ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300", *command], capture_output=True, text=True, check=False
+        )
         if ended.returncode:
             raise InstallError(f"{package} cannot be installed: {ended.stderr.strip()}")
     return str(shutil.which(program, path=path))
