@@ -39,7 +39,7 @@ def test_to_withdraw_twice_is_harmless() -> None:
 
 
 class Calls:
-    """Stands for the actor: records what it is asked, and fails from the second call on if it is told to."""
+    """Stands for the actor: records what it is asked, and fails from the second call on where asked to."""
 
     def __init__(self, *, fails: bool = False) -> None:
         self.bundles: list[list[dict[str, float]]] = []
