@@ -1,7 +1,5 @@
 """The reference of `bench/convert.py`: decode, resize and encode in a worker, and discard the result."""
 
-from typing import Any
-
 from data_tools.conversion.shard_plan import ShardPlan, Work
 from data_tools.conversion.shard_writer import encoded
 from data_tools.documents.opencv import use_single_thread
@@ -13,8 +11,7 @@ def open_worker(work: Work) -> Handler:
     """A handler of the shards of a conversion that returns the number of bytes that a conversion would write."""
     use_single_thread()
 
-    def handle(task: Any, items: Items) -> int:
-        assert isinstance(task, ShardPlan)
+    def handle(task: ShardPlan, items: Items) -> int:
         size = 0
         for page_id, _ in task.pages:
             images = encoded(read_page(f"{work.root}/{page_id}", color=work.shards.color), task.regions, work)

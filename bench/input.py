@@ -109,8 +109,6 @@ def measure(commands: dict[str, list[str]], rounds: int, seconds: float) -> dict
 
 def turn(process: subprocess.Popen[str], seconds: float) -> float:
     """Let a process work for some seconds; returns its pages per second."""
-    assert process.stdin is not None
-    assert process.stdout is not None
     process.send_signal(signal.SIGCONT)
     process.stdin.write(f"{seconds}\n")
     process.stdin.flush()

@@ -1,6 +1,7 @@
 """The data set that the label files describe: pages and classes of each split, and warnings about the labels."""
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -190,6 +191,8 @@ def _read_listed(data: DataConfig) -> Listed:
     root = Path(data.root)
     if not root.is_dir():
         raise UserError(f"data.root: {root} is not a folder")
+    if not os.access(root, os.X_OK):
+        raise UserError(f"data.root: {root}: permission denied; ask its owner for access, or run as a user that has it")
     by = None if data.split is None else data.split.by
     return read_sources(
         Sources(

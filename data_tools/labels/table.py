@@ -5,7 +5,7 @@ import difflib
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_tools.errors import UserError
@@ -151,39 +151,45 @@ def is_usual(name: str, purpose: str) -> bool:
 
 
 def _places(header: Sequence[str], columns: ColumnsConfig, group: str | None, where: str) -> _Places:
-    found = {}
-    for name in (field.name for field in fields(columns)):
-        given = getattr(columns, name)
-        found[name] = _find(name, header, given)
-        if found[name] is None:
-            _refuse_column(name, header, given, where)
-    path, label = found["path"], found["label"]
-    assert path is not None and label is not None, "refused above"
-    grouped = [place for place, name in enumerate(header) if name == group]
-    return _Places(path, label, found["split"], grouped[0] if len(grouped) == 1 else None)
+    def place(purpose: str) -> int:
+        given = getattr(columns, purpose)
+        found = _find(purpose, header, given)
+        if found is None:
+            raise _column_error(purpose, header, given, where)
+        return found
+
+    optional = columns.split is None and not any(is_usual(name, "split") for name in header)
+    grouped = [position for position, name in enumerate(header) if name == group]
+    return _Places(
+        path=place("path"),
+        label=place("label"),
+        split=None if optional else place("split"),
+        group=grouped[0] if len(grouped) == 1 else None,
+    )
 
 
-def _refuse_column(purpose: str, header: Sequence[str], given: str | None, where: str) -> None:
+def _column_error(purpose: str, header: Sequence[str], given: str | None, where: str) -> UserError:
+    """Why no column, or no single one, serves the purpose."""
     known = ", ".join(header)
     usual = [name for name in header if is_usual(name, purpose)]
     if given is not None:
         many = [name for name in header if name.casefold() == given.casefold()]
         near = difflib.get_close_matches(given, header, n=1)
         problem = f"{len(many)} columns {given!r}" if many else f"no column {given!r}"
-        raise UserError(
+        return UserError(
             f"{where}: data.columns.{purpose}: {problem}; {f'did you mean {near[0]!r}? ' if near and not many else ''}"
             f"the columns: {known}"
         )
     if usual:
-        raise UserError(
+        return UserError(
             f"{where}: the columns {', '.join(usual)} may all hold the {purpose}; choose one with "
             f"data.columns: {{{purpose}: {usual[0]}}}"
         )
-    if purpose == "split":
-        return
     if any(Path(name.strip()).suffix.lower() in PAGE_SUFFIXES for name in header):
-        raise UserError(f"{where}: the table has no header; begin it with a line such as `path,label`")
-    raise UserError(f"{where}: no column for the {purpose} among {known}; name it: data.columns: {{{purpose}: COLUMN}}")
+        return UserError(f"{where}: the table has no header; begin it with a line such as `path,label`")
+    return UserError(
+        f"{where}: no column for the {purpose} among {known}; name it: data.columns: {{{purpose}: COLUMN}}"
+    )
 
 
 def _row(record: Sequence[str], line: int, places: _Places, width: int, path: Path) -> Row:

@@ -48,6 +48,7 @@ def commands_that_write(tiny: Path, run: Path, page: str) -> list[tuple[str, lis
     table += [("hidden", [name, "@"]) for name in ("status", "report", "evaluate", "export", "serve")]
     table += [("hidden", ["predict", "@", page]), ("hidden", ["evaluate", str(run), "--shards", "@"])]
     table += [("hidden", ["compare", str(run), "@"])]
+    table += [("hidden", ["survey", *config, "--set", "data.root=@"])]
     table += [("hidden", [name, *config, "--set", "shards.folder=@"]) for name in ("verify", "doctor")]
     table += [("hidden/page.tif", ["draw", "--out", "@", *FEW]), ("hidden/my.yaml", ["plan", "--config", "@"])]
     return table

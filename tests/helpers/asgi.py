@@ -1,24 +1,10 @@
 """Requests to an ASGI application in this process, without a server."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Reply:
-    """status, headers (names in lower case) and body of an answer."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        """The body as JSON."""
-        return json.loads(self.body)
+from tests.helpers.service import Reply
 
 
 async def ask(
