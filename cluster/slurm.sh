@@ -25,7 +25,8 @@ node=$home/cluster/setup/ray_node.sh
 export PATH=${VENV:-$home/.venv}/bin:$PATH PYTHONPATH=$home${PYTHONPATH:+:$PYTHONPATH}
 command -v ray >/dev/null || { echo "error: no ray in ${VENV:-$home/.venv}; make env there, or set VENV" >&2; exit 2; }
 
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+first=${hosts%%$'\n'*}
 address=$(getent ahostsv4 "$first" | awk 'NR == 1 { print $1 }')
 # Jobs that share a node, by an allocation without --exclusive, have ports of their own.
 port=$((10240 + SLURM_JOB_ID % 2000 * 10))

@@ -72,6 +72,7 @@ cards() {  # how many NVIDIA cards the PCI bus has; it knows them before there i
     echo $count
 }
 
+# grep reads to the end: with pipefail, a reader that stops at the first line can make the pipeline fail by SIGPIPE.
 listed() { { nvidia-smi -L 2>/dev/null || true; } | grep -c '^GPU' || true; }
 
 wait_for_driver() {
@@ -125,7 +126,7 @@ set_up() {
     check_writable "$shared"
     install_system_packages
     if [ -n "$cloud" ]; then wait_for_driver; export CLOUD=$cloud; fi
-    if [ -z "${GPU+given}" ] && nvidia-smi -L 2>/dev/null | grep -q .; then export GPU=1; fi
+    if [ -z "${GPU+given}" ] && [ "$(listed)" -gt 0 ]; then export GPU=1; fi
     export VENV=${VENV:-$root/.venv} REGIONSTACK_CACHE=${REGIONSTACK_CACHE:-$shared/cache}
     # A machine that joins later takes the packages from the shared folder, not from the internet.
     export PIP_CACHE_DIR=${PIP_CACHE_DIR:-$REGIONSTACK_CACHE/pip}

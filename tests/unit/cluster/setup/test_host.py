@@ -216,6 +216,13 @@ def test_a_clouds_machine_waits_for_the_driver_of_its_cards(home: Path, shared: 
     assert login(home, "$REGIONSTACK_CLOUD") == "aws"
 
 
+def test_a_gpu_is_found_however_much_the_driver_lists(home: Path, shared: Path) -> None:
+    """More than a pipe holds: a reader that stops at the first line ends the driver's program by SIGPIPE, each time."""
+    programs = stand_ins(home, **{"nvidia-smi": "exec seq -f 'GPU %.0f: NVIDIA L4' 0 9999"})
+    host(home, "--shared", str(shared), **programs)
+    assert (checkout_of(home) / "more").read_text() == f"{shared}/cache/pip  1\n"
+
+
 def test_a_driver_that_does_not_come_is_an_error(home: Path, shared: Path) -> None:
     programs = stand_ins(home, **{"nvidia-smi": "echo 'GPU 0: NVIDIA L4'"})
     more = programs | cards(home, graphics=4) | {"DRIVER_WAIT_S": "0"}
