@@ -23,7 +23,7 @@ from data_tools.files import PROJECT_ROOT
 
 RUNTIME = "install_requires"
 LOCKED = {
-    LOCK: (RUNTIME, "pdf", "serve", "onnx", "horovod"),
+    LOCK: (RUNTIME, "pdf", "serve", "onnx", "mlflow", "horovod"),
     GPU_LOCK: ("gpu",),
     LOCK.with_name("requirements-test.lock"): ("test",),
     LOCK.with_name("requirements-aws.lock"): ("aws",),

@@ -14,7 +14,7 @@ from data_tools.errors import UserError
 ROOT = Path(__file__).parents[4]
 PRODUCT = ("data_tools", "trainer", "cluster", "launch")
 CHECKED = ("tests", "bench")
-OPTIONAL = ("pdf", "serve", "onnx")
+OPTIONAL = ("pdf", "serve", "onnx", "mlflow")
 """Extras whose packages are imported where they are used."""
 ELSEWHERE = ROOT / "bench" / "rivals.py"
 """Runs in an interpreter of its own, which has the packages that this project is measured against."""
