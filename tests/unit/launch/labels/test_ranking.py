@@ -1,0 +1,71 @@
+"""The files of a ranking: what is written is read back, and what is incomplete is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from data_tools.errors import UserError
+from launch.labels.ranking import (
+    FORMAT,
+    RANKING,
+    SUMMARY,
+    Neighbor,
+    RankedPage,
+    RankingSummary,
+    read_ranking,
+    write_ranking,
+)
+
+SUMMARY_VALUE: RankingSummary = {
+    "format": FORMAT, "created": 1.0, "kind": "splits", "run": "runs/a", "classes": [{"id": 0, "name": "letter"}],
+    "pages": 2,
+}  # fmt: skip
+
+
+def _page(rank: int, label: int | None = 4) -> RankedPage:
+    return RankedPage(
+        id=f"é {rank}.tif", split="train", label=label, original=label, likely=6, score=0.25, rank=rank, suspect=True,
+        scored_by="stack", probabilities={"stack": (0.25, 0.75)},
+        nearest=(Neighbor(id="n.tif", label=6, similarity=0.5),),
+    )  # fmt: skip
+
+
+def test_pages_are_read_back(tmp_path: Path) -> None:
+    pages = [_page(1), _page(2, label=None)]
+    write_ranking(tmp_path, SUMMARY_VALUE, iter(pages))
+    found = read_ranking(tmp_path)
+    assert list(found.pages) == pages
+    assert found.summary == SUMMARY_VALUE
+    assert list(read_ranking(tmp_path, most=1).pages) == pages[:1]
+
+
+def test_an_unfinished_ranking_is_none(tmp_path: Path) -> None:
+    write_ranking(tmp_path, SUMMARY_VALUE, [_page(1)])
+
+    def interrupted() -> object:
+        yield _page(1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_ranking(tmp_path, SUMMARY_VALUE, interrupted())  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="no ranking"):
+        read_ranking(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (SUMMARY, json.dumps({**SUMMARY_VALUE, "format": FORMAT + 1})),
+        (SUMMARY, "[]"),
+        (SUMMARY, "{"),
+        (RANKING, "{\n"),
+        (RANKING, "[]\n"),
+        (RANKING, '{"id": 1}\n'),
+    ],
+)
+def test_corrupt_files_are_named(tmp_path: Path, name: str, text: str) -> None:
+    write_ranking(tmp_path, SUMMARY_VALUE, [_page(1)])
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=name):
+        read_ranking(tmp_path)
