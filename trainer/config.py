@@ -6,6 +6,7 @@ from typing import Literal
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
 from data_tools.shards.augment import AugmentConfig
+from trainer.soft_targets.config import Distillation
 
 STACK = "stack"
 """Name of the last job of every run, which stacks the outputs of the others; no stage or region may have it."""
@@ -226,6 +227,7 @@ class JobConfig:
     class_weights: `balanced`, or weights by class id or name, of the loss; None: every page counts alike.
     selection_share: share of the validation pages that selects the best epoch, the rest is for the stack; None: all
     of them select.
+    distill: the teacher of a student, whose training pages then include unlabelled ones; None: labels alone.
     """
 
     name: str
@@ -241,6 +243,7 @@ class JobConfig:
     weights_file: str | None = None
     selection_share: float | None = None
     class_weights: Literal["balanced"] | dict[str, float] | None = None
+    distill: Distillation | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from trainer.network.batchnorm import set_momentum
 from trainer.network.classifier import Classifier, Geometry, build_classifier
 from trainer.network.freezing import FreezePlan, layer_names, plan_freezing
 from trainer.scoring.evaluate import Evaluator
+from trainer.soft_targets.targets import TargetRows, open_student_pages
 from trainer.stop import StopRequest
 from trainer.training.agreement import Coordinator
 from trainer.training.loop import Loop
@@ -40,11 +41,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Data:
-    """The three shard sets of a job's region."""
+    """The three shard sets of a job's region. targets: the teacher's answers for the pages of `train`, of a student."""
 
     train: ShardSet
     val: ShardSet
     test: ShardSet
+    targets: TargetRows | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -66,7 +68,16 @@ def open_data(config: JobConfig) -> Data:
             if ours != theirs:
                 where = f"{config.shards}: {name} of {split}"
                 raise UserError(f"{where} is {theirs}, but of train {ours}; convert them together")
-    return Data(**sets)
+    return Data(sets["train"], sets["val"], sets["test"])
+
+
+def _with_targets(data: Data, job: JobPayload) -> Data:
+    """The data of a student, with unlabelled training pages and all targets; of any other job, unchanged."""
+    if job.config.distill is None:
+        return data
+    teacher = job_folder(Path(job.run), job.config.distill.teacher)
+    train, targets = open_student_pages(data.train, teacher, job.config.distill)
+    return replace(data, train=train, targets=targets)
 
 
 def classifier_for(config: JobConfig, manifest: Manifest) -> Classifier:
@@ -106,6 +117,7 @@ def build_step(
         micro_batches=config.stage.micro_batches,
         ema_decay=optimizer.ema_decay,
         class_weights=class_weights,
+        distill=config.distill,
     )
     return step, freezing
 
@@ -169,7 +181,7 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     config = job.config
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, keep=config.checkpoint.keep, config=to_mapping(config))
     newest = read_ahead(checkpoints) if world.rank == 0 else None
-    data = open_data(config)
+    data = _with_targets(open_data(config), job)
     check_batch(config.stage.global_batch, world.size, config.stage.micro_batches)
     classes = len(data.manifest.class_ids)
     weights = class_weights_of(config, data.manifest)
@@ -200,6 +212,7 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
             journal=journal,
             coordinator=coordinator,
             freezing=freezing,
+            targets=data.targets,
         )
         loop.run()
         return _finish(loop, checkpoints, {"val": data.val, "test": data.test})

@@ -1,7 +1,8 @@
 """Shard sets as arrays: any examples by number, copied from the page cache into a reused buffer."""
 
 import mmap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from data_tools.errors import UserError
 from data_tools.shards.index import Index
-from data_tools.shards.manifest import Manifest
+from data_tools.shards.manifest import Manifest, Shard
 from data_tools.shards.verify import open_verified
 
 Images = NDArray[np.uint8]
@@ -41,6 +42,32 @@ class ShardSet:
         """
         folder = Path(folder)
         return cls(folder, *open_verified(folder))
+
+    @classmethod
+    def joined(cls, sets: Sequence["ShardSet"]) -> Self:
+        """The examples of several sets of the same geometry and classes as one set, in their order; nothing is copied.
+
+        Its manifest is that of the first set, histogram included, with the examples and shards of all.
+
+        Raises:
+            UserError: the sets differ in size, channels, encoding or classes.
+        """
+        first = sets[0]
+        shards: list[Shard] = []
+        entries, ids, id_bytes = [], [], 0
+        for one in sets:
+            _refuse_other(first, one)
+            own = one._index.entries.copy()
+            own["shard"] += len(shards)
+            own["id_end"] += id_bytes
+            shards += [shard._replace(name=str((one.folder / shard.name).absolute())) for shard in one.manifest.shards]
+            entries.append(own)
+            ids.append(one._index.ids)
+            id_bytes += len(one._index.ids)
+        index = Index(np.concatenate(entries), np.concatenate(ids))
+        manifest = replace(first.manifest, count=len(index.entries), shards=tuple(shards))
+        # An absolute name replaces the folder that it is joined to.
+        return cls(first.folder, manifest, index)
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -97,6 +124,13 @@ class ShardSet:
         except PageError as error:
             name = self.folder / self.manifest.shards[shard].name
             raise UserError(f"{name}: {self.page_ids([place])[0]}: {error}; verify the shard set") from None
+
+
+def _refuse_other(first: ShardSet, other: ShardSet) -> None:
+    for name in ("height", "width", "channels", "encoding", "class_ids"):
+        ours, theirs = getattr(first.manifest, name), getattr(other.manifest, name)
+        if ours != theirs:
+            raise UserError(f"{other.folder}: {name} is {theirs}, but {ours} in {first.folder}; convert it again")
 
 
 def _class_indices(manifest: Manifest, index: Index) -> NDArray[np.int32]:

@@ -7,6 +7,8 @@ import numpy as np
 
 from trainer.config import TrainingConfig
 from trainer.network.classifier import Classifier
+from trainer.soft_targets.config import Distillation
+from trainer.soft_targets.loss import SoftTargets, student_losses
 
 
 class LocalResult(NamedTuple):
@@ -29,7 +31,8 @@ class LocalGradients:
     the mean of their gradients is the gradient of the share. BatchNorm sees one part at a time: it normalizes each
     by the part's own moments and moves its statistics once per part.
 
-    class_weights: the weight of each class in the loss; None: 1.
+    class_weights: the weight of each class in the loss; None: 1. distill: of a student, whose loss also depends on
+    soft targets; class weights then apply to its cross-entropy with the labels alone.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class LocalGradients:
         *,
         micro_batches: int = 1,
         class_weights: Sequence[float] | None = None,
+        distill: Distillation | None = None,
     ) -> None:
         import tensorflow as tf
 
@@ -47,31 +51,36 @@ class LocalGradients:
         self._optimizer = optimizer
         self._smoothing = training.label_smoothing
         self._parts = micro_batches
+        self._distill = distill
         self._weights = None if class_weights is None else np.array(class_weights, np.float32)
         # XLA cannot compile collectives: Horovod's operations for XLA need a header that TensorFlow no longer ships.
         # So it compiles the two passes; averaging and update stay outside.
         compiled = tf.function(self._part, autograph=False, jit_compile=True)
         self._one = compiled if training.jit_compile else self._part
 
-    def __call__(self, images: Any, labels: Any) -> LocalResult:
-        """images: uint8 [b, height, width, channels]; labels: int32 [b]; b is a multiple of `micro_batches`."""
-        if self._parts == 1:
-            return LocalResult(*self._one(images, labels))
-        return self._in_parts(images, labels)
+    def __call__(self, images: Any, labels: Any, *soft: Any) -> LocalResult:
+        """images: uint8 [b, height, width, channels]; labels: int32 [b]; b is a multiple of `micro_batches`.
 
-    def _in_parts(self, images: Any, labels: Any) -> LocalResult:
+        soft: of a student, the fields of `SoftTargets`.
+        """
+        if self._parts == 1:
+            return LocalResult(*self._one(images, labels, *soft))
+        return self._in_parts(images, labels, *soft)
+
+    def _in_parts(self, images: Any, labels: Any, *soft: Any) -> LocalResult:
         import tensorflow as tf
 
         parts = self._parts
         images = tf.reshape(images, tf.concat([[parts, -1], tf.shape(images)[1:]], axis=0))
         labels = tf.reshape(labels, [parts, -1])
+        soft = tuple(tf.reshape(x, tf.concat([[parts, -1], tf.shape(x)[1:]], axis=0)) for x in soft)
         images.set_shape([parts, None, *self._classifier.model.input_shape[1:]])
         variables = self._classifier.model.trainable_variables
         # A TensorArray, since a tensor that grows from part to part has no fixed shape.
         arrays = [tf.TensorArray(dtype, parts) for dtype in (tf.float32, tf.bool)]
 
         def body(part: Any, sums: list[Any], losses: Any, correct: Any) -> tuple[Any, list[Any], Any, Any]:
-            one = LocalResult(*self._one(images[part], labels[part]))
+            one = LocalResult(*self._one(images[part], labels[part], *(x[part] for x in soft)))
             sums = [total + gradient for total, gradient in zip(sums, one.gradients, strict=True)]
             return part + 1, sums, losses.write(part, one.losses), correct.write(part, one.correct)
 
@@ -81,16 +90,22 @@ class LocalGradients:
         )
         return LocalResult([total / parts for total in sums], losses.concat(), correct.concat())
 
-    def _part(self, images: Any, labels: Any) -> tuple[list[Any], Any, Any]:
+    def _part(self, images: Any, labels: Any, *soft: Any) -> tuple[list[Any], Any, Any]:
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
             logits = self._classifier.logits(images, training=True)
-            losses = self._losses(logits, labels)
-            scaled = self._optimizer.scale_loss(tf.reduce_mean(self._weighted(losses, labels)))
+            hard = self._losses(logits, labels)
+            losses = self._with_teacher(logits, hard, soft)
+            weighted = self._with_teacher(logits, self._weighted(hard, labels), soft)
+            scaled = self._optimizer.scale_loss(tf.reduce_mean(weighted))
         variables = self._classifier.model.trainable_variables
         gradients = tape.gradient(scaled, [v.value for v in variables])
         return gradients, losses, tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
+
+    def _with_teacher(self, logits: Any, hard: Any, soft: tuple[Any, ...]) -> Any:
+        """The losses of a student; those of any other job are `hard`, its cross-entropy."""
+        return hard if self._distill is None else student_losses(logits, hard, SoftTargets(*soft), self._distill)
 
     def _weighted(self, losses: Any, labels: Any) -> Any:
         """The losses times the weights of their classes, to be divided by the number of pages, not by the weights'

@@ -21,6 +21,7 @@ from trainer.network.freezing import FreezePlan
 from trainer.scoring.evaluate import Evaluator
 from trainer.scoring.metrics import accuracy, negative_log_likelihood
 from trainer.scoring.schema import EpochRow
+from trainer.soft_targets.targets import TargetRows
 from trainer.training.agreement import AgreementTimer, Coordinator
 from trainer.training.nonfinite import describe, dump, read_nonfinite_step
 from trainer.training.saver import Saver
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Loop:
-    """Trains `state` to the end of its last epoch; every rank runs the same."""
+    """Trains `state` to the end of its last epoch; every rank runs the same. targets: of a student's pages."""
 
     config: JobConfig
     world: World
@@ -48,6 +49,7 @@ class Loop:
     journal: Journal
     coordinator: Coordinator
     freezing: FreezePlan
+    targets: TargetRows | None = None
 
     def __post_init__(self) -> None:
         self.steps_per_epoch = steps_per_epoch(len(self.train), self.config.stage.global_batch)
@@ -106,7 +108,8 @@ class Loop:
         batch = next(batches)
         self.step.set_learning_rate(self._rate_at(self.state.step))
         self.coordinator.heartbeat.waiting = True  # the step's collectives wait for all ranks
-        self.step(as_tensor(batch.images), as_tensor(batch.labels))
+        soft = () if self.targets is None else self.targets.of(batch.positions)
+        self.step(as_tensor(batch.images), as_tensor(batch.labels), *map(as_tensor, soft))
         self.state.step += 1
         self._timed = self._timed or (time.monotonic(), self.state.step)
         self.coordinator.publish("training", step=self.state.step)

@@ -12,6 +12,7 @@ from trainer.network.classifier import Classifier, moving_statistics
 from trainer.network.freezing import freeze
 from trainer.network.fused_batchnorm import fuse_batchnorm
 from trainer.network.sync_batchnorm import synchronize_batchnorm
+from trainer.soft_targets.config import Distillation
 from trainer.training.ema import WeightEma
 from trainer.training.gradients import LocalGradients, LocalResult
 from trainer.world import World
@@ -59,7 +60,8 @@ class TrainStep:
 
     frozen: names of the frozen layers; micro_batches: see `LocalGradients`; ema_decay: see `WeightEma`, None: no EMA.
     class_weights: weight of each class in the loss, in the order of the outputs, None: 1. `sums` and
-    `nonfinite_losses` hold losses without weights.
+    `nonfinite_losses` hold losses without weights. distill: of a student; its calls also take the fields of
+    `SoftTargets` of this rank's pages.
     """
 
     classifier: Classifier
@@ -70,6 +72,7 @@ class TrainStep:
     micro_batches: int = 1
     ema_decay: float | None = None
     class_weights: Sequence[float] | None = None
+    distill: Distillation | None = None
 
     def __post_init__(self) -> None:
         import tensorflow as tf
@@ -102,6 +105,7 @@ class TrainStep:
             self.training,
             micro_batches=self.micro_batches,
             class_weights=self.class_weights,
+            distill=self.distill,
         )
         self._compiled = tf.function(self._step, autograph=False)
 
@@ -112,14 +116,14 @@ class TrainStep:
             freeze(self.classifier, frozen)
             self._compile()
 
-    def __call__(self, images: Any, labels: Any) -> None:
-        self._compiled(images, labels)
+    def __call__(self, images: Any, labels: Any, *soft: Any) -> None:
+        self._compiled(images, labels, *soft)
 
-    def _step(self, images: Any, labels: Any) -> None:
+    def _step(self, images: Any, labels: Any, *soft: Any) -> None:
         import tensorflow as tf
 
         before = [tf.identity(v.value) for v in self.statistics]
-        local = self._local(images, labels)
+        local = self._local(images, labels, *soft)
         moved = [tf.identity(v.value) for v in self.statistics]
         gradients, (loss, *moved) = self.world.average_step(
             local.gradients,
