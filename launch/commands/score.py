@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
 from data_tools.shards.manifest import read_manifest
 from launch.api import BATCH, open_run
@@ -31,7 +32,9 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
     from data_tools.shards.reader import ShardSet
     from launch.report.confidence.tables import NOT_CALIBRATED, decision_table, score_table
     from launch.report.documents import document_table
+    from trainer.scoring.contrast import in_order
     from trainer.scoring.decision import judge, read_policy
+    from trainer.stack.contrast import contrasts_of
 
     opened = open_run(run)
     record = opened.record
@@ -43,7 +46,8 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
     first = next(iter(sets.values()))
     ensemble = ensemble_for_shards(run, sets)
     labels = np.asarray(first.labels)
-    judged = judge(read_policy(run), _shard_outputs(ensemble, sets))
+    contrast = in_order(contrasts_of(sets[HOLISTIC]), first.ids.tolist()) if HOLISTIC in sets else None
+    judged = judge(read_policy(run), _shard_outputs(ensemble, sets), contrast=contrast)
     tables().print(score_table(f"{run}: {split}, {len(first)} pages", labels, judged))
     documents = document_table(first.ids.tolist(), labels, judged.probabilities)
     if documents is not None:

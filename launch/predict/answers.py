@@ -46,7 +46,9 @@ class Judgement:
     def _document(self, place: Place, file: FileOutputs) -> Answer:
         if not file.outputs:
             return rejected(place, "none of its pages can be read")
-        return self._answer(place, judge(self.policy, document_outputs(file.outputs)), 0)
+        # A document is blank if each of its pages is.
+        contrast = [max(file.contrast)] if file.contrast else None
+        return self._answer(place, judge(self.policy, document_outputs(file.outputs), contrast=contrast), 0)
 
 
 def document_outputs(pages: Mapping[str, Softmax]) -> dict[str, Softmax]:

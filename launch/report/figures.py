@@ -44,7 +44,7 @@ def figures(
     """
     predictions, problems = all_predictions(record)
     test = {name: rows for (name, split), rows in predictions.items() if split == "test"}
-    confidence, damaged = confidence_of(record.folder, test, precision=precision)
+    confidence, damaged = confidence_of(record, test, precision=precision)
     class_ids: list[int] = next((rows.class_ids.tolist() for rows in predictions.values()), [])
     models = {
         name: _model_figures(job, read_job_status(job, now=now), predictions=predictions, class_ids=class_ids)

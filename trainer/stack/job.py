@@ -17,14 +17,16 @@ from trainer.device import hide_gpus
 from trainer.job_folder.attempt_count import attempts_before
 from trainer.job_folder.heartbeat import Heartbeat
 from trainer.job_folder.journal import CONFIG, PREDICTIONS, RESULT, Journal, job_folder, log_to
-from trainer.scoring.decision import write_policy
+from trainer.scoring.contrast import contrast_file, write_contrasts
+from trainer.scoring.decision import Policy, write_policy
 from trainer.scoring.metrics import accuracy, negative_log_likelihood
 from trainer.scoring.predictions import Joined, Predictions, write_predictions
 from trainer.scoring.schema import EpochRow, ValidationUse
 from trainer.stack.config import StackConfig
+from trainer.stack.contrast import faintest_page, page_contrasts
 from trainer.stack.fit import WEIGHTS, FittedStack, fit_stack, save_stack
 from trainer.stack.pages import MemberOutputs, StackPayload, read_pages
-from trainer.stack.policy import CROSS_FITTED, cross_fitted, faintest_page, fit_policy
+from trainer.stack.policy import CROSS_FITTED, CrossFit, cross_fitted, fit_policy
 from trainer.stack.scores import all_scores
 
 logger = logging.getLogger(__name__)
@@ -66,8 +68,7 @@ def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any
     config = replace(job.config, logistic_l2=stack.logistic_l2)  # chosen once
     held_out = cross_fitted(pages, config, seed=job.seed, on_fold=lambda k: heartbeat.at("evaluating", batch=k))
     write_predictions(folder / PREDICTIONS / CROSS_FITTED, held_out.predictions)
-    policy = fit_policy(pages, held_out, job.config, faintest=faintest_page(Path(job.run), job.members))
-    write_policy(Path(job.run), policy)
+    policy = _decide(job, pages, held_out, heartbeat)
     result = {
         "job": STACK, "region": STACK, "stage": STACK, "world_size": 1, "epochs": job.config.epochs,
         "best_epoch": job.config.epochs, "best_checkpoint": WEIGHTS, **figures,
@@ -83,6 +84,17 @@ def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any
     write_json(folder / RESULT, result)
     journal.progress("done", **reporter.position(job.config.epochs))
     return result
+
+
+def _decide(job: StackPayload, pages: MemberOutputs, held_out: CrossFit, heartbeat: Heartbeat) -> Policy:
+    """Fit and write the policy, and the contrast of the test pages, which decisions about them need."""
+    run = Path(job.run)
+    policy = fit_policy(pages, held_out, job.config, faintest=faintest_page(run, job.members))
+    contrasts = page_contrasts(run, job.members, "test", on_pages=lambda n: heartbeat.at("evaluating", batch=n))
+    if contrasts:
+        write_contrasts(contrast_file(run, "test"), contrasts)
+    write_policy(run, policy)
+    return policy
 
 
 def validation_use(job: StackPayload, pages: MemberOutputs) -> ValidationUse:

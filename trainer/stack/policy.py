@@ -7,7 +7,7 @@ Temperatures and thresholds are fitted on these outputs, and apply to the stack 
 members selected their best epochs on the same pages.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data_tools.config import read_yaml
-from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
-from data_tools.shards.reader import ShardSet
 from data_tools.versions import installed
 from trainer.config import STACK
-from trainer.job_folder.journal import CONFIG, PREDICTIONS, job_folder
+from trainer.job_folder.journal import PREDICTIONS, job_folder
 from trainer.scoring.decision import FORMAT, Outputs, Policy, judge, unknown_scores
 from trainer.scoring.metrics import correct
 from trainer.scoring.predictions import Joined, Predictions, join, read_predictions
 from trainer.scoring.temperature import at_temperature, fit_temperature
 from trainer.scoring.thresholds import RISK, Threshold, alarm_threshold, precision_threshold
-from trainer.scoring.unknown import SHIPPED, contrast
+from trainer.scoring.unknown import SHIPPED
 from trainer.stack.config import StackConfig
 from trainer.stack.fit import fit_stack
 from trainer.stack.folds import fold_of
@@ -36,9 +33,6 @@ from trainer.stack.pages import MemberOutputs
 
 CROSS_FITTED = "cross_fitted.npz"
 """Name of the predictions file with the stack's outputs of the cross-fit."""
-
-CONTRAST_PAGES = 2000
-"""Validation pages that are looked at for the faintest one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,21 +100,6 @@ def fit_policy(
         versions=installed("numpy", "scipy"),
         faintest=faintest,
     )
-
-
-def faintest_page(run: Path, members: Sequence[str]) -> float | None:
-    """The smallest contrast of the run's validation pages, of up to `CONTRAST_PAGES` of them; None without shards."""
-    for name in members:
-        try:
-            config = read_yaml(job_folder(run, name) / CONFIG)
-            shards = ShardSet.open(Path(str(config.get("shards"))) / "val" / HOLISTIC)
-        except UserError:
-            continue
-        step = max(len(shards) // CONTRAST_PAGES, 1)
-        rows = np.arange(0, len(shards), step)
-        parts = (rows[first : first + 256] for first in range(0, len(rows), 256))
-        return min((float(contrast(shards.gather(part)).min()) for part in parts), default=None)
-    return None
 
 
 def with_precision(run: Path, policy: Policy, precision: float) -> Policy:

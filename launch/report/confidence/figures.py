@@ -15,6 +15,7 @@ from launch.report.confidence.schema import (
     UnknownFigures,
 )
 from trainer.config import STACK
+from trainer.scoring.contrast import in_order
 from trainer.scoring.decision import Decision, Judged, Policy, judge
 from trainer.scoring.metrics import (
     correct,
@@ -32,8 +33,12 @@ Labels = npt.NDArray[np.integer[Any]]
 CURVE_POINTS = 200
 
 
-def confidence_figures(policy: Policy, test: Mapping[str, Predictions]) -> ConfidenceFigures | None:
+def confidence_figures(
+    policy: Policy, test: Mapping[str, Predictions], *, contrasts: Mapping[str, float] | None = None
+) -> ConfidenceFigures | None:
     """The figures; test: stored outputs on the test pages by model. None if a model of the policy has none yet.
+
+    contrasts: of the test pages, by page id; without those of all pages, none of them counts as blank.
 
     Raises:
         UserError: the models' outputs are not of the same pages.
@@ -43,7 +48,7 @@ def confidence_figures(policy: Policy, test: Mapping[str, Predictions]) -> Confi
         return None
     pages = join([(name, test[name]) for name in names])
     outputs = {name: pages.softmax[:, column] for column, name in enumerate(names)}
-    judged = judge(policy, outputs)
+    judged = judge(policy, outputs, contrast=in_order(contrasts or {}, pages.ids.tolist()))
     stack = judged.probabilities[STACK]
     right, confidence = correct(pages.labels, stack), stack.max(axis=1)
     return {

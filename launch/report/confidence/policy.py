@@ -6,9 +6,18 @@ from pathlib import Path
 from data_tools.errors import UserError
 from launch.report.confidence.figures import confidence_figures
 from launch.report.confidence.schema import ConfidenceFigures
+from launch.report.shard_pages import find_shard_set
+from launch.run.record import RunRecord
+from trainer.config import STACK
+from trainer.scoring.contrast import contrast_file, in_order, read_contrasts
 from trainer.scoring.decision import Policy, calibrate, policy_file, read_policy
 from trainer.scoring.predictions import Predictions
 from trainer.stack.policy import with_precision
+
+NO_CONTRAST = (
+    "Blank test pages are judged like all others here, and not as predict does: an earlier version made this run, and "
+    "its test shards are not readable."
+)
 
 
 def run_policy(run: Path, *, precision: float | None = None) -> tuple[Policy | None, list[str]]:
@@ -31,20 +40,42 @@ def run_policy(run: Path, *, precision: float | None = None) -> tuple[Policy | N
 
 
 def confidence_of(
-    run: Path, test: Mapping[str, Predictions], *, precision: float | None
+    record: RunRecord, test: Mapping[str, Predictions], *, precision: float | None
 ) -> tuple[ConfidenceFigures | None, list[str]]:
     """The figures of the run's policy on its stored test outputs by model, and a line for each damaged file.
 
     Raises:
         UserError: see `run_policy`.
     """
-    policy, problems = run_policy(run, precision=precision)
+    policy, problems = run_policy(record.folder, precision=precision)
     if policy is None:
         return None, problems
     try:
-        return confidence_figures(policy, test), problems
+        contrasts = contrasts_of_test(record) if policy.faintest is not None and STACK in test else {}
+        if policy.faintest is not None and STACK in test and in_order(contrasts, test[STACK].ids.tolist()) is None:
+            problems = [*problems, NO_CONTRAST]
+        return confidence_figures(policy, test, contrasts=contrasts), problems
     except UserError as error:
         return None, [*problems, str(error)]
+
+
+def contrasts_of_test(record: RunRecord) -> dict[str, float]:
+    """The contrast of the run's test pages by page id, as its stack kept it, or from shards that are readable here.
+
+    Raises:
+        UserError: the run's file is corrupt.
+    """
+    kept = read_contrasts(contrast_file(record.folder, "test"))
+    folder = None if kept else find_shard_set(record)
+    if folder is None:
+        return kept
+    from data_tools.shards.reader import ShardSet
+    from trainer.stack.contrast import contrasts_of
+
+    try:
+        return contrasts_of(ShardSet.open(folder))
+    except (UserError, OSError):
+        return {}
 
 
 def calibrated(policy: Policy | None, tables: Mapping[str, Predictions]) -> dict[str, Predictions]:

@@ -12,6 +12,15 @@ NAMES = ["letter", "memo"]
 PAGES = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], np.float32)
 
 
+def policy(faintest: float | None = None) -> Policy:
+    threshold = Threshold(value=0.9, pages=100, accepted=60, errors=1)
+    return Policy(
+        format=1, class_ids=(3, 5), members=("a",), temperatures={"a": 1.0, "stack": 0.5}, pages=100, folds=5,
+        precision=0.95, risk=0.1, threshold_per="run", threshold=threshold, class_thresholds=(threshold, threshold),
+        unknown_score="max_softmax", unknown_threshold=None, false_alarms=0.05, versions={}, faintest=faintest,
+    )  # fmt: skip
+
+
 def described(file: FileOutputs, *, source: str = "a.tif") -> list[tuple[int | None, str | None, str | None]]:
     found = Judgement(NAMES, None).answers(source, file)
     return [(one.place.page, one.best.name if one.best else None, one.error) for one in found]
@@ -49,16 +58,27 @@ def test_one_page_does_not_rule_a_class_out() -> None:
 
 
 def test_confidence_is_calibrated_and_decided_for_pages_and_documents() -> None:
-    threshold = Threshold(value=0.9, pages=100, accepted=60, errors=1)
-    policy = Policy(
-        format=1, class_ids=(3, 5), members=("a",), temperatures={"a": 1.0, "stack": 0.5}, pages=100, folds=5,
-        precision=0.95, risk=0.1, threshold_per="run", threshold=threshold, class_thresholds=(threshold, threshold),
-        unknown_score="max_softmax", unknown_threshold=None, false_alarms=0.05, versions={},
-    )  # fmt: skip
     file = FileOutputs(of=2, pages=[(1, None), (2, None)], outputs={"a": PAGES[:2], "stack": PAGES[:2]})
-    first, second, whole = Judgement(NAMES, policy).answers("a.pdf", file)
+    first, second, whole = Judgement(NAMES, policy()).answers("a.pdf", file)
     assert [one.decision for one in (first, second, whole)] == ["accepted", "review", "accepted"]
     expected = {"first": 0.81 / 0.82, "second": 0.36 / 0.52, "whole": 0.54 / 0.58}
     for one, share in zip((first, second, whole), expected.values(), strict=True):
         assert one.best is not None
         assert one.best.probability == pytest.approx(share, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("contrast", "decisions"),
+    [
+        ([60.0, 60.0], ["accepted", "review", "accepted"]),
+        ([1.0, 60.0], ["unknown", "review", "accepted"]),
+        ([1.0, 2.0], ["unknown", "unknown", "unknown"]),
+        ([], ["accepted", "review", "accepted"]),
+    ],
+)
+def test_blank_pages_are_unknown_and_so_is_a_document_of_blank_pages(
+    contrast: list[float], decisions: list[str]
+) -> None:
+    outputs = {"a": PAGES[:2], "stack": PAGES[:2]}
+    file = FileOutputs(of=2, pages=[(1, None), (2, None)], outputs=outputs, contrast=contrast)
+    assert [one.decision for one in Judgement(NAMES, policy(40.0)).answers("a.pdf", file)] == decisions

@@ -19,7 +19,8 @@ from launch.report.confidence.tables import decision_table, score_table
 from launch.report.report import write_page, write_report
 from tests.helpers.parsed_page import checked
 from tests.unit.launch.run_folder import START, RunSpec, build
-from trainer.scoring.decision import Policy, judge, policy_file, read_policy
+from trainer.scoring.contrast import contrast_file, write_contrasts
+from trainer.scoring.decision import Policy, judge, policy_file, read_policy, write_policy
 from trainer.scoring.metrics import correct, expected_calibration_error
 from trainer.scoring.predictions import Predictions, read_predictions, write_predictions
 
@@ -201,3 +202,37 @@ def test_classes_without_enough_pages_have_the_threshold_of_the_run_or_none(tmp_
     (_, *classes) = (confidence_figures(by_class, stored(run)) or {})["thresholds"]
     assert {row["threshold"] for row in classes} == {None}
     assert sum(row["test_accepted"] for row in classes) == 0
+
+
+def test_blank_pages_are_unknown_as_in_predict(run: Path) -> None:
+    tables = stored(run)
+    ids = tables["stack"].ids.tolist()
+    judged = judge(policy_of(run), {name: rows.softmax for name, rows in tables.items()})
+    write_policy(run, dataclasses.replace(policy_of(run), faintest=40.0))
+    blank = [place for place, decision in enumerate(judged.decisions) if decision == "accepted"][:3]
+    contrasts = {page_id: 5.0 if place in blank else 55.0 for place, page_id in enumerate(ids)}
+    write_contrasts(contrast_file(run, "test"), contrasts)
+    write_report(run, now=START + 600)
+    found = confidence(run)["decisions"]
+    assert found["accepted"]["pages"] == judged.decisions.count("accepted") - 3
+    assert found["unknown"]["pages"] == judged.decisions.count("unknown") + 3
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_report_without_the_contrast_of_all_test_pages_says_so(run: Path, kept: bool) -> None:
+    write_policy(run, dataclasses.replace(policy_of(run), faintest=40.0))
+    if kept:
+        write_contrasts(contrast_file(run, "test"), {"another.tif": 1.0})
+    write_report(run, now=START + 600)
+    data = json.loads((run / "metrics.json").read_text())
+    assert data["confidence"]
+    assert any("Blank" in line for line in data["warnings"])
+
+
+def test_a_corrupt_file_of_contrasts_is_reported(run: Path) -> None:
+    write_policy(run, dataclasses.replace(policy_of(run), faintest=40.0))
+    contrast_file(run, "test").write_bytes(b"half")
+    write_report(run, now=START + 600)
+    data = json.loads((run / "metrics.json").read_text())
+    assert data["confidence"] is None
+    assert any("test_contrast.npz" in line for line in data["warnings"])
