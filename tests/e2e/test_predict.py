@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.helpers.commands import environment, heed_interrupts
+from tests.helpers.commands import ROOT, environment, heed_interrupts
 from tests.helpers.hand_pdf import document
 from tests.helpers.untrained_run import make_run, make_shards
 
@@ -48,10 +48,10 @@ def rows_of(number: int) -> list[tuple[str, str, str]]:
     return [(f"in/{number:03}.png", kind, page)]
 
 
-def predict(place: Path, *arguments: str, status: int = 0, stdin: bytes = b"") -> bytes:
+def predict(place: Path, *arguments: str, status: int = 0) -> bytes:
     """The command in folder `place`; its standard output."""
     ended = subprocess.run(
-        [*COMMAND, "run", *arguments], cwd=place, env=environment(), input=stdin, capture_output=True, check=False,
+        [*COMMAND, "run", *arguments], cwd=place, env=environment(), capture_output=True, check=False,
         timeout=200,
     )  # fmt: skip
     assert ended.returncode == status, ended.stderr.decode()
@@ -109,8 +109,34 @@ def test_an_interrupt_in_the_middle_and_its_continuation(
         assert (place / f"cut{number}.{kind}").read_bytes() == content, kind
 
 
-def test_statuses_and_standard_output(place: Path) -> None:
-    output = predict(place, "-", "--jsonl", "-", stdin=b"in/001.png\nin/002.png\n")
-    assert [json.loads(line)["source"] for line in output.splitlines()] == ["in/001.png", "in/002.png"]
+def test_the_commands_of_its_page(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "my").symlink_to(place / "run")
+    (tmp_path / "scans").mkdir()
+    for number in range(3):
+        Image.new("L", (40, 52), 60 * number).save(tmp_path / "scans" / f"{number}.png")
+    for name in ("page.tif", "scans/3.tif"):
+        Image.new("L", (40, 52), 250).save(tmp_path / name)
+    (tmp_path / "contract.pdf").write_bytes(document(3))
+    block = (ROOT / "docs" / "predict.md").read_text().partition("```bash\n")[2].partition("```")[0]
+    printed = [bash(line, tmp_path) for line in block.splitlines()]
+    assert "page.tif" in printed[0]
+    assert "contract.pdf" in (tmp_path / "answers.html").read_text()
+    sources = sorted(json.loads(line)["source"] for line in printed[3].splitlines())
+    assert sources == ["scans/0.png", "scans/1.png", "scans/2.png"]
+    rows = list(csv.DictReader((tmp_path / "answers.csv").read_text().splitlines()))
+    assert len(rows) == 4, "each page once, after --resume too"
+
+
+def bash(line: str, folder: Path) -> str:
+    """Standard output of a command line in `folder`."""
+    ended = subprocess.run(
+        ["bash", "-c", line], cwd=folder, env=environment(), text=True, capture_output=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_the_status_when_nothing_can_be_read(place: Path) -> None:
     output = predict(place, "absent.tif", "in/*.none", "--csv", "-", status=2)
     assert len(list(csv.DictReader(output.decode().splitlines()))) == 2, "also where nothing could be read"
