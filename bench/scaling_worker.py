@@ -68,7 +68,8 @@ def make_steps(world: Any, options: argparse.Namespace) -> dict[str, Any]:
     from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
     from trainer.device import prepare_device
     from trainer.network.classifier import Geometry, build_classifier
-    from trainer.training.step import TrainStep, build_optimizer
+    from trainer.optimizer.build import build_optimizer
+    from trainer.training.step import TrainStep
     from trainer.world import World
 
     training = TrainingConfig(deterministic=False, compression=options.compression)

@@ -45,11 +45,12 @@ from trainer.job_folder.heartbeat import Heartbeat  # noqa: E402
 from trainer.job_folder.journal import Journal  # noqa: E402
 from trainer.job_folder.writer import BackgroundWriter  # noqa: E402
 from trainer.network.freezing import layer_names, plan_freezing  # noqa: E402
+from trainer.optimizer.build import build_optimizer  # noqa: E402
 from trainer.scoring.evaluate import Evaluator  # noqa: E402
 from trainer.training.agreement import Coordinator  # noqa: E402
 from trainer.training.loop import Loop  # noqa: E402
 from trainer.training.state import TrainingState  # noqa: E402
-from trainer.training.step import TrainStep, build_optimizer  # noqa: E402
+from trainer.training.step import TrainStep  # noqa: E402
 from trainer.world import World  # noqa: E402
 
 BATCH = {"MobileNetV2": 32, "InceptionResNetV2": 16}

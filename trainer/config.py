@@ -58,15 +58,18 @@ class ModelConfig:
 class OptimizerConfig:
     """An optimizer and its learning rate.
 
+    name: `adamw` is `adam` with the weight decay that it needs; `weight_decay` is decoupled for all of them.
     reference_batch: the global batch, pages, that `learning_rate` is meant for; the rate scales linearly with the
     global batch (Goyal et al. 2017, arXiv 1706.02677). None: no scaling.
     warmup_epochs: epochs over which the rate rises linearly from 0.
     clip_norm: largest global norm of the averaged gradients; larger ones are scaled down to it.
     weight_decay: decoupled, per step, times the learning rate; biases and BatchNorm's gamma and beta are exempt.
     ema_decay: decay of an exponential moving average of the weights, which is evaluated and saved; None: no average.
+    layer_decay: factor of the learning rate from one block of the backbone to the one before it: a block gets the rate
+    times layer_decay^n, where n = 1 for the backbone's last block; the head gets the rate itself. None: one rate.
     """
 
-    name: Literal["sgd", "adam"] = "sgd"
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.0
     nesterov: bool = False
@@ -75,12 +78,17 @@ class OptimizerConfig:
     reference_batch: int | None = None
     warmup_epochs: float = 0.0
     ema_decay: float | None = None
+    layer_decay: float | None = None
 
     def __post_init__(self) -> None:
         _positive("learning_rate", self.learning_rate)
         _share("momentum", self.momentum)
-        if self.name == "adam" and (self.momentum or self.nesterov):
-            raise UserError("momentum, nesterov: not supported by adam; remove both, or set name: sgd")
+        if self.name != "sgd" and (self.momentum or self.nesterov):
+            raise UserError(f"momentum, nesterov: not supported by {self.name}; remove both, or set name: sgd")
+        if self.name == "adamw" and not self.weight_decay:
+            raise UserError("weight_decay: adamw without it is adam; set weight_decay (0.01 to 0.1), or name: adam")
+        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
+            raise UserError(f"layer_decay: must be greater than 0 and at most 1, found {self.layer_decay}")
         if self.weight_decay < 0 or self.warmup_epochs < 0:
             raise UserError("weight_decay, warmup_epochs: must not be negative")
         if self.clip_norm is not None:
@@ -120,6 +128,8 @@ class StageConfig:
     (`backbone/block8_*`, `dense_1`), or `..NAME` for the backbone up to layer NAME.
     head_epochs: number of first epochs that train the head alone; the optimizer and its schedule then restart on all
     layers that are not frozen. head_learning_rate: rate of these epochs; None: that of `optimizer`.
+    schedule: of the learning rate after warm-up: `plateau`, the rule of that name (its null: a constant rate);
+    `cosine`, from the rate to `final_share` of it along half a cosine, a new value at each step; `constant`.
     """
 
     region: str = HOLISTIC
@@ -133,6 +143,8 @@ class StageConfig:
     global_batch: int = 128
     micro_batches: int = 1
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: Literal["plateau", "cosine", "constant"] = "plateau"
+    final_share: float = 0.0
     plateau: PlateauConfig | None = field(default_factory=PlateauConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -146,6 +158,21 @@ class StageConfig:
             _positive("head_learning_rate", self.head_learning_rate)
             if not self.head_epochs:
                 raise UserError("head_learning_rate: has no effect without head_epochs; set head_epochs, or remove it")
+        self._check_schedule()
+
+    def _check_schedule(self) -> None:
+        if not 0 <= self.final_share <= 1:
+            raise UserError(f"final_share: must be at least 0 and at most 1, found {self.final_share}")
+        if self.schedule != "cosine":
+            if self.final_share:
+                raise UserError("final_share: has no effect without schedule: cosine; set that, or remove final_share")
+            return
+        for phase, epochs in (("head_epochs", self.head_epochs), ("epochs", self.epochs - self.head_epochs)):
+            if epochs and self.optimizer.warmup_epochs >= epochs:
+                raise UserError(
+                    f"warmup_epochs: leaves no epoch for schedule: cosine, must be less than {epochs} ({phase}), "
+                    f"found {self.optimizer.warmup_epochs}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,8 @@ from trainer.native_log import load_tensorflow
 from trainer.network.batchnorm import set_momentum
 from trainer.network.classifier import Classifier, Geometry, build_classifier
 from trainer.network.freezing import FreezePlan, layer_names, plan_freezing
+from trainer.optimizer.build import build_optimizer
+from trainer.optimizer.layer_rates import rate_shares
 from trainer.scoring.evaluate import Evaluator
 from trainer.soft_targets.targets import TargetRows, open_student_pages
 from trainer.stop import StopRequest
@@ -33,7 +35,7 @@ from trainer.training.loop import Loop
 from trainer.training.outcome import load_best, predict_splits, result_of
 from trainer.training.start import initial_state, read_ahead
 from trainer.training.state import TrainingState
-from trainer.training.step import TrainStep, build_optimizer
+from trainer.training.step import TrainStep
 from trainer.world import World
 
 logger = logging.getLogger(__name__)
@@ -108,9 +110,10 @@ def build_step(
     set_momentum(classifier, config.model.batchnorm_momentum)
     freezing = plan_freezing(config.stage, layer_names(classifier))
     optimizer = config.stage.optimizer
+    shares = rate_shares(classifier, optimizer.layer_decay)
     step = TrainStep(
         classifier,
-        build_optimizer(optimizer, precision=config.training.precision),
+        build_optimizer(optimizer, precision=config.training.precision, shares=shares),
         world,
         config.training,
         frozen=freezing.always,

@@ -11,6 +11,7 @@ from data_tools.errors import UserError
 from trainer.config import ModelConfig
 from trainer.network.backbones import SMALL, backbone_names, build_backbone, check_size, scaling, takes_bgr
 from trainer.network.classifier import Geometry, build_classifier
+from trainer.network.depth import blocks, graph
 from trainer.network.weights import load_backbone
 
 # One of each family with another way of building, and the smallest input that Keras states for it.
@@ -108,3 +109,28 @@ def test_efficientnet_from_a_file_is_the_network_that_keras_builds_for_imagenet(
     expected = np.asarray(imagenet(pages.astype(np.float32), training=False))
     assert expected.std() > 1e-3
     np.testing.assert_allclose(np.asarray(features(pages, training=False)), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "first", "last"),
+    [
+        ("MobileNetV2", 19, "Conv1", "Conv_1"),
+        ("MobileNetV3Small", 13, "conv", "conv_1"),
+        ("EfficientNetB0", 18, "normalization", "top_conv"),
+        ("ResNet50V2", 17, "conv1_conv", "conv5_block3_preact_bn"),
+        ("NASNetMobile", 17, "stem_conv1", "adjust_conv_projection_12"),
+        ("InceptionResNetV2", 49, "conv2d", "conv_7b"),
+    ],
+)
+def test_blocks_for_layerwise_rates(name: str, count: int, first: str, last: str) -> None:
+    """Each block holds its BatchNorm layers, so a kernel and its scale move at one rate."""
+    import keras
+
+    keras.utils.clear_session(free_memory=False)
+    backbone = build_backbone(name, (96, 96, 3))
+    weighted = {layer.name: layer for layer in backbone.layers if layer.weights}
+    found = [[name for name in block if name in weighted] for block in blocks(graph(backbone))]
+    assert sorted(sum(found, [])) == sorted(weighted)
+    assert (len(found), found[0][0], found[-1][0]) == (count, first, last)
+    for block in found:
+        assert any(len(v.shape) > 1 for name in block for v in weighted[name].weights), block

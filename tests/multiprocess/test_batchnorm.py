@@ -17,8 +17,9 @@ from trainer.network.batchnorm import PreciseStatistics, batchnorm_layers, set_m
 from trainer.network.classifier import Classifier, Geometry, build_classifier, moving_statistics
 from trainer.network.freezing import freeze
 from trainer.network.weights import load_arrays
+from trainer.optimizer.build import build_optimizer
 from trainer.scoring.metrics import accuracy, negative_log_likelihood
-from trainer.training.step import TrainStep, build_optimizer
+from trainer.training.step import TrainStep
 from trainer.world import World
 
 CLASSES, STEPS = 4, 25

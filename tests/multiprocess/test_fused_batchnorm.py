@@ -10,7 +10,8 @@ from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
 from trainer.device import prepare_device
 from trainer.network.classifier import Classifier, Geometry, build_classifier, moving_statistics
 from trainer.network.fused_batchnorm import fuse_batchnorm
-from trainer.training.step import TrainStep, build_optimizer
+from trainer.optimizer.build import build_optimizer
+from trainer.training.step import TrainStep
 from trainer.world import World
 
 PX, PAGES = 48, 8

@@ -10,7 +10,8 @@ import pytest
 from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
 from trainer.network.classifier import Classifier, Geometry, build_classifier
 from trainer.network.weights import is_seed, weights_digest
-from trainer.training.step import TrainStep, build_optimizer
+from trainer.optimizer.build import build_optimizer
+from trainer.training.step import TrainStep
 from trainer.world import CPU_CYCLE_MS, World
 
 CLASSES, BATCH = 4, 8

@@ -66,15 +66,16 @@ def _matching(entry: str, layers: Sequence[str], weighted: Sequence[str]) -> lis
 
 def layer_names(classifier: Classifier) -> dict[str, bool]:
     """Whether each layer has weights, by its name in a configuration, in the order of the forward pass."""
-    return {name: bool(layer.weights) for name, layer in _layers(classifier).items()}
+    return {name: bool(layer.weights) for name, layer in named_layers(classifier).items()}
 
 
-def _layers(classifier: Classifier) -> dict[str, Any]:
+def named_layers(classifier: Classifier) -> dict[str, Any]:
+    """The Keras layers by their names in a configuration: the backbone's first, then those of the head."""
     head = {layer.name: layer for layer in classifier.model.layers if layer is not classifier.backbone}
     return {BACKBONE + layer.name: layer for layer in classifier.backbone.layers} | head
 
 
 def freeze(classifier: Classifier, frozen: Collection[str]) -> None:
     """Freeze the named layers and no others; a step that is compiled already must be compiled again."""
-    for name, layer in _layers(classifier).items():
+    for name, layer in named_layers(classifier).items():
         layer.trainable = name not in frozen

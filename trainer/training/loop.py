@@ -18,6 +18,7 @@ from trainer.job_folder.journal import Journal
 from trainer.job_folder.writer import BackgroundWriter
 from trainer.network.batchnorm import PreciseStatistics
 from trainer.network.freezing import FreezePlan
+from trainer.optimizer.schedule import PlateauState, after_epoch, head_steps, plateau_of, stage_rate
 from trainer.scoring.evaluate import Evaluator
 from trainer.scoring.metrics import accuracy, negative_log_likelihood
 from trainer.scoring.schema import EpochRow
@@ -25,7 +26,6 @@ from trainer.soft_targets.targets import TargetRows
 from trainer.training.agreement import AgreementTimer, Coordinator
 from trainer.training.nonfinite import describe, dump, read_nonfinite_step
 from trainer.training.saver import Saver
-from trainer.training.schedule import PlateauState, after_epoch, head_steps, stage_rate
 from trainer.training.split import selected_pages
 from trainer.training.state import TrainingState
 from trainer.training.step import SUMS, TrainStep
@@ -215,7 +215,7 @@ class Loop:
 
     def _record(self, row: Mapping[str, Any]) -> None:
         self.saver.count_seconds()
-        plateau = after_epoch(self.state.plateau, row["val_accuracy"], self.config.stage.plateau)
+        plateau = after_epoch(self.state.plateau, row["val_accuracy"], plateau_of(self.config.stage))
         self.state.after_epoch(row, plateau, metric=self.config.training.best_metric)
         self.step.write_sums(np.zeros(len(SUMS)))
         self.journal.epoch(row)

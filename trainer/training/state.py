@@ -12,7 +12,7 @@ import numpy as np
 from trainer.config import JobConfig
 from trainer.job_folder.checkpoint import Snapshot
 from trainer.network.weights import SEED_STATE, copy_values, is_seed, named, transfer
-from trainer.training.schedule import PlateauState
+from trainer.optimizer.schedule import PlateauState
 from trainer.training.step import TrainStep
 from trainer.world import World
 

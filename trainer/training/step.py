@@ -7,40 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from trainer.config import OptimizerConfig, TrainingConfig
+from trainer.config import TrainingConfig
 from trainer.network.classifier import Classifier, moving_statistics
 from trainer.network.freezing import freeze
 from trainer.network.fused_batchnorm import fuse_batchnorm
 from trainer.network.sync_batchnorm import synchronize_batchnorm
+from trainer.optimizer.build import HALF, decays
+from trainer.optimizer.ema import WeightEma
 from trainer.soft_targets.config import Distillation
-from trainer.training.ema import WeightEma
 from trainer.training.gradients import LocalGradients, LocalResult
 from trainer.world import World
 
 SUMS = ("loss", "correct", "pages")
 """What `TrainStep.sums` adds up over the steps of an epoch, on this rank."""
 
-HALF = "mixed_float16"
 MIN_LOSS_SCALE = 1.0
 """Gradients that are not finite at this loss scale are an error and no overflow."""
-
-
-def build_optimizer(config: OptimizerConfig, *, precision: str = "float32") -> Any:
-    """The Keras optimizer; with `mixed_float16` under dynamic loss scaling, without which small gradients vanish."""
-    import keras
-
-    decay = config.weight_decay or None
-    if config.name == "sgd":
-        optimizer: Any = keras.optimizers.SGD(
-            config.learning_rate,
-            momentum=config.momentum,
-            nesterov=config.nesterov,
-            weight_decay=decay,
-            global_clipnorm=config.clip_norm,
-        )
-    else:
-        optimizer = keras.optimizers.Adam(config.learning_rate, weight_decay=decay, global_clipnorm=config.clip_norm)
-    return keras.optimizers.LossScaleOptimizer(optimizer) if precision == HALF else optimizer
 
 
 @dataclass
@@ -79,7 +61,8 @@ class TrainStep:
 
         freeze(self.classifier, self.frozen)
         model = self.classifier.model
-        _exclude_from_weight_decay(self._inner_optimizer, model.trainable_variables)
+        exempt = [v for v in model.trainable_variables if not decays(v)]
+        self._inner_optimizer.exclude_from_weight_decay(var_list=exempt)  # before the optimizer is built
         self.optimizer.build(model.trainable_variables)
         if self.training.synchronized_batch_norm:
             synchronize_batchnorm(self.classifier, self.world)
@@ -200,15 +183,6 @@ class TrainStep:
     def write_sums(self, values: np.ndarray) -> None:
         """Set the sums, float64 [3]: zeros at the start of an epoch, saved ones on resuming."""
         self.sums.assign(values)
-
-
-def _exclude_from_weight_decay(optimizer: Any, variables: Sequence[Any]) -> None:
-    """Exempt all vectors and scalars from weight decay; call it before the optimizer is built.
-
-    BatchNorm's gamma and beta: Goyal et al. 2017 (arXiv 1706.02677), section 5.1; biases: He et al. 2018
-    (arXiv 1812.01187), section 3.1.
-    """
-    optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) <= 1])
 
 
 def _run_if(condition: Any, action: Callable[[], object]) -> None:

@@ -14,7 +14,9 @@ import numpy as np
 from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
 from trainer.network.classifier import Classifier, Geometry, build_classifier
 from trainer.network.weights import is_seed, weights_digest
-from trainer.training.step import TrainStep, build_optimizer
+from trainer.optimizer.build import build_optimizer
+from trainer.optimizer.layer_rates import rate_shares
+from trainer.training.step import TrainStep
 from trainer.world import World
 
 PX, CLASSES, GLOBAL_BATCH, STEPS = 32, 4, 24, 5
@@ -57,7 +59,7 @@ CASES: dict[str, Case] = {
     "everything": Case(
         batch_norm=True,
         micro_batches=2,
-        optimizer={**MOMENTUM, "clip_norm": 1.0, "weight_decay": 0.01, "ema_decay": 0.9},
+        optimizer={**MOMENTUM, "clip_norm": 1.0, "weight_decay": 0.01, "ema_decay": 0.9, "layer_decay": 0.8},
         training={"label_smoothing": 0.1, "compression": "fp16"},
     ),
     "again": Case(),
@@ -110,7 +112,7 @@ def run(case: Case, world: World) -> dict[str, np.ndarray]:
     classifier = network(case.batch_norm)
     step = TrainStep(
         classifier,
-        build_optimizer(optimizer, precision=training.precision),
+        build_optimizer(optimizer, precision=training.precision, shares=rate_shares(classifier, optimizer.layer_decay)),
         world,
         training,
         micro_batches=case.micro_batches,

@@ -18,6 +18,24 @@ from trainer.job import check_batch
         (TrainingConfig, {"steps_per_call": 4}, "steps_per_call: unknown setting"),
         (OptimizerConfig, {"ema_decay": 1.0}, "ema_decay: must be at least 0 and less than 1, found 1.0"),
         (OptimizerConfig, {"clip_norm": 0.0}, "clip_norm: must be greater than 0"),
+        (OptimizerConfig, {"name": "adamw"}, "weight_decay: adamw without it is adam; set weight_decay"),
+        (OptimizerConfig, {"name": "adamw", "weight_decay": 0.1, "momentum": 0.9}, "not supported by adamw"),
+        (OptimizerConfig, {"layer_decay": 0.0}, "layer_decay: must be greater than 0 and at most 1, found 0.0"),
+        (OptimizerConfig, {"layer_decay": 1.5}, "layer_decay: .* found 1.5"),
+        (StageConfig, {"schedule": "linear"}, "schedule"),
+        (StageConfig, {"schedule": "cosine", "final_share": 1.1}, "final_share: .* found 1.1"),
+        (StageConfig, {"final_share": 0.1}, "final_share: .* set that, or remove"),
+        (StageConfig, {"schedule": "constant", "final_share": 0.1}, "final_share: has no effect"),
+        (
+            StageConfig,
+            {"schedule": "cosine", "epochs": 3, "optimizer": {"warmup_epochs": 3}},
+            "warmup_epochs: .* less than 3",
+        ),
+        (
+            StageConfig,
+            {"schedule": "cosine", "epochs": 9, "head_epochs": 1, "optimizer": {"warmup_epochs": 1}},
+            r"warmup_epochs: .* less than 1 \(head_epochs\)",
+        ),
         (TrainingConfig, {"jit_compile": True, "synchronized_batch_norm": True}, "turn one of them off"),
         (TrainingConfig, {"jit_compile": True}, "jit_compile, deterministic: .*deterministic: false"),
     ],
@@ -38,6 +56,7 @@ def test_presets_use_none_of_the_options(preset: str) -> None:
         assert (stage.micro_batches, optimizer.ema_decay, optimizer.clip_norm, optimizer.weight_decay) == (
             1, None, None, 0.0,
         )  # fmt: skip
+        assert (stage.schedule, optimizer.layer_decay) == ("plateau", None)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from data_tools.errors import UserError
 from data_tools.files import read_json
 from trainer.job_folder.checkpoint import MANIFEST, POINTER, STATE, WEIGHTS, CheckpointFolder, Snapshot
 from trainer.job_folder.writer import BackgroundWriter
-from trainer.training.schedule import PlateauState
+from trainer.optimizer.schedule import PlateauState
 from trainer.training.state import TrainingState
 
 ROOT = Path(__file__).parents[4]

@@ -8,7 +8,8 @@ import pytest
 
 from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
 from trainer.network.classifier import Geometry, build_classifier
-from trainer.training.step import TrainStep, build_optimizer
+from trainer.optimizer.build import build_optimizer
+from trainer.training.step import TrainStep
 from trainer.world import World
 
 CLASSES, BATCH = 4, 8

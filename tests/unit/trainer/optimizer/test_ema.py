@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from trainer.network.weights import transfer
-from trainer.training.ema import RUNNING, WeightEma, effective_decay
+from trainer.optimizer.ema import RUNNING, WeightEma, effective_decay
 
 
 @pytest.mark.parametrize(
