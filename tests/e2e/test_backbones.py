@@ -130,7 +130,7 @@ def test_blocks_for_layerwise_rates(name: str, count: int, first: str, last: str
     backbone = build_backbone(name, (96, 96, 3))
     weighted = {layer.name: layer for layer in backbone.layers if layer.weights}
     found = [[name for name in block if name in weighted] for block in blocks(graph(backbone))]
-    assert sorted(sum(found, [])) == sorted(weighted)
+    assert sorted(name for block in found for name in block) == sorted(weighted)
     assert (len(found), found[0][0], found[-1][0]) == (count, first, last)
     for block in found:
         assert any(len(v.shape) > 1 for name in block for v in weighted[name].weights), block
