@@ -167,7 +167,7 @@ def one_save(loop: Loop, step: Any) -> dict[str, float]:
 
 def make_loop(config: JobConfig, folder: Path, world: World, checkpoints: CheckpointFolder) -> Loop:
     """The loop as a job builds it."""
-    data = open_data(config)
+    data = open_data(config, Path(config.shards).parent)
     classifier = classifier_for(config, data.manifest)
     step = TrainStep(classifier, build_optimizer(config.stage.optimizer), world, config.training)
     heartbeat, writer = Heartbeat(folder, rank=0), BackgroundWriter(checkpoints)

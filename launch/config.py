@@ -59,12 +59,13 @@ class Config:
     @cached_property
     def paths(self) -> Paths:
         """The paths of this configuration, relative ones resolved against the working folder of the first access."""
-        excluded = self.stack.exclude_ids_file
+        excluded, corrections = self.stack.exclude_ids_file, self.data.corrections
         return Paths(
             data_root=Path(self.data.root).absolute(),
             shards=Path(self.shards.folder).absolute(),
             run=Path(self.run.folder).absolute(),
             exclude_ids_file=None if excluded is None else Path(excluded).absolute(),
+            corrections=None if corrections is None else Path(corrections).absolute(),
         )
 
 

@@ -33,6 +33,7 @@ from data_tools.cores import available_cores
 from data_tools.errors import Stopped, UserError, is_lost_peer, require_horovod
 from data_tools.protocol import threads_per_worker
 from launch.config import Config, load_config
+from launch.recipe.corrections import check_corrections
 from launch.recipe.jobs import check_exclude_ids, job_specs, payload
 from launch.recipe.prepare import check_freezing, check_shards, ensure_shards, ensure_weights, freezes, weights_path
 from launch.recipe.stages import Recipe, plan_recipe
@@ -97,6 +98,7 @@ def train(config: Config, stage: str, region: str | None) -> int:
         ensure_weights(config)
     check_shards(config)
     if rank_of_this_process() == 0:
+        check_corrections(config)
         record_model(config.paths.run, config.paths.shards)
     return _train_job(config, _recipe(config).of_stage(stage, region))
 
@@ -143,6 +145,7 @@ def _prepare_run(config: Config) -> None:
     check_exclude_ids(config)
     ensure_weights(config)
     ensure_shards(config)
+    check_corrections(config)
     record_model(folder, config.paths.shards)
     if freezes(config):
         # In a process of its own: this one may not use a device before its world is up.

@@ -30,6 +30,7 @@ from cluster.schedule.slots import Host
 from data_tools.errors import UserError, require_horovod
 from launch.config import Config, load_config
 from launch.doctor import check_hosts
+from launch.recipe.corrections import check_corrections
 from launch.recipe.jobs import check_exclude_ids, job_specs
 from launch.recipe.prepare import check_freezing, ensure_shards, ensure_weights, freezes
 from launch.recipe.stages import Recipe, plan_recipe
@@ -96,6 +97,7 @@ def train_all(config: Config) -> int:
 def _prepare(config: Config) -> None:
     check_exclude_ids(config)
     ensure_shards(config)
+    check_corrections(config)
     if freezes(config):
         hide_gpus()  # they belong to the workers
         check_freezing(config)

@@ -252,6 +252,7 @@ class JobConfig:
     start_job: name of the job whose best checkpoint warm-starts this one; None: start from `weights_file`, a Keras
     weight file of the backbone, or from initial weights if that is None, too.
     class_weights: `balanced`, or weights by class id or name, of the loss; None: every page counts alike.
+    corrected: whether the corrections that the run folder holds (`trainer.job_folder.corrections`) apply to the labels.
     selection_share: share of the validation pages that selects the best epoch, the rest is for the stack; None: all
     of them select.
     distill: the teacher of a student, whose training pages then include unlabelled ones; None: labels alone.
@@ -270,6 +271,7 @@ class JobConfig:
     weights_file: str | None = None
     selection_share: float | None = None
     class_weights: Literal["balanced"] | dict[str, float] | None = None
+    corrected: bool = False
     distill: Distillation | None = None
 
 

@@ -18,6 +18,7 @@ from trainer.device import prepare_device
 from trainer.hook import Progress, on_progress
 from trainer.job_folder.attempt_count import keep_config, number_attempt
 from trainer.job_folder.checkpoint import CheckpointFolder
+from trainer.job_folder.corrections import kept_corrections
 from trainer.job_folder.heartbeat import Heartbeat
 from trainer.job_folder.journal import CHECKPOINTS, RESULT, Journal, job_folder, log_to
 from trainer.job_folder.writer import BackgroundWriter
@@ -56,13 +57,17 @@ class Data:
         return self.train.manifest
 
 
-def open_data(config: JobConfig) -> Data:
-    """Open the shard sets of the job's region.
+def open_data(config: JobConfig, run: Path) -> Data:
+    """Open the shard sets of the job's region, with the corrections in the folder `run` if the job applies them.
 
     Raises:
-        UserError: a shard set is missing, or sizes or classes differ.
+        UserError: a shard set is missing, sizes or classes differ, or corrections are missing or do not fit.
     """
-    sets = {split: ShardSet.open(Path(config.shards) / split / config.region) for split in ("train", "val", "test")}
+    corrections = kept_corrections(run) if config.corrected else None
+    sets = {
+        split: ShardSet.open(Path(config.shards) / split / config.region, corrections=corrections)
+        for split in ("train", "val", "test")
+    }
     first = sets["train"].manifest
     for split, shards in sets.items():
         for name in ("height", "width", "channels", "class_ids"):
@@ -184,7 +189,7 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     config = job.config
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, keep=config.checkpoint.keep, config=to_mapping(config))
     newest = read_ahead(checkpoints) if world.rank == 0 else None
-    data = _with_targets(open_data(config), job)
+    data = _with_targets(open_data(config, Path(job.run)), job)
     check_batch(config.stage.global_batch, world.size, config.stage.micro_batches)
     classes = len(data.manifest.class_ids)
     weights = class_weights_of(config, data.manifest)

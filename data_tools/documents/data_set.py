@@ -38,6 +38,8 @@ class DataConfig:
     `class_weights`: weights of the classes in the training loss: `balanced`, or numbers by class id or name.
     `allow_empty_classes`: leave out classes without training pages instead of failing; the others keep their ids.
     `pages`: the pages that are read of a document, a PDF or a TIFF file: `first`, `all`, or at most the first N.
+    `corrections`: a file of decisions on single labels, which training and evaluation apply to the converted pages;
+    `labels.corrections` describes it.
     `pdf_dpi`: resolution at which PDFs are rendered. docs/documents.md has the details of both.
     """
 
@@ -57,6 +59,7 @@ class DataConfig:
     class_weights: ClassWeights | None = None
     pages: Pages = "first"
     pdf_dpi: int = DPI
+    corrections: str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_tools.errors import UserError
+from data_tools.labels.corrections import Corrections, corrected
 from data_tools.shards.index import Index
 from data_tools.shards.manifest import Manifest, Shard
 from data_tools.shards.verify import open_verified
@@ -21,11 +22,17 @@ class ShardSet:
     """An open shard set; examples are numbered 0..len-1 in the order on disk.
 
     Shards and index are mapped, so opening reads the index once, and all examples cost the same. `labels` are class
-    indices, int32 [n].
+    indices, int32 [n]. With corrections, labels are the corrected ones, excluded pages are not among the examples, and
+    `manifest` counts what is left; the files stay as they are. `correction_counts`: pages by decision.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, index: Index) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest, index: Index, *, corrections: Corrections | None = None
+    ) -> None:
         """Use `open`."""
+        self.correction_counts: dict[str, int] = {}
+        if corrections is not None and (rows := corrections.of_split(manifest.split)).rows:
+            manifest, index, self.correction_counts = _correct(manifest, index, rows)
         self.folder, self.manifest, self._index = folder, manifest, index
         self.labels = _class_indices(manifest, index)
         self._shards, self._offsets = index.entries["shard"], index.entries["offset"]
@@ -34,14 +41,16 @@ class ShardSet:
         self._bytes = [np.frombuffer(mapped, np.uint8) for mapped in self._maps]
 
     @classmethod
-    def open(cls, folder: Path | str) -> Self:
+    def open(cls, folder: Path | str, *, corrections: Corrections | None = None) -> Self:
         """Open the shard set in `folder`; verifies all but the content of the shards (`verify.open_verified`).
 
+        corrections: those of all splits; the rows of this set's split are applied.
+
         Raises:
-            UserError: there is no complete set, or it differs from its manifest.
+            UserError: there is no complete set, it differs from its manifest, or a correction does not fit its pages.
         """
         folder = Path(folder)
-        return cls(folder, *open_verified(folder))
+        return cls(folder, *open_verified(folder), corrections=corrections)
 
     @classmethod
     def joined(cls, sets: Sequence["ShardSet"]) -> Self:
@@ -139,6 +148,24 @@ def _class_indices(manifest: Manifest, index: Index) -> NDArray[np.int32]:
     for chunk in index.chunks():
         labels[chunk] = np.searchsorted(manifest.class_ids, index.entries["label"][chunk])
     return labels
+
+
+def _correct(manifest: Manifest, index: Index, rows: Corrections) -> tuple[Manifest, Index, dict[str, int]]:
+    """Manifest and index, in memory, of the pages that are left, with their new labels; pages by decision."""
+    named, ids = {row.id for row in rows.rows}, index.page_ids(range(len(index.entries)))
+    places = {page_id: place for place, page_id in enumerate(ids) if page_id in named}
+    change = corrected(
+        rows, places, _class_indices(manifest, index), class_ids=manifest.class_ids, class_names=manifest.class_names
+    )
+    kept = np.flatnonzero(change.kept)
+    class_ids = np.array(manifest.class_ids, np.int32)
+    columns = {name: index.entries[name][kept] for name in ("shard", "offset", "length")}
+    left = Index.build(
+        **columns, label=class_ids[change.labels[kept]], ids=[ids[place].encode() for place in kept.tolist()]
+    )
+    counts = np.bincount(change.labels[kept], minlength=len(class_ids)).tolist()
+    histogram = dict(zip(manifest.class_ids, counts, strict=True))
+    return replace(manifest, count=len(kept), histogram=histogram), left, dict(change.counts)
 
 
 def _mapped(path: Path, size: int) -> mmap.mmap:

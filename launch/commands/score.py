@@ -24,7 +24,8 @@ Outputs = dict[str, np.ndarray]
 def evaluate(run: Path, *, split: str, shards: str | None) -> int:
     """Score every model of a finished run on a split, each page once; returns 0.
 
-    shards: folder of other shard sets (None: the run's own); their pages may be stored at another size.
+    shards: folder of other shard sets (None: the run's own, with its corrections); their pages may be stored at another
+    size.
 
     Raises:
         UserError: the run is not finished, its shards are not found, or the shards do not fit its models.
@@ -32,6 +33,7 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
     from data_tools.shards.reader import ShardSet
     from launch.report.confidence.tables import NOT_CALIBRATED, decision_table, score_table
     from launch.report.documents import document_table
+    from trainer.job_folder.corrections import kept_corrections
     from trainer.scoring.contrast import in_order
     from trainer.scoring.decision import judge, read_policy
     from trainer.stack.contrast import contrasts_of
@@ -42,7 +44,8 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
     for region in record.regions:
         if problem := other_pages(read_manifest(folder / region), region, record):
             raise UserError(f"{folder / region}: these shards have {problem}")
-    sets = {region: ShardSet.open(folder / region) for region in record.regions}
+    corrections = kept_corrections(run) if shards is None and opened.config.data.corrections is not None else None
+    sets = {region: ShardSet.open(folder / region, corrections=corrections) for region in record.regions}
     first = next(iter(sets.values()))
     ensemble = ensemble_for_shards(run, sets)
     labels = np.asarray(first.labels)

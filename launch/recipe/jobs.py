@@ -9,10 +9,12 @@ from data_tools.config import to_mapping
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
 from data_tools.labels.class_weights import weight_of_each
-from data_tools.shards.manifest import MANIFEST, read_manifest
+from data_tools.shards.manifest import MANIFEST
+from data_tools.shards.shard_set import ShardSet
 from launch.config import Config
 from launch.recipe.stages import Recipe
 from trainer.config import STACK, JobConfig, JobPayload
+from trainer.job_folder.corrections import kept_corrections
 from trainer.job_folder.journal import job_folder
 
 
@@ -61,7 +63,8 @@ def _stack_weights(config: Config) -> Literal["balanced"] | dict[str, float] | N
     folder = config.paths.shard_set("train", HOLISTIC)
     if not isinstance(given, dict) or not (folder / MANIFEST).exists():
         return given if isinstance(given, str) else None
-    manifest = read_manifest(folder)
+    corrections = None if config.data.corrections is None else kept_corrections(config.paths.run)
+    manifest = ShardSet.open(folder, corrections=corrections).manifest
     ids = manifest.class_ids
     weights = weight_of_each(given, ids, manifest.class_names, [manifest.histogram[class_id] for class_id in ids])
     return {str(class_id): weight for class_id, weight in zip(ids, weights, strict=True)}

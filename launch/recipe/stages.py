@@ -108,6 +108,7 @@ def _job(
         start_job=start_job,
         weights_file=weights_file if start_job is None else None,
         class_weights=_weights(config),
+        corrected=config.data.corrections is not None,
         selection_share=config.stack.selection_share if config.stack.leak_free else None,
     )
 

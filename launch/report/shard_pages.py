@@ -14,6 +14,7 @@ from data_tools.files import read_json, write_atomically
 from launch.report.schema import SplitSize
 from launch.run.model import shard_folders
 from launch.run.record import RunRecord
+from trainer.job_folder.corrections import corrections_record
 
 KEPT = "pages"
 """Folder in the run's `pictures/` that keeps shown pages for later reports without shards."""
@@ -37,6 +38,8 @@ def find_shard_set(record: RunRecord, split: str = "test") -> Path | None:
 def data_set(record: RunRecord) -> dict[str, SplitSize]:
     """Pages and rejected pages by split, from the shard sets that are readable from here."""
     found: dict[str, SplitSize] = {}
+    kept = corrections_record(record.folder)
+    corrections = kept.get("splits") if kept else None
     for split in ("train", "val", "test"):
         folder = find_shard_set(record, split)
         try:
@@ -44,7 +47,8 @@ def data_set(record: RunRecord) -> dict[str, SplitSize]:
         except UserError:
             continue
         if isinstance(manifest.get("count"), int):
-            found[split] = {"pages": manifest["count"], "rejected": int(manifest.get("rejected", 0))}
+            excluded = (corrections or {}).get(split, {}).get("exclude", 0)
+            found[split] = {"pages": manifest["count"] - excluded, "rejected": int(manifest.get("rejected", 0))}
     return found
 
 

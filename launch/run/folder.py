@@ -16,6 +16,7 @@ from data_tools.versions import installed
 from launch.config import Config, config_from, resolved
 from launch.recipe.stages import Recipe, plan_recipe
 from launch.run.schema import EventRecord, RunInfo
+from trainer.job_folder.corrections import check_same, keep_corrections
 from trainer.job_folder.journal import RESULT, job_folder
 
 CONFIG = "config.yaml"
@@ -59,16 +60,24 @@ def open_run(config: Config) -> Path:
     folder = config.paths.run
     mapping = resolved(config)
     path = folder / CONFIG
+    corrections = config.paths.corrections
     if path.exists():
-        changed = differences(result_settings(_with_defaults(read_yaml(path))), result_settings(mapping))
+        recorded = _with_defaults(read_yaml(path))
+        if corrections is not None and recorded.get("data", {}).get("corrections") is not None:
+            recorded["data"]["corrections"] = mapping["data"]["corrections"]  # their content counts, see below
+        changed = differences(result_settings(recorded), result_settings(mapping))
         if changed:
             raise UserError(
                 f"{folder}: this run was created with another configuration: {'; '.join(changed)}; set run.folder to "
                 "a new folder, or undo the change"
             )
+    if corrections is not None:
+        check_same(folder, corrections)
     try:
         write_atomically(path, yaml.safe_dump(mapping, sort_keys=False))
         _record_run(folder / RUN, jobs)
+        if corrections is not None:
+            keep_corrections(folder, corrections)
     except OSError as error:
         raise UserError(f"{folder}: the run folder cannot be written ({error.strerror}); set run.folder") from None
     return folder

@@ -20,6 +20,7 @@ FILES = (
     ("data", "test"),
     ("data", "class_names"),
     ("data", "labels"),
+    ("data", "corrections"),
     ("stack", "exclude_ids_file"),
     ("model", "weights"),
 )

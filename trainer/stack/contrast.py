@@ -10,6 +10,7 @@ from data_tools.config import read_yaml
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
 from data_tools.shards.reader import ShardSet
+from trainer.job_folder.corrections import kept_corrections
 from trainer.job_folder.journal import CONFIG, job_folder
 from trainer.scoring.unknown import contrast
 
@@ -52,7 +53,8 @@ def holistic_shards(run: Path, members: Sequence[str], split: str) -> ShardSet |
     for name in members:
         try:
             config = read_yaml(job_folder(run, name) / CONFIG)
-            return ShardSet.open(Path(str(config.get("shards"))) / split / HOLISTIC)
+            corrections = kept_corrections(run) if config.get("corrected") else None
+            return ShardSet.open(Path(str(config.get("shards"))) / split / HOLISTIC, corrections=corrections)
         except UserError:
             continue
     return None

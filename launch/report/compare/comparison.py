@@ -14,6 +14,7 @@ from data_tools.config import differences
 from data_tools.errors import UserError
 from launch.run.folder import result_settings
 from launch.run.record import RunRecord, read_run
+from trainer.job_folder.corrections import corrections_record
 from trainer.job_folder.journal import PREDICTIONS, job_folder
 from trainer.scoring.metrics import PairedTest, paired_test, wilson_interval
 from trainer.scoring.predictions import Predictions, read_predictions
@@ -81,13 +82,26 @@ def compare(folders: Sequence[Path], *, seed: int = 1) -> list[ComparedRun]:
         compared.append(
             ComparedRun(
                 run=str(record.folder),
-                settings=tuple(differences(result_settings(records[0].config), result_settings(record.config))),
+                settings=tuple(differences(_settings(records[0]), _settings(record))),
                 models=models,
                 confusions=pair.confusions() if pair else (),
                 relabeled=pair.relabeled() if pair else 0,
             )
         )
     return compared
+
+
+def _settings(record: RunRecord) -> dict[str, Any]:
+    """The settings that affect the run's results; of corrections their content, which a path does not show."""
+    settings = result_settings(record.config)
+    kept = corrections_record(record.folder)
+    if kept is not None:
+        pages = Counter[str]()
+        for counts in kept.get("splits", {}).values():
+            pages.update(counts)
+        effect = f": {', '.join(f'{count} {kind}' for kind, count in sorted(pages.items()))}" if pages else ""
+        settings["data"]["corrections"] = f"{kept['path']} (sha256 {kept['sha256'][:12]}, {kept['rows']} rows{effect})"
+    return settings
 
 
 def _outputs(record: RunRecord) -> dict[str, Predictions]:

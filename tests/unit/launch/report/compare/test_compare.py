@@ -107,3 +107,23 @@ def test_one_run_is_not_a_comparison(pair: tuple[Path, Path], capsys: pytest.Cap
 def test_short_names() -> None:
     assert short_names(["runs/a", "other/b"]) == ["a", "b"]
     assert short_names(["runs/a", "other/a", "c"]) == ["runs/a", "other/a", "c"]
+
+
+def test_corrections_differ_by_their_content(pair: tuple[Path, Path]) -> None:
+    for run, sha in zip(pair, ("a" * 64, "b" * 64), strict=True):
+        path = run / "config.yaml"
+        config = yaml.safe_load(path.read_text())
+        config["data"]["corrections"] = "corrections.csv"
+        path.write_text(yaml.safe_dump(config))
+        record = {
+            "path": "/c.csv",
+            "sha256": sha,
+            "rows": 3,
+            "splits": {"train": {"relabel": 2}, "val": {"exclude": 1}},
+        }
+        (run / "corrections.json").write_text(json.dumps(record))
+    (line,) = compare(pair)[1].settings
+    assert line.startswith("data.corrections: ")
+    assert "aaaaaaaaaaaa" in line
+    assert "bbbbbbbbbbbb" in line
+    assert "1 exclude, 2 relabel" in line
