@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,16 +49,6 @@ class Corrections:
     path: Path
     rows: tuple[Correction, ...]
     lines: tuple[int, ...]
-
-    @classmethod
-    def none(cls) -> Self:
-        """No corrections."""
-        return cls(Path(), (), ())
-
-    @property
-    def splits(self) -> set[str]:
-        """The splits that rows are about."""
-        return {row.split for row in self.rows}
 
     def of_split(self, split: str) -> "Corrections":
         """The rows of one split."""
