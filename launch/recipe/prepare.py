@@ -129,8 +129,8 @@ def check_shards(config: Config) -> None:
     first = read_manifest(config.paths.shard_set("train", HOLISTIC))
     for name, stage in config.stages.items():
         try:
-            factor = Geometry(first.height, first.width, first.channels, stage.image_px).reduction
-            check_size(config.model.backbone, first.height // factor, first.width // factor)
+            geometry = Geometry(first.height, first.width, first.channels, stage.image_px)
+            check_size(config.model.backbone, *geometry.size)
         except UserError as error:
             raise UserError(f"stages.{name}.{error}") from None
 

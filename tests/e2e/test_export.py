@@ -38,6 +38,8 @@ from trainer.serving.ensemble import RegionPages
 from trainer.stack import job as stack
 
 MEMBERS = {"holistic_32": "holistic", "left": "left", "top": "top"}
+IMAGE_PX = {"holistic_32": 32, "left": 40, "top": 64}
+"""Heights that the models work at; the stored ones are 64 px, which is no multiple of 40."""
 QUICK = ExportRequest(measure=False)
 MODEL = ModelConfig(backbone="SmallConvNet", weights="none", dense=(8,), dropout=0.1)
 
@@ -83,7 +85,7 @@ def make_member(run: Path, name: str, *, region: str, shards: Path) -> None:
     """A finished job as the trainer leaves it, with random weights."""
     import keras
 
-    stage = StageConfig(region=region, image_px=32 if name == "holistic_32" else 64)
+    stage = StageConfig(region=region, image_px=IMAGE_PX[name])
     config = JobConfig(
         name=name, stage_name=name, region=region, shards=str(shards), seed=1, stage=stage, model=MODEL,
         training=TrainingConfig(), checkpoint=CheckpointConfig(),

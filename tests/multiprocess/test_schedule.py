@@ -21,6 +21,7 @@ PLATEAU: Stage = {"epochs": 4, "plateau": {"patience": 1, "factor": 0.5, "min_de
 PLATEAU_RATES = [0.002, 0.002, 0.001, 0.0005]
 """Rates of four epochs, of which only the first counts as an improvement: halved after each of the others."""
 COSINE: Stage = {
+    "image_px": 24,  # of 32: by area
     "epochs": 4,
     "head_epochs": 1,
     "schedule": "cosine",

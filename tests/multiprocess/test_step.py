@@ -207,6 +207,31 @@ def test_a_stored_page_is_reduced_by_area_and_scaled_inside() -> None:
     np.testing.assert_allclose(np.asarray(inside(images)), np.repeat(expected, 3, axis=-1), atol=1e-6)
 
 
+@pytest.mark.parametrize(("stored", "px", "reduced"), [((32, 32), 24, (24, 24)), ((56, 42), 24, (24, 18))])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_stored_page_is_reduced_by_area_to_any_size(
+    stored: tuple[int, int], px: int, reduced: tuple[int, int], channels: int
+) -> None:
+    """The same as OpenCV's INTER_AREA on float32 pages, to rounding; in mixed precision as well."""
+    import cv2
+    import keras
+
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        config = ModelConfig(backbone="SmallConvNet", weights="none", dense=(8,))
+        classifier = build_classifier(config, Geometry(*stored, channels, px), classes=CLASSES)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    inside = keras.Model(classifier.model.input, classifier.model.get_layer("scale").output)
+    images = np.random.default_rng(0).integers(0, 256, (BATCH, *stored, channels), dtype=np.uint8)
+    size = (reduced[1], reduced[0])
+    areas = [cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA) for image in images]
+    expected = np.stack(areas).reshape(BATCH, *reduced, channels) / 127.5 - 1
+    found = np.asarray(inside(images))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.broadcast_to(expected, (BATCH, *reduced, 3)), atol=1e-5)
+
+
 def test_a_snapshot_stays_as_it_was_taken_and_the_next_one_takes_its_place(world: World) -> None:
     from trainer.training.state import SnapshotBuffers, TrainingState
 

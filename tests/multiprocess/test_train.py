@@ -135,7 +135,7 @@ def test_a_broken_all_reduce_is_caught(tiny: Path, tmp_path: Path) -> None:
     ("setting", "words"),
     [
         ("stages.holistic_16.global_batch=25", "25 cannot be divided among 2 workers; nearest: 24 or 26"),
-        ("stages.holistic_16.image_px=20", "possible: 32, 16"),
+        ("stages.holistic_16.image_px=40", "40 is more than the height of the stored pages, 32 px"),
     ],
 )
 def test_an_invalid_setting_is_one_line_and_no_result(tiny: Path, tmp_path: Path, setting: str, words: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from data_tools.errors import UserError
 from trainer.config import ModelConfig
+from trainer.network.area import reduce_by_area
 from trainer.network.backbones import build_backbone, scaling, takes_bgr
 from trainer.network.weights import is_seed
 
@@ -19,20 +20,24 @@ class Geometry:
     image_px: int
 
     @property
-    def reduction(self) -> int:
-        """Integer factor by which the model reduces the stored page.
+    def factor(self) -> int | None:
+        """Integer factor by which the model reduces both sides of the stored page; None: there is no such factor."""
+        factor, rest = divmod(self.height, self.image_px)
+        return None if rest or self.width % max(factor, 1) else factor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, px, that the model works at; the width keeps the stored aspect to the nearest pixel.
 
         Raises:
-            UserError: `image_px` does not divide the stored height, or the factor does not divide the width.
+            UserError: `image_px` is larger than the stored height.
         """
-        factor, rest = divmod(self.height, self.image_px)
-        if rest or self.width % max(factor, 1) or factor < 1:
-            possible = [self.height // f for f in range(1, self.height) if not (self.height % f or self.width % f)]
+        if self.image_px > self.height:
             raise UserError(
-                f"image_px: {self.image_px} does not divide the stored pages of {self.height}x{self.width} px; "
-                f"possible: {', '.join(map(str, possible[:6]))}, or convert the pages again at another size"
+                f"image_px: {self.image_px} is more than the height of the stored pages, {self.height} px; set at most "
+                f"{self.height}, or convert the pages again at a larger size"
             )
-        return factor
+        return self.image_px, max(1, (2 * self.width * self.image_px + self.height) // (2 * self.height))
 
 
 @dataclass(frozen=True)
@@ -61,15 +66,15 @@ def build_classifier(config: ModelConfig, geometry: Geometry, *, classes: int) -
     keras.utils.clear_session(free_memory=False)
     keras.mixed_precision.set_dtype_policy(policy)
     layers = keras.layers
-    factor = geometry.reduction
-    small = (geometry.height // factor, geometry.width // factor, 3)
-    backbone = build_backbone(config.backbone, small)
+    backbone = build_backbone(config.backbone, (*geometry.size, 3))
     scale, offset = scaling(config.backbone, config.scaling)
     inputs = keras.Input((geometry.height, geometry.width, geometry.channels), dtype="uint8", name="pages")
     # Rescaling casts to its compute dtype; float32 keeps gray levels exact under mixed precision.
     x = layers.Rescaling(1.0, dtype="float32", name="to_float")(inputs)
-    if factor > 1:
-        x = layers.AveragePooling2D(factor, dtype="float32", name="reduce")(x)
+    if geometry.factor is None:
+        x = reduce_by_area(x, *geometry.size)
+    elif geometry.factor > 1:  # the same function, in one fused operation
+        x = layers.AveragePooling2D(geometry.factor, dtype="float32", name="reduce")(x)
     if geometry.channels == 1:
         x = layers.Concatenate(dtype="float32", name="widen")([x, x, x])
     elif takes_bgr(config.backbone) and config.scaling == "backbone":

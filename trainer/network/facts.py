@@ -60,8 +60,7 @@ def facts_of_model(model: ModelConfig, geometry: Geometry, *, classes: int) -> M
     Raises:
         UserError: an unknown backbone, or a geometry that it cannot process.
     """
-    factor = geometry.reduction
-    height, width = geometry.height // factor, geometry.width // factor
+    height, width = geometry.size
     known = read_json(TABLE).get(model.backbone, {}).get(f"{height}x{width}")
     backbone = BackboneFacts(**known) if known else backbone_facts(model.backbone, height, width)
     widths = (backbone.features, *model.dense, classes)

@@ -1,1 +1,1 @@
-"""The training loop: start state, step, schedule, saving, outcome."""
+"""The training loop: start state, step, saving, outcome."""
