@@ -30,7 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from data_tools.config import to_mapping  # noqa: E402
 from data_tools.drawn import draw_data_set  # noqa: E402
 from data_tools.files import read_lines  # noqa: E402
-from data_tools.shards.reader import TrainBatches  # noqa: E402
+from data_tools.shards.reader import BatchPlan, TrainBatches  # noqa: E402
 from launch.config import load_config  # noqa: E402
 from launch.recipe.prepare import check_shards, ensure_shards  # noqa: E402
 from launch.recipe.stages import plan_recipe  # noqa: E402
@@ -121,7 +121,7 @@ def measure(path: Path, *, saves: int) -> dict[str, float]:
     run = path.parent / "run"
     folder = CheckpointFolder(job_folder(run, config.name) / CHECKPOINTS, keep=9, config=to_mapping(config))
     loop = make_loop(config, path.parent, world, CheckpointFolder(path.parent / "scratch", keep=1))
-    with TrainBatches(loop.train, global_batch=BATCH, seed=config.seed) as batches:
+    with TrainBatches(loop.train, BatchPlan(global_batch=BATCH, seed=config.seed)) as batches:
 
         def step() -> float:
             began = time.perf_counter()

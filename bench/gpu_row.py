@@ -88,7 +88,7 @@ def world_of(gpus: int) -> bool:
 
 def our_row(row: dict[str, Any]) -> dict[str, Any]:
     """The step of a job with these settings, fed from shards as a job feeds it."""
-    from data_tools.shards.reader import ShardSet, TrainBatches
+    from data_tools.shards.reader import BatchPlan, ShardSet, TrainBatches
     from data_tools.shards.tensors import as_tensor
     from trainer.config import CheckpointConfig, JobConfig, ModelConfig, OptimizerConfig, StageConfig, TrainingConfig
     from trainer.device import prepare_device
@@ -111,7 +111,7 @@ def our_row(row: dict[str, Any]) -> dict[str, Any]:
     pages = ShardSet.open(shard_set(Path(row["folder"]), tiny=row["tiny"]))
     step, _ = build_step(job, Geometry(stored, stored, 1, row["px"]), classes=CLASSES, world=world)
     waited = 0.0
-    with TrainBatches(pages, global_batch=row["batch"], seed=1) as batches:
+    with TrainBatches(pages, BatchPlan(global_batch=row["batch"], seed=1)) as batches:
 
         def run(steps: int) -> None:
             nonlocal waited

@@ -137,18 +137,26 @@ def timed(step: Callable[[], Any], seconds: float) -> float:
     return BATCH * batches / (time.perf_counter() - begun)
 
 
-def regionstack(folder: Path) -> Callable[[], Any]:
+def regionstack(folder: Path, *, mixed: bool = False) -> Callable[[], Any]:
     """This project's pipeline."""
-    from data_tools.shards.reader import ShardSet, TrainBatches
+    from data_tools.shards.augment.config import AugmentConfig
+    from data_tools.shards.reader import BatchPlan, ShardSet, TrainBatches
     from data_tools.shards.tensors import as_tensor
 
-    batches = TrainBatches(ShardSet.open(folder / SHARDS), global_batch=BATCH, seed=1)
+    augment = AugmentConfig(mixup=0.2, cutmix=1.0) if mixed else AugmentConfig()
+    plan = BatchPlan(global_batch=BATCH, seed=1, augment=augment)
+    batches = TrainBatches(ShardSet.open(folder / SHARDS), plan)
 
     def step() -> Any:
         batch = next(batches)
         return as_tensor(batch.images), as_tensor(batch.labels)
 
     return step
+
+
+def mixing(folder: Path) -> Callable[[], Any]:
+    """The same with every page mixed with another one."""
+    return regionstack(folder, mixed=True)
 
 
 def copying(folder: Path) -> Callable[[], Any]:
@@ -217,7 +225,8 @@ def generator_with(workers: int) -> Callable[[Path], Callable[[], Any]]:
 
 
 OURS, COPYING, TFDATA = "regionstack", "copying the bytes (limit)", "tf.data over the TFRecords"
-WAYS = {OURS: regionstack, COPYING: copying, TFDATA: tfdata} | {
+MIXING = "regionstack, mixup and cutmix"
+WAYS = {OURS: regionstack, MIXING: mixing, COPYING: copying, TFDATA: tfdata} | {
     f"Keras generator, {n} threads": generator_with(n) for n in sorted({1, available_cores()})
 }
 

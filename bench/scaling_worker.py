@@ -38,15 +38,14 @@ def main() -> None:
 
 def serve(host: Connection, options: argparse.Namespace, rank: int) -> None:
     """Run the requested steps until the bench disconnects."""
-    from data_tools.shards.reader import TrainBatches
+    from data_tools.shards.reader import BatchPlan, TrainBatches
     from data_tools.shards.tensors import as_tensor
     from trainer.world import World
 
     world = World.start()
     steps = make_steps(world, options)
-    with TrainBatches(
-        open_pages(options.shards), global_batch=options.batch * world.size, seed=1, rank=rank, size=world.size
-    ) as batches:
+    plan = BatchPlan(global_batch=options.batch * world.size, seed=1, rank=rank, size=world.size)
+    with TrainBatches(open_pages(options.shards), plan) as batches:
         tell(host, {"role": "pair" if world.size > 1 else "solo", "rank": rank, "pid": os.getpid()})
         while True:
             try:

@@ -29,7 +29,7 @@ from data_tools.documents.data_set import DataConfig  # noqa: E402
 from data_tools.documents.opencv import use_single_thread  # noqa: E402
 from data_tools.documents.pixels import decode, encode, fit, read_page  # noqa: E402
 from data_tools.documents.regions import WHOLE_PAGE  # noqa: E402
-from data_tools.shards.reader import ShardSet, TrainBatches  # noqa: E402
+from data_tools.shards.reader import BatchPlan, ShardSet, TrainBatches  # noqa: E402
 
 ROUNDS = 5
 ENCODINGS = ("raw", "png", "jpeg")
@@ -78,7 +78,7 @@ def measured(encoding: str, images: Sequence[Any], data: DataConfig, folder: Pat
         "bytes": round(statistics.mean(map(len, encoded))),
         "encode_ms": round(milliseconds(lambda image: encode(image, encoding), images), 4),
         "decode_ms": round(milliseconds(restore, encoded), 4),
-        "pages_per_s": round(timed(TrainBatches(written, global_batch=BATCH, seed=1).__next__, SECONDS)),
+        "pages_per_s": round(timed(TrainBatches(written, BatchPlan(global_batch=BATCH, seed=1)).__next__, SECONDS)),
         "off": round(float(np.mean(off)), 3),
     }
 

@@ -29,7 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from bench import scaling  # noqa: E402
 from data_tools.conversion.convert import DataConfig, ShardConfig, convert  # noqa: E402
 from data_tools.drawn import draw_data_set  # noqa: E402
-from data_tools.shards.reader import ShardSet, TrainBatches  # noqa: E402
+from data_tools.shards.reader import BatchPlan, ShardSet, TrainBatches  # noqa: E402
 from trainer.config import (  # noqa: E402
     CheckpointConfig,
     JobConfig,
@@ -90,7 +90,7 @@ def speed_up(backbone: str, folder: Path, world: World, training: TrainingConfig
     job = make_job(folder, backbone, batch)
     loop = make_loop(job, folder, world, training)
     bare = bare_step(job, loop)
-    with TrainBatches(loop.train, global_batch=batch, seed=1) as batches:
+    with TrainBatches(loop.train, BatchPlan(global_batch=batch, seed=1)) as batches:
         times = take_turns(loop, batches, bare, TURNS)
     return report(backbone, batch, times)
 

@@ -5,7 +5,8 @@ from typing import Literal
 
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
-from data_tools.shards.augment import AugmentConfig
+from data_tools.shards.augment.config import AugmentConfig
+from data_tools.shards.batch import BatchPlan
 from trainer.soft_targets.config import Distillation
 
 STACK = "stack"
@@ -122,7 +123,8 @@ class StageConfig:
     start: `weights` (the model's start weights) or the name of an earlier stage.
     micro_batches: equal parts in which a worker computes its share of the global batch, one after the other, to
     save memory; the gradient is that of the share, but BatchNorm sees one part at a time.
-    augment: random changes of training pages, new in each epoch and the same for every world size; off by default.
+    augment: random changes and mixing of training pages, new in each epoch and the same for every world size; off by
+    default.
     fresh: patterns (`logits/*`) of variables that keep their initial values in a warm start; all others must match.
     freeze: layers that do not change in the stage, BatchNorm statistics included: patterns
     (`backbone/block8_*`, `dense_1`), or `..NAME` for the backbone up to layer NAME.
@@ -151,6 +153,8 @@ class StageConfig:
     def __post_init__(self) -> None:
         for name in ("image_px", "epochs", "global_batch", "micro_batches"):
             _positive(name, getattr(self, name))
+        if self.augment.mixes and self.global_batch < 2:
+            raise UserError("global_batch: must be at least 2, since augment.mixup and augment.cutmix mix its pages")
         if not 0 <= self.head_epochs < self.epochs:
             limit = f"at least 0 and less than the stage's {self.epochs} epochs"
             raise UserError(f"head_epochs: must be {limit}, found {self.head_epochs}")
@@ -273,6 +277,11 @@ class JobConfig:
     class_weights: Literal["balanced"] | dict[str, float] | None = None
     corrected: bool = False
     distill: Distillation | None = None
+
+    def batch_plan(self, rank: int = 0, size: int = 1) -> BatchPlan:
+        """The training batches of rank `rank` of `size`."""
+        stage = self.stage
+        return BatchPlan(global_batch=stage.global_batch, seed=self.seed, rank=rank, size=size, augment=stage.augment)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,9 +34,18 @@ def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return order.astype(np.int64, copy=False)
 
 
-def uniform(seed: int, epoch: int, positions: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """`count` pseudo-random numbers in [0, 1) for each of `positions` int64 [n] in an epoch, float64 [n, count]."""
-    state = _state(seed, epoch, stream=2)
+PAGE_STREAM, PLACE_STREAM, BATCH_STREAM = 2, 3, 4
+"""Streams of `uniform`: by page number, by place in the epoch, by batch of the epoch. The order itself uses 0 and 1."""
+
+
+def uniform(
+    seed: int, epoch: int, positions: NDArray[np.int64], count: int, *, stream: int = PAGE_STREAM
+) -> NDArray[np.float64]:
+    """`count` pseudo-random numbers in [0, 1) for each of `positions` int64 [n] in an epoch, float64 [n, count].
+
+    The first ones do not depend on `count`; streams are independent of each other.
+    """
+    state = _state(seed, epoch, stream)
     rows = _mix(state + positions.astype(np.uint64) * _GOLDEN)
     numbers = _mix(rows[:, None] + np.arange(count, dtype=np.uint64) * _GOLDEN)
     return (numbers >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -1,26 +1,19 @@
 """Training batches from any step, and evaluation batches with each example once."""
 
-import threading
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data_tools.cores import available_cores
-from data_tools.shards.augment import AugmentConfig, augment
-from data_tools.shards.order import (
-    epoch_order,
-    evaluation_batches,
-    evaluation_slice,
-    rank_slice,
-    steps_per_epoch,
-)
+from data_tools.shards.augment.config import AugmentConfig
+from data_tools.shards.batch import Batch, BatchMaker, BatchPlan
+from data_tools.shards.order import evaluation_batches, evaluation_slice
 from data_tools.shards.prefetch import Prefetch, Ring
 from data_tools.shards.shard_set import Images, ShardSet
 
-__all__ = ["Batch", "EvalBatches", "Ring", "ShardSet", "TrainBatches"]
+__all__ = ["Batch", "BatchPlan", "EvalBatches", "Ring", "ShardSet", "TrainBatches"]
 
 PREFETCH = 4
 """Batches that are prefetched."""
@@ -30,53 +23,28 @@ DECODING_THREADS = 4
 """Maximum, for encoded or augmented pages."""
 
 
-class Batch(NamedTuple):
-    """Images uint8 [b, h, w, c], class indices int32 [b], example numbers int64 [b], mask bool [b].
-
-    Padding has mask False and number -1.
-    """
-
-    images: Images
-    labels: NDArray[np.int32]
-    positions: NDArray[np.int64]
-    mask: NDArray[np.bool_]
-
-
 class TrainBatches:
     """Infinite training batches of one rank from absolute step `start_step`, prefetched by threads.
 
-    Step s is batch s % `steps_per_epoch` of epoch s // `steps_per_epoch`. Its examples depend on the seed and s only;
-    rank r takes the r-th part. Close it, or use it as a context. Limits OpenCV in this process to one thread.
+    Step s is batch s % `steps_per_epoch` of epoch s // `steps_per_epoch`. Its examples and their changes depend on the
+    plan's seed and s only; rank r takes the r-th part. Close it, or use it as a context. Limits OpenCV in this process
+    to one thread.
 
     Raises:
-        UserError: fewer examples than `global_batch`, or fewer examples in a batch than ranks.
+        UserError: fewer examples than a global batch, or fewer examples in a batch than ranks.
     """
 
-    def __init__(
-        self,
-        shards: ShardSet,
-        *,
-        global_batch: int,
-        seed: int,
-        rank: int = 0,
-        size: int = 1,
-        start_step: int = 0,
-        augment: AugmentConfig | None = None,
-        prefetch: int = PREFETCH,
-    ) -> None:
+    def __init__(self, shards: ShardSet, plan: BatchPlan, *, start_step: int = 0, prefetch: int = PREFETCH) -> None:
         """See the class; prefetching starts immediately."""
         # Imported here, because the rest of this module works without OpenCV.
         from data_tools.documents.opencv import use_single_thread
 
         # Augmentation calls OpenCV from several threads in each of a host's ranks.
         use_single_thread()
-        self.steps_per_epoch = steps_per_epoch(len(shards), global_batch)
-        part = rank_slice(global_batch, rank, size)
-        plan = _Plan(global_batch, seed, self.steps_per_epoch, augment or AugmentConfig())
-        make = _training(shards, part, plan)
-        ring = Ring((part.stop - part.start, *shards.image_shape))
+        make = BatchMaker(shards, plan)
+        self.steps_per_epoch = make.steps_per_epoch
         threads = reading_threads(shards, augment=plan.augment)
-        self._prefetch = Prefetch(make, count(start_step), ring, ahead=prefetch, threads=threads)
+        self._prefetch = Prefetch(make, count(start_step), Ring(make.image_shape), ahead=prefetch, threads=threads)
 
     def __iter__(self) -> Self:
         """This object."""
@@ -99,52 +67,10 @@ class TrainBatches:
         self._prefetch.close()
 
 
-def _training(shards: ShardSet, part: slice, plan: "_Plan") -> Callable[[int, Images], Batch]:
-    """The function that makes the batch of an absolute step, for `Prefetch`."""
-    mask = np.ones(part.stop - part.start, np.bool_)
-    orders = _Orders(len(shards), plan.seed)
-
-    def make(step: int, images: Images) -> Batch:
-        epoch, number = divmod(step, plan.steps)
-        start = number * plan.global_batch
-        positions = orders.of(epoch)[start + part.start : start + part.stop].copy()
-        shards.gather(positions, images)
-        if plan.augment.active:
-            augment(images, plan.augment, seed=plan.seed, epoch=epoch, positions=positions)
-        return Batch(images, shards.labels[positions], positions, mask)
-
-    return make
-
-
-class _Orders:
-    """The orders of the last two epochs; at an epoch's end, threads work on both."""
-
-    def __init__(self, count: int, seed: int) -> None:
-        self._count, self._seed = count, seed
-        self._kept: dict[int, NDArray[np.int64]] = {}
-        self._lock = threading.Lock()
-
-    def of(self, epoch: int) -> NDArray[np.int64]:
-        """The order of `epoch`, int64 [count], computed once."""
-        with self._lock:
-            if epoch not in self._kept:
-                for old in sorted(self._kept)[:-1]:
-                    del self._kept[old]
-                self._kept[epoch] = epoch_order(self._count, self._seed, epoch)
-            return self._kept[epoch]
-
-
 def reading_threads(shards: ShardSet, *, augment: AugmentConfig | None = None) -> int:
-    """Threads that make batches of `shards`: more for pages that are decoded or augmented, not only copied."""
-    works = shards.encoding != "raw" or (augment is not None and augment.active)
+    """Threads that make batches of `shards`: more for pages that are decoded, changed or mixed, not only copied."""
+    works = shards.encoding != "raw" or (augment is not None and (augment.active or augment.mixes))
     return min(DECODING_THREADS, available_cores()) if works else COPYING_THREADS
-
-
-class _Plan(NamedTuple):
-    global_batch: int
-    seed: int
-    steps: int
-    augment: AugmentConfig
 
 
 class EvalBatches:

@@ -51,6 +51,8 @@ def same_bits(one: Arrays, other: Arrays) -> bool:
         ("micro", 1e-5, 1e-6),
         ("weighted", 1e-5, 1e-6),
         ("weighted_micro", 1e-5, 1e-6),
+        ("mixed", 1e-5, 1e-6),
+        ("mixed_weighted_micro", 1e-5, 1e-6),
         ("averaged", 1e-5, 1e-6),
         ("compiled", 1e-5, 1e-6),
         ("compressed", 3e-3, 1e-5),
@@ -71,7 +73,7 @@ def test_n_workers_compute_what_one_computes(runs: Runs, case: str, weights: flo
 def test_every_setting_has_an_effect(runs: Runs, workers: int) -> None:
     """Otherwise the test above would also pass for settings that are ignored."""
     ran = runs[workers]
-    for case in ("clipped", "adam", "smoothed", "averaged", "weighted", "bfloat16", "float16"):
+    for case in ("clipped", "adam", "smoothed", "averaged", "weighted", "mixed", "bfloat16", "float16"):
         assert distance(ran[case], ran["plain"]) > 3e-3, case
     if workers > 1:
         assert not same_bits(ran["compressed"], ran["plain"])

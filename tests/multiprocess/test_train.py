@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from data_tools.files import read_json, read_lines
-from data_tools.shards.reader import ShardSet, TrainBatches
+from data_tools.shards.reader import BatchPlan, ShardSet, TrainBatches
 from launch.config import load_config
 from launch.recipe.jobs import payload
 from launch.recipe.stages import plan_recipe
 from tests.helpers.commands import horovodrun, regionstack
+from tests.helpers.faults import HOOK, PLAN_FILE, InjectedFault
 from trainer.job import run
 from trainer.network.weights import load_arrays
 from trainer.stop import STOPPED
@@ -113,6 +114,26 @@ def test_augmentation_changes_what_is_learned(tiny: Path, tmp_path: Path) -> Non
     assert len(digests) == 2
 
 
+def test_mixed_and_erased_pages_are_the_same_after_an_interruption(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ["stages.holistic_16.augment={mixup: 0.4, cutmix: 1.0, erase: 0.5}", "stages.holistic_16.epochs=2"]
+    job = plan_recipe(load_config(str(tiny), settings)).of_stage("holistic_16", None)
+    for name, value in HOOK.items():
+        monkeypatch.setenv(name, value)
+    folder = tmp_path / "interrupted"
+    folder.mkdir()
+    (folder / PLAN_FILE).write_text(json.dumps([{"job": "holistic_16", "step": 5, "action": "raise"}]))
+    with pytest.raises(InjectedFault):
+        run(payload(job, folder))
+    run(payload(job, folder))
+    run(payload(job, tmp_path / "unharmed"))
+    resumed, expected = outcome(folder, "holistic_16"), outcome(tmp_path / "unharmed", "holistic_16")
+    assert read_lines(folder / "jobs" / "holistic_16" / "faults.jsonl")[0]["step"] == 5
+    assert resumed == expected
+    assert all(0 < row["train_accuracy"] < 1 for row in expected["history"])
+
+
 def test_a_warm_start_of_the_next_stage_without_horovodrun(tiny: Path, unharmed: Path) -> None:
     regionstack("train", "--config", str(tiny), "--set", f"run.folder={unharmed}", "--stage", "holistic_32px")
     result = read_json(unharmed / "jobs" / "holistic_32px" / "result.json")
@@ -158,7 +179,7 @@ def test_a_loss_that_is_not_finite_ends_the_job_with_its_batch(tiny: Path, tmp_p
     assert "stderr>:Traceback" not in output
     assert not list(job.glob("checkpoints/step-*")), "weights were saved"
     shards = ShardSet.open(tiny.parent / "shards" / "train" / "holistic")
-    with TrainBatches(shards, global_batch=24, seed=1, start_step=1) as batches:
+    with TrainBatches(shards, BatchPlan(global_batch=24, seed=1), start_step=1) as batches:
         expected = next(batches)
     with np.load(job / "not-finite-step-00000002.npz", allow_pickle=False) as file:
         assert file["step"] == 2

@@ -11,12 +11,24 @@ from trainer.soft_targets.config import Distillation
 from trainer.soft_targets.loss import SoftTargets, student_losses
 
 
+class MixedLabels(NamedTuple):
+    """The other half of the labels of mixed pages.
+
+    labels: int32 [b], classes of the pages that they are mixed with; shares: float32 [b], share of the page itself;
+    soft: of a student, the fields of `SoftTargets` of the pages that they are mixed with.
+    """
+
+    labels: Any
+    shares: Any
+    soft: tuple[Any, ...] = ()
+
+
 class LocalResult(NamedTuple):
     """Result of one worker's share of b pages, before any communication.
 
     gradients: of the mean loss, weighted by class, times the loss scale, one float32 tensor per trainable variable;
     losses: float32 [b], without weights;
-    correct: bool [b], whether the most probable class is the page's.
+    correct: float32 [b], share of the most probable class in the page's label: 1 or 0 unless pages are mixed.
     """
 
     gradients: list[Any]
@@ -58,29 +70,32 @@ class LocalGradients:
         compiled = tf.function(self._part, autograph=False, jit_compile=True)
         self._one = compiled if training.jit_compile else self._part
 
-    def __call__(self, images: Any, labels: Any, *soft: Any) -> LocalResult:
+    def __call__(self, images: Any, labels: Any, *soft: Any, mix: MixedLabels | None = None) -> LocalResult:
         """images: uint8 [b, height, width, channels]; labels: int32 [b]; b is a multiple of `micro_batches`.
 
-        soft: of a student, the fields of `SoftTargets`.
+        soft: of a student, the fields of `SoftTargets`. mix: of the pages that `images` are mixed with, if they are.
         """
         if self._parts == 1:
-            return LocalResult(*self._one(images, labels, *soft))
-        return self._in_parts(images, labels, *soft)
+            return LocalResult(*self._one(images, labels, *soft, mix=mix))
+        return self._in_parts(images, labels, *soft, mix=mix)
 
-    def _in_parts(self, images: Any, labels: Any, *soft: Any) -> LocalResult:
+    def _in_parts(self, images: Any, labels: Any, *soft: Any, mix: MixedLabels | None) -> LocalResult:
         import tensorflow as tf
 
         parts = self._parts
         images = tf.reshape(images, tf.concat([[parts, -1], tf.shape(images)[1:]], axis=0))
         labels = tf.reshape(labels, [parts, -1])
-        soft = tuple(tf.reshape(x, tf.concat([[parts, -1], tf.shape(x)[1:]], axis=0)) for x in soft)
+        others = tf.nest.map_structure(
+            lambda x: tf.reshape(x, tf.concat([[parts, -1], tf.shape(x)[1:]], axis=0)), (soft, mix or ())
+        )
         images.set_shape([parts, None, *self._classifier.model.input_shape[1:]])
         variables = self._classifier.model.trainable_variables
         # A TensorArray, since a tensor that grows from part to part has no fixed shape.
-        arrays = [tf.TensorArray(dtype, parts) for dtype in (tf.float32, tf.bool)]
+        arrays = [tf.TensorArray(tf.float32, parts) for _ in range(2)]
 
         def body(part: Any, sums: list[Any], losses: Any, correct: Any) -> tuple[Any, list[Any], Any, Any]:
-            one = LocalResult(*self._one(images[part], labels[part], *(x[part] for x in soft)))
+            own, mixed = tf.nest.map_structure(lambda x: x[part], others)
+            one = LocalResult(*self._one(images[part], labels[part], *own, mix=mixed or None))
             sums = [total + gradient for total, gradient in zip(sums, one.gradients, strict=True)]
             return part + 1, sums, losses.write(part, one.losses), correct.write(part, one.correct)
 
@@ -90,18 +105,30 @@ class LocalGradients:
         )
         return LocalResult([total / parts for total in sums], losses.concat(), correct.concat())
 
-    def _part(self, images: Any, labels: Any, *soft: Any) -> tuple[list[Any], Any, Any]:
+    def _part(self, images: Any, labels: Any, *soft: Any, mix: MixedLabels | None = None) -> tuple[list[Any], Any, Any]:
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
             logits = self._classifier.logits(images, training=True)
-            hard = self._losses(logits, labels)
-            losses = self._with_teacher(logits, hard, soft)
-            weighted = self._with_teacher(logits, self._weighted(hard, labels), soft)
+            losses, weighted = self._losses(logits, labels, soft)
+            if mix is not None:
+                # A mixed page counts as two pages in its shares, each with the weight of its own class.
+                other, other_weighted = self._losses(logits, mix.labels, mix.soft)
+                losses = _mixed(mix.shares, losses, other)
+                weighted = _mixed(mix.shares, weighted, other_weighted)
             scaled = self._optimizer.scale_loss(tf.reduce_mean(weighted))
         variables = self._classifier.model.trainable_variables
         gradients = tape.gradient(scaled, [v.value for v in variables])
-        return gradients, losses, tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
+        guess = tf.argmax(logits, axis=-1, output_type=labels.dtype)
+        correct = tf.cast(guess == labels, tf.float32)
+        if mix is not None:
+            correct = _mixed(mix.shares, correct, tf.cast(guess == mix.labels, tf.float32))
+        return gradients, losses, correct
+
+    def _losses(self, logits: Any, labels: Any, soft: tuple[Any, ...]) -> tuple[Any, Any]:
+        """The losses float32 [b] of pages with these labels, without and with the weights of their classes."""
+        hard = self._cross_entropy(logits, labels)
+        return self._with_teacher(logits, hard, soft), self._with_teacher(logits, self._weighted(hard, labels), soft)
 
     def _with_teacher(self, logits: Any, hard: Any, soft: tuple[Any, ...]) -> Any:
         """The losses of a student; those of any other job are `hard`, its cross-entropy."""
@@ -114,7 +141,7 @@ class LocalGradients:
 
         return losses if self._weights is None else losses * tf.gather(tf.constant(self._weights), labels)
 
-    def _losses(self, logits: Any, labels: Any) -> Any:
+    def _cross_entropy(self, logits: Any, labels: Any) -> Any:
         import tensorflow as tf
 
         smoothing, classes = self._smoothing, logits.shape[-1]
@@ -122,3 +149,8 @@ class LocalGradients:
             return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         targets = tf.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
         return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+
+def _mixed(shares: Any, own: Any, other: Any) -> Any:
+    """`own` and `other`, float32 [b], in the shares of mixed pages."""
+    return shares * own + (1.0 - shares) * other

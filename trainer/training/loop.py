@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_tools.errors import NumericError
 from data_tools.shards.order import steps_per_epoch
-from data_tools.shards.reader import ShardSet, TrainBatches
+from data_tools.shards.reader import Batch, ShardSet, TrainBatches
 from data_tools.shards.tensors import as_tensor
 from trainer.config import JobConfig
 from trainer.job_folder.journal import Journal
@@ -24,6 +25,7 @@ from trainer.scoring.metrics import accuracy, negative_log_likelihood
 from trainer.scoring.schema import EpochRow
 from trainer.soft_targets.targets import TargetRows
 from trainer.training.agreement import AgreementTimer, Coordinator
+from trainer.training.gradients import MixedLabels
 from trainer.training.nonfinite import describe, dump, read_nonfinite_step
 from trainer.training.saver import Saver
 from trainer.training.split import selected_pages
@@ -82,17 +84,9 @@ class Loop:
                 self._finish_epoch()
         self.writer.wait()
 
-    def _batches(self, start_step: int) -> TrainBatches:
-        stage = self.config.stage
-        return TrainBatches(
-            self.train,
-            global_batch=stage.global_batch,
-            seed=self.config.seed,
-            rank=self.world.rank,
-            size=self.world.size,
-            start_step=start_step,
-            augment=stage.augment,
-        )
+    def _batches(self, start_step: int, *, mixed: bool = True) -> TrainBatches:
+        plan = self.config.batch_plan(self.world.rank, self.world.size)
+        return TrainBatches(self.train, plan if mixed else plan.unmixed(), start_step=start_step)
 
     def train_to(self, target: int, batches: TrainBatches) -> None:
         """Train until `target` steps are finished, within one epoch."""
@@ -108,11 +102,20 @@ class Loop:
         batch = next(batches)
         self.step.set_learning_rate(self._rate_at(self.state.step))
         self.coordinator.heartbeat.waiting = True  # the step's collectives wait for all ranks
-        soft = () if self.targets is None else self.targets.of(batch.positions)
-        self.step(as_tensor(batch.images), as_tensor(batch.labels), *map(as_tensor, soft))
+        self.step(as_tensor(batch.images), as_tensor(batch.labels), *self._soft(batch.positions), mix=self._mix(batch))
         self.state.step += 1
         self._timed = self._timed or (time.monotonic(), self.state.step)
         self.coordinator.publish("training", step=self.state.step)
+
+    def _soft(self, positions: NDArray[np.int64]) -> tuple[Any, ...]:
+        """The teacher's answers for these pages, of a student; of any other job, none."""
+        return () if self.targets is None else tuple(map(as_tensor, self.targets.of(positions)))
+
+    def _mix(self, batch: Batch) -> MixedLabels | None:
+        if batch.mix is None:
+            return None
+        labels, positions, shares = batch.mix
+        return MixedLabels(as_tensor(labels), as_tensor(shares), self._soft(positions))
 
     def _choose_layers(self) -> None:
         """Freeze the layers of the next epoch; after the head epochs, restart the optimizer and its schedule.
@@ -133,7 +136,9 @@ class Loop:
         frozen = self.step.frozen
         if frozen not in self._precise:
             self._precise = {frozen: PreciseStatistics(self.step.classifier, self.world)}
-        with self._batches(self.epoch * self.steps_per_epoch) as batches, self.step.evaluated_weights(keep=True):
+        first = self.epoch * self.steps_per_epoch
+        # Unmixed, like the pages that are evaluated.
+        with self._batches(first, mixed=False) as batches, self.step.evaluated_weights(keep=True):
             self._precise[frozen].update(batch.images for batch in itertools.islice(batches, count))
 
     def _rate_at(self, step: int) -> float:

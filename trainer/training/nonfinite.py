@@ -3,7 +3,7 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,21 @@ from trainer.config import JobConfig
 IDS_SHOWN = 8
 
 
+class MixedPages(NamedTuple):
+    """What each page of a batch was mixed with: ids str [b], labels int32 [b], own shares float32 [b]."""
+
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int32]
+    shares: NDArray[np.float32]
+
+
 @dataclass(frozen=True, eq=False)
 class NonFiniteStep:
     """The global batch of a step whose loss or gradients are not finite.
 
     ids: str [b]; labels: int32 [b]; images: uint8 [b, h, w, c]; losses: float32 [b]. compression_overflow: loss and
-    gradients are finite on every rank, and only their float16 copies for the all-reduce overflow.
+    gradients are finite on every rank, and only their float16 copies for the all-reduce overflow. mixed: None unless
+    mixup or cutmix is on.
     """
 
     step: int
@@ -29,6 +38,7 @@ class NonFiniteStep:
     images: NDArray[np.uint8]
     losses: NDArray[np.floating[Any]]
     compression_overflow: bool = False
+    mixed: MixedPages | None = None
 
 
 def read_nonfinite_step(
@@ -38,19 +48,15 @@ def read_nonfinite_step(
 
     losses: float32 [b], of all ranks, rank 0's first, which is the order of the batch.
     """
-    stage = config.stage
-    with TrainBatches(
-        shards,
-        global_batch=stage.global_batch,
-        seed=config.seed,
-        start_step=step - 1,
-        augment=stage.augment,
-        prefetch=1,
-    ) as batches:
+    with TrainBatches(shards, config.batch_plan(), start_step=step - 1, prefetch=1) as batches:
         batch = next(batches)
     ids = np.array(shards.page_ids(batch.positions), np.str_)
     labels, images = batch.labels.copy(), batch.images.copy()
-    return NonFiniteStep(step, ids, labels, images, losses, compression_overflow)
+    mixed = None
+    if batch.mix is not None:
+        partners = np.array(shards.page_ids(batch.mix.positions), np.str_)
+        mixed = MixedPages(partners, batch.mix.labels, batch.mix.shares)
+    return NonFiniteStep(step, ids, labels, images, losses, compression_overflow, mixed)
 
 
 def file_of(folder: Path, step: int) -> Path:
@@ -59,26 +65,48 @@ def file_of(folder: Path, step: int) -> Path:
 
 
 def dump(folder: Path, bad: NonFiniteStep) -> Path:
-    """Write the step's batch as arrays without pickle: step, ids (UTF-8 bytes), labels, images, losses."""
+    """Write the step's batch as arrays without pickle: step, ids (UTF-8 bytes), labels, images, losses.
+
+    If pages were mixed, also partner_ids, partner_labels and shares.
+    """
     buffer = io.BytesIO()
+    mixed: dict[str, NDArray[Any]] = {}
+    if bad.mixed is not None:
+        mixed = {
+            "partner_ids": _encoded(bad.mixed.ids), "partner_labels": bad.mixed.labels, "shares": bad.mixed.shares,
+        }  # fmt: skip
     np.savez_compressed(
         buffer,
         allow_pickle=False,
         step=np.int64(bad.step),
-        ids=np.array([page_id.encode() for page_id in bad.ids.tolist()], np.bytes_),
+        ids=_encoded(bad.ids),
         labels=bad.labels,
         images=bad.images,
         losses=bad.losses.astype(np.float32),
+        **mixed,
     )
     path = file_of(folder, bad.step)
     write_atomically(path, buffer.getvalue())
     return path
 
 
+def _encoded(ids: NDArray[np.str_]) -> NDArray[np.bytes_]:
+    return np.array([page_id.encode() for page_id in ids.tolist()], np.bytes_)
+
+
+def _names(bad: NonFiniteStep) -> NDArray[np.str_]:
+    """The pages' ids, each with that of the page that it is mixed with."""
+    if bad.mixed is None:
+        return bad.ids
+    rows = zip(bad.ids.tolist(), bad.mixed.ids.tolist(), (bad.mixed.shares < 1).tolist(), strict=True)
+    return np.array([f"{own} with {partner}" if mixed else own for own, partner, mixed in rows], np.str_)
+
+
 def describe(folder: Path, bad: NonFiniteStep) -> str:
     """One line: the step, what is not finite, the pages (if their own loss is not finite: only those), what to do."""
     nonfinite = ~np.isfinite(bad.losses)
-    ids = bad.ids.tolist()
+    names = _names(bad)
+    ids = names.tolist()
     advice = "lower the stage's learning_rate or set optimizer.clip_norm"
     if bad.compression_overflow:
         what = "the gradients are finite, but overflow as float16 (more than 65,504) in the all-reduce"
@@ -86,7 +114,7 @@ def describe(folder: Path, bad: NonFiniteStep) -> str:
         advice = "set training.compression: none; if the loss was growing, lower the stage's learning_rate as well"
     elif nonfinite.any():
         what = f"the loss is not finite on {nonfinite.sum()} of {len(nonfinite)} pages"
-        ids = bad.ids[nonfinite].tolist()
+        ids = names[nonfinite].tolist()
     else:
         what = "the gradients are not finite"
     more = f" and {len(ids) - IDS_SHOWN} more" if len(ids) > IDS_SHOWN else ""

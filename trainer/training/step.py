@@ -15,11 +15,14 @@ from trainer.network.sync_batchnorm import synchronize_batchnorm
 from trainer.optimizer.build import HALF, decays
 from trainer.optimizer.ema import WeightEma
 from trainer.soft_targets.config import Distillation
-from trainer.training.gradients import LocalGradients, LocalResult
+from trainer.training.gradients import LocalGradients, LocalResult, MixedLabels
 from trainer.world import World
 
 SUMS = ("loss", "correct", "pages")
-"""What `TrainStep.sums` adds up over the steps of an epoch, on this rank."""
+"""What `TrainStep.sums` adds up over the steps of an epoch, on this rank.
+
+A mixed page counts as correct by the share of the predicted class in its label.
+"""
 
 MIN_LOSS_SCALE = 1.0
 """Gradients that are not finite at this loss scale are an error and no overflow."""
@@ -30,8 +33,9 @@ class TrainStep:
     """The compiled step of one job on one rank.
 
     Call it with images uint8 [b, height, width, channels] and labels int32 [b], this rank's share of the global
-    batch. Gradients and the statistics that BatchNorm moves are averaged over ranks, so all ranks hold the same
-    variables after every step. Clipping and weight decay act on the averages.
+    batch, and with the labels of the pages that the images are mixed with, if they are. Gradients and the statistics
+    that BatchNorm moves are averaged over ranks, so all ranks hold the same variables after every step. Clipping and
+    weight decay act on the averages.
 
     From a step whose mean loss or averaged gradients are not finite, no variable changes any more:
     `first_nonfinite_step` (int64) holds the number of that call, from 1 since construction,
@@ -99,14 +103,14 @@ class TrainStep:
             freeze(self.classifier, frozen)
             self._compile()
 
-    def __call__(self, images: Any, labels: Any, *soft: Any) -> None:
-        self._compiled(images, labels, *soft)
+    def __call__(self, images: Any, labels: Any, *soft: Any, mix: MixedLabels | None = None) -> None:
+        self._compiled(images, labels, *soft, mix=mix)
 
-    def _step(self, images: Any, labels: Any, *soft: Any) -> None:
+    def _step(self, images: Any, labels: Any, *soft: Any, mix: MixedLabels | None = None) -> None:
         import tensorflow as tf
 
         before = [tf.identity(v.value) for v in self.statistics]
-        local = self._local(images, labels, *soft)
+        local = self._local(images, labels, *soft, mix=mix)
         moved = [tf.identity(v.value) for v in self.statistics]
         gradients, (loss, *moved) = self.world.average_step(
             local.gradients,

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from data_tools.shards.augment.config import AugmentConfig
+from data_tools.shards.augment.mix import mix, plan_mix
 from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
 from trainer.network.classifier import Classifier, Geometry, build_classifier
 from trainer.network.weights import is_seed, weights_digest
 from trainer.optimizer.build import build_optimizer
 from trainer.optimizer.layer_rates import rate_shares
+from trainer.training.gradients import MixedLabels
 from trainer.training.step import TrainStep
 from trainer.world import World
 
@@ -27,7 +30,10 @@ MOMENTUM = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9}
 
 @dataclass(frozen=True)
 class Case:
-    """Settings of one run; batch_norm: whether the network has BatchNorm; pages_seed: of the pages."""
+    """Settings of one run; batch_norm: whether the network has BatchNorm; pages_seed: of the pages.
+
+    augment: its mixing applies.
+    """
 
     optimizer: dict[str, Any] = field(default_factory=lambda: dict(MOMENTUM))
     training: dict[str, Any] = field(default_factory=dict)
@@ -35,8 +41,10 @@ class Case:
     batch_norm: bool = False
     class_weights: tuple[float, ...] | None = None
     pages_seed: int = 3
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
+MIXED = AugmentConfig(mixup=1.0, cutmix=1.0)
 CASES: dict[str, Case] = {
     "plain": Case(),
     "overlapped": Case(training={"deterministic": False}),
@@ -46,6 +54,10 @@ CASES: dict[str, Case] = {
     "micro": Case(micro_batches=3),
     "weighted": Case(class_weights=WEIGHTS, training={"label_smoothing": 0.1}),
     "weighted_micro": Case(class_weights=WEIGHTS, training={"label_smoothing": 0.1}, micro_batches=3),
+    "mixed": Case(augment=MIXED),
+    "mixed_weighted_micro": Case(
+        augment=MIXED, class_weights=WEIGHTS, training={"label_smoothing": 0.1}, micro_batches=3
+    ),
     "averaged": Case(optimizer={**MOMENTUM, "ema_decay": 0.9}),
     "compiled": Case(training={"jit_compile": True, "deterministic": False}),
     "compressed": Case(training={"compression": "fp16"}),
@@ -88,17 +100,25 @@ def network(batch_norm: bool) -> Classifier:
     return Classifier(model, keras.Model(inputs, logits), model)
 
 
-def batches(world: World, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def batches(world: World, case: Case) -> list[tuple[np.ndarray, np.ndarray, MixedLabels | None]]:
     """This rank's part of the global batches: noise, brighter from class to class."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(case.pages_seed)
     parts = []
-    for _ in range(STEPS):
+    for number in range(STEPS):
         labels = random.integers(0, CLASSES, GLOBAL_BATCH).astype(np.int32)
         noise = random.integers(0, 120, (GLOBAL_BATCH, PX, PX, 1))
         images = (noise + 40 * labels[:, None, None, None]).astype(np.uint8)
         part = slice(GLOBAL_BATCH * world.rank // world.size, GLOBAL_BATCH * (world.rank + 1) // world.size)
-        parts.append((images[part], labels[part]))
+        mixed = mixed_part(images, labels, part, case.augment, number) if case.augment.mixes else None
+        parts.append((images[part], labels[part], mixed))
     return parts
+
+
+def mixed_part(images: np.ndarray, labels: np.ndarray, part: slice, augment: AugmentConfig, number: int) -> MixedLabels:
+    """Mix this rank's part of the global batch in place; the other half of its labels."""
+    plan = plan_mix(augment, range(part.start, part.stop), start=(1, 0, number), batch=GLOBAL_BATCH, size=(PX, PX))
+    mix(images[part], images[plan.partners], plan)  # indexing by numbers copies the partners
+    return MixedLabels(labels[plan.partners], plan.shares)
 
 
 def run(case: Case, world: World) -> dict[str, np.ndarray]:
@@ -121,10 +141,11 @@ def run(case: Case, world: World) -> dict[str, np.ndarray]:
     )
     variables = [v for v in classifier.model.variables if not is_seed(v)]
     start = [v.numpy().copy() for v in variables]
-    pages, losses = batches(world, case.pages_seed), []
-    for number, (images, labels) in enumerate(pages, start=1):
+    pages, losses = batches(world, case), []
+    for number, (images, labels, mixed) in enumerate(pages, start=1):
         step.set_learning_rate(optimizer.learning_rate * number / STEPS)  # a rate for each step, as in warm-up
-        step(tf.constant(images), tf.constant(labels))
+        halves = None if mixed is None else MixedLabels(tf.constant(mixed.labels), tf.constant(mixed.shares))
+        step(tf.constant(images), tf.constant(labels), mix=halves)
         loss, _, seen = world.gather(step.read_sums().reshape(1, -1), name="sums").sum(axis=0)
         losses.append(loss / seen)
     if int(step.first_nonfinite_step.numpy()):

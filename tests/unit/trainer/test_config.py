@@ -14,6 +14,14 @@ from trainer.job import check_batch
 @pytest.mark.parametrize(
     ("kind", "settings", "words"),
     [
+        (StageConfig, {"global_batch": 1, "augment": {"mixup": 0.2}}, "global_batch: must be at least 2"),
+        (StageConfig, {"augment": {"mixup": -1}}, r"x\.augment\.mixup: "),
+        (
+            StageConfig,
+            {"augment": {"erase_fill": "black"}},
+            r"x\.augment\.erase_fill: 'black' is not one of paper, gray",
+        ),
+        (StageConfig, {"augment": {"erase_area": [0.1]}}, r"x\.augment\.erase_area: expected a list of 2"),
         (StageConfig, {"micro_batches": 0}, "micro_batches: must be greater than 0, found 0"),
         (TrainingConfig, {"steps_per_call": 4}, "steps_per_call: unknown setting"),
         (OptimizerConfig, {"ema_decay": 1.0}, "ema_decay: must be at least 0 and less than 1, found 1.0"),
@@ -49,6 +57,8 @@ def test_invalid_settings_are_rejected(kind: Any, settings: dict[str, Any], word
 def test_presets_use_none_of_the_options(preset: str) -> None:
     config = load_config(preset)
     training = config.training
+    augment = [stage.augment for stage in config.stages.values()]
+    assert not any(changes.active or changes.mixes for changes in augment)
     assert (training.precision, training.compression, training.label_smoothing) == ("float32", "none", 0.0)
     assert (training.jit_compile, training.synchronized_batch_norm) == (False, False)
     for stage in config.stages.values():

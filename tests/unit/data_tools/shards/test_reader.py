@@ -16,7 +16,7 @@ from data_tools.shards.index import IDS, INDEX
 from data_tools.shards.manifest import FORMAT, MANIFEST, read_manifest
 from data_tools.shards.order import epoch_order
 from data_tools.shards.prefetch import THREAD_NAME, Prefetch
-from data_tools.shards.reader import COPYING_THREADS, Batch, EvalBatches, Ring, ShardSet, TrainBatches
+from data_tools.shards.reader import COPYING_THREADS, Batch, BatchPlan, EvalBatches, Ring, ShardSet, TrainBatches
 from data_tools.shards.verify import check
 from tests.helpers.synthetic_pages import made_data
 
@@ -62,16 +62,16 @@ def test_gather(sets: dict[str, Path]) -> None:
 @pytest.mark.parametrize("global_batch", [8, 12, 40])
 def test_resuming_at_any_step_is_exact(shards: ShardSet, global_batch: int) -> None:
     steps = 2 * (COUNT // global_batch) + 3
-    with TrainBatches(shards, global_batch=global_batch, seed=5) as batches:
+    with TrainBatches(shards, BatchPlan(global_batch=global_batch, seed=5)) as batches:
         whole = [copied(next(batches)) for _ in range(steps)]
     for start in range(steps):
-        with TrainBatches(shards, global_batch=global_batch, seed=5, start_step=start) as batches:
+        with TrainBatches(shards, BatchPlan(global_batch=global_batch, seed=5), start_step=start) as batches:
             assert [copied(next(batches)) for _ in range(steps - start)] == whole[start:]
 
 
 def test_global_order_does_not_depend_on_the_world_size(shards: ShardSet) -> None:
     def order(size: int) -> list[list[int]]:
-        ranks = [TrainBatches(shards, global_batch=16, seed=2, rank=rank, size=size) for rank in range(size)]
+        ranks = [TrainBatches(shards, BatchPlan(global_batch=16, seed=2, rank=rank, size=size)) for rank in range(size)]
         steps = [[place for rank in ranks for place in next(rank).positions.tolist()] for _ in range(7)]
         for rank in ranks:
             rank.close()
@@ -84,7 +84,7 @@ def test_global_order_does_not_depend_on_the_world_size(shards: ShardSet) -> Non
 
 
 def test_an_epoch_visits_no_page_twice(shards: ShardSet) -> None:
-    with TrainBatches(shards, global_batch=8, seed=1) as batches:
+    with TrainBatches(shards, BatchPlan(global_batch=8, seed=1)) as batches:
         assert batches.steps_per_epoch == 5
         epochs = [np.concatenate([next(batches).positions for _ in range(5)]) for _ in range(3)]
     for epoch in epochs:
@@ -93,7 +93,7 @@ def test_an_epoch_visits_no_page_twice(shards: ShardSet) -> None:
 
 
 def test_batches_hold_what_they_say(shards: ShardSet) -> None:
-    with TrainBatches(shards, global_batch=9, seed=1, rank=1, size=2) as batches:
+    with TrainBatches(shards, BatchPlan(global_batch=9, seed=1, rank=1, size=2)) as batches:
         for batch in (next(batches) for _ in range(10)):
             assert batch.images.shape == (5, 16, 12, 1)
             assert batch.images.dtype == np.uint8
@@ -109,7 +109,7 @@ def test_evaluation_sees_each_page_once(shards: ShardSet, size: int, batch: int)
     seen, numbers = [], set()
     for rank in range(size):
         with EvalBatches(shards, batch=batch, rank=rank, size=size) as batches:
-            made = [Batch(*(array.copy() for array in one)) for one in batches]
+            made = [Batch(*(array.copy() for array in one[:4])) for one in batches]
             numbers.add(len(made))
             assert len(batches) == len(made)
         for one in made:
@@ -125,15 +125,15 @@ def test_evaluation_sees_each_page_once(shards: ShardSet, size: int, batch: int)
 
 def test_training_keeps_opencv_to_the_threads_of_the_reader(shards: ShardSet) -> None:
     cv2.setNumThreads(4)
-    with TrainBatches(shards, global_batch=8, seed=1):
+    with TrainBatches(shards, BatchPlan(global_batch=8, seed=1)):
         assert cv2.getNumThreads() == 1
 
 
 def test_too_small_a_set(shards: ShardSet) -> None:
     with pytest.raises(UserError, match="global_batch: 41 is more than the 40"):
-        TrainBatches(shards, global_batch=41, seed=1)
+        TrainBatches(shards, BatchPlan(global_batch=41, seed=1))
     with pytest.raises(UserError, match="less than the 8 workers"):
-        TrainBatches(shards, global_batch=7, seed=1, rank=0, size=8)
+        TrainBatches(shards, BatchPlan(global_batch=7, seed=1, rank=0, size=8))
 
 
 def test_ring_reuses_only_what_nobody_holds() -> None:
@@ -152,13 +152,13 @@ def test_ring_reuses_only_what_nobody_holds() -> None:
 
 
 def test_kept_batches_are_never_overwritten(shards: ShardSet) -> None:
-    with TrainBatches(shards, global_batch=8, seed=1) as batches:
+    with TrainBatches(shards, BatchPlan(global_batch=8, seed=1)) as batches:
         kept = [(batch, batch.images.copy()) for batch in (next(batches) for _ in range(40))]
     assert all(np.array_equal(batch.images, copy) for batch, copy in kept)
 
 
 def test_buffers_are_used_again(shards: ShardSet) -> None:
-    with TrainBatches(shards, global_batch=8, seed=1, prefetch=2) as batches:
+    with TrainBatches(shards, BatchPlan(global_batch=8, seed=1), prefetch=2) as batches:
         places = {next(batches).images.ctypes.data for _ in range(200)}
     # Made ahead, held by the reader, and up to one that each thread is about to let go.
     assert len(places) <= 2 + 2 + COPYING_THREADS
@@ -200,7 +200,7 @@ def test_unaligned_arrays_are_copied_into_tensors() -> None:
 
 
 def test_closing_ends_the_thread(shards: ShardSet) -> None:
-    batches = TrainBatches(shards, global_batch=8, seed=1)
+    batches = TrainBatches(shards, BatchPlan(global_batch=8, seed=1))
     next(batches)
     batches.close()
     with pytest.raises(StopIteration):
@@ -210,7 +210,7 @@ def test_closing_ends_the_thread(shards: ShardSet) -> None:
 
 
 def test_forgotten_batches_leave_no_thread(shards: ShardSet) -> None:
-    batches = TrainBatches(shards, global_batch=8, seed=1)
+    batches = TrainBatches(shards, BatchPlan(global_batch=8, seed=1))
     gone = weakref.ref(batches)
     del batches
     assert gone() is None

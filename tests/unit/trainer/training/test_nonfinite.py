@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.training.nonfinite import NonFiniteStep, describe, dump
+from trainer.training.nonfinite import MixedPages, NonFiniteStep, describe, dump
 
 
 def bad(losses: list[float]) -> NonFiniteStep:
@@ -35,6 +35,18 @@ def test_an_overflow_of_the_compression_blames_the_compression() -> None:
     line = describe(Path("job"), replace(bad([1.0, 2.0]), compression_overflow=True))
     assert "training.compression: none" in line
     assert "clip_norm" not in line, "clipping comes after the all-reduce"
+
+
+def test_of_a_mixed_page_both_are_named_and_written(tmp_path: Path) -> None:
+    shares = np.array([1.0, 0.25], np.float32)
+    mixed = MixedPages(np.array(["ü.tif", "b.tif"]), np.array([3, 2], np.int32), shares)
+    step = replace(bad([1.0, float("nan")]), mixed=mixed)
+    assert "(é/1.tif with b.tif); " in describe(Path("job"), step)
+    assert "(é/0.tif, é/1.tif with b.tif); " in describe(Path("job"), replace(step, losses=np.ones(2)))
+    with np.load(dump(tmp_path, step), allow_pickle=False) as file:
+        assert [page.decode() for page in file["partner_ids"]] == ["ü.tif", "b.tif"]
+        np.testing.assert_array_equal(file["partner_labels"], [3, 2])
+        np.testing.assert_array_equal(file["shares"], shares)
 
 
 def test_the_file_holds_the_batch_without_pickle(tmp_path: Path) -> None:

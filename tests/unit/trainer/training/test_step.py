@@ -113,3 +113,90 @@ def test_class_weights_multiply_the_losses_of_their_pages(micro_batches: int) ->
         rows = [WEIGHTS[label] * np.asarray(one.gradients[place]) for label, one in zip(labels, single, strict=True)]
         np.testing.assert_allclose(gradient, np.sum(rows, axis=0) / BATCH, rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(found.losses, np.concatenate([one.losses for one in single]), rtol=1e-4)
+
+
+def frozen_norms(optimizer: OptimizerConfig, training: TrainingConfig) -> Any:
+    """A classifier whose BatchNorm does not depend on the other pages of a part."""
+    classifier = make_step(optimizer, training).classifier
+    for layer in classifier.model._flatten_layers():
+        if type(layer).__name__ == "BatchNormalization":
+            layer.trainable = False
+    return classifier
+
+
+@pytest.mark.parametrize("micro_batches", [1, 4])
+def test_a_mixed_page_counts_as_two_pages_in_its_shares(micro_batches: int) -> None:
+    """Gradients with class weights and label smoothing, losses and correct shares, against two passes of all pages."""
+    import tensorflow as tf
+
+    from trainer.training.gradients import LocalGradients, MixedLabels
+
+    training, optimizer = TrainingConfig(label_smoothing=0.1), OptimizerConfig(learning_rate=0.1)
+    images, labels = pages()
+    partners = np.roll(labels, 3)
+    shares = np.linspace(0, 1, BATCH).astype(np.float32)
+    classifier = frozen_norms(optimizer, training)
+    mixed = LocalGradients(
+        classifier, build_optimizer(optimizer), training, micro_batches=micro_batches, class_weights=WEIGHTS
+    )
+    found = tf.function(mixed)(images, labels, mix=MixedLabels(tf.constant(partners), tf.constant(shares)))
+    # An independent computation of the definition.
+    logits = np.asarray(classifier.logits(images, training=True), np.float64)
+    log_softmax = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    smooth = 0.9 * np.eye(CLASSES) + 0.1 / CLASSES
+    targets = shares[:, None] * smooth[labels] + (1 - shares[:, None]) * smooth[partners]
+    np.testing.assert_allclose(found.losses, -(targets * log_softmax).sum(axis=1), rtol=1e-4)
+    guess = logits.argmax(axis=1)
+    np.testing.assert_allclose(
+        found.correct, shares * (guess == labels) + (1 - shares) * (guess == partners), rtol=1e-6
+    )
+    weights = np.array(WEIGHTS, np.float32)
+    own, other = shares * weights[labels], (1 - shares) * weights[partners]
+    weighted = own[:, None] * smooth[labels] + other[:, None] * smooth[partners]
+    with tf.GradientTape() as tape:
+        scores = classifier.logits(images, training=True)
+        loss = -tf.reduce_mean(tf.reduce_sum(tf.nn.log_softmax(scores) * weighted.astype(np.float32), axis=1))
+    expected = tape.gradient(loss, [v.value for v in classifier.model.trainable_variables])
+    for ours, theirs in zip(found.gradients, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+def test_a_share_of_one_is_a_page_that_is_not_mixed() -> None:
+    import tensorflow as tf
+
+    from trainer.training.gradients import LocalGradients, MixedLabels
+
+    training, optimizer = TrainingConfig(label_smoothing=0.1), OptimizerConfig(learning_rate=0.1)
+    images, labels = pages()
+    compute = LocalGradients(frozen_norms(optimizer, training), build_optimizer(optimizer), training)
+    alone = tf.function(compute)(images, labels)
+    mix = MixedLabels(tf.constant(np.roll(labels, 1)), tf.ones([BATCH]))
+    mixed = tf.function(compute)(images, labels, mix=mix)
+    np.testing.assert_allclose(mixed.losses, alone.losses, rtol=1e-6)
+    np.testing.assert_array_equal(mixed.correct, alone.correct)
+    for ours, theirs in zip(mixed.gradients, alone.gradients, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("micro_batches", [1, 4])
+def test_a_student_learns_both_teachers_answers_of_a_mixed_page(micro_batches: int) -> None:
+    import tensorflow as tf
+
+    from trainer.soft_targets.config import Distillation
+    from trainer.training.gradients import LocalGradients, MixedLabels
+
+    training, optimizer = TrainingConfig(), OptimizerConfig(learning_rate=0.1)
+    images, labels = pages()
+    classifier = frozen_norms(optimizer, training)
+    random = np.random.default_rng(1)
+    own, other = (tf.constant(random.dirichlet(np.ones(CLASSES), BATCH).astype(np.float32)) for _ in range(2))
+    labelled, shares = tf.ones([BATCH]), np.linspace(0, 1, BATCH).astype(np.float32)
+    partners = tf.constant(np.roll(labels, 3))
+    compute = LocalGradients(
+        classifier, build_optimizer(optimizer), training, micro_batches=micro_batches,
+        distill=Distillation(pages=BATCH, temperature=2.0, alpha=0.7),
+    )  # fmt: skip
+    local = tf.function(compute)
+    mixed = local(images, labels, own, labelled, mix=MixedLabels(partners, tf.constant(shares), (other, labelled)))
+    first, second = local(images, labels, own, labelled), local(images, partners, other, labelled)
+    np.testing.assert_allclose(mixed.losses, shares * first.losses + (1 - shares) * second.losses, rtol=1e-5)

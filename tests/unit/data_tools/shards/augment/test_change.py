@@ -1,15 +1,17 @@
 """Augmentation: by position alone, within its bounds, off by default."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from data_tools.conversion.convert import ShardConfig, convert
-from data_tools.errors import UserError
-from data_tools.shards.augment import PAPER, AugmentConfig, augment, noise_bank, transform
+from data_tools.shards.augment.change import PAPER, augment, erased_box, noise_bank, transform
+from data_tools.shards.augment.config import AugmentConfig
 from data_tools.shards.order import uniform
-from data_tools.shards.reader import ShardSet, TrainBatches
+from data_tools.shards.reader import BatchPlan, ShardSet, TrainBatches
 from tests.helpers.synthetic_pages import made_data
 
 ALL = AugmentConfig(0.05, 0.1, 3.0, 2.0, 0.1, 0.2, 0.02, 0.2)
@@ -45,7 +47,8 @@ def test_pixels_depend_on_seed_epoch_and_position_alone() -> None:
     "name", ["shift", "scale", "rotation_deg", "shear_deg", "brightness", "contrast", "noise", "cutout"]
 )
 def test_each_change_alone(name: str) -> None:
-    images = changed(AugmentConfig(**{name: 0.1 if not name.endswith("deg") else 5.0}))
+    setting: dict[str, Any] = {name: 0.1 if not name.endswith("deg") else 5.0}
+    images = changed(AugmentConfig(**setting))
     assert images.dtype == np.uint8
     assert all(not np.array_equal(image, page) for image, page in zip(images, pages(), strict=True))
     # Small changes: the page is still there.
@@ -85,6 +88,41 @@ def test_cutout_is_one_square() -> None:
     assert (image == PAPER).sum() == 100
 
 
+@pytest.mark.parametrize(("size", "area"), [((48, 40), (0.1, 0.1)), ((64, 64), (0.02, 0.2)), ((1, 9), (0.5, 0.8))])
+def test_an_erased_part_has_the_area_asked_for_and_lies_on_the_page(
+    size: tuple[int, int], area: tuple[float, float]
+) -> None:
+    height, width = size
+    shares = []
+    for dice in uniform(1, 0, np.arange(300), 16):
+        top, bottom, left, right = erased_box(area, dice, height, width)
+        assert 0 <= top < bottom <= height
+        assert 0 <= left < right <= width
+        shares.append((bottom - top) * (right - left) / (height * width))
+    if height > 1:  # Rounded to pixels.
+        assert area[0] - 0.02 < min(shares) <= max(shares) < area[1] + 0.02
+        assert np.mean(shares) == pytest.approx(np.mean(area), rel=0.1)
+
+
+@pytest.mark.parametrize(("fill", "levels"), [("paper", {PAPER}), ("gray", None)])
+def test_erased_parts(fill: Any, levels: set[int] | None) -> None:
+    images = np.zeros((400, 20, 20, 1), np.uint8)
+    config = AugmentConfig(erase=0.25, erase_area=(0.25, 0.25), erase_fill=fill)
+    augment(images, config, seed=1, epoch=0, positions=np.arange(400))
+    erased = [image for image in images if image.any()]
+    assert 70 < len(erased) < 130
+    found = {int(level) for image in erased for level in np.unique(image[image > 0])}
+    assert all(len(np.unique(image)) == 2 for image in erased), "one level each"
+    assert found == levels if levels else len(found) > 50
+
+
+def test_erasing_leaves_the_other_changes_as_they_were() -> None:
+    plain, erased = changed(ALL), changed(replace(ALL, erase=1.0))
+    same = (plain == erased).mean(axis=(1, 2, 3))
+    assert (same < 1).all()
+    assert (same > 0.7).all()
+
+
 def test_noise_is_normal_enough() -> None:
     bank = noise_bank()
     assert abs(bank.mean()) < 0.005
@@ -101,21 +139,14 @@ def test_uniform_numbers() -> None:
     assert np.array_equal(uniform(1, 2, np.array([77]), 3)[0], numbers[77])
 
 
-@pytest.mark.parametrize("setting", [{"shift": -0.1}, {"scale": 0.6}, {"rotation_deg": 90.0}])
-def test_bad_settings(setting: dict[str, float]) -> None:
-    with pytest.raises(UserError, match="must be from 0 to"):
-        AugmentConfig(**setting)
-
-
 def test_batches_resume_exactly_with_augmentation(tmp_path: Path) -> None:
     shards = ShardConfig(folder=str(tmp_path / "s"), height=16, width=12)
     convert(made_data(tmp_path), shards, regions={}, seed=1, workers=1)
     opened = ShardSet.open(tmp_path / "s" / "train" / "holistic")
 
     def images(start: int, rank: int = 0, size: int = 1) -> list[np.ndarray]:
-        with TrainBatches(
-            opened, global_batch=16, seed=1, rank=rank, size=size, start_step=start, augment=ALL
-        ) as batches:
+        plan = BatchPlan(global_batch=16, seed=1, rank=rank, size=size, augment=ALL)
+        with TrainBatches(opened, plan, start_step=start) as batches:
             return [next(batches).images.copy() for _ in range(5 - start)]
 
     whole = images(0)

@@ -1,59 +1,21 @@
-"""Random augmentation that resembles scanning: small shifts, rotations, scales, exposure, noise, cutout; no flips.
+"""Random changes that resemble scanning: small shifts, rotations, scales, exposure, noise, erased parts; no flips.
 
 The change of a page is a function of seed, epoch and page number, so resumed runs and runs of another world size see
 the same pixels. Off by default, as in the source of the recipe.
 """
 
-from dataclasses import dataclass, fields
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_tools.errors import UserError
+from data_tools.shards.augment.config import AugmentConfig
 from data_tools.shards.order import uniform
 
 PAPER = 255
-"""Gray level beyond the page's edge, and of the cutout."""
+"""Gray level beyond the page's edge, and of erased parts."""
 _NOISE_BANK = 2**20
 _Float = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """Limits of random changes, uniform in both directions; 0 turns a change off.
-
-    `shift` (fraction of height and width), `scale` (fraction of the size), `rotation_deg`, `shear_deg`, `brightness`
-    (fraction of the range from black to white), `contrast` (fraction of the distance from middle gray), `noise`
-    (standard deviation of a pixel, fraction of the range), `cutout` (side of the blank square, fraction of the shorter
-    side).
-    """
-
-    shift: float = 0.0
-    scale: float = 0.0
-    rotation_deg: float = 0.0
-    shear_deg: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    noise: float = 0.0
-    cutout: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for field in fields(self):
-            limit = 45.0 if field.name.endswith("_deg") else 0.5
-            if not 0 <= getattr(self, field.name) <= limit:
-                raise UserError(f"{field.name}: {getattr(self, field.name)} must be from 0 to {limit:g}")
-
-    @property
-    def active(self) -> bool:
-        """Whether any change is on."""
-        return any(getattr(self, field.name) for field in fields(self))
-
-    @property
-    def moves(self) -> bool:
-        """Whether a geometric change is on."""
-        return bool(self.shift or self.scale or self.rotation_deg or self.shear_deg)
 
 
 def augment(
@@ -76,13 +38,19 @@ def augment(
             _expose(image, config, row, bank)
         if config.cutout:
             _cut_out(image, config.cutout, row)
+        if row[10] < config.erase:
+            top, bottom, left, right = erased_box(config.erase_area, row, image.shape[0], image.shape[1])
+            level = PAPER if config.erase_fill == "paper" else int(row[15] * (PAPER + 1))
+            image[top:bottom, left:right] = level
 
 
-_DICE = 12
+_DICE = 16
+_ASPECT = 10 / 3
+"""Largest aspect ratio of an erased part: Zhong et al. 2020 (arXiv 1708.04896), section 4."""
 
 
 def transform(config: AugmentConfig, dice: _Float, height: int, width: int) -> _Float:
-    """Affine map from output (x, y, 1) to input (x, y), float64 [2, 3]; `dice` float64 [12] in [0, 1)."""
+    """Affine map from output (x, y, 1) to input (x, y), float64 [2, 3]; `dice` float64 [16] in [0, 1)."""
     signed = 2 * dice - 1
     angle = np.deg2rad(config.rotation_deg * signed[0])
     shear = np.tan(np.deg2rad(config.shear_deg * signed[1]))
@@ -111,6 +79,20 @@ def _cut_out(image: NDArray[np.uint8], share: float, dice: _Float) -> None:
     side = max(1, round(share * min(height, width)))
     top, left = int(dice[8] * (height - side + 1)), int(dice[9] * (width - side + 1))
     image[top : top + side, left : left + side] = PAPER
+
+
+def erased_box(area: tuple[float, float], dice: _Float, height: int, width: int) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right, px, of the erased part; `dice` float64 [16] in [0, 1).
+
+    Its share of the page is uniform in `area`; the ratio of its sides, as fractions of the page's, is log-uniform
+    between 3/10 and 10/3, or as far as the part fits the page.
+    """
+    share = area[0] + (area[1] - area[0]) * dice[11]
+    ratio = min(_ASPECT, 1 / share) ** (2 * dice[12] - 1)
+    rows = min(height, max(1, round(height * float(np.sqrt(share * ratio)))))
+    columns = min(width, max(1, round(width * float(np.sqrt(share / ratio)))))
+    top, left = int(dice[13] * (height - rows + 1)), int(dice[14] * (width - columns + 1))
+    return top, top + rows, left, left + columns
 
 
 @cache

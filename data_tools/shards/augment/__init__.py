@@ -1,0 +1,1 @@
+"""Random changes of training pages: each page alone, and two pages mixed."""
