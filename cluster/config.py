@@ -1,6 +1,7 @@
 """The `cluster` section of the configuration."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from cluster.liveness.watch import Limits
 from cluster.schedule.retry import RetryPolicy
@@ -72,6 +73,9 @@ class ClusterConfig:
     """Bind each worker to its slot's cores. Otherwise a job may use idle cores of its hosts."""
     workers_per_region: int | None = None
     """Workers of each region job; null uses as many as fit when all regions run at once."""
+    workers_per_stage: Literal["auto"] | dict[str, int] | None = None
+    """Workers of each job by stage, for the stages named; `auto`: as `regionstack plan --rate assumed` recommends for
+    the hosts; null uses as many as fit, and `workers_per_region` for region jobs."""
     max_failures: int = 3
     """Failures of a running job that are tolerated; the next one fails the job."""
     max_start_failures: int = 3
@@ -112,6 +116,12 @@ class ClusterConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name}: must be 1 or more, is {value}")
+        given = self.workers_per_stage
+        for stage, value in (given if isinstance(given, dict) else {}).items():
+            if value < 1:
+                raise UserError(f"workers_per_stage.{stage}: must be 1 or more, is {value}")
+        if self.workers_per_region is not None and given == "auto":
+            raise UserError("workers_per_region, workers_per_stage: auto chooses both; remove workers_per_region")
         times = ("gather_timeout_s", "lost_host_timeout_s", "silence_timeout_s", "step_timeout_s", "phase_timeout_s")
         for name in ("gpus", "max_failures", "max_start_failures", *times):
             value = getattr(self, name)

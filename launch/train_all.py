@@ -30,6 +30,7 @@ from cluster.schedule.slots import Host
 from data_tools.errors import UserError, require_horovod
 from launch.config import Config, load_config
 from launch.doctor import check_hosts
+from launch.planning.assumed import recommended_workers
 from launch.recipe.corrections import check_corrections
 from launch.recipe.jobs import check_exclude_ids, job_specs
 from launch.recipe.prepare import check_freezing, ensure_shards, ensure_weights, freezes
@@ -128,7 +129,7 @@ def _run_jobs(config: Config, recipe: Recipe, unfinished: Sequence[str], lease: 
         if backend.joined is not None:
             print_out(f"joined the Ray cluster at {backend.joined}; its dashboard: ray dashboard CLUSTER.yaml")
         check_hosts(config, joined=backend.joined is not None)
-        specs = _with_worker_limits(config, recipe, unfinished, backend.hosts())
+        specs = _with_worker_limits(config, recipe, unfinished, backend.hosts(), gpus=backend.uses_gpus())
         rule = StopRule(stop_requested, config.cluster.stop_timeout_s)
         outcomes = run_jobs(specs, backend=backend, retries=config.cluster.retries, on_event=on_event, stop=rule)
     if any(outcome.state == "failed" for outcome in outcomes.values()):
@@ -149,13 +150,17 @@ def _at_full_scale(config: Config) -> Config:
 
 
 def _with_worker_limits(
-    config: Config, recipe: Recipe, unfinished: Sequence[str], hosts: Sequence[Host]
+    config: Config, recipe: Recipe, unfinished: Sequence[str], hosts: Sequence[Host], *, gpus: bool
 ) -> list[JobSpec]:
     """The unfinished jobs, each with the number of workers that it has when all jobs run.
 
     A resumed job could have more, since fewer jobs share the slots; its figures would then be those of another run.
     """
     workers = plan_workers(hosts, job_specs(config, recipe, recipe.job_names))
+    if config.cluster.workers_per_stage == "auto":
+        workers |= recommended_workers(config, hosts, gpus=gpus)
+        chosen = ", ".join(f"{job.name} {workers[job.name]}" for job in recipe.jobs)
+        print_out(f"workers by cluster.workers_per_stage: auto, for an assumed speed: {chosen}")
     specs = job_specs(config, recipe, unfinished)
     return [replace(spec, max_workers=workers[spec.name]) for spec in specs]
 

@@ -76,6 +76,10 @@ class RayBackend:
             self._start_again()
         return [node.host for node in self._nodes.alive() if node.node_id not in self._leaving]
 
+    def uses_gpus(self) -> bool:
+        """Whether the slots of the live hosts are GPUs."""
+        return any(node.gpus for node in self._nodes.alive())
+
     def leave(self, leaving: Leaving) -> None:
         """Start nothing more on the nodes `leaving`, and let the jobs that run there save and end."""
         self._leaving = dict(leaving)

@@ -31,7 +31,8 @@ def cluster_commands(commands: Commands) -> None:
         examples="  regionstack plan --config my.yaml                           this machine, measured by a few steps\n"
         "  regionstack plan --config my.yaml --cluster --rate 400@256  the Ray cluster that runs here\n"
         "  regionstack plan --config my.yaml --gpus 16 --hosts 4 --rate 400@256 --inter-host-gbps 25\n"
-        "  regionstack plan --config rvl_cdip --scaling 512 --rate 400@256",
+        "  regionstack plan --config rvl_cdip --scaling 512 --rate 400@256\n"
+        "  regionstack plan --config rvl_cdip --gpus 16 --hosts 4 --rate assumed   a V100, from published figures",
     )
     add_config_options(plan)
     _plan_options(plan)
@@ -45,8 +46,9 @@ def _plan_options(plan: argparse.ArgumentParser) -> None:
         "--rate",
         default="measure",
         metavar="R",
-        help="speed of one GPU: measure (a calibration on this machine, the default), or the pages per second that it "
-        "trains on with large batches, as 400 (at the largest image_px) or 400@256",
+        help="speed of one GPU: measure (a calibration on this machine, the default), the pages per second that it "
+        "trains on with large batches, as 400 (at the largest image_px) or 400@256, or assumed (a V100; a core "
+        "without GPUs)",
     )
     plan.add_argument("--intra-host-gbps", type=float, metavar="G", help="Gbit/s between two GPUs of a host (800)")
     plan.add_argument("--inter-host-gbps", type=float, metavar="G", help="Gbit/s between two hosts (100)")

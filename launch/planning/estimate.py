@@ -68,8 +68,12 @@ class Estimate:
         return dict(sorted(total.items(), key=lambda item: -item[1]))
 
 
-def estimate(config: Config, hosts: Sequence[Host], *, inputs: EstimateInputs) -> Estimate:
+def estimate(
+    config: Config, hosts: Sequence[Host], *, inputs: EstimateInputs, workers: Mapping[str, int] | None = None
+) -> Estimate:
     """Place the jobs as `train_all` would, and estimate each.
+
+    workers: the number of workers by job; None: what `plan_workers` gives.
 
     Raises:
         UserError: The recipe cannot be planned, a batch is larger than the training set, or slots are missing.
@@ -78,15 +82,20 @@ def estimate(config: Config, hosts: Sequence[Host], *, inputs: EstimateInputs) -
     specs = job_specs(config, recipe, recipe.job_names)
     for job in recipe.jobs:
         steps_per_epoch(inputs.pages.train, job.stage.global_batch)  # rejects a batch larger than an epoch
-    costs, spans = _schedule(recipe, specs, hosts=hosts, inputs=inputs)
+    numbers = plan_workers(hosts, specs) | dict(workers or {})
+    costs, spans = _schedule(recipe, specs, workers=numbers, hosts=hosts, inputs=inputs)
     return Estimate(tuple(hosts), tuple(costs[name] for name in recipe.job_names), spans)
 
 
 def _schedule(
-    recipe: Recipe, specs: Sequence[JobSpec], *, hosts: Sequence[Host], inputs: EstimateInputs
+    recipe: Recipe,
+    specs: Sequence[JobSpec],
+    *,
+    workers: Mapping[str, int],
+    hosts: Sequence[Host],
+    inputs: EstimateInputs,
 ) -> tuple[dict[str, JobCost], dict[str, Span]]:
     """Costs and spans by job. Jobs that run at the same time slow each other down, which moves the later ones."""
-    workers = plan_workers(hosts, specs)
     costs: dict[str, JobCost] = {}
     spans: dict[str, Span] = {}
     for _ in range(ROUNDS):

@@ -8,6 +8,7 @@ from cluster.schedule.slots import Host
 from data_tools.cores import available_cores
 from data_tools.errors import UserError
 from launch.config import Config
+from launch.planning.assumed import ASSUMED, assumed_machine, recommended_workers
 from launch.planning.cost import EstimateInputs, Machine
 from launch.planning.estimate import estimate, even_hosts, scaling
 from launch.planning.inputs import (
@@ -18,7 +19,15 @@ from launch.planning.inputs import (
     network_for,
     parse_rate,
 )
-from launch.planning.tables import as_data, print_estimate, print_scaling, totals
+from launch.planning.recommend import recommend
+from launch.planning.tables import (
+    as_data,
+    print_estimate,
+    print_recommended,
+    print_scaling,
+    recommended_as_data,
+    totals,
+)
 from launch.recipe.stages import Recipe, plan_recipe
 from launch.terminal.console import print_out, tables
 
@@ -30,7 +39,7 @@ class PlanOptions:
     Attributes:
         gpus, hosts: A hypothetical cluster.
         cluster: Plan for the Ray cluster that runs here. Without this and `gpus`: for this machine.
-        rate: `measure`, or pages per second and GPU; see `parse_rate`.
+        rate: `measure`, `assumed`, or pages per second and GPU; see `parse_rate`.
         intra_host_gbps, inter_host_gbps: Bandwidths in Gbit/s.
         pages: Training, validation and test pages.
         scaling: Also estimate 1, 2, 4 ... this many GPUs.
@@ -54,10 +63,14 @@ def plan(config: Config, options: PlanOptions) -> int:
         UserError: The recipe cannot be planned, options contradict each other, or pages cannot be counted.
     """
     _check(options)
-    recipe, rate = plan_recipe(config), parse_rate(options.rate)
+    recipe = plan_recipe(config)
+    rate = None if options.rate == ASSUMED else parse_rate(options.rate)
     hosts, gpus = _hosts(config, options)
     pages, pages_source = count_pages(config, options.pages)
-    if rate is None:
+    if options.rate == ASSUMED:
+        models = model_facts(config, recipe)
+        machine = assumed_machine(models, gpus=gpus, cores=hosts[0].slots)
+    elif rate is None:
         # Before any network is built: TensorFlow's devices cannot be configured after that.
         machine = _measured(config, recipe, hosts=hosts, gpus=gpus)
         models = model_facts(config, recipe)
@@ -68,15 +81,21 @@ def plan(config: Config, options: PlanOptions) -> int:
         config, gpus=gpus, intra_host_gbps=options.intra_host_gbps, inter_host_gbps=options.inter_host_gbps
     )
     inputs = EstimateInputs(pages=pages, models=models, machine=machine, network=network)
-    result = estimate(config, hosts, inputs=inputs)
+    auto = config.cluster.workers_per_stage == "auto"
+    result = estimate(
+        config, hosts, inputs=inputs, workers=recommended_workers(config, hosts, gpus=gpus) if auto else None
+    )
+    stages = recommend(config, hosts, inputs=inputs)
     sizes = scaling(config, inputs, max_gpus=options.scaling) if options.scaling else []
     if options.as_json:
         data = as_data(result, inputs, pages_source=pages_source)
+        data["workers_per_stage"] = recommended_as_data(stages)
         data["scaling"] = [totals(size) for size in sizes]
         print_out(json.dumps(data, indent=2))
         return 0
     console = tables()
     print_estimate(result, inputs, pages_source=pages_source, console=console)
+    print_recommended(stages, console, unit="slot" if machine.cores else "GPU")
     if sizes:
         print_scaling(sizes, console)
     return 0

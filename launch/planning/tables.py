@@ -10,6 +10,7 @@ from rich.table import Table
 from launch.planning.cost import EstimateInputs, JobCost
 from launch.planning.estimate import HOUR, MIN_SPEEDUP, Estimate, last_worthwhile
 from launch.planning.inputs import GIGABIT
+from launch.planning.recommend import SLOWER, StageWorkers
 from launch.terminal.wording import counted, duration, size_text
 
 MILLI = 1000
@@ -72,6 +73,39 @@ def _row(plan: Estimate, cost: JobCost) -> list[str]:
         duration(cost.seconds),
         f"{cost.workers * cost.seconds / HOUR:.2f}",
     ]
+
+
+def print_recommended(stages: Sequence[StageWorkers], console: Console, *, unit: str) -> None:
+    """Print the numbers of workers that are worth having, as the setting that brings them; nothing on one slot."""
+    if all(len(stage.choices) == 1 for stage in stages):
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("stage")
+    for column in ("fastest", "takes", f"{unit} h", "recommended", "takes", f"{unit} h"):
+        table.add_column(column, justify="right")
+    for stage in stages:
+        row = [stage.stage]
+        for choice in (stage.fastest, stage.recommended):
+            row += [f"{choice.workers} workers", duration(choice.seconds), f"{choice.slot_hours:.2f}"]
+        table.add_row(*row)
+    console.print(table)
+    setting = ", ".join(f"{stage.stage}: {stage.recommended.workers}" for stage in stages)
+    console.print(
+        f"recommended: the cheapest that takes at most {SLOWER - 1:.0%} longer than the fastest; to use it:\n"
+        f"  --set 'cluster.workers_per_stage={{{setting}}}'"
+    )
+
+
+def recommended_as_data(stages: Sequence[StageWorkers]) -> dict[str, Any]:
+    """Fastest and recommended numbers of workers by stage, and the time of each possible number, as plain data."""
+    return {
+        stage.stage: {
+            "fastest": stage.fastest.workers,
+            "recommended": stage.recommended.workers,
+            "choices": [vars(choice) for choice in stage.choices],
+        }
+        for stage in stages
+    }
 
 
 def print_scaling(plans: Sequence[Estimate], console: Console) -> None:

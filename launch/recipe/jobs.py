@@ -47,7 +47,7 @@ def _training_spec(config: Config, recipe: Recipe, job: JobConfig, unfinished: C
         name=job.name,
         target="trainer.job:run",
         payload=payload(job, config.paths.run),
-        workers=config.cluster.workers_per_region if parallel else None,
+        workers=_requested_workers(config, job.stage_name, parallel=parallel),
         depends_on=(job.start_job,) if job.start_job is not None and job.start_job in unfinished else (),
         global_batch=job.stage.global_batch,
         logs=folder,
@@ -55,6 +55,20 @@ def _training_spec(config: Config, recipe: Recipe, job: JobConfig, unfinished: C
         # All jobs of a run train on the same pages, and a step takes as long as its pages have pixels.
         work=float(job.stage.epochs * job.stage.image_px**2),
     )
+
+
+def _requested_workers(config: Config, stage: str, *, parallel: bool) -> int | None:
+    """The number of workers that the configuration fixes for each job of a stage; None leaves it to the planner.
+
+    Raises:
+        UserError: the configuration names a stage that does not exist.
+    """
+    by_stage = config.cluster.workers_per_stage
+    by_stage = by_stage if isinstance(by_stage, dict) else {}
+    if unknown := [name for name in by_stage if name not in config.stages]:
+        known = ", ".join(config.stages)
+        raise UserError(f"cluster.workers_per_stage.{unknown[0]}: no such stage; stages: {known}")
+    return by_stage.get(stage, config.cluster.workers_per_region if parallel else None)
 
 
 def _stack_weights(config: Config) -> Literal["balanced"] | dict[str, float] | None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,24 @@ def test_the_command_prints_a_plan_and_its_scaling(
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("8 GPUs on 2 hosts", "3,200 / 800 / 960", "all-reduce", *plan["hosts"]))
     assert list(tmp_path.iterdir()) == [], "a plan writes no files"
+
+
+def test_the_recommended_workers_can_be_set_and_then_are_planned(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["plan", "--config", "rvl_cdip", "--pages", "160000,40000,40000", "--gpus", "16", "--hosts", "4"]
+    arguments += ["--rate", "assumed", "--json"]
+
+    def planned(*more: str) -> dict[str, Any]:
+        assert main([*arguments, *more]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    plain = planned()
+    recommended = {stage: found["recommended"] for stage, found in plain["workers_per_stage"].items()}
+    assert list(recommended) == ["holistic_128", "holistic_256", "regions"]
+    for setting in ("auto", json.dumps(recommended)):
+        jobs = planned("--set", f"cluster.workers_per_stage={setting}")["jobs"]
+        workers = {job["stage"]: sum(job["group"].values()) for job in jobs}
+        assert workers == {**recommended, "stack": 1}, setting
 
 
 def test_the_speed_of_a_gpu_cannot_be_measured_without_one(
