@@ -47,6 +47,7 @@ from trainer.job_folder.writer import BackgroundWriter  # noqa: E402
 from trainer.network.freezing import layer_names, plan_freezing  # noqa: E402
 from trainer.optimizer.build import build_optimizer  # noqa: E402
 from trainer.scoring.evaluate import Evaluator  # noqa: E402
+from trainer.tracking.charts import Charts  # noqa: E402
 from trainer.training.agreement import Coordinator  # noqa: E402
 from trainer.training.loop import Loop  # noqa: E402
 from trainer.training.state import TrainingState  # noqa: E402
@@ -121,7 +122,7 @@ def make_loop(job: JobConfig, folder: Path, world: World, training: TrainingConf
         state=TrainingState(),
         writer=writer, journal=Journal(folder, rank=0, fixed={}, heartbeat=heartbeat),
         coordinator=Coordinator(world, heartbeat, writer, job.checkpoint.agree_steps),
-        freezing=plan_freezing(job.stage, layer_names(classifier)),
+        freezing=plan_freezing(job.stage, layer_names(classifier)), charts=Charts(folder, on=False),
     )  # fmt: skip
 
 

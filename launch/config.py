@@ -27,6 +27,16 @@ class RunConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrackingConfig:
+    """Where a run can be watched besides its folder.
+
+    tensorboard: every job writes event files.
+    """
+
+    tensorboard: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """All settings of a run.
 
@@ -46,6 +56,7 @@ class Config:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     @property
     def boxes(self) -> dict[str, Box]:

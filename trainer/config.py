@@ -260,6 +260,7 @@ class JobConfig:
     selection_share: share of the validation pages that selects the best epoch, the rest is for the stack; None: all
     of them select.
     distill: the teacher of a student, whose training pages then include unlabelled ones; None: labels alone.
+    event_files: whether it writes event files for TensorBoard, which change nothing that it computes.
     """
 
     name: str
@@ -277,6 +278,7 @@ class JobConfig:
     class_weights: Literal["balanced"] | dict[str, float] | None = None
     corrected: bool = False
     distill: Distillation | None = None
+    event_files: bool = True
 
     def batch_plan(self, rank: int = 0, size: int = 1) -> BatchPlan:
         """The training batches of rank `rank` of `size`."""

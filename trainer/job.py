@@ -31,6 +31,7 @@ from trainer.optimizer.layer_rates import rate_shares
 from trainer.scoring.evaluate import Evaluator
 from trainer.soft_targets.targets import TargetRows, open_student_pages
 from trainer.stop import StopRequest
+from trainer.tracking.charts import Charts
 from trainer.training.agreement import Coordinator
 from trainer.training.loop import Loop
 from trainer.training.outcome import load_best, predict_splits, result_of
@@ -221,9 +222,16 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
             coordinator=coordinator,
             freezing=freezing,
             targets=data.targets,
+            charts=_charts(config, folder, state, world),
         )
         loop.run()
         return _finish(loop, checkpoints, {"val": data.val, "test": data.test})
+
+
+def _charts(config: JobConfig, folder: Path, state: TrainingState, world: World) -> Charts:
+    last_epoch_at = int(state.history[-1]["step"]) if state.history else 0
+    on = config.event_files and world.rank == 0
+    return Charts(folder, on=on, resumed_at=state.step, last_epoch_at=last_epoch_at)
 
 
 def _warn_without_best(state: TrainingState, checkpoints: CheckpointFolder) -> None:
@@ -245,6 +253,7 @@ def _finish(loop: Loop, checkpoints: CheckpointFolder, splits: Mapping[str, Shar
     figures = predict_splits(
         splits, loop.evaluator, coordinator=loop.coordinator, folder=loop.journal.folder, step=step
     )
+    loop.charts.test(step, figures)
     return result_of(config, state, best, figures, world_size=world.size)
 
 

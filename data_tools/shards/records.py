@@ -40,8 +40,8 @@ def example(image: bytes, class_id: int, page_id: bytes, *, metadata_bytes: int 
     if metadata_bytes:
         # Always two bytes of length, so that a byte of padding is a byte of the record.
         missing = metadata_bytes - len(tail) - 3
-        tail += _PADDING + _varint(missing, width=2) + bytes(missing)
-    return _FIELD_1 + _varint(features, width=5) + head, image, tail
+        tail += _PADDING + varint(missing, width=2) + bytes(missing)
+    return _FIELD_1 + varint(features, width=5) + head, image, tail
 
 
 def min_metadata_bytes(class_id: int, page_id: bytes) -> int:
@@ -108,7 +108,7 @@ def _masked(*pieces: bytes) -> bytes:
     return _CHECKSUM.pack((((value >> 15) | (value << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-def _varint(value: int, *, width: int = 1) -> bytes:
+def varint(value: int, *, width: int = 1) -> bytes:
     """Base-128 integer of at least `width` bytes; readers accept more bytes than needed."""
     raw = bytearray()
     value &= 2**64 - 1
@@ -119,26 +119,27 @@ def _varint(value: int, *, width: int = 1) -> bytes:
     return bytes(raw)
 
 
-def _field(tag: bytes, content: bytes) -> bytes:
-    return tag + _varint(len(content)) + content
+def field(tag: bytes, content: bytes) -> bytes:
+    """A length-delimited protobuf field. tag: its number and wire type, encoded."""
+    return tag + varint(len(content)) + content
 
 
 @lru_cache(maxsize=64)
 def _image_head(image_bytes: int) -> bytes:
     """The bytes of the `image` map entry before the image."""
-    values = _FIELD_1 + _varint(image_bytes)
-    lists = _FIELD_1 + _varint(len(values) + image_bytes) + values
-    feature = _field(_FIELD_1, b"image") + _FIELD_2 + _varint(len(lists) + image_bytes) + lists
-    return _FIELD_1 + _varint(len(feature) + image_bytes) + feature
+    values = _FIELD_1 + varint(image_bytes)
+    lists = _FIELD_1 + varint(len(values) + image_bytes) + values
+    feature = field(_FIELD_1, b"image") + _FIELD_2 + varint(len(lists) + image_bytes) + lists
+    return _FIELD_1 + varint(len(feature) + image_bytes) + feature
 
 
 # A page's records of all regions are written one after another.
 @lru_cache(maxsize=8)
 def _metadata(class_id: int, page_id: bytes) -> bytes:
-    label = _field(_FIELD_3, _field(_FIELD_1, _varint(class_id)))
-    name = _field(_FIELD_1, _field(_FIELD_1, page_id))
+    label = field(_FIELD_3, field(_FIELD_1, varint(class_id)))
+    name = field(_FIELD_1, field(_FIELD_1, page_id))
     return _entry(b"label", label) + _entry(b"id", name)
 
 
 def _entry(key: bytes, feature: bytes) -> bytes:
-    return _field(_FIELD_1, _field(_FIELD_1, key) + _field(_FIELD_2, feature))
+    return field(_FIELD_1, field(_FIELD_1, key) + field(_FIELD_2, feature))

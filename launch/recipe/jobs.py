@@ -100,6 +100,7 @@ def _stack_spec(config: Config, recipe: Recipe, unfinished: Collection[str]) -> 
             "config": stack,
             "seed": config.seed,
             "class_weights": _stack_weights(config),
+            "event_files": config.tracking.tensorboard,
         },
         depends_on=tuple(name for name in recipe.members if name in unfinished),
         logs=folder,

@@ -110,6 +110,7 @@ def _job(
         class_weights=_weights(config),
         corrected=config.data.corrections is not None,
         selection_share=config.stack.selection_share if config.stack.leak_free else None,
+        event_files=config.tracking.tensorboard,
     )
 
 

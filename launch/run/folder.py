@@ -29,13 +29,15 @@ NON_RESULT_SETTINGS = (
     ("cluster",),
     ("checkpoint",),
     ("run",),
+    ("tracking",),
     ("data", "root"),
     ("data", "outside_links"),
     ("shards", "folder"),
     ("shards", "workers"),
     ("shards", "page_timeout_s"),
 )
-"""Settings that do not affect the results: where a run is made, and how it is guarded. They may change on resume."""
+"""Settings that do not affect the results, and may change on resume: where a run is made, how it is guarded, who
+watches it."""
 
 
 def result_settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 from data_tools.files import read_json, read_lines
 from data_tools.shards.order import epoch_order
 from tests.helpers.commands import ROOT, environment, horovodrun
+from tests.helpers.event_points import PACE, points_in
 from tests.multiprocess.test_train import outcome
 from trainer.stop import STOPPED
 
@@ -104,6 +105,19 @@ def test_resumed_after_every_fault_is_never_interrupted(runs: Path, run: str) ->
     assert read_json(runs / "codes.json")[run][-1] == 0
     assert read_json(runs / run / "jobs" / STAGE / "result.json")["attempt"] == len(RUNS[run]) + 1
     assert outcome(runs / run, STAGE) == outcome(runs / "unharmed", STAGE)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_tensorboard_shows_each_point_of_an_interrupted_run_once(runs: Path, run: str) -> None:
+    harmed, unharmed = (points_in(runs / name / "jobs" / STAGE) for name in (run, "unharmed"))
+    for points in (harmed, unharmed):
+        assert [step for step, _ in points.scalars["training/loss"]] == list(range(1, STEPS + 1))
+        assert [step for step, _ in points.scalars["epoch/val_accuracy"]] == [4, 8, 12]
+        assert {tuple(steps) for steps in points.images.values()} == {(4, 8, 12)}
+        assert [step for step, _ in points.scalars["test/accuracy"]] == [STEPS]
+    assert {tag: values for tag, values in harmed.scalars.items() if tag not in PACE} == {
+        tag: values for tag, values in unharmed.scalars.items() if tag not in PACE
+    }
 
 
 def test_the_uninterrupted_run_has_state_to_lose(runs: Path) -> None:

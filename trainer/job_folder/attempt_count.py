@@ -52,5 +52,5 @@ def _with_defaults(recorded: dict[str, Any]) -> dict[str, Any]:
 
 
 def _result_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that determine the job's result; where shards lie and how often it saves do not."""
-    return {key: value for key, value in config.items() if key not in ("checkpoint", "shards")}
+    """The settings that determine the job's result; where shards lie, how often it saves and what it charts do not."""
+    return {key: value for key, value in config.items() if key not in ("checkpoint", "shards", "event_files")}

@@ -28,6 +28,7 @@ from trainer.stack.fit import WEIGHTS, FittedStack, fit_stack, save_stack
 from trainer.stack.pages import MemberOutputs, StackPayload, read_pages
 from trainer.stack.policy import CROSS_FITTED, CrossFit, cross_fitted, fit_policy
 from trainer.stack.scores import all_scores
+from trainer.tracking.charts import Charts
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +62,12 @@ def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any
     pages = read_pages(job)
     logger.info("stack of %s: %d pages to fit, %d test pages", ", ".join(job.members),
                 pages.fitted_on.sum(), len(pages.test.ids))  # fmt: skip
-    reporter = EpochReporter(job.config, pages, journal, heartbeat)
+    charts = Charts(folder, on=job.event_files)
+    reporter = EpochReporter(job.config, pages, journal, heartbeat, charts)
     stack = fit_stack(pages.val.rows(pages.fitted_on), job.config, seed=job.seed, on_epoch=reporter.report)
     save_stack(folder, stack)
     figures = _predict(folder, stack, pages)
+    charts.test(reporter.position(job.config.epochs)["step"], figures)
     config = replace(job.config, logistic_l2=stack.logistic_l2)  # chosen once
     held_out = cross_fitted(pages, config, seed=job.seed, on_fold=lambda k: heartbeat.at("evaluating", batch=k))
     write_predictions(folder / PREDICTIONS / CROSS_FITTED, held_out.predictions)
@@ -128,10 +131,13 @@ class EpochReporter:
     there are none.
     """
 
-    def __init__(self, config: StackConfig, pages: MemberOutputs, journal: Journal, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self, config: StackConfig, pages: MemberOutputs, journal: Journal, heartbeat: Heartbeat, charts: Charts
+    ) -> None:
         self._config = config
         self._journal = journal
         self._heartbeat = heartbeat
+        self._charts = charts
         self._fitted = pages.val.rows(pages.fitted_on)
         self._held_out = pages.val.rows(~pages.fitted_on)
         self._last = time.time()
@@ -156,6 +162,7 @@ class EpochReporter:
             "seconds": seconds, "pages_per_s": len(self._fitted.ids) / seconds, "time": now,
         }  # fmt: skip
         self._journal.epoch(row)
+        self._charts.epoch(row)
         if self._journal.due():
             self._journal.progress("training", **position, loss=train[0], accuracy=train[1])
 

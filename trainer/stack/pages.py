@@ -22,7 +22,7 @@ class StackPayload:
     """Payload of the stack's worker.
 
     run: path of the run folder. members: names of the jobs whose outputs are stacked, in order. class_weights: of the
-    fit, `balanced` or by class id as text; None: every page counts alike.
+    fit, `balanced` or by class id as text; None: every page counts alike. event_files: see `JobConfig`.
     """
 
     run: str
@@ -30,6 +30,7 @@ class StackPayload:
     config: StackConfig = field(default_factory=StackConfig)
     seed: int = 1
     class_weights: Literal["balanced"] | dict[str, float] | None = None
+    event_files: bool = True
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from trainer.scoring.evaluate import Evaluator
 from trainer.scoring.metrics import accuracy, negative_log_likelihood
 from trainer.scoring.schema import EpochRow
 from trainer.soft_targets.targets import TargetRows
+from trainer.tracking.charts import Charts
 from trainer.training.agreement import AgreementTimer, Coordinator
 from trainer.training.gradients import MixedLabels
 from trainer.training.nonfinite import describe, dump, read_nonfinite_step
@@ -51,6 +52,7 @@ class Loop:
     journal: Journal
     coordinator: Coordinator
     freezing: FreezePlan
+    charts: Charts
     targets: TargetRows | None = None
 
     def __post_init__(self) -> None:
@@ -93,18 +95,23 @@ class Loop:
         while self.state.step < target:
             self._take_step(batches)
             self.saver.allocate()
+            if self.charts.due(self.state.step, self.steps_per_epoch):
+                self._chart()
             if self.journal.due():
                 self._report_progress("training")
             if self._agreement_due() and self.state.step < target:
                 self._agree()
 
     def _take_step(self, batches: TrainBatches) -> None:
+        began = time.monotonic()
         batch = next(batches)
+        waited_s = time.monotonic() - began
         self.step.set_learning_rate(self._rate_at(self.state.step))
         self.coordinator.heartbeat.waiting = True  # the step's collectives wait for all ranks
         self.step(as_tensor(batch.images), as_tensor(batch.labels), *self._soft(batch.positions), mix=self._mix(batch))
         self.state.step += 1
         self._timed = self._timed or (time.monotonic(), self.state.step)
+        self.charts.stepped(self.state.step, waited_s=waited_s)
         self.coordinator.publish("training", step=self.state.step)
 
     def _soft(self, positions: NDArray[np.int64]) -> tuple[Any, ...]:
@@ -116,6 +123,19 @@ class Loop:
             return None
         labels, positions, shares = batch.mix
         return MixedLabels(as_tensor(labels), as_tensor(shares), self._soft(positions))
+
+    def _chart(self) -> None:
+        """Chart the means since the last such point, also of an earlier attempt, over rank 0's pages."""
+        sums = self.step.read_sums()
+        since = dict(zip(SUMS, sums - np.array(self.state.charted), strict=True))
+        self.state.charted = [float(value) for value in sums]
+        pages = max(float(since["pages"]), 1.0)
+        figures = {
+            "loss": float(since["loss"]) / pages,
+            "accuracy": float(since["correct"]) / pages,
+            "learning_rate": self._rate_at(self.state.step - 1),
+        }
+        self.charts.within(self.state.step, figures, global_batch=self.config.stage.global_batch)
 
     def _choose_layers(self) -> None:
         """Freeze the layers of the next epoch; after the head epochs, restart the optimizer and its schedule.
@@ -202,8 +222,9 @@ class Loop:
         totals = {name: float(value) for name, value in zip(SUMS, sums, strict=True)}
         finished = self.coordinator.batch_callback("evaluating", step=self.state.step)
         with self.step.evaluated_weights():
-            softmax = self.evaluator.softmax(self.val, on_batch=finished)[self._selected]
-        labels = self.val.labels[self._selected]
+            outputs = self.evaluator.softmax(self.val, on_batch=finished)
+        self.charts.pages(self.state.step, self.val, outputs, among=self._selected)
+        softmax, labels = outputs[self._selected], self.val.labels[self._selected]
         return {
             "epoch": self.epoch + 1,
             "step": self.state.step,
@@ -224,6 +245,7 @@ class Loop:
         self.state.after_epoch(row, plateau, metric=self.config.training.best_metric)
         self.step.write_sums(np.zeros(len(SUMS)))
         self.journal.epoch(row)
+        self.charts.epoch(row)
         logger.info("epoch %d of %d: %s", self.epoch, self.config.stage.epochs, row)
 
     def _measure_rate(self) -> None:

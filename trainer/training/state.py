@@ -13,7 +13,7 @@ from trainer.config import JobConfig
 from trainer.job_folder.checkpoint import Snapshot
 from trainer.network.weights import SEED_STATE, copy_values, is_seed, named, transfer
 from trainer.optimizer.schedule import PlateauState
-from trainer.training.step import TrainStep
+from trainer.training.step import SUMS, TrainStep
 from trainer.world import World
 
 
@@ -38,7 +38,8 @@ class TrainingState:
     """Progress of a job.
 
     step: finished steps since the job's start; history: one `EpochRow` per finished epoch; start: the `StartRecord`
-    of the weights; seconds: duration of the finished epochs, epoch_seconds: of the unfinished one, over all attempts.
+    of the weights; seconds: duration of the finished epochs, epoch_seconds: of the unfinished one, over all attempts;
+    charted: rank 0's running sums (`SUMS`) at the last point within the epoch that was charted, zeros without one.
     """
 
     step: int = 0
@@ -48,6 +49,7 @@ class TrainingState:
     start: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     epoch_seconds: float = 0.0
+    charted: list[float] = field(default_factory=lambda: [0.0] * len(SUMS))
 
     def after_epoch(self, row: Mapping[str, Any], plateau: PlateauState, *, metric: str) -> None:
         """Record a finished epoch; `metric` names the figure in `row` that selects the best epoch."""
@@ -55,6 +57,7 @@ class TrainingState:
         self.history.append(dict(row))
         self.plateau = plateau
         self.seconds, self.epoch_seconds = self.seconds + self.epoch_seconds, 0.0
+        self.charted = [0.0] * len(SUMS)
         if self.best is None or self.best.beaten_by(value):
             self.best = Best(int(row["epoch"]), self.step, metric, value)
 
@@ -112,6 +115,7 @@ def restore_state(plain: Mapping[str, Any], step: TrainStep, world: World) -> Tr
         step.write_sums(sums[world.rank])
     else:
         step.write_sums(sums.sum(axis=0) if world.rank == 0 else np.zeros(sums.shape[1]))
+        values.pop("charted", None)
     best = Best(**values.pop("best")) if values["best"] else values.pop("best")
     plateau = PlateauState(**values.pop("plateau"))
     return replace(TrainingState(**values), best=best, plateau=plateau)

@@ -1,0 +1,1 @@
+"""Curves of a running job as TensorBoard event files."""
