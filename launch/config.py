@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from cluster.config import ClusterConfig
 from data_tools.config import from_mapping, merge, override, read_yaml, to_mapping
@@ -30,10 +31,28 @@ class RunConfig:
 class TrackingConfig:
     """Where a run can be watched besides its folder.
 
-    tensorboard: every job writes event files.
+    tensorboard: every job writes event files. mlflow: address of an MLflow server, or `file:/FOLDER`; None: none.
+    experiment: name of the MLflow experiment that the run is recorded in.
     """
 
     tensorboard: bool = True
+    mlflow: str | None = None
+    experiment: str = "regionstack"
+
+    def __post_init__(self) -> None:
+        if self.mlflow is None:
+            return
+        parts = urlsplit(self.mlflow)
+        if parts.password is not None or parts.username is not None:
+            # The configuration is copied into the run folder.
+            raise UserError(
+                "mlflow: must not contain a password; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+                "MLFLOW_TRACKING_TOKEN, in the environment"
+            )
+        if parts.scheme not in ("http", "https", "file") or (parts.scheme != "file" and not parts.hostname):
+            raise UserError(f"mlflow: must be http://HOST, https://HOST or file:/FOLDER, found {self.mlflow}")
+        if not self.experiment.strip():
+            raise UserError("experiment: must not be empty")
 
 
 @dataclass(frozen=True, kw_only=True)

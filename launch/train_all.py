@@ -45,6 +45,7 @@ from launch.run.schema import EventRecord
 from launch.run.stop import stop_request
 from launch.startup import settle
 from launch.terminal.console import add_config_options, guarded, print_err, print_out, tables
+from launch.tracking.follower import followed
 from trainer.device import hide_gpus
 from trainer.stop import STOPPED
 
@@ -79,17 +80,20 @@ def train_all(config: Config) -> int:
         for worker in end_orphans(folder):
             print_err(f"{folder}: ended {worker}, an orphan of an earlier driver")
         recipe = plan_recipe(config, weights_file=ensure_weights(config))
-        unfinished = unfinished_jobs(folder, recipe)
-        if unfinished:
-            _prepare(config)
-            record_model(folder, config.paths.shards)
-            status = _run_jobs(config, recipe, unfinished, lease)
-            if status:
-                return status
-        else:
-            print_out(f"{folder}: all jobs are done; nothing to train")
-            complete_record(folder)
-        report = write_report(folder)
+        with followed(config, say=print_err) as end:
+            unfinished = unfinished_jobs(folder, recipe)
+            if unfinished:
+                _prepare(config)
+                record_model(folder, config.paths.shards)
+                status = _run_jobs(config, recipe, unfinished, lease)
+                if status:
+                    end.how = "stopped"
+                    return status
+            else:
+                print_out(f"{folder}: all jobs are done; nothing to train")
+                complete_record(folder)
+            report = write_report(folder)
+            end.how = "finished"
     print_summary(folder, tables())
     print_out(f"report: {report}")
     return 0

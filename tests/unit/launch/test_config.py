@@ -67,3 +67,15 @@ def test_class_weights_reach_every_job(tmp_path: Path, given: str, weights: obje
     assert [job.class_weights for job in recipe.jobs] == [weights] * len(recipe.jobs)
     ours = job_specs(config, recipe, ["stack"])[0].payload["class_weights"]
     assert ours == (None if isinstance(weights, dict) else weights), "weights by name need the shards"
+
+
+@pytest.mark.parametrize("uri", ["http://mlflow:5000", "https://mlflow.example.com/base", "file:/data/store"])
+def test_addresses_of_mlflow(uri: str) -> None:
+    assert load_config("demo", [f"tracking.mlflow={uri}"]).tracking.mlflow == uri
+
+
+@pytest.mark.parametrize("uri", ["mlflow:5000", "http://", "sqlite:///runs.db", "http://me:secret@mlflow", "ftp://a"])
+def test_addresses_that_are_refused(uri: str) -> None:
+    with pytest.raises(UserError, match="mlflow: must") as caught:
+        load_config("demo", [f"tracking.mlflow={uri}"])
+    assert "secret" not in str(caught.value)
