@@ -180,6 +180,28 @@ class StageConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ViewsConfig:
+    """Views of a page that a trained model averages over (test-time augmentation); 0 and 0: the page alone.
+
+    shift: four more views, shifted up, down, left and right by this share of the height or width. scale: two more,
+    smaller and larger by this share. No view is mirrored: text has a direction.
+    """
+
+    shift: float = 0.0
+    scale: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("shift", "scale"):
+            if not 0 <= getattr(self, name) <= 0.25:
+                raise UserError(f"{name}: must be at least 0 and at most 0.25, found {getattr(self, name)}")
+
+    @property
+    def count(self) -> int:
+        """Number of views, the page itself included."""
+        return 1 + 4 * bool(self.shift) + 2 * bool(self.scale)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """Settings that all stages share.
 
@@ -195,6 +217,8 @@ class TrainingConfig:
     best_metric: figure on the validation pages that selects a job's best epoch, whose weights are the job's result.
     batchnorm_batches: number of training batches to recompute BatchNorm's statistics from before each evaluation, see
     `trainer.network.batchnorm`; 0: evaluate with the statistics of the training steps.
+    views: what predictions of a job's best weights average over, and so everything that is fitted on them, predicted
+    and exported; evaluations after an epoch look at each page once.
     """
 
     deterministic: bool = True
@@ -207,6 +231,7 @@ class TrainingConfig:
     evaluation_batch: int = 64
     best_metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
     batchnorm_batches: int = 16
+    views: ViewsConfig = field(default_factory=ViewsConfig)
 
     def __post_init__(self) -> None:
         if self.batchnorm_batches < 0:

@@ -34,7 +34,7 @@ from trainer.stop import StopRequest
 from trainer.tracking.charts import Charts
 from trainer.training.agreement import Coordinator
 from trainer.training.loop import Loop
-from trainer.training.outcome import load_best, predict_splits, result_of
+from trainer.training.outcome import final_evaluator, load_best, predict_splits, result_of
 from trainer.training.start import initial_state, read_ahead
 from trainer.training.state import TrainingState
 from trainer.training.step import TrainStep
@@ -250,9 +250,8 @@ def _finish(loop: Loop, checkpoints: CheckpointFolder, splits: Mapping[str, Shar
         "predicting", epoch=epochs, epochs=epochs, step=step, steps=step, steps_per_epoch=loop.steps_per_epoch
     )
     best = load_best(loop.step.classifier.model, state, checkpoints, world=world)
-    figures = predict_splits(
-        splits, loop.evaluator, coordinator=loop.coordinator, folder=loop.journal.folder, step=step
-    )
+    evaluator = final_evaluator(loop.step.classifier, config.training, loop.evaluator, world=world)
+    figures = predict_splits(splits, evaluator, coordinator=loop.coordinator, folder=loop.journal.folder, step=step)
     loop.charts.test(step, figures)
     return result_of(config, state, best, figures, world_size=world.size)
 

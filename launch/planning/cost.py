@@ -142,7 +142,7 @@ def training_cost(job: JobConfig, group: Group, *, beside: Sequence[Group] = (),
         )
     step_s = fixed_s + pages_s + allreduce_s
     evaluated = pages.val + job.training.batchnorm_batches * stage.global_batch
-    evaluated = stage.epochs * evaluated + pages.val + pages.test
+    evaluated = stage.epochs * evaluated + job.training.views.count * (pages.val + pages.test)
     read = stage.epochs * (steps * stage.global_batch + pages.val) + pages.val + pages.test
     return JobCost(
         name=job.name,

@@ -26,11 +26,12 @@ from launch.api import open_run
 from launch.cli import main
 from launch.commands.score import ensemble_for_shards, evaluate
 from launch.report.report import write_report
-from trainer.config import CheckpointConfig, JobConfig, ModelConfig, StageConfig, TrainingConfig
+from trainer.config import CheckpointConfig, JobConfig, ModelConfig, StageConfig, TrainingConfig, ViewsConfig
 from trainer.export.artifact import Format
 from trainer.export.export import ExportRequest, export
 from trainer.export.source import RunPages
 from trainer.network.classifier import Geometry, build_classifier
+from trainer.network.views import with_views
 from trainer.network.weights import load_arrays, named, save_arrays
 from trainer.scoring.decision import calibrate, judge, policy_file, read_policy
 from trainer.scoring.predictions import Predictions, read_predictions, write_predictions
@@ -40,6 +41,8 @@ from trainer.stack import job as stack
 MEMBERS = {"holistic_32": "holistic", "left": "left", "top": "top"}
 IMAGE_PX = {"holistic_32": 32, "left": 40, "top": 64}
 """Heights that the models work at; the stored ones are 64 px, which is no multiple of 40."""
+VIEWS = {"holistic_32": ViewsConfig(), "left": ViewsConfig(), "top": ViewsConfig(shift=0.05, scale=0.05)}
+"""Test-time augmentation of one of them."""
 QUICK = ExportRequest(measure=False)
 MODEL = ModelConfig(backbone="SmallConvNet", weights="none", dense=(8,), dropout=0.1)
 
@@ -88,14 +91,15 @@ def make_member(run: Path, name: str, *, region: str, shards: Path) -> None:
     stage = StageConfig(region=region, image_px=IMAGE_PX[name])
     config = JobConfig(
         name=name, stage_name=name, region=region, shards=str(shards), seed=1, stage=stage, model=MODEL,
-        training=TrainingConfig(), checkpoint=CheckpointConfig(),
+        training=TrainingConfig(views=VIEWS[name]), checkpoint=CheckpointConfig(),
     )  # fmt: skip
     folder = run / "jobs" / name
     checkpoint = folder / "checkpoints" / "step-00000001"
     checkpoint.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(to_mapping(config)))
     keras.utils.set_random_seed(len(name))
-    model = build_classifier(MODEL, Geometry(64, 64, 1, stage.image_px), classes=5).model
+    classifier = build_classifier(MODEL, Geometry(64, 64, 1, stage.image_px), classes=5)
+    model = with_views(classifier, VIEWS[name]).model
     generator = np.random.default_rng(len(name))
     arrays = {}
     for path, variable in named(model.variables).items():

@@ -49,7 +49,7 @@ def test_its_state_survives_an_interruption(
     unharmed = train(tiny, tmp_path / "unharmed", stage)
     seen = [rate for rate, _ in unharmed]
     if rates is None:  # at the end of the head epoch, then down from epoch to epoch
-        assert seen[0] < 0.001
+        assert seen[0] == pytest.approx(0.002 * 0.55)  # the middle of its cosine: 2 of 4 steps are warm-up
         assert 0.002 > seen[1] > seen[2] > seen[3] > 0.0002
     else:
         assert seen == pytest.approx(rates)

@@ -46,11 +46,12 @@ def reduce_by_area(pages: Any, height: int, width: int) -> Any:
     for axis, reduced in ((1, height), (2, width)):
         stored = pages.shape[axis]
         if reduced != stored:
-            pages = _reduce_axis(pages, bands(area_weights(stored, reduced)), axis=axis)
+            pages = weighted_sum(pages, bands(area_weights(stored, reduced)), axis=axis)
     return pages
 
 
-def _reduce_axis(pages: Any, band: Bands, *, axis: int) -> Any:
+def weighted_sum(pages: Any, band: Bands, *, axis: int) -> Any:
+    """Replace the pixels of an axis of float32 [b, h, w, c], a Keras tensor, by the sums that `band` describes."""
     import keras
 
     shape = [1, 1, 1, 1]

@@ -15,7 +15,8 @@ from trainer.config import STACK, JobConfig
 from trainer.device import prepare_inference
 from trainer.job_folder.checkpoint import WEIGHTS
 from trainer.job_folder.journal import CONFIG, RESULT, job_folder
-from trainer.network.classifier import Geometry, build_classifier
+from trainer.network.classifier import Classifier, Geometry, build_classifier
+from trainer.network.views import with_views
 from trainer.network.weights import load_arrays, transfer
 from trainer.stack.blend import EPSILON
 from trainer.stack.fit import FittedStack, load_stack
@@ -37,12 +38,16 @@ class RegionPages:
 
 @dataclass(frozen=True)
 class Member:
-    """One model with its best weights. model: Keras, uint8 [n, *pages.shape] -> float32 [n, classes]."""
+    """One model with its best weights. model: Keras, uint8 [n, *pages.shape] -> float32 [n, classes].
+
+    views: of each page, that the model computes and averages over, see `trainer.network.views`.
+    """
 
     name: str
     region: str
     pages: RegionPages
     model: Any
+    views: int = 1
 
 
 @dataclass
@@ -88,10 +93,11 @@ class Ensemble:
 
         function, used = self.function(), {name: pages[name] for name in self.regions}
         count = len(next(iter(used.values())))
+        size = max(1, BATCH // max(member.views for member in self.members))
         # No page at all is one empty batch, so that the outputs still have their columns.
         batches = [
-            function({name: tf.constant(rows[first : first + BATCH]) for name, rows in used.items()})
-            for first in range(0, max(count, 1), BATCH)
+            function({name: tf.constant(rows[first : first + size]) for name, rows in used.items()})
+            for first in range(0, max(count, 1), size)
         ]
         return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
 
@@ -157,8 +163,9 @@ def open_member(run: Path, name: str, regions: Mapping[str, RegionPages], *, cla
     if config.region not in regions:
         raise UserError(f"{run}: {name} takes the region {config.region}, and there are no pages of it")
     pages = regions[config.region]
-    model = _load_model(run, name, Geometry(*pages.shape, config.stage.image_px), classes=classes)
-    return Member(name, config.region, pages, model)
+    classifier = _load_classifier(run, name, Geometry(*pages.shape, config.stage.image_px), classes=classes)
+    views = config.training.views
+    return Member(name, config.region, pages, with_views(classifier, views).model, views.count)
 
 
 def member_config(run: Path, name: str) -> JobConfig:
@@ -171,12 +178,12 @@ def member_config(run: Path, name: str) -> JobConfig:
     return from_mapping(JobConfig, read_yaml(path), where=str(path))
 
 
-def _load_model(run: Path, name: str, geometry: Geometry, *, classes: int) -> Any:
-    """A finished job's Keras model with its best weights."""
+def _load_classifier(run: Path, name: str, geometry: Geometry, *, classes: int) -> Classifier:
+    """A finished job's network with its best weights."""
     arrays = load_arrays(job_folder(run, name) / _result(run, name)["best_checkpoint"] / WEIGHTS)
     classifier = build_classifier(member_config(run, name).model, geometry, classes=classes)
     transfer(classifier.model.variables, arrays, source=name)
-    return classifier.model
+    return classifier
 
 
 def _result(run: Path, job: str) -> dict[str, Any]:

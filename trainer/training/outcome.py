@@ -10,9 +10,11 @@ import numpy as np
 from data_tools.errors import UserError
 from data_tools.shards.reader import ShardSet
 from data_tools.versions import installed
-from trainer.config import JobConfig
+from trainer.config import JobConfig, TrainingConfig
 from trainer.job_folder.checkpoint import CheckpointFolder
 from trainer.job_folder.journal import CHECKPOINTS, PREDICTIONS
+from trainer.network.classifier import Classifier
+from trainer.network.views import with_views
 from trainer.network.weights import is_seed, transfer, weights_digest
 from trainer.scoring.evaluate import Evaluator
 from trainer.scoring.metrics import accuracy, negative_log_likelihood
@@ -54,6 +56,17 @@ def load_best(model: Any, state: TrainingState, checkpoints: CheckpointFolder, *
     world.broadcast(variables)
     parameters = int(sum(np.prod(v.shape) for v in model.trainable_variables))
     return BestWeights(best.epoch, f"{CHECKPOINTS}/{path.name}", weights_digest(variables), parameters)
+
+
+def final_evaluator(classifier: Classifier, training: TrainingConfig, plain: Evaluator, *, world: World) -> Evaluator:
+    """What predicts with the best weights: an evaluator over `training.views`, with as many pages in memory as `plain`.
+
+    `plain` itself if a page is its only view.
+    """
+    if training.views.count == 1:
+        return plain
+    batch = max(1, training.evaluation_batch // training.views.count)
+    return Evaluator(with_views(classifier, training.views), world, batch=batch)
 
 
 def predict_splits(

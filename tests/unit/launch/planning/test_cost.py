@@ -18,6 +18,7 @@ from launch.planning.cost import (
 from launch.planning.ring import Network
 from launch.recipe.stages import plan_recipe
 from tests.unit.launch.planning.groups import group
+from trainer.config import ViewsConfig
 from trainer.network.facts import ModelFacts
 
 PAGES = PageCounts(train=1000, val=100, test=200, record_bytes=50)
@@ -48,6 +49,11 @@ def test_a_job_of_one_worker() -> None:
     assert cost.host_read_rate == pytest.approx(100 * 50 / 1.1)
     assert cost.seconds == pytest.approx(7.0 + 22.0 + 5.5)
     assert sum(cost.breakdown().values()) == pytest.approx(cost.seconds)
+
+
+def test_views_cost_in_predictions_alone() -> None:
+    cost = costed(group("a"), views=ViewsConfig(shift=0.02))
+    assert cost.evaluate_s == pytest.approx((2 * (100 + 3 * 100) + 5 * (100 + 200)) * 0.005)
 
 
 @pytest.mark.parametrize(
