@@ -37,7 +37,8 @@ from launch.recipe.stages import plan_recipe  # noqa: E402
 from tests.helpers.faults import HOOK  # noqa: E402
 from trainer.config import JobConfig  # noqa: E402
 from trainer.device import prepare_device  # noqa: E402
-from trainer.job import classifier_for, open_data  # noqa: E402
+from trainer.job import classifier_for  # noqa: E402
+from trainer.job_data import open_data  # noqa: E402
 from trainer.job_folder.checkpoint import CheckpointFolder  # noqa: E402
 from trainer.job_folder.heartbeat import Heartbeat  # noqa: E402
 from trainer.job_folder.journal import CHECKPOINTS, Journal, job_folder  # noqa: E402

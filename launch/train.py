@@ -33,6 +33,7 @@ from data_tools.cores import available_cores
 from data_tools.errors import Stopped, UserError, is_lost_peer, require_horovod
 from data_tools.protocol import threads_per_worker
 from launch.config import Config, load_config
+from launch.recipe.check_folds import check_folds
 from launch.recipe.corrections import check_corrections
 from launch.recipe.jobs import check_exclude_ids, job_specs, payload
 from launch.recipe.prepare import check_freezing, check_shards, ensure_shards, ensure_weights, freezes, weights_path
@@ -146,6 +147,8 @@ def _prepare_run(config: Config) -> None:
     ensure_weights(config)
     ensure_shards(config)
     check_corrections(config)
+    for note in check_folds(config):
+        print_out(f"note: {note}")
     record_model(folder, config.paths.shards)
     if freezes(config):
         # In a process of its own: this one may not use a device before its world is up.

@@ -31,6 +31,7 @@ from data_tools.errors import UserError, require_horovod
 from launch.config import Config, load_config
 from launch.doctor import check_hosts
 from launch.planning.assumed import recommended_workers
+from launch.recipe.check_folds import check_folds
 from launch.recipe.corrections import check_corrections
 from launch.recipe.jobs import check_exclude_ids, job_specs
 from launch.recipe.prepare import check_freezing, ensure_shards, ensure_weights, freezes
@@ -103,6 +104,8 @@ def _prepare(config: Config) -> None:
     check_exclude_ids(config)
     ensure_shards(config)
     check_corrections(config)
+    for note in check_folds(config):
+        print_out(f"note: {note}")
     if freezes(config):
         hide_gpus()  # they belong to the workers
         check_freezing(config)

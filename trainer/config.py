@@ -274,6 +274,17 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fold:
+    """One of `of` equal parts of the training pages, by its number from 1: a job does not train on it, but predicts it.
+
+    `trainer.training.split.fold_of` assigns the pages.
+    """
+
+    number: int
+    of: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobConfig:
     """Everything that determines what one training job computes.
 
@@ -286,6 +297,7 @@ class JobConfig:
     of them select.
     distill: the teacher of a student, whose training pages then include unlabelled ones; None: labels alone.
     event_files: whether it writes event files for TensorBoard, which change nothing that it computes.
+    fold: the training pages that are held out; None: the job trains on all of them.
     """
 
     name: str
@@ -304,6 +316,7 @@ class JobConfig:
     corrected: bool = False
     distill: Distillation | None = None
     event_files: bool = True
+    fold: Fold | None = None
 
     def batch_plan(self, rank: int = 0, size: int = 1) -> BatchPlan:
         """The training batches of rank `rank` of `size`."""

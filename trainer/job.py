@@ -3,22 +3,20 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from data_tools.config import from_mapping, to_mapping
 from data_tools.errors import UserError
 from data_tools.files import read_json, write_json
-from data_tools.labels.class_weights import weight_of_each
 from data_tools.shards.manifest import Manifest
 from data_tools.shards.reader import ShardSet
 from trainer.config import JobConfig, JobPayload
 from trainer.device import prepare_device
 from trainer.hook import Progress, on_progress
+from trainer.job_data import class_weights_of, open_job_data
 from trainer.job_folder.attempt_count import keep_config, number_attempt
 from trainer.job_folder.checkpoint import CheckpointFolder
-from trainer.job_folder.corrections import kept_corrections
 from trainer.job_folder.heartbeat import Heartbeat
 from trainer.job_folder.journal import CHECKPOINTS, RESULT, Journal, job_folder, log_to
 from trainer.job_folder.writer import BackgroundWriter
@@ -29,7 +27,6 @@ from trainer.network.freezing import FreezePlan, layer_names, plan_freezing
 from trainer.optimizer.build import build_optimizer
 from trainer.optimizer.layer_rates import rate_shares
 from trainer.scoring.evaluate import Evaluator
-from trainer.soft_targets.targets import TargetRows, open_student_pages
 from trainer.stop import StopRequest
 from trainer.tracking.charts import Charts
 from trainer.training.agreement import Coordinator
@@ -41,51 +38,6 @@ from trainer.training.step import TrainStep
 from trainer.world import World
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Data:
-    """The three shard sets of a job's region. targets: the teacher's answers for the pages of `train`, of a student."""
-
-    train: ShardSet
-    val: ShardSet
-    test: ShardSet
-    targets: TargetRows | None = None
-
-    @property
-    def manifest(self) -> Manifest:
-        """The manifest of `train`; all three agree on everything that shapes the model."""
-        return self.train.manifest
-
-
-def open_data(config: JobConfig, run: Path) -> Data:
-    """Open the shard sets of the job's region, with the corrections in the folder `run` if the job applies them.
-
-    Raises:
-        UserError: a shard set is missing, sizes or classes differ, or corrections are missing or do not fit.
-    """
-    corrections = kept_corrections(run) if config.corrected else None
-    sets = {
-        split: ShardSet.open(Path(config.shards) / split / config.region, corrections=corrections)
-        for split in ("train", "val", "test")
-    }
-    first = sets["train"].manifest
-    for split, shards in sets.items():
-        for name in ("height", "width", "channels", "class_ids"):
-            ours, theirs = getattr(first, name), getattr(shards.manifest, name)
-            if ours != theirs:
-                where = f"{config.shards}: {name} of {split}"
-                raise UserError(f"{where} is {theirs}, but of train {ours}; convert them together")
-    return Data(sets["train"], sets["val"], sets["test"])
-
-
-def _with_targets(data: Data, job: JobPayload) -> Data:
-    """The data of a student, with unlabelled training pages and all targets; of any other job, unchanged."""
-    if job.config.distill is None:
-        return data
-    teacher = job_folder(Path(job.run), job.config.distill.teacher)
-    train, targets = open_student_pages(data.train, teacher, job.config.distill)
-    return replace(data, train=train, targets=targets)
 
 
 def classifier_for(config: JobConfig, manifest: Manifest) -> Classifier:
@@ -129,18 +81,6 @@ def build_step(
         distill=config.distill,
     )
     return step, freezing
-
-
-def class_weights_of(config: JobConfig, manifest: Manifest) -> list[float] | None:
-    """The weight of each class in the job's loss, by the training pages in `manifest`; None: no weights.
-
-    Raises:
-        UserError: a weight for a class that does not exist.
-    """
-    if config.class_weights is None:
-        return None
-    counts = [manifest.histogram[class_id] for class_id in manifest.class_ids]
-    return weight_of_each(config.class_weights, manifest.class_ids, manifest.class_names, counts)
 
 
 def run(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,7 +130,7 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     config = job.config
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, keep=config.checkpoint.keep, config=to_mapping(config))
     newest = read_ahead(checkpoints) if world.rank == 0 else None
-    data = _with_targets(open_data(config, Path(job.run)), job)
+    data = open_job_data(job)
     check_batch(config.stage.global_batch, world.size, config.stage.micro_batches)
     classes = len(data.manifest.class_ids)
     weights = class_weights_of(config, data.manifest)
@@ -225,7 +165,7 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
             charts=_charts(config, folder, state, world),
         )
         loop.run()
-        return _finish(loop, checkpoints, {"val": data.val, "test": data.test})
+        return _finish(loop, checkpoints, data.to_predict)
 
 
 def _charts(config: JobConfig, folder: Path, state: TrainingState, world: World) -> Charts:

@@ -1,5 +1,6 @@
 """Shard sets as arrays: any examples by number, copied from the page cache into a reused buffer."""
 
+import copy
 import mmap
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -35,6 +36,7 @@ class ShardSet:
             manifest, index, self.correction_counts = _correct(manifest, index, rows)
         self.folder, self.manifest, self._index = folder, manifest, index
         self.labels = _class_indices(manifest, index)
+        self._rows: NDArray[np.int64] | None = None  # on disk; None: all examples
         self._shards, self._offsets = index.entries["shard"], index.entries["offset"]
         self._row_bytes = manifest.height * manifest.width * manifest.channels
         self._maps = [_mapped(folder / shard.name, shard.bytes) for shard in manifest.shards]
@@ -78,6 +80,23 @@ class ShardSet:
         # An absolute name replaces the folder that it is joined to.
         return cls(first.folder, manifest, index)
 
+    def subset(self, chosen: NDArray[np.bool_]) -> Self:
+        """The examples that `chosen` bool [n] selects, as a set of their own, numbered from 0 in the order on disk.
+
+        It shares the mapped files; `manifest` counts the selected examples.
+        """
+        rows = np.flatnonzero(chosen)
+        part = copy.copy(self)
+        part.labels, part._rows = self.labels[rows], self._on_disk(rows)
+        part._shards, part._offsets = self._shards[rows], self._offsets[rows]
+        counts = np.bincount(part.labels, minlength=len(self.manifest.class_ids)).tolist()
+        histogram = dict(zip(self.manifest.class_ids, counts, strict=True))
+        part.manifest = replace(self.manifest, count=len(rows), histogram=histogram)
+        return part
+
+    def _on_disk(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        return positions if self._rows is None else self._rows[positions]
+
     def __len__(self) -> int:
         """Number of examples."""
         return self.manifest.count
@@ -99,7 +118,7 @@ class ShardSet:
 
     def page_ids(self, positions: Iterable[int]) -> list[str]:
         """Page ids of the examples at `positions`."""
-        return self._index.page_ids(positions)
+        return self._index.page_ids(self._on_disk(np.fromiter(positions, np.int64)))
 
     def gather(self, indices: NDArray[np.int64], out: Images | None = None) -> Images:
         """Images of the examples `indices` int64 [k], uint8 [k, h, w, c]; written to `out` if given.
@@ -125,7 +144,7 @@ class ShardSet:
     def _decoded(self, place: int) -> Images:
         from data_tools.documents.pixels import PageError, decode  # Imported late, as above.
 
-        entry = self._index.entries[place]
+        entry = self._index.entries[self._on_disk(np.array([place]))[0]]
         shard, offset, length = (int(entry[name]) for name in ("shard", "offset", "length"))
         content = self._maps[shard][offset : offset + length]
         try:

@@ -12,7 +12,7 @@ evaluation covers the validation pages and the training batches from which the B
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cluster.schedule.slots import Group
 from launch.planning.ring import Network, busy_slots, ring_seconds, rings_per_link
@@ -21,7 +21,7 @@ from trainer.network.facts import ModelFacts
 
 STACK_IMPORTS_S = 3.0
 STACK_PAGE_S = 2e-4
-"""Seconds per validation page that the stack takes to fit and score."""
+"""Seconds per page that the stack is fitted on."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,18 @@ class Machine:
 
 @dataclass(frozen=True)
 class PageCounts:
-    """Pages by split, and the bytes of one page in a shard."""
+    """Pages by split, and the bytes of one page in a shard. held_out: training pages of a fold, not in `train`."""
 
     train: int
     val: int
     test: int
     record_bytes: int
+    held_out: int = 0
+
+    def of(self, job: JobConfig) -> "PageCounts":
+        """The pages of one job, which trains on all folds but its own."""
+        held_out = 0 if job.fold is None else self.train // job.fold.of
+        return replace(self, train=self.train - held_out, held_out=held_out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +85,7 @@ class JobCost:
     Times are in seconds: of one step where the name starts with `step_`, of the whole job otherwise. `steps` is per
     epoch, `worker_batch` is pages per worker and step, `read_bytes` is of the whole job, `host_read_rate` is the
     bytes per second that the busiest host reads for it and the jobs beside it, and `gradient_bytes` is per step.
+    `folds` is 0 for a job that is not of a fold.
     """
 
     name: str
@@ -96,6 +103,7 @@ class JobCost:
     read_bytes: float = 0.0
     host_read_rate: float = 0.0
     gradient_bytes: int = 0
+    folds: int = 0
 
     @property
     def workers(self) -> int:
@@ -126,7 +134,7 @@ class JobCost:
 
 def training_cost(job: JobConfig, group: Group, *, beside: Sequence[Group] = (), inputs: EstimateInputs) -> JobCost:
     """Cost of a training job on `group`, with other jobs on the groups `beside` it at the same time."""
-    stage, pages, machine = job.stage, inputs.pages, inputs.machine
+    stage, pages, machine = job.stage, inputs.pages.of(job), inputs.machine
     step, model = machine.steps[stage.image_px], inputs.models[stage.image_px]
     workers, busy = len(group.slots), busy_slots(group, beside)
     slowdown = max(1.0, busy / machine.cores) if machine.cores else 1.0
@@ -142,8 +150,9 @@ def training_cost(job: JobConfig, group: Group, *, beside: Sequence[Group] = (),
         )
     step_s = fixed_s + pages_s + allreduce_s
     evaluated = pages.val + job.training.batchnorm_batches * stage.global_batch
-    evaluated = stage.epochs * evaluated + job.training.views.count * (pages.val + pages.test)
-    read = stage.epochs * (steps * stage.global_batch + pages.val) + pages.val + pages.test
+    predicted = pages.held_out + pages.val + pages.test
+    evaluated = stage.epochs * evaluated + job.training.views.count * predicted
+    read = stage.epochs * (steps * stage.global_batch + pages.val) + predicted
     return JobCost(
         name=job.name,
         stage=job.stage_name,
@@ -160,6 +169,7 @@ def training_cost(job: JobConfig, group: Group, *, beside: Sequence[Group] = (),
         read_bytes=pages.record_bytes * read,
         host_read_rate=busy * batch * pages.record_bytes / step_s,
         gradient_bytes=gradients if workers > 1 else 0,
+        folds=0 if job.fold is None else job.fold.of,
     )
 
 
@@ -168,12 +178,12 @@ def gradient_bytes(model: ModelFacts, training: TrainingConfig) -> int:
     return model.gradient_bytes // 2 if training.compression == "fp16" else model.gradient_bytes
 
 
-def stack_cost(name: str, pages: PageCounts, *, group: Group, machine: Machine) -> JobCost:
-    """Cost of the stack: a small fit on the members' outputs for the validation pages."""
+def stack_cost(name: str, pages: int, *, group: Group, machine: Machine) -> JobCost:
+    """Cost of the stack: a small fit on the members' outputs for `pages` pages."""
     return JobCost(
         name=name,
         stage=name,
         group=group,
         startup_s=machine.world_s + STACK_IMPORTS_S,
-        train_s=STACK_PAGE_S * pages.val,
+        train_s=STACK_PAGE_S * pages,
     )

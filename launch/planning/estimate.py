@@ -81,7 +81,7 @@ def estimate(
     recipe = plan_recipe(config)
     specs = job_specs(config, recipe, recipe.job_names)
     for job in recipe.jobs:
-        steps_per_epoch(inputs.pages.train, job.stage.global_batch)  # rejects a batch larger than an epoch
+        steps_per_epoch(inputs.pages.of(job).train, job.stage.global_batch)  # rejects a batch larger than an epoch
     numbers = plan_workers(hosts, specs) | dict(workers or {})
     costs, spans = _schedule(recipe, specs, workers=numbers, hosts=hosts, inputs=inputs)
     return Estimate(tuple(hosts), tuple(costs[name] for name in recipe.job_names), spans)
@@ -115,7 +115,8 @@ def _durations(
     def seconds(name: str, group: Group) -> float:
         beside = _beside(name, spans)
         if name == STACK:
-            costs[name] = stack_cost(STACK, inputs.pages, group=group, machine=inputs.machine)
+            fitted = inputs.pages.train if recipe.fold_jobs else inputs.pages.val
+            costs[name] = stack_cost(STACK, fitted, group=group, machine=inputs.machine)
         else:
             costs[name] = training_cost(recipe.job(name), group, beside=beside, inputs=inputs)
         return costs[name].seconds

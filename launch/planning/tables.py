@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from launch.planning.cost import EstimateInputs, JobCost
+from launch.planning.cost import EstimateInputs, JobCost, PageCounts
 from launch.planning.estimate import HOUR, MIN_SPEEDUP, Estimate, last_worthwhile
 from launch.planning.inputs import GIGABIT
 from launch.planning.recommend import SLOWER, StageWorkers
@@ -48,9 +48,21 @@ def print_estimate(plan: Estimate, inputs: EstimateInputs, *, pages_source: str,
         f"total: [bold]{duration(plan.seconds)}[/], {plan.used_slot_hours:.1f} {unit} hours used, "
         f"{plan.reserved_slot_hours:.1f} if all {unit}s stay reserved to the end"
     )
+    if line := folds_text(plan, unit):
+        console.print(line)
     shares = {activity: seconds / plan.seconds for activity, seconds in plan.breakdown().items()}
     shown = ", ".join(f"{activity} {share:.0%}" for activity, share in shares.items() if share > MIN_SHARE_SHOWN)
     console.print(f"time spent on: {shown}")
+
+
+def folds_text(plan: Estimate, unit: str) -> str:
+    """What the jobs of the folds cost, in one line; empty without folds."""
+    jobs = [cost for cost in plan.costs if cost.folds]
+    if not jobs:
+        return ""
+    hours = sum(cost.workers * cost.seconds for cost in jobs) / HOUR
+    used = f"{hours:.1f} {unit} hours of these, {hours / plan.used_slot_hours:.0%}"
+    return f"folds: {counted(len(jobs), 'job')} of {jobs[0].folds} folds use {used}"
 
 
 def _row(plan: Estimate, cost: JobCost) -> list[str]:
@@ -146,13 +158,14 @@ def scaling_limit(plans: Sequence[Estimate]) -> str:
 def as_data(plan: Estimate, inputs: EstimateInputs, *, pages_source: str) -> dict[str, Any]:
     """The plan as plain data, for `--json`; times in seconds, sizes in bytes."""
     return {
-        "pages": {**vars(inputs.pages), "source": pages_source},
+        "pages": {**_page_counts(inputs.pages), "source": pages_source},
         "speed": inputs.machine.speed,
         "hosts": {host.name: host.slots for host in plan.hosts},
         "jobs": [
             {
                 "name": cost.name,
                 "stage": cost.stage,
+                "folds": cost.folds,
                 "group": cost.group.hosts,
                 "epochs": cost.epochs,
                 "steps": cost.epochs * cost.steps,
@@ -170,6 +183,10 @@ def as_data(plan: Estimate, inputs: EstimateInputs, *, pages_source: str) -> dic
         "total": totals(plan),
         "network": vars(inputs.network),
     }
+
+
+def _page_counts(pages: PageCounts) -> dict[str, int]:
+    return {name: getattr(pages, name) for name in ("train", "val", "test", "record_bytes")}
 
 
 def totals(plan: Estimate) -> dict[str, Any]:

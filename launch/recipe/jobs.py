@@ -40,6 +40,11 @@ def payload(job: JobConfig, run: Path) -> dict[str, Any]:
     return dict(to_mapping(JobPayload(config=job, run=str(run))))
 
 
+def trained_share(job: JobConfig) -> float:
+    """The share of the training pages that a job trains on: all, or all but one fold."""
+    return 1.0 if job.fold is None else 1.0 - 1.0 / job.fold.of
+
+
 def _training_spec(config: Config, recipe: Recipe, job: JobConfig, unfinished: Collection[str]) -> JobSpec:
     folder = str(job_folder(config.paths.run, job.name))
     parallel = sum(other.stage_name == job.stage_name for other in recipe.jobs) > 1
@@ -52,8 +57,8 @@ def _training_spec(config: Config, recipe: Recipe, job: JobConfig, unfinished: C
         global_batch=job.stage.global_batch,
         logs=folder,
         heartbeats=folder,
-        # All jobs of a run train on the same pages, and a step takes as long as its pages have pixels.
-        work=float(job.stage.epochs * job.stage.image_px**2),
+        # All jobs of a run train on the same pages but their fold, and a step takes as long as its pages have pixels.
+        work=job.stage.epochs * job.stage.image_px**2 * trained_share(job),
     )
 
 
@@ -97,12 +102,13 @@ def _stack_spec(config: Config, recipe: Recipe, unfinished: Collection[str]) -> 
         payload={
             "run": str(config.paths.run),
             "members": list(recipe.members),
+            "fold_jobs": {name: list(jobs) for name, jobs in recipe.fold_jobs.items()},
             "config": stack,
             "seed": config.seed,
             "class_weights": _stack_weights(config),
             "event_files": config.tracking.tensorboard,
         },
-        depends_on=tuple(name for name in recipe.members if name in unfinished),
+        depends_on=tuple(name for name in recipe.stacked_jobs if name in unfinished),
         logs=folder,
         heartbeats=folder,
     )

@@ -1,12 +1,13 @@
 """The recipe as a plan: from the stages of the configuration to jobs that depend on each other. Runs nothing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
 from launch.config import Config
+from launch.recipe.folds import fold_jobs_of, with_folds
 from trainer.config import EACH_REGION, STACK, START_FROM_WEIGHTS, JobConfig, StageConfig
 
 
@@ -14,17 +15,25 @@ from trainer.config import EACH_REGION, STACK, START_FROM_WEIGHTS, JobConfig, St
 class Recipe:
     """The training jobs, each after the one that it starts from.
 
-    members: names of the jobs whose softmax outputs the stack takes, in its order: the last whole-page job, then the
-    last job of each region.
+    members: names of the models whose softmax outputs the stack takes, in its order: the last whole-page job, then the
+    last job of each region. fold_jobs: with folds, the jobs by member that predict the training pages which they have
+    not seen; otherwise empty. A member that is their average has no job of its own.
     """
 
     jobs: tuple[JobConfig, ...]
     members: tuple[str, ...]
+    fold_jobs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def job_names(self) -> tuple[str, ...]:
         """Names of all jobs in order, the stack last."""
         return (*(job.name for job in self.jobs), STACK)
+
+    @property
+    def stacked_jobs(self) -> tuple[str, ...]:
+        """Names of the jobs whose outputs the stack reads."""
+        names = {*self.members, *(name for names in self.fold_jobs.values() for name in names)}
+        return tuple(job.name for job in self.jobs if job.name in names)
 
     def job(self, name: str) -> JobConfig:
         """The job of that name.
@@ -39,16 +48,17 @@ class Recipe:
         raise UserError(f"{name}: no such job in this configuration; its jobs: {known}")
 
     def of_stage(self, stage: str, region: str | None) -> JobConfig:
-        """The job of a stage; of one of its regions if the stage trains each.
+        """The job of a stage; of one of its regions if the stage trains each. The job of a fold, by its own name only.
 
         Raises:
             UserError: an unknown stage or region, or no region given for a stage that trains each.
         """
-        found = [job for job in self.jobs if stage in (job.stage_name, job.name) and region in (None, job.region)]
+        named = [job for job in self.jobs if stage in (job.name, None if job.fold else job.stage_name)]
+        found = [job for job in named if region in (None, job.region)]
         if len(found) == 1:
             return found[0]
         if not found:
-            stages = ", ".join(dict.fromkeys(job.stage_name for job in self.jobs))
+            stages = ", ".join(dict.fromkeys(job.name if job.fold else job.stage_name for job in self.jobs))
             raise UserError(
                 f"--stage {stage}{f' --region {region}' if region else ''}: no such stage; stages: {stages}"
             )
@@ -58,7 +68,8 @@ class Recipe:
 
 
 def plan_recipe(config: Config, *, weights_file: str | None = None) -> Recipe:
-    """Turn each stage into one job, or into one job per region if it has `region: each`.
+    """Turn each stage into one job, or into one job per region if it has `region: each`; with `stack.folds`, also into
+    the jobs of `with_folds`.
 
     weights_file: the local file that `model.weights` resolves to; None to train from scratch.
 
@@ -88,8 +99,12 @@ def plan_recipe(config: Config, *, weights_file: str | None = None) -> Recipe:
             start_job = _start_job(stage.start, region, names, where)
             jobs.append(_job(config, stage_name, region, name=name, start_job=start_job, weights_file=weights_file))
         names[stage_name] = own
-    _check_names([job.name for job in jobs])
-    return Recipe(tuple(jobs), _members(config, names))
+    members, folds = _members(config, names), config.stack.folds
+    plain = [job.name for job in jobs]
+    if folds is not None:
+        jobs = with_folds(jobs, folds, keep=config.stack.members == "retrained")
+    _check_names([*plain, *(job.name for job in jobs if job.fold)])
+    return Recipe(tuple(jobs), members, fold_jobs_of(members, folds))
 
 
 def _job(

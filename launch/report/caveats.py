@@ -8,7 +8,7 @@ from launch.run.record import RunRecord
 from launch.terminal.wording import counted, duration
 from trainer.config import STACK
 from trainer.scoring.decision import policy_file
-from trainer.scoring.schema import StackResult
+from trainer.scoring.schema import OutOfFoldUse, StackResult, ValidationUse
 from trainer.scoring.thresholds import fewest_pages
 
 FEW_PAGES = 200
@@ -80,7 +80,10 @@ def _broken_transfers(transfers: Sequence[TransferRow]) -> list[str]:
 def _shared_validation(record: RunRecord, models: Mapping[str, ModelFigures]) -> list[str]:
     if STACK not in models or not models[STACK]["result"]:
         return []
-    use = cast(StackResult, models[STACK]["result"]).get("leak_free")
+    result = cast(StackResult, models[STACK]["result"])
+    use, folds = result.get("leak_free"), result.get("out_of_fold")
+    if folds and use:
+        return [_out_of_fold(folds, use)]
     split: Mapping[str, Any] = dict(use) if use else record.config.get(STACK) or {}
     if split.get("on") or split.get("leak_free"):
         return [
@@ -91,6 +94,26 @@ def _shared_validation(record: RunRecord, models: Mapping[str, ModelFigures]) ->
         "The same validation pages selected the best epochs and trained the stack, as in the recipe's source, so "
         "validation figures are optimistic, those of the stack most of all. Test figures are not affected."
     ]
+
+
+def _out_of_fold(folds: OutOfFoldUse, use: ValidationUse) -> str:
+    """How a stack was fitted on training pages, and what the validation pages served for."""
+    members = {"retrained": "trained on all of them", "average": "the averages of the models of the folds"}
+    again = (
+        "The validation pages selected the best epochs, and temperatures and thresholds were fitted on them, so "
+        "validation figures are a little optimistic."
+    )
+    if use["on"]:
+        again = (
+            f"{use['selected_on']:,} validation pages selected the best epochs, and temperatures and thresholds were "
+            f"fitted on the other {folds['calibrated_on']:,}."
+        )
+    return (
+        f"The stack was fitted out of fold, on outputs for {counted(folds['fitted_on'], 'training page')}. Those of a "
+        f"page come from the models of its fold, one of {folds['folds']}, which neither trained on it nor started from "
+        "weights that did: no label is used for the outputs of its own page. The members are "
+        f"{members[folds['members']]}. {again} Test pages played no part."
+    )
 
 
 def _uncalibrated(record: RunRecord, models: Mapping[str, ModelFigures]) -> list[str]:

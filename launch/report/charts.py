@@ -155,7 +155,7 @@ def _class_rows(data: RunFigures, name: str) -> Sequence[ClassRow]:
 
 def curves_chart(data: RunFigures) -> "Figure | None":
     """Learning curves: one row per job, with loss, accuracy and learning rate by epoch."""
-    jobs = [(name, model) for name, model in data["models"].items() if model["epochs"]]
+    jobs = [(name, model) for name, model in data["models"].items() if model["epochs"] and "fold_of" not in model]
     if not jobs:
         return None
     height = 0.75 + 1.55 * len(jobs)

@@ -21,7 +21,7 @@ from launch.report.schema import (
 )
 from launch.report.shard_pages import data_set
 from launch.run.attempts import Attempt
-from launch.run.record import JobRecord, RunRecord
+from launch.run.record import FOLD_JOB, JobRecord, RunRecord
 from launch.run.status import JobStatus, read_job_status
 from trainer.config import STACK
 from trainer.scoring import metrics
@@ -50,6 +50,9 @@ def figures(
         name: _model_figures(job, read_job_status(job, now=now), predictions=predictions, class_ids=class_ids)
         for name, job in record.jobs.items()
     }
+    for name, model in models.items():
+        if (member := record.member_of(name)) is not None:
+            model["fold_of"] = member
     rows = timeline(record, now=now)
     data: RunFigures = {
         "format": FORMAT,
@@ -73,10 +76,10 @@ def figures(
 
 
 def all_predictions(record: RunRecord) -> tuple[dict[tuple[str, str], Predictions], list[str]]:
-    """The stored outputs by (job, split), and a line for each damaged file."""
+    """The stored outputs by (job, split) but those of the folds' jobs, and a line for each damaged file."""
     found, problems = {}, []
     for name, job in record.jobs.items():
-        for split in SPLITS:
+        for split in SPLITS if record.member_of(name) is None else ():
             path = job.folder / "predictions" / f"{split}.npz"
             try:
                 if path.exists():
@@ -99,7 +102,7 @@ def region_of(job: JobRecord) -> str:
     """The region that a job's model sees; `stack` for the stack."""
     if job.name == STACK:
         return STACK
-    default = HOLISTIC if job.name.startswith(HOLISTIC) else job.name
+    default = HOLISTIC if job.name.startswith(HOLISTIC) else FOLD_JOB.sub(r"\1", job.name)
     return str(job.result.get("region", default))
 
 

@@ -151,6 +151,8 @@ def print_summary(run: Path, console: Console | None = None) -> None:
     for heading in ("validation", "test", "95% interval", "balanced", "test pages", "epochs", "time"):
         table.add_column(heading, justify="right")
     for name, model in data["models"].items():
+        if "fold_of" in model:
+            continue
         if name == STACK:
             table.add_section()
         table.add_row(*_summary_row(name, model), style="bold" if name == STACK else None)

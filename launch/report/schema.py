@@ -15,7 +15,8 @@ from trainer.scoring.schema import EpochRow, JobResult, SplitFigures
 class ModelFigures(TypedDict):
     """One job. result: its `result.json`, empty until the job is done.
 
-    silent_s: seconds since the last sign of life if the job is stale, None otherwise.
+    silent_s: seconds since the last sign of life if the job is stale, None otherwise. fold_of: the model that a fold's
+    job trains without its fold.
     """
 
     region: str
@@ -25,6 +26,7 @@ class ModelFigures(TypedDict):
     state: State
     error: str | None
     silent_s: float | None
+    fold_of: NotRequired[str]
     val: NotRequired[SplitFigures]
     test: NotRequired[SplitFigures]
 

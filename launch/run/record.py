@@ -19,6 +19,8 @@ from trainer.job_folder.journal import CHECKPOINTS, METRICS, RESULT
 from trainer.scoring.schema import EpochRow, JobResult
 
 JOBS = "jobs"
+FOLD_JOB = re.compile(r"(.+)_fold([1-9][0-9]*)")
+"""Names as `launch.recipe.folds.fold_job` gives them."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,13 @@ class RunRecord:
     events: tuple[EventRecord, ...]
     jobs: Mapping[str, JobRecord]
     problems: tuple[str, ...]
+
+    def member_of(self, job: str) -> str | None:
+        """The model that a fold's job trains without its fold; None for any other job."""
+        stack = self.config.get(STACK)
+        folds = stack.get("folds") if isinstance(stack, Mapping) else None
+        parts = FOLD_JOB.fullmatch(job)
+        return parts[1] if folds and parts and 1 <= int(parts[2]) <= folds else None
 
 
 def read_run(folder: Path) -> RunRecord:

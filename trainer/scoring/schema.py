@@ -187,17 +187,50 @@ class JobResult(TypedDict):
     versions: dict[str, str]
 
 
+class FoldRecord(TypedDict):
+    """The fold, from 1, of `of`, that a job did not train on."""
+
+    number: int
+    of: int
+
+
 class TrainingResult(JobResult):
-    """`result.json` of a training job. train_seconds: time in training steps, over all attempts."""
+    """`result.json` of a training job. train_seconds: time in training steps, over all attempts.
+
+    fold: None, or the held-out training pages; `train_accuracy` and `train_loss` are then the figures on them.
+    """
 
     train_seconds: float
     selection_share: float | None
+    fold: FoldRecord | None
+    train_accuracy: NotRequired[float]
+    train_loss: NotRequired[float]
+
+
+class AveragedResult(JobResult):
+    """`result.json` of a member that averages the jobs `models`; without epoch, checkpoint and start."""
+
+    models: list[str]
+
+
+class OutOfFoldUse(TypedDict):
+    """The use of the folds. fitted_on: training pages that the stack is fitted on, each by models that did not see it.
+
+    calibrated_on: validation pages of the temperatures and thresholds. accuracy: out of fold, by member.
+    """
+
+    folds: int
+    members: Literal["retrained", "average"]
+    fitted_on: int
+    calibrated_on: int
+    accuracy: dict[str, float]
 
 
 class StackResult(JobResult, StackFigures):
-    """`result.json` of the stack. member_weights: by member, of the method `weighted`."""
+    """`result.json` of the stack. member_weights: by member, of `weighted`. out_of_fold: None without folds."""
 
     members: list[str]
     method: str
     member_weights: dict[str, float]
     leak_free: ValidationUse
+    out_of_fold: OutOfFoldUse | None

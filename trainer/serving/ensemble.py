@@ -20,6 +20,7 @@ from trainer.network.views import with_views
 from trainer.network.weights import load_arrays, transfer
 from trainer.stack.blend import EPSILON
 from trainer.stack.fit import FittedStack, load_stack
+from trainer.stack.out_of_fold import AVERAGED
 
 BATCH = 64
 """Pages that `Ensemble.predict` computes at once."""
@@ -37,8 +38,26 @@ class RegionPages:
 
 
 @dataclass(frozen=True)
+class MeanModel:
+    """Several Keras models that take the same pages, as one whose probabilities are their mean."""
+
+    models: tuple[Any, ...]
+
+    def __call__(self, pages: Any, *, training: bool = False) -> Any:
+        """The mean probabilities, float32 [n, classes], of uint8 [n, height, width, channels]."""
+        import tensorflow as tf
+
+        return tf.add_n([model(pages, training=training) for model in self.models]) / float(len(self.models))
+
+    @property
+    def variables(self) -> list[Any]:
+        """The Keras variables of all models."""
+        return [variable for model in self.models for variable in model.variables]
+
+
+@dataclass(frozen=True)
 class Member:
-    """One model with its best weights. model: Keras, uint8 [n, *pages.shape] -> float32 [n, classes].
+    """One model with its best weights. model: Keras or `MeanModel`, uint8 [n, *pages.shape] -> float32 [n, classes].
 
     views: of each page, that the model computes and averages over, see `trainer.network.views`.
     """
@@ -154,7 +173,7 @@ def open_ensemble(run: Path, regions: Mapping[str, RegionPages]) -> Ensemble:
 
 
 def open_member(run: Path, name: str, regions: Mapping[str, RegionPages], *, classes: int) -> Member:
-    """Open the model of one finished job of `run`; see `open_ensemble`.
+    """Open the model of one finished job of `run`, or a member that is the average of several; see `open_ensemble`.
 
     Raises:
         UserError: as `open_ensemble`.
@@ -163,9 +182,11 @@ def open_member(run: Path, name: str, regions: Mapping[str, RegionPages], *, cla
     if config.region not in regions:
         raise UserError(f"{run}: {name} takes the region {config.region}, and there are no pages of it")
     pages = regions[config.region]
-    classifier = _load_classifier(run, name, Geometry(*pages.shape, config.stage.image_px), classes=classes)
-    views = config.training.views
-    return Member(name, config.region, pages, with_views(classifier, views).model, views.count)
+    views, geometry = config.training.views, Geometry(*pages.shape, config.stage.image_px)
+    averaged = _result(run, name).get(AVERAGED) or [name]
+    models = [with_views(_load_classifier(run, job, geometry, classes=classes), views).model for job in averaged]
+    model = models[0] if len(models) == 1 else MeanModel(tuple(models))
+    return Member(name, config.region, pages, model, views.count)
 
 
 def member_config(run: Path, name: str) -> JobConfig:

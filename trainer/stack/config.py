@@ -11,6 +11,9 @@ Method = Literal["mlp", "logistic", "weighted", "average"]
 Input = Literal["probabilities", "log"]
 """What the methods but the plain mean combine: the members' probabilities, or their logarithms."""
 
+Members = Literal["retrained", "average"]
+"""With folds, the models that the finished run predicts with."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StackConfig:
@@ -25,6 +28,10 @@ class StackConfig:
     cross-validation.
     leak_free: select the members' best epochs on `selection_share` of the validation pages and fit the stack on
     the rest. Otherwise both use all validation pages, as the recipe's source does.
+    folds: K: every model of the recipe is also trained K times without one fold of the training pages, and the stack is
+    fitted on the outputs of these models for the pages that they have not seen; None: on outputs for validation pages.
+    members: with folds, the models whose outputs the stack takes: those that are trained on all pages (`retrained`),
+    or the mean probabilities of the K models of each region (`average`), and none is trained on all pages.
     exclude_ids_file: file of test pages that duplicate a training page (`leaked.txt` of a survey), one page id a
     line; the figures are also given without these pages.
     precision: share of right answers wanted among the pages whose decision is `accepted`. threshold_per: accept by one
@@ -46,6 +53,8 @@ class StackConfig:
     logistic_l2: float | None = 3.0
     leak_free: bool = False
     selection_share: float = 0.5
+    folds: int | None = None
+    members: Members = "retrained"
     exclude_ids_file: str | None = None
     precision: float = 0.95
     threshold_per: Literal["run", "class"] = "run"
@@ -60,6 +69,10 @@ class StackConfig:
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise UserError(f"{name}: must not be negative, found {getattr(self, name)}")
+        if self.folds is not None and self.folds < 2:
+            raise UserError(f"folds: must be at least 2, or null for none, found {self.folds}")
+        if self.folds is None and self.members == "average":
+            raise UserError("members: average needs folds, since it averages the models of the folds; set stack.folds")
         for name in ("selection_share", "precision", "false_alarms"):
             if not 0 < getattr(self, name) < 1:
                 raise UserError(f"{name}: must lie between 0 and 1, found {getattr(self, name)}")

@@ -1,4 +1,4 @@
-"""The stack's job: joins the members' outputs by page id, fits on the validation set, scores on the test set."""
+"""The stack's job: joins the members' outputs by page id, fits on validation or out-of-fold outputs, scores on test."""
 
 import logging
 import time
@@ -21,12 +21,12 @@ from trainer.scoring.contrast import contrast_file, write_contrasts
 from trainer.scoring.decision import Policy, write_policy
 from trainer.scoring.metrics import accuracy, negative_log_likelihood
 from trainer.scoring.predictions import Joined, Predictions, write_predictions
-from trainer.scoring.schema import EpochRow, ValidationUse
+from trainer.scoring.schema import EpochRow, OutOfFoldUse, ValidationUse
 from trainer.stack.config import StackConfig
 from trainer.stack.contrast import faintest_page, page_contrasts
 from trainer.stack.fit import WEIGHTS, FittedStack, fit_stack, save_stack
 from trainer.stack.pages import MemberOutputs, StackPayload, read_pages
-from trainer.stack.policy import CROSS_FITTED, CrossFit, cross_fitted, fit_policy
+from trainer.stack.policy import CROSS_FITTED, CrossFit, cross_fitted, fit_policy, unseen
 from trainer.stack.scores import all_scores
 from trainer.tracking.charts import Charts
 
@@ -61,15 +61,14 @@ def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any
     write_atomically(folder / CONFIG, yaml.safe_dump(to_mapping(job), sort_keys=False))
     pages = read_pages(job)
     logger.info("stack of %s: %d pages to fit, %d test pages", ", ".join(job.members),
-                pages.fitted_on.sum(), len(pages.test.ids))  # fmt: skip
+                len(pages.fitted.ids), len(pages.test.ids))  # fmt: skip
     charts = Charts(folder, on=job.event_files)
     reporter = EpochReporter(job.config, pages, journal, heartbeat, charts)
-    stack = fit_stack(pages.val.rows(pages.fitted_on), job.config, seed=job.seed, on_epoch=reporter.report)
+    stack = fit_stack(pages.fitted, job.config, seed=job.seed, on_epoch=reporter.report)
     save_stack(folder, stack)
     figures = _predict(folder, stack, pages)
     charts.test(reporter.position(job.config.epochs)["step"], figures)
-    config = replace(job.config, logistic_l2=stack.logistic_l2)  # chosen once
-    held_out = cross_fitted(pages, config, seed=job.seed, on_fold=lambda k: heartbeat.at("evaluating", batch=k))
+    held_out = _held_out(job, stack, pages, heartbeat)
     write_predictions(folder / PREDICTIONS / CROSS_FITTED, held_out.predictions)
     policy = _decide(job, pages, held_out, heartbeat)
     result = {
@@ -79,7 +78,7 @@ def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any
         "start": {"kind": "fresh", "from": None, "digest": None},
         "members": list(job.members), "method": job.config.method,
         "member_weights": dict(zip(job.members, stack.member_weights.tolist(), strict=True)),
-        "leak_free": validation_use(job, pages),
+        "leak_free": validation_use(job, pages), "out_of_fold": out_of_fold_use(job, pages),
         **all_scores(stack, pages, policy, seed=job.seed),
         "seconds": time.time() - began, "started": began, "ended": time.time(), "attempt": attempt,
         "versions": installed("tensorflow", "keras", "numpy"),
@@ -98,6 +97,29 @@ def _decide(job: StackPayload, pages: MemberOutputs, held_out: CrossFit, heartbe
         write_contrasts(contrast_file(run, "test"), contrasts)
     write_policy(run, policy)
     return policy
+
+
+def _held_out(job: StackPayload, stack: FittedStack, pages: MemberOutputs, heartbeat: Heartbeat) -> CrossFit:
+    """The stack's outputs for validation pages that it was not fitted on: its own, or those of a cross-fit."""
+    if pages.out_of_fold is not None:
+        return unseen(stack, pages)
+    config = replace(job.config, logistic_l2=stack.logistic_l2)  # chosen once
+    return cross_fitted(pages, config, seed=job.seed, on_fold=lambda k: heartbeat.at("evaluating", batch=k))
+
+
+def out_of_fold_use(job: StackPayload, pages: MemberOutputs) -> OutOfFoldUse | None:
+    """How the folds served the stack, for the result and the report; None without folds."""
+    if pages.out_of_fold is None:
+        return None
+    rows = pages.out_of_fold
+    right = {name: accuracy(rows.labels, rows.softmax[:, column]) for column, name in enumerate(rows.names)}
+    return {
+        "folds": job.config.folds or 0,
+        "members": job.config.members,
+        "fitted_on": len(rows.ids),
+        "calibrated_on": int(pages.fitted_on.sum()),
+        "accuracy": right,
+    }
 
 
 def validation_use(job: StackPayload, pages: MemberOutputs) -> ValidationUse:
@@ -138,8 +160,7 @@ class EpochReporter:
         self._journal = journal
         self._heartbeat = heartbeat
         self._charts = charts
-        self._fitted = pages.val.rows(pages.fitted_on)
-        self._held_out = pages.val.rows(~pages.fitted_on)
+        self._fitted, self._held_out = pages.fitted, pages.unfitted
         self._last = time.time()
 
     def position(self, epoch: int) -> dict[str, int]:

@@ -14,6 +14,7 @@ from data_tools.labels.class_weights import weight_of_each
 from trainer.job_folder.journal import PREDICTIONS, RESULT, job_folder
 from trainer.scoring.predictions import Joined, join, read_predictions
 from trainer.stack.config import StackConfig
+from trainer.stack.out_of_fold import TRAIN, write_average, write_out_of_fold
 from trainer.training.split import selection_mask
 
 
@@ -21,8 +22,9 @@ from trainer.training.split import selection_mask
 class StackPayload:
     """Payload of the stack's worker.
 
-    run: path of the run folder. members: names of the jobs whose outputs are stacked, in order. class_weights: of the
-    fit, `balanced` or by class id as text; None: every page counts alike. event_files: see `JobConfig`.
+    run: path of the run folder. members: names of the models whose outputs are stacked, in order. class_weights: of the
+    fit, `balanced` or by class id as text; None: every page counts alike. fold_jobs: with folds, the jobs of each
+    member, in the order of the folds. event_files: see `JobConfig`.
     """
 
     run: str
@@ -31,15 +33,17 @@ class StackPayload:
     seed: int = 1
     class_weights: Literal["balanced"] | dict[str, float] | None = None
     event_files: bool = True
+    fold_jobs: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class MemberOutputs:
-    """The members' outputs on both splits.
+    """The members' outputs on all splits.
 
-    fitted_on: bool[val pages], the pages that the stack is fitted on.
+    fitted_on: bool[val pages], the pages that the stack, or with folds only its policy, is fitted on.
     duplicates_of_train: bool[test pages], the pages that duplicate a training page; None if that is unknown.
     baseline: name of the member that the stack is tested against.
+    out_of_fold: with folds, outputs for the training pages, which the stack is fitted on; otherwise None.
     """
 
     val: Joined
@@ -47,6 +51,17 @@ class MemberOutputs:
     test: Joined
     duplicates_of_train: npt.NDArray[np.bool_] | None
     baseline: str
+    out_of_fold: Joined | None = None
+
+    @property
+    def fitted(self) -> Joined:
+        """The pages that the stack is fitted on: all training pages, out of fold, or else validation pages."""
+        return self.val.rows(self.fitted_on) if self.out_of_fold is None else self.out_of_fold
+
+    @property
+    def unfitted(self) -> Joined:
+        """The validation pages that the stack is not fitted on."""
+        return self.val.rows(~self.fitted_on) if self.out_of_fold is None else self.val
 
 
 def read_pages(job: StackPayload) -> MemberOutputs:
@@ -61,6 +76,7 @@ def read_pages(job: StackPayload) -> MemberOutputs:
         files = ((name, job_folder(run_folder, name) / PREDICTIONS / f"{split}.npz") for name in job.members)
         return join([(name, read_predictions(path)) for name, path in files])
 
+    _write_members(job)
     val, test = joined("val"), joined("test")
     if not np.array_equal(val.class_ids, test.class_ids):
         raise UserError(f"{job.run}: the members' classes differ between val and test; predict both again")
@@ -75,26 +91,42 @@ def read_pages(job: StackPayload) -> MemberOutputs:
         )
     if not len(test.ids):
         raise UserError("stack: the test set has no page to score the stack on; add pages to it")
-    val = replace(val, weights=_page_weights(job, val, fitted_on))
-    return MemberOutputs(val, fitted_on, test, read_duplicates(job, test), baseline_of(job))
+    out_of_fold = None
+    if job.fold_jobs:
+        out_of_fold = joined(TRAIN)
+        out_of_fold = replace(out_of_fold, weights=_page_weights(job, out_of_fold, slice(None)))
+    else:
+        val = replace(val, weights=_page_weights(job, val, fitted_on))
+    return MemberOutputs(val, fitted_on, test, read_duplicates(job, test), baseline_of(job), out_of_fold)
 
 
-def _page_weights(job: StackPayload, val: Joined, fitted_on: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64] | None:
+def _write_members(job: StackPayload) -> None:
+    """With folds: write what each member consists of, from the outputs of its jobs."""
+    run = Path(job.run)
+    for member, jobs in job.fold_jobs.items():
+        write_out_of_fold(run, member, jobs)
+        if job.config.members == "average":
+            write_average(run, member, jobs)
+
+
+def _page_weights(
+    job: StackPayload, pages: Joined, fitted_on: npt.NDArray[np.bool_] | slice
+) -> npt.NDArray[np.float64] | None:
     """float64[n]: the weight of each page, by its class; their mean over the pages to fit on is 1."""
     if job.class_weights is None:
         return None
-    counts = np.bincount(val.labels[fitted_on], minlength=len(val.class_ids)).tolist()
-    ids = val.class_ids.tolist()
-    return np.array(weight_of_each(job.class_weights, ids, list(map(str, ids)), counts))[val.labels]
+    counts = np.bincount(pages.labels[fitted_on], minlength=len(pages.class_ids)).tolist()
+    ids = pages.class_ids.tolist()
+    return np.array(weight_of_each(job.class_weights, ids, list(map(str, ids)), counts))[pages.labels]
 
 
 def check_selection(job: StackPayload) -> None:
-    """Check that every member selected its best epoch on pages that the stack is not fitted on.
+    """Check that every member selected its best epoch on pages that neither the stack nor its policy is fitted on.
 
     Raises:
         UserError: a member's result records another selection share, or none.
     """
-    for name in job.members:
+    for name in (*job.members, *(name for names in job.fold_jobs.values() for name in names)):
         if _member_result(job, name).get("selection_share") != job.config.selection_share:
             raise UserError(
                 f"stack.leak_free: {name} did not select its best epoch on the selection share of the "

@@ -4,7 +4,8 @@ The stack is fitted on the validation pages, so its outputs for them are too con
 would not hold. The pages are split into folds; the outputs of each are those of a stack that is fitted on the others.
 Temperatures and thresholds are fitted on these outputs, and apply to the stack that is fitted on all pages
 (`CalibratedClassifierCV(ensemble=False)` of scikit-learn does the same). What remains: without `stack.leak_free`, the
-members selected their best epochs on the same pages.
+members selected their best epochs on the same pages. A stack that is fitted on training pages, out of fold, needs no
+cross-fit: all validation pages are new to it.
 """
 
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from trainer.scoring.temperature import at_temperature, fit_temperature
 from trainer.scoring.thresholds import RISK, Threshold, alarm_threshold, precision_threshold
 from trainer.scoring.unknown import SHIPPED
 from trainer.stack.config import StackConfig
-from trainer.stack.fit import fit_stack
+from trainer.stack.fit import FittedStack, fit_stack
 from trainer.stack.folds import fold_of
 from trainer.stack.mlp import MlpTrainer
 from trainer.stack.pages import MemberOutputs
@@ -37,7 +38,8 @@ CROSS_FITTED = "cross_fitted.npz"
 
 @dataclass(frozen=True, eq=False)
 class CrossFit:
-    """The stack's outputs for validation pages that it was not fitted on. folds: 0 if there are too few pages."""
+    """The stack's outputs for validation pages that it was not fitted on. folds: 0 if there are too few pages, or
+    if the stack is fitted on none of them."""
 
     predictions: Predictions
     folds: int
@@ -63,6 +65,12 @@ def cross_fitted(
         on_fold(number + 1)
     predictions = Predictions(fitted.ids, fitted.labels, softmax, fitted.class_ids)
     return CrossFit(predictions, folds if folds > 1 else 0)
+
+
+def unseen(stack: FittedStack, pages: MemberOutputs) -> CrossFit:
+    """The outputs of a stack that is fitted on training pages, out of fold: it has not seen any validation page."""
+    rows = pages.val.rows(pages.fitted_on)
+    return CrossFit(Predictions(rows.ids, rows.labels, stack.probabilities(rows.softmax), rows.class_ids), 0)
 
 
 def fit_policy(

@@ -1,4 +1,4 @@
-"""The outcome of a trained job: the best epoch's weights, predictions for val and test, and `result.json`."""
+"""The outcome of a trained job: the best epoch's weights, predictions of unseen pages, and `result.json`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from data_tools.config import to_mapping
 from data_tools.errors import UserError
 from data_tools.shards.reader import ShardSet
 from data_tools.versions import installed
@@ -110,5 +111,6 @@ def result_of(
         "start": state.start,
         "train_seconds": state.seconds,
         "selection_share": config.selection_share,
+        "fold": None if config.fold is None else to_mapping(config.fold),
         "versions": installed("tensorflow", "keras", "horovod", "numpy"),
     }

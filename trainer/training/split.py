@@ -1,7 +1,11 @@
-"""The leak-free split of the validation set: pages that select the best epoch, pages that train the stack."""
+"""Splits of pages that their ids decide: the leak-free split of the validation set, and the folds of the training set.
+
+No page of a document is ever on two sides of a split.
+"""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +13,7 @@ import numpy.typing as npt
 from data_tools.errors import UserError
 from data_tools.labels.page_id import document_of
 from data_tools.shards.reader import ShardSet
-from trainer.config import JobConfig
+from trainer.config import Fold, JobConfig
 
 
 def selection_mask(ids: Iterable[str], *, share: float, seed: int) -> npt.NDArray[np.bool_]:
@@ -39,7 +43,52 @@ def selected_pages(val: ShardSet, config: JobConfig) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def _hash(document: str, seed: int) -> int:
+def fold_of(
+    ids: Sequence[str], labels: npt.NDArray[np.integer[Any]], *, folds: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """int64 [n]: the fold of each page, 0 to `folds` - 1; labels: class indices int [n].
+
+    The documents of each class are dealt out in the order of a hash of seed and path, so a class has equally many in
+    all folds, or one more in some. The order of the pages, the region and the number of workers do not matter. A
+    document whose pages have different labels counts for the lowest one.
+    """
+    documents = [document_of(page_id) for page_id in ids]
+    by_class: dict[int, list[str]] = {}
+    for document, label in class_of_documents(documents, labels).items():
+        by_class.setdefault(label, []).append(document)
+    fold = {
+        # Each class begins at another fold; otherwise the first folds would get what is left over of every class.
+        document: (label + place) % folds
+        for label, members in by_class.items()
+        for place, document in enumerate(sorted(members, key=lambda name: (_hash(name, seed, b"folds"), name)))
+    }
+    return np.array([fold[document] for document in documents], np.int64)
+
+
+def held_out_pages(train: ShardSet, fold: Fold, *, seed: int) -> npt.NDArray[np.bool_]:
+    """bool [training pages]: which of them are in `fold`.
+
+    Raises:
+        UserError: none or all of them are.
+    """
+    mask = fold_of(train.ids.tolist(), train.labels, folds=fold.of, seed=seed) == fold.number - 1
+    if not mask.any() or mask.all():
+        raise UserError(
+            f"stack.folds: {fold.of} folds of {len(train)} training pages leave fold {fold.number} without a page to "
+            "predict or to train on; set fewer folds, or add training pages"
+        )
+    return mask
+
+
+def class_of_documents(documents: Iterable[str], labels: npt.NDArray[np.integer[Any]]) -> dict[str, int]:
+    """The class index of each document, given those of its pages: the lowest one if they differ."""
+    classes: dict[str, int] = {}
+    for document, label in zip(documents, labels.tolist(), strict=True):
+        classes[document] = min(label, classes.get(document, label))
+    return classes
+
+
+def _hash(document: str, seed: int, purpose: bytes = b"val split") -> int:
     """A pseudo-random integer in [0, 2**64)."""
-    digest = hashlib.blake2b(f"{seed}:{document}".encode(), digest_size=8, person=b"val split").digest()
+    digest = hashlib.blake2b(f"{seed}:{document}".encode(), digest_size=8, person=purpose).digest()
     return int.from_bytes(digest, "big")

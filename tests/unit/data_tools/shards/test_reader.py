@@ -322,3 +322,51 @@ def test_verify(sets: dict[str, Path], tmp_path: Path, encoding: str) -> None:
     assert "not readable as JSON" in check(folder)[0]
     (folder / MANIFEST).write_text("{}")
     assert "corrupt" in check(folder)[0]
+
+
+@pytest.mark.parametrize("encoding", ["raw", "png"])
+def test_a_subset_is_a_set_of_its_own(sets: dict[str, Path], encoding: str) -> None:
+    whole = ShardSet.open(sets[encoding])
+    chosen = np.arange(COUNT) % 3 != 1
+    rows = np.flatnonzero(chosen)
+    part = whole.subset(chosen)
+    assert len(part) == len(rows)
+    assert part.ids.tolist() == whole.ids[chosen].tolist()
+    assert part.page_ids(np.array([4, 0])) == [str(whole.ids[rows[4]]), str(whole.ids[rows[0]])]
+    assert np.array_equal(part.labels, whole.labels[chosen])
+    assert np.array_equal(part.gather(np.array([5, 0, 5])), whole.gather(rows[[5, 0, 5]]))
+    again = part.subset(np.arange(len(rows)) < 4)
+    assert again.ids.tolist() == whole.ids[rows[:4]].tolist()
+    assert np.array_equal(again.gather(np.arange(4)), whole.gather(rows[:4]))
+    assert len(whole) == COUNT, "the set itself does not change"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_batches_of_a_subset_resume_exactly_for_any_world_size(shards: ShardSet, size: int) -> None:
+    part = shards.subset(np.arange(COUNT) % 4 != 0)
+    steps = 3 * (len(part) // 12) + 1
+
+    def order(start: int, ranks: int) -> list[list[str]]:
+        readers = [
+            TrainBatches(part, global_batch=12, seed=5, rank=rank, size=ranks, start_step=start)
+            for rank in range(ranks)
+        ]
+        found = [[page for r in readers for page in part.page_ids(next(r).positions)] for _ in range(steps - start)]
+        for reader in readers:
+            reader.close()
+        return found
+
+    expected = order(0, 1)
+    assert {page for step in expected[:2] for page in step} <= set(part.ids.tolist())
+    assert len({page for step in expected[:2] for page in step}) == 24, "an epoch visits no page twice"
+    for start in range(steps):
+        assert order(start, size) == expected[start:]
+
+
+def test_an_evaluation_of_a_subset_covers_it_once(shards: ShardSet) -> None:
+    part = shards.subset(np.arange(COUNT) < 21)
+    found: list[int] = []
+    for rank in range(2):
+        with EvalBatches(part, batch=4, rank=rank, size=2) as batches:
+            found += [place for batch in batches for place in batch.positions[batch.mask].tolist()]
+    assert sorted(found) == list(range(21))

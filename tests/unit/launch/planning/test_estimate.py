@@ -10,7 +10,7 @@ from launch.config import Config, load_config
 from launch.planning.cost import EstimateInputs, Machine, PageCounts, StepCost
 from launch.planning.estimate import estimate, even_hosts, last_worthwhile, scaling
 from launch.planning.ring import GPU_NETWORK
-from launch.planning.tables import scaling_limit
+from launch.planning.tables import folds_text, scaling_limit
 from trainer.network.facts import ModelFacts
 
 GPU = Machine(speed="made up", steps={128: StepCost(0.025, 0.0025, 0.001), 256: StepCost(0.025, 0.01, 0.003)})
@@ -69,3 +69,25 @@ def test_a_batch_that_no_epoch_fills_is_rejected(rvl: Config) -> None:
 def test_hosts(gpus: int, hosts: int | None, slots: list[int]) -> None:
     assert [host.slots for host in even_hosts(gpus, hosts)] == slots
     assert even_hosts(1)[0] == Host("host-1", 1)
+
+
+def test_folds_cost_their_share_of_the_pages(rvl: Config) -> None:
+    folded = replace(rvl, stack=replace(rvl.stack, folds=5))
+    plan = estimate(folded, even_hosts(16, 4), inputs=INPUTS)
+    costs = {cost.name: cost for cost in plan.costs}
+    assert len(costs) == 6 * 6 + 1
+    assert costs["top_fold3"].steps == costs["top"].steps * 4 // 5
+    assert (costs["top_fold3"].folds, costs["top"].folds) == (5, 0)
+    assert costs["stack"].seconds > next(c for c in estimate(rvl, even_hosts(16, 4), inputs=INPUTS).costs
+                                         if c.name == "stack").seconds  # fmt: skip
+    assert "30 jobs of 5 folds" in folds_text(plan, "GPU")
+    assert folds_text(estimate(rvl, even_hosts(16, 4), inputs=INPUTS), "GPU") == ""
+    first = {plan.spans[f"holistic_128_fold{number}"].start for number in (1, 2, 3)}
+    assert len(first) == 1, "the folds train side by side"
+
+
+def test_a_batch_that_no_epoch_of_a_fold_fills_is_rejected(rvl: Config) -> None:
+    few = replace(INPUTS, pages=PageCounts(200, 10, 10, 1))
+    estimate(rvl, even_hosts(2), inputs=few)
+    with pytest.raises(UserError, match="global_batch"):
+        estimate(replace(rvl, stack=replace(rvl.stack, folds=2)), even_hosts(2), inputs=few)

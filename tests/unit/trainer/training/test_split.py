@@ -1,9 +1,9 @@
-"""The leak-free split: decided by seed and page id alone."""
+"""The leak-free split and the folds: decided by seed and page id, the folds also by the class."""
 
 import numpy as np
 import pytest
 
-from trainer.training.split import selection_mask
+from trainer.training.split import fold_of, selection_mask
 
 IDS = [f"pages/{number}.tif" for number in range(4000)]
 
@@ -43,3 +43,45 @@ def test_the_pages_of_a_document_are_on_one_side() -> None:
     mask = selection_mask(ids, share=0.5, seed=1).reshape(200, 3)
     assert (mask.all(axis=1) | ~mask.any(axis=1)).all()
     assert np.array_equal(mask[:, 0], selection_mask([f"{number}.pdf" for number in range(200)], share=0.5, seed=1))
+
+
+LABELS = np.array([number % 7 for number in range(len(IDS))])
+
+
+@pytest.mark.parametrize("folds", [2, 5, 9])
+def test_every_class_is_spread_evenly_over_the_folds(folds: int) -> None:
+    fold = fold_of(IDS, LABELS, folds=folds, seed=1)
+    for label in range(7):
+        counts = np.bincount(fold[label == LABELS], minlength=folds)
+        assert counts.max() - counts.min() <= 1
+    sizes = np.bincount(fold, minlength=folds)
+    assert sizes.max() - sizes.min() <= 7, "and the folds are of one size, but for what is left over of each class"
+
+
+def test_rare_classes_do_not_all_begin_with_the_first_fold() -> None:
+    fold = fold_of(IDS[:5], np.arange(5), folds=5, seed=1)
+    assert sorted(fold.tolist()) == [0, 1, 2, 3, 4], "five classes of one page fill five folds"
+
+
+def test_the_folds_depend_on_neither_order_nor_other_classes() -> None:
+    order = np.random.default_rng(1).permutation(len(IDS))
+    fold = fold_of(IDS, LABELS, folds=5, seed=1)
+    assert np.array_equal(fold_of([IDS[i] for i in order], LABELS[order], folds=5, seed=1), fold[order])
+    some = LABELS < 3
+    assert np.array_equal(
+        fold_of([IDS[i] for i in np.flatnonzero(some)], LABELS[some], folds=5, seed=1), fold[some]
+    )  # fmt: skip
+
+
+def test_the_pages_of_a_document_are_in_one_fold() -> None:
+    ids = [f"{number}.pdf#page={page}" for number in range(200) for page in (1, 2, 3)]
+    labels = np.random.default_rng(1).integers(0, 4, len(ids))  # also where its pages have different labels
+    fold = fold_of(ids, labels, folds=5, seed=1).reshape(200, 3)
+    assert (fold == fold[:, :1]).all()
+    assert np.bincount(fold[:, 0]).min() >= 35
+
+
+def test_the_folds_are_the_same_on_every_machine_and_others_for_another_seed() -> None:
+    fold = fold_of(IDS[:12], LABELS[:12] % 2, folds=3, seed=1)
+    assert fold.tolist() == [1, 0, 1, 1, 0, 1, 2, 2, 2, 0, 2, 0]
+    assert fold_of(IDS[:12], LABELS[:12] % 2, folds=3, seed=2).tolist() != fold.tolist()
