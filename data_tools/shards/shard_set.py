@@ -62,8 +62,11 @@ class ShardSet:
 
         Raises:
             UserError: the sets differ in size, channels, encoding or classes.
+            ValueError: one is a subset, whose files hold more than its examples.
         """
         first = sets[0]
+        if any(one._rows is not None for one in sets):
+            raise ValueError("a subset cannot be joined")
         shards: list[Shard] = []
         entries, ids, id_bytes = [], [], 0
         for one in sets:

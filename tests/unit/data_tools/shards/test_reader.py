@@ -339,6 +339,10 @@ def test_a_subset_is_a_set_of_its_own(sets: dict[str, Path], encoding: str) -> N
     assert again.ids.tolist() == whole.ids[rows[:4]].tolist()
     assert np.array_equal(again.gather(np.arange(4)), whole.gather(rows[:4]))
     assert len(whole) == COUNT, "the set itself does not change"
+    counts = np.bincount(part.labels, minlength=3).tolist()
+    assert part.manifest.histogram == dict(zip(whole.manifest.class_ids, counts, strict=True))
+    with pytest.raises(ValueError, match="subset"):
+        ShardSet.joined([whole, part])
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
