@@ -352,7 +352,7 @@ def test_batches_of_a_subset_resume_exactly_for_any_world_size(shards: ShardSet,
 
     def order(start: int, ranks: int) -> list[list[str]]:
         readers = [
-            TrainBatches(part, global_batch=12, seed=5, rank=rank, size=ranks, start_step=start)
+            TrainBatches(part, BatchPlan(global_batch=12, seed=5, rank=rank, size=ranks), start_step=start)
             for rank in range(ranks)
         ]
         found = [[page for r in readers for page in part.page_ids(next(r).positions)] for _ in range(steps - start)]
