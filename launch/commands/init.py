@@ -23,6 +23,7 @@ def init_commands(commands: Commands) -> None:
         about="look at your pages and labels and write a configuration for them, my.yaml",
         examples="  regionstack init /data/scans                 folders of pages, or label files in it\n"
         "  regionstack init /data/all.csv --root /data/scans\n"
+        "  regionstack init /data/scans --preset small_data     about 1,000 pages, without a GPU\n"
         "  regionstack init /data/scans --out scans.yaml --force",
     )
     parser.add_argument("source", metavar="FOLDER|FILE", help="folder of pages, label file, or CSV or TSV table")

@@ -69,7 +69,7 @@ def add_config_options(parser: argparse.ArgumentParser, *, required: bool = True
     parser.add_argument(
         "--config",
         metavar="FILE|PRESET",
-        help=f"YAML file, or the name of a preset: demo, rvl_cdip, das2018{default}",
+        help=f"YAML file, or the name of a preset: demo, small_data, rvl_cdip, rvl_cdip_best, das2018{default}",
     )
     parser.set_defaults(needs_config=required)
     parser.add_argument(
