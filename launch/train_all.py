@@ -31,6 +31,7 @@ from data_tools.errors import UserError, require_horovod
 from launch.config import Config, load_config
 from launch.doctor import check_hosts
 from launch.planning.assumed import recommended_workers
+from launch.progress.run_progress import RunProgress, stages_of
 from launch.recipe.check_folds import check_folds
 from launch.recipe.corrections import check_corrections
 from launch.recipe.jobs import check_exclude_ids, job_specs
@@ -41,7 +42,6 @@ from launch.run.failures import describe_failures
 from launch.run.folder import open_run, record_event, unfinished_jobs
 from launch.run.model import complete_record, record_model
 from launch.run.orphans import end_orphans
-from launch.run.progress import RunProgress
 from launch.run.schema import EventRecord
 from launch.run.stop import stop_request
 from launch.startup import settle
@@ -116,7 +116,7 @@ def _run_jobs(config: Config, recipe: Recipe, unfinished: Sequence[str], lease: 
 
     config = _at_full_scale(config)
     folder = config.paths.run
-    progress = RunProgress(folder)
+    progress = RunProgress(folder, stages=stages_of(recipe))
 
     def on_event(event: Event) -> None:
         record = cast(EventRecord, event.record())

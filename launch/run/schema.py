@@ -75,7 +75,9 @@ class ProgressRecord(TypedDict, total=False):
     """`heartbeat-rank-0.json` of a job: where rank 0 is, rewritten about once a second.
 
     step, steps: taken and planned, over all epochs. loss, accuracy: means over the epoch so far. pages_per_s: of the
-    whole world. time: of the write; step_time: when phase, step or batch last changed (unix seconds).
+    whole world. step_s: mean seconds of a training step; epoch_end_s: seconds from the last step of an epoch to the
+    first one of the next. doing: what a job that starts is at. time: of the write; step_time: when phase, step or batch
+    last changed (unix seconds).
     """
 
     job: str
@@ -88,6 +90,9 @@ class ProgressRecord(TypedDict, total=False):
     loss: float
     accuracy: float
     pages_per_s: float
+    step_s: float
+    epoch_end_s: float
+    doing: str
     world_size: int
     attempt: int
     pid: int

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 
@@ -105,6 +105,19 @@ def print_err(line: str) -> None:
     sys.stderr.flush()
 
 
+class TerminalLog(logging.StreamHandler[TextIO]):
+    """Log records on standard error as it is at that moment: a live view puts what is printed meanwhile above it."""
+
+    @property
+    def stream(self) -> TextIO:
+        """Standard error."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        """Ignore the stream that the base class chooses once."""
+
+
 def interrupt_on_sigterm() -> None:
     """Make SIGTERM end a command as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -118,7 +131,7 @@ def guarded(command: Callable[[], int]) -> int:
     """
     plain_output()
     # The level is set on the handler, since a job's log records more than a terminal shows.
-    terminal = logging.StreamHandler()
+    terminal = TerminalLog()
     terminal.setLevel(logging.WARNING)
     logging.basicConfig(format="%(levelname)s %(message)s", handlers=[terminal])
     interrupt_on_sigterm()

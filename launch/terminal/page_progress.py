@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from launch.terminal.progress_console import progress_console
 from launch.terminal.wording import duration
 
 LINE_EVERY_S = 10.0
@@ -24,7 +25,7 @@ class PageProgress:
         self, what: str, *, console: Console | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._what = what
-        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._console = console or progress_console()
         self._clock = clock
         self._started = self._line_time = clock()
         self._live: Progress | None = None

@@ -25,6 +25,7 @@ from trainer.scoring.metrics import accuracy, negative_log_likelihood
 from trainer.scoring.schema import EpochRow
 from trainer.soft_targets.targets import TargetRows
 from trainer.tracking.charts import Charts
+from trainer.tracking.pace import StepPace
 from trainer.training.agreement import AgreementTimer, Coordinator
 from trainer.training.gradients import MixedLabels
 from trainer.training.nonfinite import describe, dump, read_nonfinite_step
@@ -61,9 +62,7 @@ class Loop:
         self._selected = selected_pages(self.val, self.config)
         self._first_step = self.state.step
         self._timer = AgreementTimer(self.state.step)
-        # The rate covers training steps alone: neither evaluations nor the first step of an epoch, which may compile.
-        self._timed: tuple[float, int] | None = None
-        self._pages_per_s: float | None = None
+        self._pace = StepPace(self.config.stage.global_batch)
         self._precise: dict[frozenset[str], PreciseStatistics] = {}
 
     @property
@@ -110,7 +109,7 @@ class Loop:
         self.coordinator.heartbeat.waiting = True  # the step's collectives wait for all ranks
         self.step(as_tensor(batch.images), as_tensor(batch.labels), *self._soft(batch.positions), mix=self._mix(batch))
         self.state.step += 1
-        self._timed = self._timed or (time.monotonic(), self.state.step)
+        self._pace.stepped(self.state.step)
         self.charts.stepped(self.state.step, waited_s=waited_s)
         self.coordinator.publish("training", step=self.state.step)
 
@@ -142,7 +141,10 @@ class Loop:
 
         The decision depends on the step alone, so a job that resumes here repeats it.
         """
-        self.step.set_frozen(self.freezing.at(self.epoch))
+        frozen = self.freezing.at(self.epoch)
+        if frozen != self.step.frozen:
+            self._pace.restart()
+        self.step.set_frozen(frozen)
         head = head_steps(self.config.stage, self.steps_per_epoch)
         if head and self.state.step == head and self.epoch == self.config.stage.head_epochs:
             self.step.reset_optimizer()
@@ -202,7 +204,7 @@ class Loop:
         The evaluation changes nothing and comes after the checkpoint: a job that ends within it repeats only that.
         """
         self._check_finite()
-        self._measure_rate()
+        self._pace.pause(self.state.step)
         if self.state.step == self.saver.saved_step:  # resumed here: the checkpoint holds the computed statistics
             digest = self.saver.digest()
         else:
@@ -212,7 +214,7 @@ class Loop:
         self._report_progress("evaluating")
         self.coordinator.heartbeat.at("evaluating")
         self._record(self._evaluate_epoch(digest))
-        self._timed = None
+        self._pace.resume()
         if self.epoch < self.config.stage.epochs and self.coordinator.any_stop_asked():
             self.coordinator.exit_stopped(f"stopped after epoch {self.epoch}, saved")
 
@@ -221,8 +223,13 @@ class Loop:
         sums = self.world.gather(self.step.read_sums().reshape(1, -1), name="sums").sum(axis=0)
         totals = {name: float(value) for name, value in zip(SUMS, sums, strict=True)}
         finished = self.coordinator.batch_callback("evaluating", step=self.state.step)
+
+        def on_batch(batches: int) -> None:
+            self._pace.evaluated()
+            finished(batches)
+
         with self.step.evaluated_weights():
-            outputs = self.evaluator.softmax(self.val, on_batch=finished)
+            outputs = self.evaluator.softmax(self.val, on_batch=on_batch)
         self.charts.pages(self.state.step, self.val, outputs, among=self._selected)
         softmax, labels = outputs[self._selected], self.val.labels[self._selected]
         return {
@@ -248,16 +255,11 @@ class Loop:
         self.charts.epoch(row)
         logger.info("epoch %d of %d: %s", self.epoch, self.config.stage.epochs, row)
 
-    def _measure_rate(self) -> None:
-        if self._timed is not None and self.state.step > self._timed[1]:
-            (then, step), self._timed = self._timed, (time.monotonic(), self.state.step)
-            self._pages_per_s = (self.state.step - step) * self.config.stage.global_batch / (self._timed[0] - then)
-
     def _report_progress(self, phase: str) -> None:
         sums = dict(zip(SUMS, self.step.read_sums(), strict=True))
         pages = max(sums["pages"], 1.0)
         if phase == "training":
-            self._measure_rate()
+            self._pace.measure(self.state.step)
         self.journal.progress(
             phase,
             epoch=self.epoch + 1,
@@ -267,5 +269,5 @@ class Loop:
             steps_per_epoch=self.steps_per_epoch,
             loss=float(sums["loss"] / pages),
             accuracy=float(sums["correct"] / pages),
-            **({} if self._pages_per_s is None else {"pages_per_s": self._pages_per_s}),
+            **self._pace.figures(),
         )

@@ -4,9 +4,11 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from launch.run.progress import JobPace, RunProgress
+from launch.progress.pace import JobPace
+from launch.progress.run_progress import RunProgress
 from launch.terminal.page_progress import PageProgress
 
 NOW = 1000.0
@@ -56,9 +58,9 @@ def test_a_long_epoch_gets_a_line_a_minute() -> None:
 def test_a_line_shows_the_position_of_the_job() -> None:
     pace = JobPace("top", NOW)
     pace.take(record(NOW + 10, epoch=1, step=30))
-    pace.take(record(NOW + 20, epoch=2, step=60))
+    pace.take(record(NOW + 20, epoch=2, step=60) | {"step_s": 0.5})
     assert pace.line(NOW + 20) == (
-        "top: training, epoch 2/6, step 60/180, loss 0.500, accuracy 87.5%, 1,210 pages/s, 40 s left"
+        "top: training, epoch 2/6, step 60/180, loss 0.500, accuracy 87.5%, 1,210 pages/s, 1 min 00 s left"
     )
 
 
@@ -71,20 +73,30 @@ def test_records_of_an_earlier_attempt_and_repeated_ones_are_ignored() -> None:
     assert not pace.take({})
 
 
-def test_time_left_of_a_resumed_job_counts_its_own_steps_alone() -> None:
+@pytest.mark.parametrize(
+    ("figures", "left"),
+    [
+        ({}, None),  # nothing is measured yet
+        ({"step_s": 0.5}, 60.0),
+        ({"step_s": 0.5, "epoch_end_s": 4.0}, 60.0 + 5 * 4.0),  # the ends of epochs 2 to 6
+        ({"step_s": 0.5, "epoch_end_s": 4.0, "phase": "evaluating"}, 60.0 + 4 * 4.0),
+        ({"step_s": 0.5, "epoch_end_s": 4.0, "epoch": 6, "step": 180, "phase": "predicting"}, None),
+    ],
+)
+def test_time_left_counts_steps_and_ends_of_epochs(figures: dict[str, object], left: float | None) -> None:
     pace = JobPace("top", NOW)
-    pace.take(record(NOW + 5, epoch=4, step=100))
-    assert pace.seconds_left() is None
-    pace.take(record(NOW + 15, epoch=4, step=120))
-    assert pace.seconds_left() == 30
+    pace.take(record(NOW + 500, epoch=2, step=60) | figures)  # whatever compilation and earlier attempts took
+    assert pace.seconds_left() == left
 
 
-def test_heartbeats_before_the_first_figures_do_not_count_for_the_pace() -> None:
+def test_each_part_of_a_start_is_a_line() -> None:
     pace = JobPace("top", NOW)
-    pace.take({"phase": "starting", "step": 100, "time": NOW + 1})
-    pace.take(record(NOW + 61, epoch=4, step=100))
-    pace.take(record(NOW + 71, epoch=4, step=120))
-    assert pace.seconds_left() == 30
+    lines = []
+    for second, doing in enumerate(("importing TensorFlow", "building the network", "building the network", "x")):
+        pace.take({"phase": "starting", "step": 0, "doing": doing, "time": NOW + second})
+        lines.append(pace.line(NOW + second))
+    assert [bool(line) for line in lines] == [True, True, False, True]
+    assert lines[1] == "top: starting: building the network"
 
 
 def test_events_and_epochs_of_a_run_as_plain_lines(tmp_path: Path) -> None:
@@ -111,19 +123,6 @@ def test_events_and_epochs_of_a_run_as_plain_lines(tmp_path: Path) -> None:
         "top: done in 1 min 26 s (validation 90.0%, test 85.0%)",
         "stack: skipped: left failed",
     ]
-
-
-def test_bars_on_a_terminal(tmp_path: Path) -> None:
-    out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=140, color_system=None)
-    job = tmp_path / "jobs" / "top"
-    job.mkdir(parents=True)
-    with RunProgress(tmp_path, console=console) as progress:
-        progress.event({"time": NOW, "event": "started", "job": "top", "group": {"a": 1}})
-        (job / "heartbeat-rank-0.json").write_text(json.dumps(record(NOW + 1, epoch=3, step=77)))
-        progress.poll()
-        progress.poll()
-    assert "epoch 3/6  step 77/180  loss 0.500  accuracy 87.5%  1,210 pages/s" in out.getvalue()
 
 
 def test_the_thread_ends_with_the_context(tmp_path: Path) -> None:
