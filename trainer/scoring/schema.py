@@ -143,7 +143,8 @@ StartRecord = TypedDict(
 class EpochRow(TypedDict):
     """One line of a job's `metrics.jsonl`; `val_` figures are None if the job has no page to compute them on.
 
-    step: finished steps at the epoch's end. weights_digest: not in the stack's rows.
+    step: finished steps at the epoch's end. pages_per_s: without the epoch's first step, which may compile, where there
+    are others. weights_digest: not in the stack's rows.
     """
 
     epoch: int

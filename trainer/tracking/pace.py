@@ -12,11 +12,13 @@ class StepPace:
     def __init__(self, global_batch: int) -> None:
         self._batch = global_batch
         self._since: tuple[float, int] | None = None
-        self._total = (0.0, 0)
+        self._total = self._epoch = (0.0, 0)
         self._rate: float | None = None
         self._paused = 0.0
         self._first_batch: float | None = None
         self._epoch_end_s: float | None = None
+        self.epoch_rate: float | None = None
+        """Pages per second of all ranks in the last epoch; None: it had no second step in this attempt."""
 
     def stepped(self, step: int) -> None:
         """Count a finished step, the number `step`."""
@@ -28,6 +30,7 @@ class StepPace:
             (then, before), self._since = self._since, (time.monotonic(), step)
             seconds, steps = self._since[0] - then, step - before
             self._total = (self._total[0] + seconds, self._total[1] + steps)
+            self._epoch = (self._epoch[0] + seconds, self._epoch[1] + steps)
             self._rate = steps * self._batch / seconds if seconds > 0 else None
 
     def restart(self) -> None:
@@ -38,6 +41,9 @@ class StepPace:
         """The last step of an epoch, the number `step`, is finished; what follows is no training."""
         self.measure(step)
         self._since, self._paused, self._first_batch = None, time.monotonic(), None
+        seconds, steps = self._epoch
+        self.epoch_rate = steps * self._batch / seconds if seconds > 0 else None
+        self._epoch = (0.0, 0)
 
     def evaluated(self) -> None:
         """Count a batch of the evaluation; the first one compiles if it is the first of the attempt."""

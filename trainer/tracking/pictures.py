@@ -33,8 +33,8 @@ def captioned(page: NDArray[np.uint8], label: int, softmax: NDArray[np.floating]
     softmax: float [C]; names: of the C classes.
     """
     found = int(np.argmax(softmax))
-    right = found == label
-    lines = [names[label], f"{'✓' if right else '✗'} {float(softmax[found]):.2f} {'' if right else names[found]}"]
+    answer = f"{float(softmax[found]):.2f}"
+    lines = [names[label], f"right {answer}" if found == label else f"wrong {answer} {names[found]}"]
     factor = -(-LEAST_PX // page.shape[1])
     enlarged = page.repeat(factor, axis=0).repeat(factor, axis=1)
     picture = np.concatenate([enlarged, _caption(lines, enlarged.shape[1], page.shape[2])])

@@ -241,7 +241,7 @@ class Loop:
             "val_accuracy": float(accuracy(labels, softmax)),
             "learning_rate": self._rate_at(self.state.step - 1),
             "seconds": training_seconds,
-            "pages_per_s": totals["pages"] / max(training_seconds, 1e-9),
+            "pages_per_s": self._pace.epoch_rate or totals["pages"] / max(training_seconds, 1e-9),
             "weights_digest": digest,
             "time": time.time(),
         }

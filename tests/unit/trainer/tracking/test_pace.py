@@ -45,6 +45,7 @@ def test_nothing_is_known_before_the_second_step(job: Job) -> None:
 def test_the_first_step_of_an_epoch_and_evaluations_do_not_count(job: Job) -> None:
     job.take_steps(47.0, 1.0, 1.0)
     job.end_epoch(30.0, 2.0)
+    assert job.pace.epoch_rate == 10.0
     job.take_steps(5.0, 1.0, 1.0)
     job.pace.measure(job.step)
     assert job.pace.figures() == {"pages_per_s": 10.0, "step_s": 1.0, "epoch_end_s": 2.0}
