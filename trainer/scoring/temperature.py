@@ -26,9 +26,15 @@ def softmax(logits: Floats) -> npt.NDArray[np.float64]:
 
 
 def fit_temperature(
-    labels: npt.NDArray[np.integer[Any]], probabilities: Floats, *, prior_pages: float = PRIOR_PAGES
+    labels: npt.NDArray[np.integer[Any]],
+    probabilities: Floats,
+    *,
+    page_weights: npt.NDArray[np.float64] | None = None,
+    prior_pages: float = PRIOR_PAGES,
 ) -> float:
     """The most probable temperature T of softmax float[n, C] given labels int[n] (class index).
+
+    page_weights: float64[n], how many pages each counts as; None: one.
 
     Minimizes the summed negative log-likelihood of softmax(log p / T) (Guo et al. 2017, arXiv 1706.04599, section 4.2)
     plus prior_pages / 2 · (log T)²: a Gaussian prior on log T with mean 0 and variance 1 / `prior_pages`. A few pages
@@ -39,16 +45,17 @@ def fit_temperature(
 
     logits = log_probabilities(probabilities)
     own = logits[np.arange(len(labels)), labels]
+    weights = np.ones(len(labels)) if page_weights is None else page_weights
 
     # In s = -log T; the likelihood is convex in exp(s), its sum with the prior need not be: all minima are compared.
     def slope(s: float) -> float:
         scale = np.exp(s)
         expected = (softmax(scale * logits) * logits).sum(axis=1)
-        return float(scale * (expected - own).sum() + prior_pages * s)
+        return float(scale * (weights * (expected - own)).sum() + prior_pages * s)
 
     def objective(s: float) -> float:
         scaled = log_probabilities(softmax(np.exp(s) * logits))
-        return float(-scaled[np.arange(len(labels)), labels].sum() + prior_pages / 2 * s * s)
+        return float(-(weights * scaled[np.arange(len(labels)), labels]).sum() + prior_pages / 2 * s * s)
 
     slopes = [slope(s) for s in _GRID]
     found = [

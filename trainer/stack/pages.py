@@ -95,8 +95,7 @@ def read_pages(job: StackPayload) -> MemberOutputs:
     if job.fold_jobs:
         out_of_fold = joined(TRAIN)
         out_of_fold = replace(out_of_fold, weights=_page_weights(job, out_of_fold, slice(None)))
-    else:
-        val = replace(val, weights=_page_weights(job, val, fitted_on))
+    val = replace(val, weights=_page_weights(job, val, fitted_on))
     return MemberOutputs(val, fitted_on, test, read_duplicates(job, test), baseline_of(job), out_of_fold)
 
 

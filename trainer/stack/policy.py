@@ -82,7 +82,11 @@ def fit_policy(
     """
     fitted = pages.val.rows(pages.fitted_on)
     outputs = _by_model(fitted, held_out.predictions)
-    temperatures = {name: fit_temperature(fitted.labels, softmax) for name, softmax in outputs.items()}
+    # With class weights, confidence is calibrated for the classes as they are weighted, which is what models and stack
+    # learned. Thresholds and alarm are promises about pages as they come, so they count each page once.
+    temperatures = {
+        name: fit_temperature(fitted.labels, softmax, page_weights=fitted.weights) for name, softmax in outputs.items()
+    }
     probabilities = {
         name: at_temperature(softmax, temperatures[name]).astype(np.float32) for name, softmax in outputs.items()
     }

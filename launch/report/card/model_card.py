@@ -6,12 +6,13 @@ from typing import Any
 
 import yaml
 
+from data_tools.config import from_mapping
 from launch.report.card.usage import how_to_run
 from launch.report.confidence.schema import ConfidenceFigures
 from launch.report.report import most_confused
 from launch.report.schema import RunFigures
 from launch.run.record import RunRecord
-from trainer.config import STACK
+from trainer.config import STACK, ViewsConfig
 from trainer.export.export import Exported
 from trainer.scoring.schema import SplitFigures
 
@@ -112,10 +113,13 @@ def _what(record: RunRecord, exported: Exported) -> str:
         built = f"a stack ({exported['stack']}) over the outputs of {len(exported['members'])} models: {members}"
     else:
         built = f"a single model: {members}"
+    training: Any = record.config.get("training") or {}
+    views = from_mapping(ViewsConfig, training.get("views") or {}, where="views").count
+    seen = f" It looks at {views} shifted and scaled views of each page." if views > 1 else ""
     calibrated = "Its probabilities are calibrated." if exported["temperatures"] else "Its outputs are not calibrated."
     return (
         f"Classifies images of document pages into {len(exported['classes'])} classes. It is {built}; backbone "
-        f"{backbone}. {calibrated} Made by regionstack from a training run of the same name."
+        f"{backbone}.{seen} {calibrated} Made by regionstack from a training run of the same name."
     )
 
 

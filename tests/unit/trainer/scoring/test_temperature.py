@@ -105,3 +105,13 @@ def test_the_lowest_of_several_minima_is_found() -> None:
         grid = np.exp(np.linspace(np.log(COLDEST), np.log(HOTTEST), 2000))
         least = min(objective(temperature) for temperature in grid)
         assert objective(fit_temperature(labels, probabilities)) <= least + 1e-6
+
+
+def test_a_page_of_weight_two_counts_as_two_pages() -> None:
+    logits, labels = calibrated(count=200)
+    sharp = softmax(3 * logits)
+    copies = np.where(labels == 1, 3, 1)
+    repeated = fit_temperature(labels.repeat(copies), sharp.repeat(copies, axis=0))
+    assert fit_temperature(labels, sharp, page_weights=copies.astype(float)) == pytest.approx(repeated, rel=1e-9)
+    assert fit_temperature(labels, sharp, page_weights=np.ones(200)) == fit_temperature(labels, sharp)
+    assert repeated != pytest.approx(fit_temperature(labels, sharp), rel=1e-4)

@@ -110,3 +110,25 @@ def test_an_invalid_setting_is_rejected(tmp_path: Path, config: dict[str, Any]) 
 
     with pytest.raises(UserError, match=next(iter(config))):
         stack(make_run(tmp_path), config=config)
+
+
+def test_class_weights_calibrate_for_the_weighted_classes_and_leave_promises_about_pages(tmp_path: Path) -> None:
+    """Temperatures are fitted with the weights of the stack; thresholds count each page that comes once."""
+    from trainer.scoring.temperature import fit_temperature
+
+    weights, config = {"9": 5.0, "2": 0.2}, {"method": "average"}  # an average is the same with and without weights
+    plain, weighted = make_run(tmp_path / "plain", val=400), make_run(tmp_path / "weighted", val=400)
+    stack(plain, config=config)
+    stack(weighted, config=config, class_weights=weights)
+    without, policy = run_policy(plain), run_policy(weighted)
+    for name in MEMBERS:
+        rows = read_predictions(weighted / "jobs" / name / "predictions" / "val.npz")
+        of_class = np.array([weights.get(str(class_id), 1.0) for class_id in rows.class_ids])
+        pages = of_class[rows.labels] / of_class[rows.labels].mean()
+        expected = fit_temperature(rows.labels, rows.softmax, page_weights=pages)
+        assert policy.temperatures[name] == pytest.approx(expected, rel=1e-6)
+        assert policy.temperatures[name] != without.temperatures[name]
+    labels, outputs = outputs_of(weighted, "test")
+    decisions = np.array(judge(policy, outputs).decisions)
+    assert correct(labels, outputs["stack"])[decisions == "accepted"].mean() > 0.93
+    assert (decisions == "unknown").mean() < 0.1

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,15 @@ def test_a_single_model_has_its_own_figures(made: Path, model: str) -> None:
     assert f"Accuracy **{accuracy:.1%}**" in body
     assert block["model-index"][0]["results"][0]["metrics"][0]["value"] == round(accuracy, 4)
     assert block["library_name"] == "onnx"
+
+
+def test_it_says_how_many_views_the_models_average_over(made: Path) -> None:
+    record = read_run(made)
+    data = figures(record, class_names=dict(enumerate(NAMES[:4])), now=START + 600)
+    assert "views" not in model_card(record, data, exported())
+    training = {"views": {"shift": 0.02, "scale": 0.05}}
+    card = model_card(replace(record, config={**record.config, "training": training}), data, exported())
+    assert "7 shifted and scaled views" in card
 
 
 def test_names_cannot_change_the_structure(tmp_path: Path) -> None:
