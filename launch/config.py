@@ -90,12 +90,14 @@ class Config:
     def paths(self) -> Paths:
         """The paths of this configuration, relative ones resolved against the working folder of the first access."""
         excluded, corrections = self.stack.exclude_ids_file, self.data.corrections
+        duplicates = self.stack.duplicates_file
         return Paths(
             data_root=Path(self.data.root).absolute(),
             shards=Path(self.shards.folder).absolute(),
             run=Path(self.run.folder).absolute(),
             exclude_ids_file=None if excluded is None else Path(excluded).absolute(),
             corrections=None if corrections is None else Path(corrections).absolute(),
+            duplicates_file=None if duplicates is None else Path(duplicates).absolute(),
         )
 
 

@@ -10,7 +10,8 @@ class Paths:
 
     data_root: the folder that page ids are relative to. shards: the folder of the shard sets. run: the run folder.
     exclude_ids_file: the list of test pages with a duplicate in train; None if the configuration names none.
-    corrections: the file of label corrections; None without.
+    corrections: the file of label corrections; None without. duplicates_file: the groups of duplicates for folds; None
+    without.
     """
 
     data_root: Path
@@ -18,6 +19,7 @@ class Paths:
     run: Path
     exclude_ids_file: Path | None
     corrections: Path | None = None
+    duplicates_file: Path | None = None
 
     def shard_set(self, split: str, region: str) -> Path:
         """Folder of one shard set."""

@@ -100,6 +100,8 @@ def train(config: Config, stage: str, region: str | None) -> int:
     check_shards(config)
     if rank_of_this_process() == 0:
         check_corrections(config)
+        for note in check_folds(config):
+            print_out(f"note: {note}")
         record_model(config.paths.run, config.paths.shards)
     return _train_job(config, _recipe(config).of_stage(stage, region))
 

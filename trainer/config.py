@@ -277,11 +277,13 @@ class CheckpointConfig:
 class Fold:
     """One of `of` equal parts of the training pages, by its number from 1: a job does not train on it, but predicts it.
 
-    `trainer.training.split.fold_of` assigns the pages.
+    `trainer.training.split.fold_of` assigns the pages. grouped: whether the run folder holds groups of duplicates,
+    which are in one fold each.
     """
 
     number: int
     of: int
+    grouped: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

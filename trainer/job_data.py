@@ -9,6 +9,7 @@ from data_tools.shards.manifest import Manifest
 from data_tools.shards.reader import ShardSet
 from trainer.config import JobConfig, JobPayload
 from trainer.job_folder.corrections import kept_corrections
+from trainer.job_folder.duplicates import kept_groups
 from trainer.job_folder.journal import job_folder
 from trainer.soft_targets.targets import TargetRows, open_student_pages
 from trainer.training.split import held_out_pages
@@ -48,7 +49,8 @@ def open_job_data(job: JobPayload) -> Data:
     config = job.config
     data = open_data(config, Path(job.run))
     if config.fold is not None:
-        held_out = held_out_pages(data.train, config.fold, seed=config.seed)
+        groups = kept_groups(Path(job.run)) if config.fold.grouped else ()
+        held_out = held_out_pages(data.train, config.fold, seed=config.seed, groups=groups)
         data = replace(data, train=data.train.subset(~held_out), held_out=data.train.subset(held_out))
     if config.distill is not None:
         teacher = job_folder(Path(job.run), config.distill.teacher)

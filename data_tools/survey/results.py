@@ -1,4 +1,5 @@
-"""A survey's files: `survey.json`, `pages.jsonl` with a line for each page, and `leaked.txt` for evaluation."""
+"""A survey's files: `survey.json`, `pages.jsonl` with a line for each page, `leaked.txt` for evaluation, and
+`duplicates.jsonl` with a line for each group."""
 
 import json
 from collections import Counter
@@ -25,10 +26,11 @@ _QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 
 
 def write_files(survey: Survey, folder: Path) -> None:
-    """Write the three files into `folder`."""
+    """Write the four files into `folder`."""
     write_json(folder / "survey.json", results(survey))
     write_atomically(folder / "pages.jsonl", "".join(f"{line}\n" for line in _page_lines(survey)))
     write_atomically(folder / "leaked.txt", "".join(f"{page_id}\n" for page_id in survey.leaked))
+    write_atomically(folder / "duplicates.jsonl", "".join(f"{line}\n" for line in _group_lines(survey)))
 
 
 def results(survey: Survey) -> SurveyResults:
@@ -142,6 +144,12 @@ def _page_lines(survey: Survey) -> list[str]:
     for split, page_id, class_id in survey.entries:
         classes.setdefault(page_id, {})[split] = class_id
     return [json.dumps(_line(measure, classes[page_id])) for page_id, measure in survey.measures.items()]
+
+
+def _group_lines(survey: Survey) -> list[str]:
+    """A JSON list of page ids for each group of duplicates but those of blank or black pages, which are all alike."""
+    groups = [sorted({entry.page_id for entry in group.entries}) for group in survey.groups if group.content == "page"]
+    return [json.dumps(group, ensure_ascii=False) for group in sorted(groups) if len(group) > 1]
 
 
 def _line(measure: PageMeasure, splits: Mapping[str, int]) -> dict[str, Any]:

@@ -4,30 +4,38 @@ import numpy as np
 
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
-from data_tools.labels.page_id import document_of
 from data_tools.shards.shard_set import ShardSet
 from launch.config import Config
 from trainer.job_folder.corrections import kept_corrections
-from trainer.training.split import class_of_documents, fold_of
+from trainer.job_folder.duplicates import Groups, keep_groups, kept_groups
+from trainer.training.split import class_of_units, fold_of, units_of
 
 
 def check_folds(config: Config) -> list[str]:
     """Check that `stack.folds` fits the training pages, before days of training; a note on each class too small for it.
 
+    Copies the groups of duplicates into the run folder first.
+
     Raises:
-        UserError: a fold without pages, or a stage whose batch is larger than what is left without one.
+        UserError: groups of duplicates that cannot be used, a fold without pages, or a stage whose batch is larger than
+            what is left without one.
     """
     folds = config.stack.folds
     if folds is None:
         return []
+    groups = _kept_groups(config)
     corrections = None if config.data.corrections is None else kept_corrections(config.paths.run)
     shards = ShardSet.open(config.paths.shard_set("train", HOLISTIC), corrections=corrections)
     ids = shards.page_ids(range(len(shards)))
-    sizes = np.bincount(fold_of(ids, shards.labels, folds=folds, seed=config.seed), minlength=folds)
-    documents = class_of_documents(map(document_of, ids), shards.labels)
+    known = set(ids)
+    if groups and not any(page_id in known for group in groups for page_id in group):
+        raise UserError(f"{config.paths.duplicates_file}: no training page is in it; give the survey of this data set")
+    fold = fold_of(ids, shards.labels, folds=folds, seed=config.seed, groups=groups)
+    sizes = np.bincount(fold, minlength=folds)
+    units = class_of_units(units_of(ids, groups), shards.labels)
     if not sizes.all():
         raise UserError(
-            f"stack.folds: {len(documents)} training documents do not fill {folds} folds, class by class; set fewer "
+            f"stack.folds: {len(units)} training documents do not fill {folds} folds, class by class; set fewer "
             "folds, or add training pages"
         )
     left = len(shards) - int(sizes.max())
@@ -37,10 +45,17 @@ def check_folds(config: Config) -> list[str]:
                 f"stages.{name}.global_batch: {stage.global_batch} is more than the {left} training pages that are "
                 f"left without one of the {folds} folds of stack.folds; lower it, or add training pages"
             )
-    counts = np.bincount(list(documents.values()), minlength=len(shards.manifest.class_ids))
+    counts = np.bincount(list(units.values()), minlength=len(shards.manifest.class_ids))
     return [
         f"class {name} has {count} training document{'' if count == 1 else 's'}, fewer than the {folds} folds of "
         "stack.folds: " + ("the model that predicts it has seen none of it" if count == 1 else "some hold none of it")
         for name, count in zip(shards.manifest.class_names, counts.tolist(), strict=True)
         if 0 < count < folds
     ]
+
+
+def _kept_groups(config: Config) -> Groups:
+    if config.paths.duplicates_file is None:
+        return ()
+    keep_groups(config.paths.run, config.paths.duplicates_file)
+    return kept_groups(config.paths.run)

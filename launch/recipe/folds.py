@@ -11,16 +11,19 @@ def fold_job(name: str, number: int) -> str:
     return f"{name}_fold{number}"
 
 
-def with_folds(jobs: Sequence[JobConfig], folds: int, *, keep: bool) -> list[JobConfig]:
+def with_folds(jobs: Sequence[JobConfig], folds: int, *, keep: bool, grouped: bool = False) -> list[JobConfig]:
     """`jobs`, each followed by one job for each fold; without the jobs themselves unless `keep`.
 
     A fold's job starts from the job of the same fold, so no page that it holds out has touched its weights: any other
     job of the recipe was trained on that page. Only `weights_file`, which no page of the run has touched, is shared.
+    grouped: see `Fold`.
     """
     planned: list[JobConfig] = []
     for job in jobs:
         planned += [job] if keep else []
-        planned += [_without_fold(job, Fold(number=number, of=folds)) for number in range(1, folds + 1)]
+        planned += [
+            _without_fold(job, Fold(number=number, of=folds, grouped=grouped)) for number in range(1, folds + 1)
+        ]
     return planned
 
 

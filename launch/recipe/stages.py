@@ -102,7 +102,8 @@ def plan_recipe(config: Config, *, weights_file: str | None = None) -> Recipe:
     members, folds = _members(config, names), config.stack.folds
     plain = [job.name for job in jobs]
     if folds is not None:
-        jobs = with_folds(jobs, folds, keep=config.stack.members == "retrained")
+        keep, grouped = config.stack.members == "retrained", config.stack.duplicates_file is not None
+        jobs = with_folds(jobs, folds, keep=keep, grouped=grouped)
     _check_names([*plain, *(job.name for job in jobs if job.fold)])
     return Recipe(tuple(jobs), members, fold_jobs_of(members, folds))
 

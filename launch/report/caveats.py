@@ -13,6 +13,7 @@ from trainer.scoring.thresholds import fewest_pages
 
 FEW_PAGES = 200
 """With fewer test pages, a 95% interval is some ten points wide and most differences are insignificant."""
+COPIES = "Copies of a page under other paths may be in other folds; stack.duplicates_file keeps them together. "
 ROUNDING = 1e-4
 """Largest difference between a recorded accuracy and that of the predictions."""
 
@@ -83,7 +84,8 @@ def _shared_validation(record: RunRecord, models: Mapping[str, ModelFigures]) ->
     result = cast(StackResult, models[STACK]["result"])
     use, folds = result.get("leak_free"), result.get("out_of_fold")
     if folds and use:
-        return [_out_of_fold(folds, use)]
+        stack = record.config.get(STACK) or {}
+        return [_out_of_fold(folds, use, grouped=stack.get("duplicates_file") is not None)]
     split: Mapping[str, Any] = dict(use) if use else record.config.get(STACK) or {}
     if split.get("on") or split.get("leak_free"):
         return [
@@ -96,7 +98,7 @@ def _shared_validation(record: RunRecord, models: Mapping[str, ModelFigures]) ->
     ]
 
 
-def _out_of_fold(folds: OutOfFoldUse, use: ValidationUse) -> str:
+def _out_of_fold(folds: OutOfFoldUse, use: ValidationUse, *, grouped: bool) -> str:
     """How a stack was fitted on training pages, and what the validation pages served for."""
     members = {"retrained": "trained on all of them", "average": "the averages of the models of the folds"}
     again = (
@@ -112,7 +114,7 @@ def _out_of_fold(folds: OutOfFoldUse, use: ValidationUse) -> str:
         f"The stack was fitted out of fold, on outputs for {counted(folds['fitted_on'], 'training page')}. Those of a "
         f"page come from the models of its fold, one of {folds['folds']}, which neither trained on it nor started from "
         "weights that did: no label is used for the outputs of its own page. The members are "
-        f"{members[folds['members']]}. {again} Test pages played no part."
+        f"{members[folds['members']]}. {'' if grouped else COPIES}{again} Test pages played no part."
     )
 
 

@@ -21,6 +21,7 @@ FILES = (
     ("data", "class_names"),
     ("data", "labels"),
     ("data", "corrections"),
+    ("stack", "duplicates_file"),
     ("stack", "exclude_ids_file"),
     ("model", "weights"),
 )

@@ -66,7 +66,7 @@ def test_every_training_page_once_by_a_model_of_its_fold(tiny: Path, folded: Pat
             assert own.items() <= joined.items()
     for job in JOBS:
         result = read_json(folded / "jobs" / job / "result.json")
-        assert result["fold"] == {"number": int(job[-1]), "of": 2}
+        assert result["fold"] == {"number": int(job[-1]), "of": 2, "grouped": False}
         origin = result["start"]["from"]
         assert origin == (None if job.startswith("holistic") else f"holistic_16_fold{job[-1]}")
     use = read_json(folded / "jobs" / "stack" / "result.json")["out_of_fold"]

@@ -92,7 +92,7 @@ def test_the_page_is_self_contained_and_complete(found: Survey, tmp_path: Path) 
     assert all(text in page.text for text in ("left_body", "black.png", "cut.png", "gone.tif", "no such file"))
     assert len(page.images) > 50
     assert sorted(file.name for file in path.parent.iterdir()) == [
-        "leaked.txt", "pages.jsonl", "pictures", "survey.html", "survey.json",
+        "duplicates.jsonl", "leaked.txt", "pages.jsonl", "pictures", "survey.html", "survey.json",
     ]  # fmt: skip
     assert (path.parent / "leaked.txt").read_text().split() == found.leaked
 

@@ -189,10 +189,11 @@ class JobResult(TypedDict):
 
 
 class FoldRecord(TypedDict):
-    """The fold, from 1, of `of`, that a job did not train on."""
+    """The fold, from 1, of `of`, that a job did not train on. grouped: whether duplicates are in one fold."""
 
     number: int
     of: int
+    grouped: bool
 
 
 class TrainingResult(JobResult):

@@ -32,6 +32,8 @@ class StackConfig:
     fitted on the outputs of these models for the pages that they have not seen; None: on outputs for validation pages.
     members: with folds, the models whose outputs the stack takes: those that are trained on all pages (`retrained`),
     or the mean probabilities of the K models of each region (`average`), and none is trained on all pages.
+    duplicates_file: file of groups of duplicates (`duplicates.jsonl` of a survey): the training pages of a group are in
+    one fold.
     exclude_ids_file: file of test pages that duplicate a training page (`leaked.txt` of a survey), one page id a
     line; the figures are also given without these pages.
     precision: share of right answers wanted among the pages whose decision is `accepted`. threshold_per: accept by one
@@ -55,6 +57,7 @@ class StackConfig:
     selection_share: float = 0.5
     folds: int | None = None
     members: Members = "retrained"
+    duplicates_file: str | None = None
     exclude_ids_file: str | None = None
     precision: float = 0.95
     threshold_per: Literal["run", "class"] = "run"
@@ -73,6 +76,8 @@ class StackConfig:
             raise UserError(f"folds: must be at least 2, or null for none, found {self.folds}")
         if self.folds is None and self.members == "average":
             raise UserError("members: average needs folds, since it averages the models of the folds; set stack.folds")
+        if self.folds is None and self.duplicates_file is not None:
+            raise UserError("duplicates_file: has no effect without folds; set stack.folds, or remove it")
         for name in ("selection_share", "precision", "false_alarms"):
             if not 0 < getattr(self, name) < 1:
                 raise UserError(f"{name}: must lie between 0 and 1, found {getattr(self, name)}")

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_tools.labels.page_id import document_of
-from trainer.training.split import class_of_documents
+from trainer.training.split import class_of_units
 
 FOLDS = 5
 
@@ -18,7 +18,7 @@ def fold_of(ids: list[str], labels: npt.NDArray[np.integer]) -> npt.NDArray[np.i
     have different labels, the least counts.
     """
     documents = [document_of(page_id) for page_id in ids]
-    classes = class_of_documents(documents, labels)
+    classes = class_of_units(documents, labels)
     order = sorted(classes, key=lambda document: (classes[document], _hashed(document), document))
     folds = {document: place % FOLDS for place, document in enumerate(order)}
     return np.array([folds[document] for document in documents], np.int64)

@@ -44,34 +44,60 @@ def selected_pages(val: ShardSet, config: JobConfig) -> npt.NDArray[np.bool_]:
 
 
 def fold_of(
-    ids: Sequence[str], labels: npt.NDArray[np.integer[Any]], *, folds: int, seed: int
+    ids: Sequence[str],
+    labels: npt.NDArray[np.integer[Any]],
+    *,
+    folds: int,
+    seed: int,
+    groups: Iterable[Sequence[str]] = (),
 ) -> npt.NDArray[np.int64]:
     """int64 [n]: the fold of each page, 0 to `folds` - 1; labels: class indices int [n].
 
-    The documents of each class are dealt out in the order of a hash of seed and path, so a class has equally many in
-    all folds, or one more in some. The order of the pages, the region and the number of workers do not matter. A
-    document whose pages have different labels counts for the lowest one.
+    groups: page ids of duplicates. All pages of a document are in one fold, and so are documents with pages in a common
+    group: together they are a unit. The units of each class are dealt out in the order of a hash of seed and path, so a
+    class has equally many in all folds, or one more in some. The order of the pages, the region and the number of
+    workers do not matter. A unit whose pages have different labels counts for the lowest one.
     """
-    documents = [document_of(page_id) for page_id in ids]
+    units = units_of(ids, groups)
     by_class: dict[int, list[str]] = {}
-    for document, label in class_of_documents(documents, labels).items():
-        by_class.setdefault(label, []).append(document)
+    for unit, label in class_of_units(units, labels).items():
+        by_class.setdefault(label, []).append(unit)
     fold = {
         # Each class begins at another fold; otherwise the first folds would get what is left over of every class.
-        document: (label + place) % folds
+        unit: (label + place) % folds
         for label, members in by_class.items()
-        for place, document in enumerate(sorted(members, key=lambda name: (_hash(name, seed, b"folds"), name)))
+        for place, unit in enumerate(sorted(members, key=lambda name: (_hash(name, seed, b"folds"), name)))
     }
-    return np.array([fold[document] for document in documents], np.int64)
+    return np.array([fold[unit] for unit in units], np.int64)
 
 
-def held_out_pages(train: ShardSet, fold: Fold, *, seed: int) -> npt.NDArray[np.bool_]:
-    """bool [training pages]: which of them are in `fold`.
+def units_of(ids: Sequence[str], groups: Iterable[Sequence[str]] = ()) -> list[str]:
+    """The unit of each page that no split divides, by the first of its documents: see `fold_of`."""
+    documents = [document_of(page_id) for page_id in ids]
+    known = set(documents)
+    first = {document: document for document in known}
+
+    def root(document: str) -> str:
+        while first[document] != document:
+            first[document] = first[first[document]]
+            document = first[document]
+        return document
+
+    for group in groups:
+        roots = sorted({root(document) for document in map(document_of, group) if document in known})
+        first.update(dict.fromkeys(roots[1:], roots[0]) if roots else {})
+    return [root(document) for document in documents]
+
+
+def held_out_pages(
+    train: ShardSet, fold: Fold, *, seed: int, groups: Iterable[Sequence[str]] = ()
+) -> npt.NDArray[np.bool_]:
+    """bool [training pages]: which of them are in `fold`; groups: of duplicates, see `fold_of`.
 
     Raises:
         UserError: none or all of them are.
     """
-    mask = fold_of(train.ids.tolist(), train.labels, folds=fold.of, seed=seed) == fold.number - 1
+    mask = fold_of(train.ids.tolist(), train.labels, folds=fold.of, seed=seed, groups=groups) == fold.number - 1
     if not mask.any() or mask.all():
         raise UserError(
             f"stack.folds: {fold.of} folds of {len(train)} training pages leave fold {fold.number} without a page to "
@@ -80,11 +106,11 @@ def held_out_pages(train: ShardSet, fold: Fold, *, seed: int) -> npt.NDArray[np.
     return mask
 
 
-def class_of_documents(documents: Iterable[str], labels: npt.NDArray[np.integer[Any]]) -> dict[str, int]:
-    """The class index of each document, given those of its pages: the lowest one if they differ."""
+def class_of_units(units: Iterable[str], labels: npt.NDArray[np.integer[Any]]) -> dict[str, int]:
+    """The class index of each unit, given its name and label for each page: the lowest one if they differ."""
     classes: dict[str, int] = {}
-    for document, label in zip(documents, labels.tolist(), strict=True):
-        classes[document] = min(label, classes.get(document, label))
+    for unit, label in zip(units, labels.tolist(), strict=True):
+        classes[unit] = min(label, classes.get(unit, label))
     return classes
 
 

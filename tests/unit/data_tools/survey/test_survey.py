@@ -92,6 +92,8 @@ def test_a_larger_sample_holds_the_smaller_one() -> None:
 def test_files(tmp_path: Path) -> None:
     write_files(survey_of(), tmp_path)
     assert (tmp_path / "leaked.txt").read_text() == "b\ne\n"
+    groups = [json.loads(line) for line in (tmp_path / "duplicates.jsonl").read_text().splitlines()]
+    assert groups == [["a", "d", "e"]], "neither white pages nor a page that is in two splits"
     lines = [json.loads(line) for line in (tmp_path / "pages.jsonl").read_text().splitlines()]
     assert [line["page"] for line in lines] == list(MEASURES)
     assert lines[1]["splits"] == {"train": 3, "test": 3}

@@ -110,6 +110,7 @@ def test_a_stage_by_hand_is_the_ordinary_job_and_a_fold_by_its_name() -> None:
         (["stack.folds=1"], ["stack.folds", "at least 2"]),
         (["stack.folds=-3"], ["stack.folds", "at least 2"]),
         (["stack.folds=null", "stack.members=average"], ["stack.members", "folds"]),
+        (["stack.folds=null", "stack.duplicates_file=d.jsonl"], ["stack.duplicates_file", "folds"]),
         (["stack.members=both"], ["stack.members", "retrained"]),
         (["regions={top: [0, 0, 1, 0.5], top_fold2: [0, 0.5, 1, 1]}"], ["two jobs", "top_fold2"]),
     ],

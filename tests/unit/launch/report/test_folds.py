@@ -76,6 +76,7 @@ def test_the_caveats_say_how_the_stack_was_fitted(
     (line,) = [x for x in figures(read_run(run), class_names={}, now=START)["warnings"] if "out of fold" in x]
     for word in words:
         assert word in line
+    assert "stack.duplicates_file" in line
 
 
 def test_the_summary_leaves_the_folds_out(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.training.split import fold_of, selection_mask
+from trainer.training.split import fold_of, selection_mask, units_of
 
 IDS = [f"pages/{number}.tif" for number in range(4000)]
 
@@ -85,3 +85,25 @@ def test_the_folds_are_the_same_on_every_machine_and_others_for_another_seed() -
     fold = fold_of(IDS[:12], LABELS[:12] % 2, folds=3, seed=1)
     assert fold.tolist() == [1, 0, 1, 1, 0, 1, 2, 2, 2, 0, 2, 0]
     assert fold_of(IDS[:12], LABELS[:12] % 2, folds=3, seed=2).tolist() != fold.tolist()
+
+
+def test_duplicates_are_in_one_fold_and_classes_still_spread_evenly() -> None:
+    groups = [[IDS[7 * i], IDS[7 * i + 70], f"elsewhere/{i}.tif"] for i in range(50)]
+    plain, fold = (fold_of(IDS, LABELS, folds=5, seed=1, groups=some) for some in ((), groups))
+    place = dict(zip(IDS, fold.tolist(), strict=True))
+    assert all(place[group[0]] == place[group[1]] for group in groups)
+    assert any(plain[7 * i] != plain[7 * i + 70] for i in range(50)), "without the groups, some are apart"
+    for label in range(1, 7):
+        assert np.array_equal(fold[label == LABELS], plain[label == LABELS]), "the pages of other classes stay"
+    assert np.bincount(fold).min() > 0.9 * len(IDS) / 5
+
+
+def test_groups_that_share_a_document_are_one() -> None:
+    ids = ["a.pdf", "a.pdf#page=2", "b.pdf", "c.tif", "d.tif"]
+    assert units_of(ids, [["c.tif", "a.pdf#page=2"], ["b.pdf", "d.tif"], ["d.tif", "c.tif"]]) == ["a.pdf"] * 5
+    assert units_of(ids, [["c.tif", "x.tif"], ["x.tif", "d.tif"]]) == ["a.pdf", "a.pdf", "b.pdf", "c.tif", "d.tif"], (
+        "a page that is not among the pages links nothing"
+    )
+    for order in ([0, 1, 2, 3, 4], [4, 2, 0, 3, 1]):
+        units = units_of([ids[i] for i in order], [["d.tif", "b.pdf"]])
+        assert units == [units_of(ids, [["b.pdf", "d.tif"]])[i] for i in order]
