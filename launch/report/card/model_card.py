@@ -11,7 +11,7 @@ from launch.report.card.usage import how_to_run
 from launch.report.confidence.schema import ConfidenceFigures
 from launch.report.report import most_confused
 from launch.report.schema import RunFigures
-from launch.run.record import RunRecord
+from launch.run.record import FOLD_JOB, RunRecord
 from trainer.config import STACK, ViewsConfig
 from trainer.export.export import Exported
 from trainer.scoring.schema import SplitFigures
@@ -113,6 +113,9 @@ def _what(record: RunRecord, exported: Exported) -> str:
         built = f"a stack ({exported['stack']}) over the outputs of {len(exported['members'])} models: {members}"
     else:
         built = f"a single model: {members}"
+    stack: Any = record.config.get("stack") or {}
+    if stack.get("members") == "average" and not FOLD_JOB.fullmatch(exported["model"]):
+        built += f"; {'each of them' if exported['stack'] else 'it'} is the mean of {stack.get('folds')} models"
     training: Any = record.config.get("training") or {}
     views = from_mapping(ViewsConfig, training.get("views") or {}, where="views").count
     seen = f" It looks at {views} shifted and scaled views of each page." if views > 1 else ""

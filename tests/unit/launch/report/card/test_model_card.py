@@ -133,3 +133,13 @@ def test_the_code_in_it_is_python(form: str, channels: int) -> None:
 
 def test_the_description_is_plain_data(made: Path) -> None:
     assert json.loads(json.dumps(exported())) == exported()
+
+
+def test_averages_of_folds_are_named(tmp_path: Path) -> None:
+    run = build(tmp_path / "run", RunSpec(classes=4, pages=40))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["stack"] |= {"folds": 5, "members": "average"}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert "each of them is the mean of 5 models" in card_of(run, exported())[1]
+    assert "it is the mean of 5 models" in card_of(run, exported("left"))[1]
+    assert "mean of" not in card_of(run, exported("left_fold2"))[1]
