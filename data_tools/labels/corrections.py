@@ -1,7 +1,7 @@
 """Corrections of labels: a CSV file of decisions on single pages, read strictly, and applied to labels by page id.
 
-    id,split,label,new_label,by,time,run
-    imagesa/a/b/1.tif,train,4,6,anna,2026-11-26T17:40:00+00:00,runs/first
+    id,split,label,new_label,by,time,run,score
+    imagesa/a/b/1.tif,train,4,6,anna,2026-11-26T17:40:00Z,runs/first,0.9731
 
 `label` is what the page has in the label files, `new_label` the class that it belongs to (id or name each), `exclude`
 (train and score without the page), or `keep` (the label is right: nothing changes). The other columns are provenance.
@@ -25,13 +25,18 @@ from data_tools.labels.label import SPLITS
 EXCLUDE = "exclude"
 KEEP = "keep"
 RELABEL = "relabel"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""First characters that make a spreadsheet read a cell as a formula."""
 REQUIRED = ("id", "split", "label", "new_label")
 _DELIMITERS = (",", ";", "\t")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Correction:
-    """One row. label, new_label: as written; by, time, run: who decided, when, and on the ranking of which run."""
+    """One row. label, new_label: as written; by, time, run: who decided, when, and on the ranking of which run.
+
+    score: of the page in that ranking.
+    """
 
     id: str
     split: str
@@ -40,6 +45,7 @@ class Correction:
     by: str = ""
     time: str = ""
     run: str = ""
+    score: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ def _delimiter(text: str) -> str:
 
 
 def write_corrections(path: Path, rows: Iterable[Correction]) -> None:
-    """Write `rows` as a file of corrections, atomically.
+    """Write `rows` as a file of corrections, atomically; no cell is a spreadsheet's formula.
 
     Raises:
         OSError: it cannot be written.
@@ -112,8 +118,20 @@ def write_corrections(path: Path, rows: Iterable[Correction]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([getattr(row, name) for name in names] for row in rows)
+    writer.writerows([_cell(name, getattr(row, name)) for name in names] for row in rows)
     write_atomically(path, text.getvalue())
+
+
+def _cell(name: str, value: str) -> str:
+    if not value.startswith(FORMULA):
+        return value
+    # The same page by another spelling, which the reader undoes.
+    return f"./{value}" if name == "id" else f"'{value}"
+
+
+def _plain_id(cell: str) -> str:
+    """The page id: one that would be a formula is written with `./`, which no page id begins with."""
+    return cell.removeprefix("./")
 
 
 def _check_header(header: Sequence[str], path: Path) -> None:
@@ -131,7 +149,7 @@ def _row(cells: Sequence[str], header: Sequence[str], *, where: str) -> Correcti
         raise UserError(f"data.corrections: {where}: {len(cells)} cells in {len(header)} columns; quote a comma")
     known = {field.name for field in fields(Correction)}
     values = {name: cell.strip() for name, cell in zip(header, cells, strict=True) if name in known}
-    values["id"] = cells[list(header).index("id")]
+    values["id"] = _plain_id(cells[list(header).index("id")])
     empty = [name for name in REQUIRED if not values[name]]
     if empty:
         raise UserError(f"data.corrections: {where}: {empty[0]} is empty")

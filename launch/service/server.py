@@ -6,6 +6,7 @@ import importlib.util
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data_tools.errors import UserError
 from launch.api import open_run
@@ -13,6 +14,9 @@ from launch.service.limits import Limits
 from launch.service.security import Access, check_exposure, is_loopback, read_token
 from launch.terminal.console import print_err, print_out
 from trainer.serving.ensemble import open_stack
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 BACKLOG = 256
 DRAIN_S = 30
@@ -68,9 +72,7 @@ def serve(options: ServeOptions) -> int:
 
 
 def _serve(options: ServeOptions, run: Path, access: Access, listener: socket.socket) -> None:
-    # Ray, FastAPI and uvicorn take seconds to import.
-    import uvicorn
-
+    # Ray and FastAPI take seconds to import.
     from launch.service.app import create_app
     from launch.service.deployment import started
     from launch.service.replica import Plan
@@ -78,25 +80,36 @@ def _serve(options: ServeOptions, run: Path, access: Access, listener: socket.so
     plan = Plan(run=str(run), limits=options.limits, replicas=options.replicas, decoders=options.decoders)
     with started(plan, address=options.address) as backend:
         app = create_app(backend, options.limits, access)
-        config = uvicorn.Config(
-            app,
-            log_level="error",
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=DRAIN_S,
-        )
-        # From here on, connections wait for uvicorn, which takes a moment to start.
-        listener.listen(BACKLOG)
-        host, port = listener.getsockname()[:2]
-        print_out(f"serving {options.run} at http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C stops it)")
         # uvicorn answers what is in progress, and then raises the signal again.
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+            answer(app, listener, what=f"serving {options.run}")
         print_err("stopping ...")
     print_err("stopped")
+
+
+def answer(app: "ASGIApp", listener: socket.socket, *, what: str) -> None:
+    """Answer HTTP requests until SIGINT or SIGTERM; what: is being served, for the line that names the address.
+
+    Raises:
+        KeyboardInterrupt: it was stopped, after the answers to requests in progress.
+    """
+    import uvicorn  # Takes long to import.
+
+    config = uvicorn.Config(
+        app,
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+    # From here on, connections wait for uvicorn, which takes a moment to start.
+    listener.listen(BACKLOG)
+    host, port = listener.getsockname()[:2]
+    print_out(f"{what} at http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C stops it)")
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def require_packages() -> None:

@@ -1,0 +1,53 @@
+"""The options of a review, which `regionstack labels` has beside its own, and what they start."""
+
+import argparse
+from pathlib import Path
+
+from launch.terminal.outputs import output_files
+
+MOST = 200
+
+
+def add_review_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the review page to a command that has RUN and `--pool`."""
+    group = parser.add_argument_group("review")
+    group.add_argument("--html", metavar="FILE", help="write the review page (-: standard output)")
+    group.add_argument("--most", type=int, default=MOST, metavar="N", help=f"pages to review (default: {MOST})")
+    group.add_argument("--serve", action="store_true", help="serve the review; decisions are written as they are made")
+    group.add_argument(
+        "--decisions", metavar="FILE",
+        help="table that --serve writes (default: corrections.csv beside the ranking; of a pool, pool_labels.csv)",
+    )  # fmt: skip
+    group.add_argument("--data-root", metavar="DIR", help="folder of the pages (default: as the run has it)")
+    group.add_argument("--host", default="127.0.0.1", help="address to serve (default: 127.0.0.1, this machine only)")
+    group.add_argument("--port", type=int, default=0, help="port (default: a free one)")
+    group.add_argument("--token-file", metavar="FILE", help="bearer token that requests need (or REGIONSTACK_TOKEN)")
+    group.add_argument("--without-token", action="store_true", help="serve other machines without a token")
+
+
+def review(options: argparse.Namespace, *, pool: bool) -> int:
+    """Write or serve the review page of a run's ranking, as the options say; returns 0.
+
+    Raises:
+        UserError: an option, the ranking, a table of decisions or the address cannot be used.
+    """
+    from launch.review.content import ReviewOptions
+    from launch.review.server import ServeReview, serve_review, write_review
+
+    chosen = ReviewOptions(
+        run=Path(options.run),
+        pool=pool,
+        most=options.most,
+        table=None if options.decisions is None else Path(options.decisions),
+        data_root=None if options.data_root is None else Path(options.data_root),
+    )
+    if options.html is not None:
+        with output_files(options.html) as (path,):
+            if path is not None:
+                write_review(chosen, path)
+    if options.serve:
+        place = ServeReview(
+            host=options.host, port=options.port, token_file=options.token_file, without_token=options.without_token
+        )
+        return serve_review(chosen, place)
+    return 0
