@@ -1,0 +1,221 @@
+"""One fold of one arm of bench/accuracy.py: a run of the product, and its record."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from bench.accuracy_arms import Arm, settings_of
+from data_tools.files import append_line, read_json, read_lines, write_atomically, write_json
+from launch.config import Config, load_config
+from launch.recipe.stages import plan_recipe
+from trainer.config import STACK, JobConfig
+from trainer.scoring.decision import judge, read_policy
+from trainer.scoring.metrics import accuracy, correct, expected_calibration_error, negative_log_likelihood
+from trainer.scoring.predictions import read_predictions
+from trainer.stop import STOPPED
+
+ROOT = Path(__file__).resolve().parent.parent
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of a page at `px` in a step and in an evaluation, and of a job before its first step."""
+
+    px: int
+    page_s: float
+    evaluated_page_s: float
+    start_s: float
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all arms share. out: folder of everything; base: configuration without data and folders; budget_s: of a
+    fold; pages: of the splits of a fold."""
+
+    out: Path
+    root: Path
+    base: Mapping[str, Any]
+    budget_s: float
+    speed: Speed
+    pages: Mapping[str, int]
+
+
+def measured_speed(out: Path, base: Mapping[str, Any], *, classes: int, px: int) -> Speed:
+    """The speed of one job on this machine; measured once per folder, so that a rerun trains the same epochs."""
+    path = out / f"speed-{px}.json"
+    if not path.exists():
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as child:
+            write_json(path, child.submit(_measure, dict(base), classes, px).result())
+    return Speed(**read_json(path))
+
+
+def _measure(base: dict[str, Any], classes: int, px: int) -> dict[str, Any]:
+    from launch.config import config_from
+    from trainer.measure_speed import Calibration
+    from trainer.network.classifier import Geometry
+
+    began = time.perf_counter()
+    config = config_from({**base, "data": {"root": ".", "train": "x", "val": "x", "test": "x"}})
+    job = plan_recipe(config).jobs[0]
+    side = config.shards.height
+    found = Calibration(job).measure(job, Geometry(side, side, 1, px), classes=classes, batch=job.stage.global_batch)
+    start_s = time.perf_counter() - began
+    batch = found.batches[1]
+    return {"px": px, "page_s": found.steps_s[1] / batch, "evaluated_page_s": found.evaluated_page_s,
+            "start_s": start_s}  # fmt: skip
+
+
+def configured(setting: Setting, arm: Arm, labels: Mapping[str, str], *, shards: Path) -> Config:
+    """The configuration of an arm on a fold, with as many epochs as fit the budget.
+
+    Raises:
+        UserError: a setting that this version does not have.
+    """
+    data = {"root": str(setting.root), **labels}
+    mapping = {**setting.base, "data": data, "shards": {**setting.base["shards"], "folder": str(shards)}}
+    path = shards.parent / "base.yaml"
+    write_atomically(path, yaml.safe_dump(mapping, sort_keys=False))
+    config = load_config(str(path), settings_of(arm))
+    factor = _epochs_factor(setting, plan_recipe(config).jobs)
+    scaled = [f"stages.{name}.epochs={max(1, round(stage.epochs * factor))}" for name, stage in config.stages.items()]
+    run = setting.out / "runs" / f"{arm.name}-{_identity(setting, settings_of(arm), scaled)}" / shards.parent.name
+    return load_config(str(path), [*settings_of(arm), *scaled, f"run.folder={run}"])
+
+
+def _identity(setting: Setting, settings: Sequence[str], scaled: Sequence[str]) -> str:
+    """Eight hex digits of all that determines an arm's results: another one is another run."""
+    base = {key: value for key, value in setting.base.items() if key != "checkpoint"}
+    source = json.dumps([base, list(settings), list(scaled), dict(setting.pages)], sort_keys=True)
+    return hashlib.blake2b(source.encode(), digest_size=4).hexdigest()
+
+
+def _epochs_factor(setting: Setting, jobs: Sequence[JobConfig]) -> float:
+    """By what to multiply all epochs so that the jobs, one after the other, take the budget."""
+    epochs_s = sum(job.stage.epochs * epoch_seconds(setting, job) for job in jobs)
+    rest = setting.budget_s - len(jobs) * setting.speed.start_s
+    if rest <= 0:
+        raise SystemExit(f"--budget: starting {len(jobs)} jobs alone takes more; allow more minutes")
+    return rest / epochs_s
+
+
+def epoch_seconds(setting: Setting, job: JobConfig) -> float:
+    """Estimated seconds of an epoch: its steps, BatchNorm's statistics, and the evaluation."""
+    scale = (job.stage.image_px / setting.speed.px) ** 2
+    statistics = min(job_batches(job), setting.pages["train"] // job.stage.global_batch) * job.stage.global_batch
+    evaluated = statistics + setting.pages["val"]
+    return scale * (setting.pages["train"] * setting.speed.page_s + evaluated * setting.speed.evaluated_page_s)
+
+
+def job_batches(job: JobConfig) -> int:
+    """Batches from which BatchNorm's statistics are computed before an evaluation."""
+    return job.training.batchnorm_batches
+
+
+def record_path(config: Config, out: Path) -> Path:
+    """The record of a finished run."""
+    run = config.paths.run
+    return out / "results" / run.parent.name / f"{run.name}.json"
+
+
+def run_fold(config: Config, arm: Arm, *, out: Path, like: Config | None, keep: bool) -> Record | None:
+    """Train what is left of a run; its record, None if it was asked to stop. Exits if the run fails.
+
+    like: the run whose trained models it takes over. keep: keep checkpoints.
+    """
+    path = record_path(config, out)
+    if path.exists():
+        return dict(read_json(path))
+    run = config.paths.run
+    if like is not None:
+        take_over(like.paths.run, run)
+    status = timed(run, lambda: train(config))
+    if status == STOPPED:
+        return None
+    if status:
+        raise SystemExit(f"{run}: failed; see {run / 'bench.log'}")
+    minutes = sum(line["seconds"] for line in read_lines(run / "wall.jsonl")) / 60
+    before = 0.0 if like is None else read_json(record_path(like, out))["minutes"]
+    record = {"arm": arm.name, "fold": run.name, "minutes": minutes + before, **figures(config)}
+    write_json(path, record)
+    if not keep:
+        for checkpoints in run.glob("jobs/*/checkpoints"):
+            shutil.rmtree(checkpoints)
+    return record
+
+
+def take_over(source: Path, run: Path) -> None:
+    """Copy finished training jobs into a run that has none; weights stay where they are."""
+    if (run / "jobs").exists():
+        return
+    names = [folder for folder in (source / "jobs").iterdir() if folder.name != STACK]
+    staging = run.with_name(f".{run.name}")
+    shutil.rmtree(staging, ignore_errors=True)
+    for folder in names:
+        shutil.copytree(folder, staging / "jobs" / folder.name, ignore=shutil.ignore_patterns("checkpoints"))
+    shutil.copytree(source / "weights", staging / "weights")
+    staging.rename(run)
+
+
+def timed(run: Path, work: Callable[[], int]) -> int:
+    """Call `work` and add its duration to the run's, however it ends."""
+    began = time.monotonic()
+    try:
+        return work()
+    finally:
+        append_line(run / "wall.jsonl", {"seconds": time.monotonic() - began})
+
+
+def train(config: Config) -> int:
+    """`regionstack train` in a process of its own: all jobs, one after the other, on all cores; its exit status."""
+    from launch.config import resolved
+
+    run = config.paths.run
+    run.mkdir(parents=True, exist_ok=True)
+    path = run / "bench.yaml"
+    write_atomically(path, yaml.safe_dump(resolved(config), sort_keys=False))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-m", "launch.cli", "train", "--config", str(path)]
+    with (run / "bench.log").open("a") as log:
+        return subprocess.run(command, env=environment, stdout=log, stderr=log, check=False).returncode
+
+
+def figures(config: Config) -> Record:
+    """Figures of all models of a finished run on its test pages, and which pages each has right."""
+    run = config.paths.run
+    names = (*plan_recipe(config).members, STACK)
+    found = {name: read_predictions(run / "jobs" / name / "predictions" / "test.npz") for name in names}
+    labels = found[STACK].labels
+    judged = judge(read_policy(run), {name: one.softmax for name, one in found.items()})
+    accepted = np.array(judged.decisions) == "accepted"
+    scores = {
+        name: {
+            "accuracy": accuracy(labels, softmax),
+            "nll": negative_log_likelihood(labels, softmax),
+            "ece": expected_calibration_error(labels, softmax),
+        }
+        for name, softmax in judged.probabilities.items()
+    }
+    right = {name: correct(labels, softmax) for name, softmax in judged.probabilities.items()}
+    return {
+        "epochs": {name: stage.epochs for name, stage in config.stages.items()},
+        "holistic": names[0],
+        "scores": scores,
+        "accepted": float(accepted.mean()),
+        "accepted_right": float(right[STACK][accepted].mean()) if accepted.any() else None,
+        "ids": found[STACK].ids.tolist(),
+        "right": {name: one.astype(int).tolist() for name, one in right.items()},
+    }
