@@ -120,7 +120,8 @@ def one_fold(
     configs: dict[str, Config] = {}
     for arm in chosen:
         try:
-            configs[arm.name] = config = configured(setting, arm, labels, shards=shards)
+            like = configs.get(arm.like or "")
+            configs[arm.name] = config = configured(setting, arm, labels, shards=shards, like=like)
         except UserError as error:
             print(f"{arm.name}: not measured: {error}", flush=True)
             continue
@@ -129,7 +130,7 @@ def one_fold(
             found += [(arm.name, read_json(path))] if path.exists() else []
             continue
         new, began = not path.exists(), time.monotonic()
-        record = run_fold(config, arm, out=setting.out, like=configs.get(arm.like or ""), keep=options.keep)
+        record = run_fold(config, arm, out=setting.out, like=like, keep=options.keep)
         if record is None:
             raise SystemExit("stopped; the same command continues")
         found.append((arm.name, record))

@@ -115,6 +115,10 @@ def arms(px: int = PX) -> tuple[Arm, ...]:
             (_added("holistic_small", small, epochs=6),
              "stages.holistic.start=holistic_small", "stages.holistic.epochs=4",
              _added("holistic_large", large, epochs=3, start="holistic", learning_rate=5e-4), *LATER)),
-        Arm("folds", "out-of-fold stacking, 5 folds, log-opinion pool", ("stack.folds=5", *POOL)),
+        Arm("views", "predictions averaged over shifted and scaled views",
+            ("training.views.shift=0.03", "training.views.scale=0.06")),
+        Arm("folds", "stack fitted out of fold (5 folds), models retrained on all pages", ("stack.folds=5", *POOL)),
+        Arm("folds_average", "the same with the models of the folds averaged",
+            ("stack.folds=5", *POOL, "stack.members=average"), like="folds"),
         Arm(ALL, "cosine, mixup, averaged weights, log-opinion pool", (*COSINE, *MIXUP, *EMA, *POOL)),
     )  # fmt: skip

@@ -3,20 +3,21 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_tools.documents.data_set import SPLITS, DataConfig, read_data_set
 from data_tools.files import write_atomically
 from data_tools.labels.label import Label
 from data_tools.labels.page_id import document_of
-from data_tools.labels.stratified import Member, SplitConfig, joined, split_list
+from data_tools.labels.sources import Sources, read_sources
+from data_tools.labels.stratified import Member, joined, split_list
 
 
 def read_pages(root: Path, files: Sequence[Path]) -> list[Label]:
-    """All labelled pages of some label files, tables or folders, sorted by id."""
-    found: dict[str, Label] = {}
-    for file in files:
-        data = DataConfig(root=str(root), labels=str(file), split=SplitConfig(val=0.2, test=0.2))
-        labels = read_data_set(data, seed=1).labels
-        found |= {label.page_id: label for split in SPLITS for label in labels[split]}
+    """All labelled pages of some label files or tables, sorted by id, whatever splits they are in.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    listed = read_sources(Sources(root=root, places={str(file): file for file in files}))
+    found = {label.page_id: label for labels in listed.labels.values() for label in labels}
     return [found[page_id] for page_id in sorted(found)]
 
 

@@ -79,8 +79,10 @@ def _measure(base: dict[str, Any], classes: int, px: int) -> dict[str, Any]:
             "start_s": start_s}  # fmt: skip
 
 
-def configured(setting: Setting, arm: Arm, labels: Mapping[str, str], *, shards: Path) -> Config:
-    """The configuration of an arm on a fold, with as many epochs as fit the budget.
+def configured(
+    setting: Setting, arm: Arm, labels: Mapping[str, str], *, shards: Path, like: Config | None = None
+) -> Config:
+    """The configuration of an arm on a fold, with as many epochs as fit the budget, or as many as `like` has.
 
     Raises:
         UserError: a setting that this version does not have.
@@ -90,8 +92,12 @@ def configured(setting: Setting, arm: Arm, labels: Mapping[str, str], *, shards:
     path = shards.parent / "base.yaml"
     write_atomically(path, yaml.safe_dump(mapping, sort_keys=False))
     config = load_config(str(path), settings_of(arm))
-    factor = _epochs_factor(setting, plan_recipe(config).jobs)
-    scaled = [f"stages.{name}.epochs={max(1, round(stage.epochs * factor))}" for name, stage in config.stages.items()]
+    if like is not None:
+        epochs = {name: stage.epochs for name, stage in like.stages.items()}
+    else:
+        factor = _epochs_factor(setting, plan_recipe(config).jobs)
+        epochs = {name: max(1, round(stage.epochs * factor)) for name, stage in config.stages.items()}
+    scaled = [f"stages.{name}.epochs={count}" for name, count in epochs.items()]
     run = setting.out / "runs" / f"{arm.name}-{_identity(setting, settings_of(arm), scaled)}" / shards.parent.name
     return load_config(str(path), [*settings_of(arm), *scaled, f"run.folder={run}"])
 
@@ -115,14 +121,10 @@ def _epochs_factor(setting: Setting, jobs: Sequence[JobConfig]) -> float:
 def epoch_seconds(setting: Setting, job: JobConfig) -> float:
     """Estimated seconds of an epoch: its steps, BatchNorm's statistics, and the evaluation."""
     scale = (job.stage.image_px / setting.speed.px) ** 2
-    statistics = min(job_batches(job), setting.pages["train"] // job.stage.global_batch) * job.stage.global_batch
-    evaluated = statistics + setting.pages["val"]
-    return scale * (setting.pages["train"] * setting.speed.page_s + evaluated * setting.speed.evaluated_page_s)
-
-
-def job_batches(job: JobConfig) -> int:
-    """Batches from which BatchNorm's statistics are computed before an evaluation."""
-    return job.training.batchnorm_batches
+    batch = job.stage.global_batch
+    pages = setting.pages["train"] * (1 if job.fold is None else 1 - 1 / job.fold.of)
+    evaluated = min(job.training.batchnorm_batches * batch, pages) + setting.pages["val"]
+    return scale * (pages * setting.speed.page_s + evaluated * setting.speed.evaluated_page_s)
 
 
 def record_path(config: Config, out: Path) -> Path:
@@ -141,7 +143,7 @@ def run_fold(config: Config, arm: Arm, *, out: Path, like: Config | None, keep: 
         return dict(read_json(path))
     run = config.paths.run
     if like is not None:
-        take_over(like.paths.run, run)
+        take_over(like.paths.run, run, [job.name for job in plan_recipe(config).jobs])
     status = timed(run, lambda: train(config))
     if status == STOPPED:
         return None
@@ -157,15 +159,15 @@ def run_fold(config: Config, arm: Arm, *, out: Path, like: Config | None, keep: 
     return record
 
 
-def take_over(source: Path, run: Path) -> None:
-    """Copy finished training jobs into a run that has none; weights stay where they are."""
+def take_over(source: Path, run: Path, jobs: Sequence[str]) -> None:
+    """Copy finished training jobs into a run that has none, without their checkpoints."""
     if (run / "jobs").exists():
         return
-    names = [folder for folder in (source / "jobs").iterdir() if folder.name != STACK]
     staging = run.with_name(f".{run.name}")
     shutil.rmtree(staging, ignore_errors=True)
-    for folder in names:
-        shutil.copytree(folder, staging / "jobs" / folder.name, ignore=shutil.ignore_patterns("checkpoints"))
+    staging.mkdir(parents=True)
+    for job in jobs:
+        shutil.copytree(source / "jobs" / job, staging / "jobs" / job, ignore=shutil.ignore_patterns("checkpoints"))
     shutil.copytree(source / "weights", staging / "weights")
     staging.rename(run)
 

@@ -1,0 +1,97 @@
+"""The plan of bench/accuracy.py: its folds, its rows, and how it compares two of them."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bench.accuracy import paired, spread
+from bench.accuracy_arms import TODAY, arms, base_config, chosen_arms, settings_of
+from bench.accuracy_folds import capped, folds_of, read_pages, splits_of
+from bench.accuracy_runs import Setting, Speed, configured, epoch_seconds
+from data_tools.labels.label import Label
+from launch.recipe.stages import plan_recipe
+
+PAGES = [
+    *(Label(f"{number:03}.tif", number % 3) for number in range(90)),
+    *(Label(f"bundle.tif#page={number}", 0) for number in range(1, 7)),
+]
+
+
+def test_every_page_is_tested_once_and_documents_stay_together() -> None:
+    parts = folds_of(PAGES, 5, seed=1)
+    assert sorted(page for part in parts for page in part) == sorted(PAGES)
+    assert sum(any("bundle" in page.page_id for page in part) for part in parts) == 1
+    for part in parts:
+        counts = Counter(page.class_id for page in part if "bundle" not in page.page_id)
+        assert all(4 <= counts[label] <= 8 for label in (1, 2))
+    assert parts != folds_of(PAGES, 5, seed=2)
+    assert parts == folds_of(PAGES[::-1], 5, seed=1) or [sorted(p) for p in parts] == [
+        sorted(p) for p in folds_of(PAGES[::-1], 5, seed=1)
+    ]
+
+
+@pytest.mark.parametrize("fold", range(5))
+def test_the_splits_of_a_fold_are_disjoint_and_complete(fold: int) -> None:
+    parts = folds_of(PAGES, 5, seed=1)
+    splits = splits_of(parts, fold, val=1 / 6, seed=1)
+    assert sorted(page for rows in splits.values() for page in rows) == sorted(PAGES)
+    assert splits["test"] == parts[fold]
+    assert len(splits["val"]) == pytest.approx(len(PAGES) * 0.8 / 6, abs=6)
+
+
+def test_pages_of_all_label_files(tmp_path: Path) -> None:
+    for name, rows in {"a": "x.tif 1\ny.tif 2\n", "b": "z.tif 1\nx.tif 1\n"}.items():
+        (tmp_path / f"{name}.txt").write_text(rows)
+    pages = read_pages(tmp_path, [tmp_path / "a.txt", tmp_path / "b.txt"])
+    assert pages == [Label("x.tif", 1), Label("y.tif", 2), Label("z.tif", 1)]
+    assert capped(pages, 1) == pages[:2]
+
+
+def test_a_row_comes_after_the_one_whose_models_it_takes_over() -> None:
+    assert [arm.name for arm in chosen_arms(["pool", "mixup", TODAY])] == [TODAY, "pool", "mixup"]
+    with pytest.raises(SystemExit, match="no such row"):
+        chosen_arms(["mixap"])
+    for arm in arms():
+        assert arm.like is None or all(setting.startswith("stack.") for setting in arm.settings)
+
+
+def test_a_setting_of_each_stage_is_written_out_for_added_stages_too() -> None:
+    (resize,) = chosen_arms(["resize"])
+    stages = {setting.split("=")[0] for setting in settings_of(resize)}
+    assert {"stages.holistic_small", "stages.holistic_large"} <= stages
+    (cosine,) = chosen_arms(["cosine"])
+    assert "stages.holistic.schedule=cosine" in settings_of(cosine)
+    assert not any("*" in setting for arm in arms() for setting in settings_of(arm))
+
+
+@pytest.mark.parametrize("name", [arm.name for arm in arms()])
+def test_every_row_is_a_configuration_that_takes_the_budget(name: str, tmp_path: Path) -> None:
+    base = base_config(weights="w.h5", px=128, regions="halves")
+    speed = Speed(px=128, page_s=1 / 60, evaluated_page_s=1 / 200, start_s=15)
+    setting = Setting(tmp_path, tmp_path, base, 3600.0, speed, {"train": 800, "val": 160, "test": 240})
+    labels = {split: str(tmp_path / f"{split}.txt") for split in ("train", "val", "test")}
+    config = None
+    for arm in chosen_arms([name]):
+        config = configured(setting, arm, labels, shards=tmp_path / "fold-0" / "shards", like=config)
+    assert config is not None
+    jobs = plan_recipe(config).jobs
+    if name == "folds_average":  # has the models of another row, but for some
+        return
+    total = sum(speed.start_s + job.stage.epochs * epoch_seconds(setting, job) for job in jobs)
+    assert total == pytest.approx(3600, rel=0.1)
+    assert config.paths.run.name == "fold-0"
+
+
+def test_rows_are_compared_on_the_pages_of_both() -> None:
+    first = {("fold-0", str(n)): n not in (0, 1) for n in range(20)}
+    second = {("fold-0", str(n)): n not in (0, 2, 3, 4) for n in range(19)}
+    errors, p_value = paired(first, second)
+    assert errors == 2 / 4
+    assert p_value == pytest.approx(0.375)  # 1 page against 3: McNemar's mid-p
+    assert paired(second, first)[0] == 4 / 2
+
+
+def test_spread_is_the_standard_error_of_the_mean() -> None:
+    assert spread([0.9, 0.8]) == "85.0 ± 5.0"
+    assert spread([0.9]) == "90.0"
