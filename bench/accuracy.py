@@ -143,7 +143,7 @@ def one_fold(
 
 def right(records: Sequence[Record], model: str) -> dict[tuple[str, str], bool]:
     """Whether a model is right, by fold and page; `holistic` is the whole-page model."""
-    found = {}
+    found: dict[tuple[str, str], bool] = {}
     for record in records:
         name = record["holistic"] if model == "holistic" else model
         found |= {
@@ -178,8 +178,10 @@ def report(records: Records, chosen: Sequence[Arm], options: argparse.Namespace)
     judged = rows.get(options.judge)
     figure = judged["figure"] if judged else None
     complete = judged is not None and len(records[options.judge]) == options.folds
-    holds = figure is not None and figure["errors"] <= ERROR_BAR and figure["p_over_holistic"] < P_BAR
-    holds = bool(holds and figure["stack_above_holistic"])
+    holds = False
+    if figure is not None:
+        significant = figure["stack_above_holistic"] and figure["p_over_holistic"] < P_BAR
+        holds = bool(significant and figure["errors"] <= ERROR_BAR)
     bar = {"errors": ERROR_BAR, "p_over_holistic": P_BAR}
     print(json.dumps({"bench": "accuracy", "figure": figure, "bar": bar, "holds": holds, "row": options.judge,
                       "complete": complete, "budget": options.budget}))  # fmt: skip

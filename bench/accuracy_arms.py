@@ -19,13 +19,15 @@ BASE_STAGES = ("holistic", "regions")
 class Arm:
     """One row. settings: as for `--set`; `stages.*.KEY=V` holds for each stage of the arm.
 
-    like: an arm whose trained models this one takes over, since only settings of the stack differ from it.
+    like: an arm whose trained models this one takes over, since only settings of the stack differ from it. preset: a
+    preset of the product in place of today's options.
     """
 
     name: str
     about: str
     settings: tuple[str, ...] = ()
     like: str | None = None
+    preset: str | None = None
 
 
 def base_config(*, weights: str, px: int, regions: Any) -> dict[str, Any]:
@@ -120,5 +122,6 @@ def arms(px: int = PX) -> tuple[Arm, ...]:
         Arm("folds", "stack fitted out of fold (5 folds), models retrained on all pages", ("stack.folds=5", *POOL)),
         Arm("folds_average", "the same with the models of the folds averaged",
             ("stack.folds=5", *POOL, "stack.members=average"), like="folds"),
+        Arm("small_data", "the preset small_data, with its epochs scaled to the budget", preset="small_data"),
         Arm(ALL, "cosine, mixup, averaged weights, log-opinion pool", (*COSINE, *MIXUP, *EMA, *POOL)),
     )  # fmt: skip

@@ -18,8 +18,8 @@ import numpy as np
 import yaml
 
 from bench.accuracy_arms import Arm, settings_of
-from data_tools.files import append_line, read_json, read_lines, write_atomically, write_json
-from launch.config import Config, load_config
+from data_tools.files import append_line, read_json, read_lines, sha256, write_atomically, write_json
+from launch.config import PRESET_FOLDER, Config, load_config
 from launch.recipe.stages import plan_recipe
 from trainer.config import STACK, JobConfig
 from trainer.scoring.decision import judge, read_policy
@@ -52,6 +52,13 @@ class Setting:
     budget_s: float
     speed: Speed
     pages: Mapping[str, int]
+
+    def base_of(self, arm: Arm) -> dict[str, Any]:
+        """The configuration that an arm's settings change."""
+        if arm.preset is None:
+            return dict(self.base)
+        weights = {"weights": self.base["model"]["weights"]}
+        return {"preset": arm.preset, "model": weights, **{key: self.base[key] for key in ("regions", "checkpoint")}}
 
 
 def measured_speed(out: Path, base: Mapping[str, Any], *, classes: int, px: int) -> Speed:
@@ -87,9 +94,11 @@ def configured(
     Raises:
         UserError: a setting that this version does not have.
     """
+    base = setting.base_of(arm)
+    shards = shards.with_name(f"{shards.name}-{arm.preset}") if arm.preset else shards
     data = {"root": str(setting.root), **labels}
-    mapping = {**setting.base, "data": data, "shards": {**setting.base["shards"], "folder": str(shards)}}
-    path = shards.parent / "base.yaml"
+    mapping = {**base, "data": data, "shards": {**base.get("shards", {}), "folder": str(shards)}}
+    path = shards.with_suffix(".yaml")
     write_atomically(path, yaml.safe_dump(mapping, sort_keys=False))
     config = load_config(str(path), settings_of(arm))
     if like is not None:
@@ -98,14 +107,16 @@ def configured(
         factor = _epochs_factor(setting, plan_recipe(config).jobs)
         epochs = {name: max(1, round(stage.epochs * factor)) for name, stage in config.stages.items()}
     scaled = [f"stages.{name}.epochs={count}" for name, count in epochs.items()]
-    run = setting.out / "runs" / f"{arm.name}-{_identity(setting, settings_of(arm), scaled)}" / shards.parent.name
+    run = setting.out / "runs" / f"{arm.name}-{_identity(setting, arm, scaled)}" / shards.parent.name
     return load_config(str(path), [*settings_of(arm), *scaled, f"run.folder={run}"])
 
 
-def _identity(setting: Setting, settings: Sequence[str], scaled: Sequence[str]) -> str:
+def _identity(setting: Setting, arm: Arm, scaled: Sequence[str]) -> str:
     """Eight hex digits of all that determines an arm's results: another one is another run."""
-    base = {key: value for key, value in setting.base.items() if key != "checkpoint"}
-    source = json.dumps([base, list(settings), list(scaled), dict(setting.pages)], sort_keys=True)
+    base = {key: value for key, value in setting.base_of(arm).items() if key != "checkpoint"}
+    if arm.preset:
+        base["preset"] = sha256(PRESET_FOLDER / f"{arm.preset}.yaml")
+    source = json.dumps([base, settings_of(arm), list(scaled), dict(setting.pages)], sort_keys=True)
     return hashlib.blake2b(source.encode(), digest_size=4).hexdigest()
 
 
