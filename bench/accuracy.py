@@ -75,15 +75,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--budget", type=float, default=10.0, help="minutes of training for each fold of a row")
     parser.add_argument("--px", type=int, default=PX, help="height that today's stages work at")
     parser.add_argument("--per-class", type=int, help="pages of each class (default: all)")
+    parser.add_argument("--holistic", action="store_true", help="whole-page models alone: three times the epochs")
     parser.add_argument("--judge", default=ALL, help="row that the bars are about")
     parser.add_argument("--keep", action="store_true", help="keep the checkpoints of finished runs")
     parser.add_argument("--table", action="store_true", help="print what is measured already, and train nothing")
     parser.add_argument("--list", action="store_true", help="list the rows and exit")
     parser.add_argument("--quick", action="store_true", help="one fold of few pages at 64 px; about a minute")
     options = parser.parse_args()
-    options.regions = "halves"
+    options.regions = {} if options.holistic else "halves"
     if options.quick:
-        options.px, options.budget, options.regions = QUICK_PX, QUICK_MINUTES, QUICK_REGIONS
+        options.px, options.budget, options.regions = QUICK_PX, QUICK_MINUTES, options.regions and QUICK_REGIONS
         options.fold, options.per_class = options.fold or [0], options.per_class or QUICK_PAGES
         options.arm, options.judge = options.arm or [TODAY, "pool"], "pool"
     return options
@@ -104,7 +105,8 @@ def measure(options: argparse.Namespace, out: Path) -> int:
     print(f"{len(pages)} pages, {options.folds} folds (seed {options.seed}), {first['train']} to train on; "
           f"{options.budget:g} minutes each; {1 / speed.page_s:.0f} pages/s at {speed.px} px", flush=True)  # fmt: skip
     records: Records = {arm.name: [] for arm in chosen}
-    cache = out / f"folds-{options.folds}-{options.seed}-{options.px}-{len(pages)}"
+    boxes = "" if options.regions == "halves" else f"-{len(options.regions)}"
+    cache = out / f"folds-{options.folds}-{options.seed}-{options.px}-{len(pages)}{boxes}"
     for fold in options.fold or range(options.folds):
         labels = write_labels(cache / f"fold-{fold}", splits_of(parts, fold, val=VAL, seed=options.seed))
         for name, record in one_fold(setting, chosen, labels, cache / f"fold-{fold}" / "shards", options):

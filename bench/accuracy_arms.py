@@ -12,7 +12,6 @@ STORED = 2
 """Height of the stored pages as a multiple of it, so that stages can work at more."""
 SCAN = {"shift": 0.05, "scale": 0.1, "rotation_deg": 2.0, "shear_deg": 1.0, "brightness": 0.1, "contrast": 0.2,
         "noise": 0.02}  # fmt: skip
-BASE_STAGES = ("holistic", "regions")
 
 
 @dataclass(frozen=True)
@@ -31,17 +30,18 @@ class Arm:
 
 
 def base_config(*, weights: str, px: int, regions: Any) -> dict[str, Any]:
-    """Today's options with stages at `px`; without data, shards' folder and run folder."""
+    """Today's options with stages at `px`; without data, shards' folder and run folder.
+
+    regions: as in the configuration; empty: the whole page alone.
+    """
+    parts = _stage(px, epochs=6, learning_rate=3e-4) | {"region": "each", "start": "holistic"}
     return {
         "seed": 1,
         "regions": regions,
         "shards": {"height": STORED * px, "width": STORED * px, "shard_mib": 8},
         "model": {"backbone": "MobileNetV2", "weights": weights, "batchnorm_momentum": 0.9, "dense": []},
         "training": {"label_smoothing": 0.1},
-        "stages": {
-            "holistic": _stage(px, epochs=12),
-            "regions": _stage(px, epochs=6, learning_rate=3e-4) | {"region": "each", "start": "holistic"},
-        },
+        "stages": {"holistic": _stage(px, epochs=12), **({"regions": parts} if regions else {})},
         "checkpoint": {"every_seconds": 120, "keep": 1},
     }
 
@@ -63,15 +63,16 @@ def _added(name: str, px: int, *, epochs: int, start: str = "weights", learning_
     return f"stages.{name}={json.dumps(stage)}"
 
 
-def settings_of(arm: Arm) -> list[str]:
-    """The arm's settings with `stages.*` written out for each of its stages."""
+def settings_of(arm: Arm, *, regions: bool = True) -> list[str]:
+    """The arm's settings with `stages.*` written out for each of its stages; without `regions`, for the whole page."""
     keys = [setting.partition("=")[0].split(".") for setting in arm.settings]
-    stages = [*BASE_STAGES, *(key[1] for key in keys if key[0] == "stages" and len(key) == 2)]
+    base = ("holistic", "regions") if regions else ("holistic",)
+    stages = [*base, *(key[1] for key in keys if key[0] == "stages" and len(key) == 2)]
     found: list[str] = []
     for setting in arm.settings:
         if setting.startswith("stages.*."):
             found += [setting.replace("*", name, 1) for name in stages]
-        else:
+        elif regions or not setting.startswith("stages.regions."):
             found.append(setting)
     return found
 

@@ -53,6 +53,10 @@ class Setting:
     speed: Speed
     pages: Mapping[str, int]
 
+    def settings_of(self, arm: Arm) -> list[str]:
+        """The settings of an arm."""
+        return settings_of(arm, regions=bool(self.base["regions"]))
+
     def base_of(self, arm: Arm) -> dict[str, Any]:
         """The configuration that an arm's settings change."""
         if arm.preset is None:
@@ -100,7 +104,7 @@ def configured(
     mapping = {**base, "data": data, "shards": {**base.get("shards", {}), "folder": str(shards)}}
     path = shards.with_suffix(".yaml")
     write_atomically(path, yaml.safe_dump(mapping, sort_keys=False))
-    config = load_config(str(path), settings_of(arm))
+    config = load_config(str(path), setting.settings_of(arm))
     if like is not None:
         epochs = {name: stage.epochs for name, stage in like.stages.items()}
     else:
@@ -108,7 +112,7 @@ def configured(
         epochs = {name: max(1, round(stage.epochs * factor)) for name, stage in config.stages.items()}
     scaled = [f"stages.{name}.epochs={count}" for name, count in epochs.items()]
     run = setting.out / "runs" / f"{arm.name}-{_identity(setting, arm, scaled)}" / shards.parent.name
-    return load_config(str(path), [*settings_of(arm), *scaled, f"run.folder={run}"])
+    return load_config(str(path), [*setting.settings_of(arm), *scaled, f"run.folder={run}"])
 
 
 def _identity(setting: Setting, arm: Arm, scaled: Sequence[str]) -> str:
@@ -116,7 +120,7 @@ def _identity(setting: Setting, arm: Arm, scaled: Sequence[str]) -> str:
     base = {key: value for key, value in setting.base_of(arm).items() if key != "checkpoint"}
     if arm.preset:
         base["preset"] = sha256(PRESET_FOLDER / f"{arm.preset}.yaml")
-    source = json.dumps([base, settings_of(arm), list(scaled), dict(setting.pages)], sort_keys=True)
+    source = json.dumps([base, setting.settings_of(arm), list(scaled), dict(setting.pages)], sort_keys=True)
     return hashlib.blake2b(source.encode(), digest_size=4).hexdigest()
 
 
