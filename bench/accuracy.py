@@ -121,8 +121,11 @@ def one_fold(
     found: list[tuple[str, Record]] = []
     configs: dict[str, Config] = {}
     for arm in chosen:
+        if arm.like and arm.like not in configs:
+            print(f"{arm.name}: not measured, since {arm.like} is not", flush=True)
+            continue
+        like = configs.get(arm.like or "")
         try:
-            like = configs.get(arm.like or "")
             configs[arm.name] = config = configured(setting, arm, labels, shards=shards, like=like)
         except UserError as error:
             print(f"{arm.name}: not measured: {error}", flush=True)
@@ -134,7 +137,8 @@ def one_fold(
         new, began = not path.exists(), time.monotonic()
         record = run_fold(config, arm, out=setting.out, like=like, keep=options.keep)
         if record is None:
-            raise SystemExit("stopped; the same command continues")
+            del configs[arm.name]  # none takes over its models
+            continue
         found.append((arm.name, record))
         if new:
             stack, holistic = (record["scores"][name]["accuracy"] for name in (STACK, record["holistic"]))

@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 
 from bench.accuracy_arms import Arm, settings_of
+from data_tools.documents.data_set import SPLITS
 from data_tools.files import append_line, read_json, read_lines, sha256, write_atomically, write_json
 from launch.config import PRESET_FOLDER, Config, load_config
 from launch.recipe.stages import plan_recipe
@@ -25,7 +26,7 @@ from trainer.config import STACK, JobConfig
 from trainer.scoring.decision import judge, read_policy
 from trainer.scoring.metrics import accuracy, correct, expected_calibration_error, negative_log_likelihood
 from trainer.scoring.predictions import read_predictions
-from trainer.stop import STOPPED
+from trainer.stop import STOPPED, StopRequest
 
 ROOT = Path(__file__).resolve().parent.parent
 Record = dict[str, Any]
@@ -111,16 +112,19 @@ def configured(
         factor = _epochs_factor(setting, plan_recipe(config).jobs)
         epochs = {name: max(1, round(stage.epochs * factor)) for name, stage in config.stages.items()}
     scaled = [f"stages.{name}.epochs={count}" for name, count in epochs.items()]
-    run = setting.out / "runs" / f"{arm.name}-{_identity(setting, arm, scaled)}" / shards.parent.name
+    run = setting.out / "runs" / f"{arm.name}-{_identity(setting, arm, scaled, labels)}" / shards.parent.name
     return load_config(str(path), [*setting.settings_of(arm), *scaled, f"run.folder={run}"])
 
 
-def _identity(setting: Setting, arm: Arm, scaled: Sequence[str]) -> str:
-    """Eight hex digits of all that determines an arm's results: another one is another run."""
+def _identity(setting: Setting, arm: Arm, scaled: Sequence[str], labels: Mapping[str, str]) -> str:
+    """Eight hex digits of all that determines an arm's results on a fold: others are another run."""
     base = {key: value for key, value in setting.base_of(arm).items() if key != "checkpoint"}
     if arm.preset:
         base["preset"] = sha256(PRESET_FOLDER / f"{arm.preset}.yaml")
-    source = json.dumps([base, setting.settings_of(arm), list(scaled), dict(setting.pages)], sort_keys=True)
+    source = json.dumps(
+        [base, setting.settings_of(arm), list(scaled), [sha256(Path(labels[split])) for split in SPLITS]],
+        sort_keys=True,
+    )
     return hashlib.blake2b(source.encode(), digest_size=4).hexdigest()
 
 
@@ -149,7 +153,7 @@ def record_path(config: Config, out: Path) -> Path:
 
 
 def run_fold(config: Config, arm: Arm, *, out: Path, like: Config | None, keep: bool) -> Record | None:
-    """Train what is left of a run; its record, None if it was asked to stop. Exits if the run fails.
+    """Train what is left of a run; its record, None if the run fails. Exits at a stop request.
 
     like: the run whose trained models it takes over. keep: keep checkpoints.
     """
@@ -161,9 +165,10 @@ def run_fold(config: Config, arm: Arm, *, out: Path, like: Config | None, keep: 
         take_over(like.paths.run, run, [job.name for job in plan_recipe(config).jobs])
     status = timed(run, lambda: train(config))
     if status == STOPPED:
-        return None
+        raise SystemExit("stopped; the same command continues")
     if status:
-        raise SystemExit(f"{run}: failed; see {run / 'bench.log'}")
+        sys.stderr.write(f"{arm.name}, {run.name}: failed; see {run / 'bench.log'}\n")
+        return None
     minutes = sum(line["seconds"] for line in read_lines(run / "wall.jsonl")) / 60
     before = 0.0 if like is None else read_json(record_path(like, out))["minutes"]
     record = {"arm": arm.name, "fold": run.name, "minutes": minutes + before, **figures(config)}
@@ -207,7 +212,10 @@ def train(config: Config) -> int:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-m", "launch.cli", "train", "--config", str(path)]
     with (run / "bench.log").open("a") as log:
-        return subprocess.run(command, env=environment, stdout=log, stderr=log, check=False).returncode
+        child = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        # It saves, and exits with STOPPED.
+        with StopRequest(on_signal=lambda numbers: child.terminate()):
+            return child.wait()
 
 
 def figures(config: Config) -> Record:

@@ -7,7 +7,7 @@ import pytest
 
 from bench.accuracy import paired, spread
 from bench.accuracy_arms import TODAY, arms, base_config, chosen_arms, settings_of
-from bench.accuracy_folds import capped, folds_of, read_pages, splits_of
+from bench.accuracy_folds import capped, folds_of, read_pages, splits_of, write_labels
 from bench.accuracy_runs import Setting, Speed, configured, epoch_seconds
 from data_tools.labels.label import Label
 from launch.recipe.stages import plan_recipe
@@ -70,7 +70,7 @@ def test_every_row_is_a_configuration_that_takes_the_budget(name: str, tmp_path:
     base = base_config(weights="w.h5", px=128, regions="halves")
     speed = Speed(px=128, page_s=1 / 60, evaluated_page_s=1 / 200, start_s=15)
     setting = Setting(tmp_path, tmp_path, base, 3600.0, speed, {"train": 800, "val": 160, "test": 240})
-    labels = {split: str(tmp_path / f"{split}.txt") for split in ("train", "val", "test")}
+    labels = write_labels(tmp_path / "fold-0", {"train": PAGES, "val": PAGES, "test": PAGES})
     config = None
     for arm in chosen_arms([name]):
         config = configured(setting, arm, labels, shards=tmp_path / "fold-0" / "shards", like=config)
