@@ -58,6 +58,7 @@ def _text(found: Discovery, data_set: DataSet, settings: dict[str, Any], *, name
         "data:",
         f"  root: {_value(settings['root'])}  # page paths are relative to this folder",
         *(f"  {key}: {_value(value)}" for key, value in found.sources.items()),
+        *(f"  {split}: null" for split in _without_source(found)),
     ]
     if found.divide:
         split = ", ".join(f"{key}: {value}" for key, value in _SPLIT.items())
@@ -69,6 +70,11 @@ def _text(found: Discovery, data_set: DataSet, settings: dict[str, Any], *, name
     lines += [*_class_lines(data_set, settings), *_weight_lines(data_set), "  max_per_class: null"]
     lines += ["shards:", f"  folder: {_value(f'shards/{name}')}", "run:", f"  folder: {_value(f'runs/{name}')}"]
     return "\n".join(lines) + "\n"
+
+
+def _without_source(found: Discovery) -> list[str]:
+    """Splits that have no source while others have: the preset's would not fit."""
+    return [] if "labels" in found.sources else [split for split in SPLITS if split not in found.sources]
 
 
 def _class_lines(data_set: DataSet, settings: dict[str, Any]) -> list[str]:

@@ -41,9 +41,9 @@ def make(work: Path, kind: str) -> str:
     if kind == "table without splits":
         (work / "tree" / "all.tsv").write_text("image\tclass\n" + "".join(f"{p}\t{c}\n" for p, c, _ in rows))
         return "tree/all.tsv"
-    if kind == "label files":
+    if kind.startswith("label files"):
         (work / "labels").mkdir()
-        for split in SPLITS:
+        for split in SPLITS if kind == "label files" else SPLITS[:2]:
             lines = [f"{p} {int(c == 'memo')}\n" for p, c, s in rows if s == split]
             (work / "labels" / f"{split}.txt").write_text("".join(lines))
         (work / "labels" / "classes.txt").write_text("letter\nmemo\n")
@@ -61,21 +61,25 @@ KINDS = {
     "tree without splits": {"train": 8, "val": 2, "test": 2},
     "train and test": {"train": 10, "val": 2, "test": 6},
     "label files": {"train": 12, "val": 6, "test": 6},
+    "label files without test": {"train": 10, "val": 6, "test": 2},
     "table with splits": {"train": 12, "val": 6, "test": 6},
     "table without splits": {"train": 20, "val": 2, "test": 2},
 }
 
 
+@pytest.mark.parametrize("preset", ["rvl_cdip", "small_data"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_configuration_is_ready_to_run(work: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_configuration_is_ready_to_run(
+    work: Path, kind: str, preset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = make(work, kind)
-    assert main(["init", source]) == 0
+    assert main(["init", source, "--preset", preset]) == 0
     assert "train-all --config my.yaml" in capsys.readouterr().out
     config = load_config("my.yaml")
     data = read_data_set(config.data, seed=config.seed)
     assert {split: len(labels) for split, labels in data.labels.items()} == KINDS[kind]
     assert data.class_names == ("letter", "memo")
-    assert main(["init", source, "--force"]) == 0
+    assert main(["init", source, "--preset", preset, "--force"]) == 0
 
 
 def test_it_converts(work: Path) -> None:
