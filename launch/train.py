@@ -10,12 +10,14 @@ Uses the same run folder as train_all.py: each resumes what the other has starte
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NoReturn
@@ -33,6 +35,7 @@ from data_tools.cores import available_cores
 from data_tools.errors import Stopped, UserError, is_lost_peer, require_horovod
 from data_tools.protocol import threads_per_worker
 from launch.config import Config, load_config
+from launch.progress.world import WorldProgress
 from launch.recipe.check_folds import check_folds
 from launch.recipe.corrections import check_corrections
 from launch.recipe.jobs import check_exclude_ids, job_specs, payload
@@ -42,7 +45,8 @@ from launch.report.report import print_summary, write_report
 from launch.run.folder import open_run, unfinished_jobs
 from launch.run.model import record_model
 from launch.startup import say_once, settle
-from launch.terminal.console import add_stage_options, guarded, print_out, tables
+from launch.terminal.console import add_stage_options, guarded, print_err, print_out, tables
+from launch.tracking.follower import Ending, RunEnd, followed
 from trainer.config import STACK, JobConfig
 from trainer.device import fresh_session, hide_gpus, prepare_device
 from trainer.stack import job as stack_job
@@ -52,6 +56,8 @@ from trainer.world import World
 LOST = 76
 """Exit status of a rank that ended because another rank did (EX_PROTOCOL of sysexits.h)."""
 
+
+LOADING = "importing TensorFlow and Horovod, and waiting for all workers"
 
 PREPARE_S = str(24 * 3600)
 """How long the other ranks wait for the first one, which converts pages before it joins the world."""
@@ -103,7 +109,11 @@ def train(config: Config, stage: str, region: str | None) -> int:
         for note in check_folds(config):
             print_out(f"note: {note}")
         record_model(config.paths.run, config.paths.shards)
-    return _train_job(config, _recipe(config).of_stage(stage, region))
+    recipe = _recipe(config)
+    with _watched(config, recipe) as watched:
+        watched.say(LOADING)
+        status = watched.ended(_train_job(config, recipe.of_stage(stage, region), watched.progress))
+    return _exit(status)
 
 
 def train_recipe(config: Config) -> int:
@@ -122,16 +132,45 @@ def train_recipe(config: Config) -> int:
         _prepare_run(config)
     else:
         os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", PREPARE_S)
-    world = World.start()
-    # Before the first collective: TensorFlow accepts no settings afterwards.
-    prepare_device(world, config.training, seed=config.seed)
     recipe = _recipe(config)
-    for name in _left(config, recipe, world):
-        status = _train_job(config, recipe.job(name))
-        if status:
-            return status
-        fresh_session()
-    return _finish(config, recipe) if rank == 0 else 0
+    with _watched(config, recipe) as watched:
+        watched.say(LOADING)
+        world = World.start()
+        # Before the first collective: TensorFlow accepts no settings afterwards.
+        prepare_device(world, config.training, seed=config.seed)
+        status = watched.ended(_train_jobs(config, recipe, world, watched.progress))
+        report = _finish(config, recipe, watched.progress) if rank == 0 and not status else None
+    if report is not None:
+        print_summary(config.paths.run, tables())
+        print_out(f"report: {report}")
+    return _exit(status)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The progress of this world, and how its run ends as an MLflow server is to show it."""
+
+    progress: WorldProgress
+    end: RunEnd
+
+    def say(self, line: str) -> None:
+        """Print a line, in the first rank alone."""
+        self.progress.say(line)
+
+    def ended(self, status: int) -> int:
+        """Keep how training ended, by its exit status, which is returned."""
+        endings: dict[int, Ending] = {0: "finished", STOPPED: "stopped"}
+        self.end.how = endings.get(status, "failed")
+        return status
+
+
+@contextlib.contextmanager
+def _watched(config: Config, recipe: Recipe) -> Iterator[Watched]:
+    """Context in which the first rank shows and records progress, as a driver does."""
+    first = rank_of_this_process() == 0
+    with contextlib.ExitStack() as stack:
+        end = stack.enter_context(followed(config, say=print_err)) if first else RunEnd()
+        yield Watched(stack.enter_context(WorldProgress(config.paths.run, recipe, first=first)), end)
 
 
 def rank_of_this_process() -> int:
@@ -153,6 +192,7 @@ def _prepare_run(config: Config) -> None:
         print_out(f"note: {note}")
     record_model(folder, config.paths.shards)
     if freezes(config):
+        print_out("checking the layers to freeze")
         # In a process of its own: this one may not use a device before its world is up.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=hide_gpus) as child:
             child.submit(check_freezing, config).result()
@@ -169,43 +209,53 @@ def _left(config: Config, recipe: Recipe, world: World) -> list[str]:
     return [str(name) for name in json.loads(world.broadcast_bytes(json.dumps(left).encode(), name="left"))]
 
 
-def _train_job(config: Config, job: JobConfig) -> int:
+def _train_jobs(config: Config, recipe: Recipe, world: World, progress: WorldProgress) -> int:
+    """Train all jobs that are left, in order; 0, or the status of the one that did not finish."""
+    for name in _left(config, recipe, world):
+        status = _train_job(config, recipe.job(name), progress)
+        if status:
+            return status
+        fresh_session()
+    return 0
+
+
+def _train_job(config: Config, job: JobConfig, progress: WorldProgress) -> int:
     """Train one job; 0, `STOPPED` or `LOST`."""
     from trainer.job import run
 
     rank = rank_of_this_process()
     try:
-        result = run(payload(job, config.paths.run))
+        with progress.job(job.name):
+            run(payload(job, config.paths.run))
     except Stopped as stopped:
         if rank == 0:
             sys.stderr.write(f"{job.name}: {stopped}; run the same command again to resume\n")
-        return exit_at_once(STOPPED)
+        return STOPPED
     except Exception as error:
         if not is_lost_peer(error):
             raise
         sys.stderr.write(f"rank {rank}: lost another rank, which reports why; run the same command again to resume\n")
         return LOST
-    if rank == 0:
-        print_out(
-            f"{job.name}: validation accuracy {result['val_accuracy']:.4f}, test accuracy {result['test_accuracy']:.4f}"
-        )
     return 0
 
 
-def _finish(config: Config, recipe: Recipe) -> int:
-    """Fit the stack unless it is fitted, and write the report.
+def _exit(status: int) -> int:
+    """The exit status; after a stop request, end this process with it."""
+    return exit_at_once(STOPPED) if status == STOPPED else status
+
+
+def _finish(config: Config, recipe: Recipe, progress: WorldProgress) -> Path:
+    """Fit the stack unless it is fitted, and write the report; its path.
 
     In a process of its own, as under Ray: this one has loaded NumPy with another number of threads, which shows in the
     last bits of the stack's weights.
     """
     folder = config.paths.run
-    (spec,) = job_specs(config, recipe, [STACK])
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as child:
-        child.submit(stack_job.run, spec.payload).result()
-    report = write_report(folder)
-    print_summary(folder, tables())
-    print_out(f"report: {report}")
-    return 0
+    if STACK in unfinished_jobs(folder, recipe):
+        (spec,) = job_specs(config, recipe, [STACK])
+        with progress.job(STACK), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as child:
+            child.submit(stack_job.run, spec.payload).result()
+    return write_report(folder)
 
 
 def prepare_environment(config: ClusterConfig) -> None:

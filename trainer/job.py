@@ -110,7 +110,7 @@ def _run(job: JobPayload, folder: Path, world: World, heartbeat: Heartbeat) -> d
     heartbeat.start_attempt(attempt)
     fixed = {"job": config.name, "world_size": world.size}
     journal = Journal(folder, rank=world.rank, fixed=fixed, heartbeat=heartbeat)
-    journal.progress("starting")
+    journal.progress("starting", doing="opening the shards")
     for line in load_tensorflow():
         logger.info("TensorFlow: %s", line)
     logger.info("%s: rank %d of %d on %s, attempt %d", config.name, world.rank, world.size, device, attempt)
@@ -135,7 +135,9 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     classes = len(data.manifest.class_ids)
     weights = class_weights_of(config, data.manifest)
     geometry = _geometry(config, data.manifest)
+    journal.progress("starting", doing="building the network")
     step, freezing = build_step(config, geometry, classes=classes, world=world, class_weights=weights)
+    journal.progress("starting", doing="loading its start weights or checkpoint")
     state = initial_state(job, step, world, newest)
     heartbeat.at("starting", step=state.step)
     if world.rank == 0:
@@ -164,6 +166,7 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
             targets=data.targets,
             charts=_charts(config, folder, state, world),
         )
+        journal.progress("starting", doing="compiling the first step", step=state.step)
         loop.run()
         return _finish(loop, checkpoints, data.to_predict)
 

@@ -21,7 +21,7 @@ def event_line(record: EventRecord, run: Path, *, since: float | None) -> str:
         again = f", attempt {attempt}" if attempt > 1 else ""
         return f"[cyan]{name}[/]: started on {escape(group_text(record.get('group') or {}))}{again}"
     if kind == "done":
-        return f"[green]{name}[/]: done{took}{_accuracies(job_folder(run, record['job']) / RESULT)}"
+        return f"[green]{name}[/]: done{took}{accuracies(job_folder(run, record['job']) / RESULT)}"
     if kind == "retried":
         number = record.get("attempt", 1)
         return f"[yellow]{name}[/]: attempt {number} failed{took} ({reason}); retrying"
@@ -32,7 +32,8 @@ def event_line(record: EventRecord, run: Path, *, since: float | None) -> str:
     return f"[yellow]{name}[/]: {kind}: {reason}" if kind in ("skipped", "waiting") else ""
 
 
-def _accuracies(result_file: Path) -> str:
+def accuracies(result_file: Path) -> str:
+    """The accuracies in a job's `result.json` in parentheses; empty without a file."""
     result = read_object(result_file)
     named = (("validation", result.get("val_accuracy")), ("test", result.get("test_accuracy")))
     parts = [f"{name} {value:.1%}" for name, value in named if is_number(value)]

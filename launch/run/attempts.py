@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cluster.liveness.process import Identity
+from launch.run.owner import owner_of
 from launch.run.schema import EventRecord
 
 Outcome = Literal["done", "failed", "stopped", "skipped", "running"]
@@ -22,7 +24,7 @@ CLOSING: Mapping[str, Outcome] = {
 class Attempt:
     """One start of one job. Times are unix seconds; `ended` is None while the attempt is open.
 
-    group: host -> number of slots. slots: `host:index`.
+    group: host -> number of slots. slots: `host:index`. owner: see `launch.run.owner`; None under a driver.
     """
 
     number: int
@@ -32,6 +34,7 @@ class Attempt:
     group: Mapping[str, int]
     slots: tuple[str, ...]
     error: str | None = None
+    owner: Identity | None = None
 
 
 def attempts_of(name: str, events: Iterable[EventRecord], *, signs: Sequence[float] = ()) -> tuple[Attempt, ...]:
@@ -75,4 +78,5 @@ def _attempt(
         group={str(host): int(count) for host, count in (started.get("group") or {}).items()},
         slots=tuple(str(slot) for slot in started.get("slots") or ()),
         error=str(error) if error else None,
+        owner=owner_of(started),
     )

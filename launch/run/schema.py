@@ -4,7 +4,7 @@ Every key may be absent, since an older version may have written the file. Times
 writes when an epoch or the job itself is complete are described in `trainer.scoring.schema`.
 """
 
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 EventKind = Literal["started", "running", "done", "failed", "retried", "skipped", "stopped", "waiting"]
 
@@ -56,7 +56,8 @@ class EventRecord(TypedDict, total=False):
     """One line of `events.jsonl`: what the driver saw happen to a job.
 
     group: host -> number of slots. slots: `host:index`. attempt: 1 for the first. placed_s, start_s: seconds until
-    the slots were reserved and until all workers were up.
+    the slots were reserved and until all workers were up. owner: the process that trains without a driver, see
+    `launch.run.owner`.
     """
 
     time: float
@@ -68,6 +69,7 @@ class EventRecord(TypedDict, total=False):
     workers: list[WorkerInfo]
     placed_s: float
     start_s: float
+    owner: dict[str, Any]
     error: str
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cluster.liveness.lease import STALE_S, read_holder, renewed_at
-from cluster.liveness.process import is_alive, is_stopped, machine
+from cluster.liveness.process import Identity, is_alive, is_stopped, machine
+from launch.run.owner import SILENT_S, is_gone, owner_of
 from launch.run.record import JobRecord, RunRecord, read_run
 from launch.run.schema import ProgressRecord
 from launch.terminal.wording import duration
@@ -86,10 +87,11 @@ def read_status(run: Path, *, now: float | None = None) -> RunStatus:
 
 def status_of(record: RunRecord, *, now: float) -> RunStatus:
     """The state at `now` of a run that has been read."""
-    driver = read_driver(record.folder, now=now)
+    driver = read_driver(record.folder, now=now) or _read_owner(record, now)
     gone = driver is not None and driver.gone
     jobs = tuple(read_job_status(job, now=now, driver_gone=gone) for job in record.jobs.values())
-    state = _run_state(jobs)
+    alive = None if driver is None and not record.events else driver is not None and not driver.gone
+    state = _run_state(jobs, driver_alive=alive)
     if gone and state in ("running", "waiting"):
         state = "stopped"
     return RunStatus(record.folder, state, jobs, now, record.problems, driver)
@@ -105,8 +107,26 @@ def read_driver(run: Path, *, now: float) -> DriverStatus | None:
         gone = age > 2 * STALE_S
         return DriverStatus(f"{who}, {'last heard of' if gone else 'heard of'} {duration(age)} ago", gone)
     if not is_alive(holder.owner.pid, holder.owner.ticks):
-        return DriverStatus(f"{who} has died; run the same command again to resume", gone=True)
+        return DriverStatus(_died(holder.owner), gone=True)
     return DriverStatus(f"{who}{', stopped by a signal' if is_stopped(holder.owner.pid) else ''}", gone=False)
+
+
+def _read_owner(record: RunRecord, now: float) -> DriverStatus | None:
+    """The process that trains without a driver, of the newest event that names one, unless all it started has ended."""
+    started = [event for event in record.events if event.get("event") == "started"]
+    owner = owner_of(started[-1]) if started else None
+    if owner is None:
+        return None
+    job = record.jobs[started[-1]["job"]]
+    gone = is_gone(owner, last_sign=job.last_sign_of_life, now=now)
+    is_open = bool(job.attempts) and job.attempts[-1].outcome == "running"
+    if not gone:
+        return DriverStatus(f"{owner.text()}, without Ray", gone=False)
+    return DriverStatus(_died(owner), gone=True) if is_open else None
+
+
+def _died(process: Identity) -> str:
+    return f"{process.text()} has died; run the same command again to resume"
 
 
 def read_job_status(job: JobRecord, *, now: float, driver_gone: bool = False) -> JobStatus:
@@ -162,12 +182,16 @@ def _job_state(job: JobRecord, now: float) -> State:
     if job.last_event == "retried" or (job.last_event is None and job.attempts):
         return "waiting"
     if job.attempts:
+        last = job.attempts[-1]
+        if last.outcome == "running" and last.owner is not None:
+            return "stopped" if is_gone(last.owner, last_sign=job.last_sign_of_life, now=now) else "running"
         ended: dict[str, State] = {"failed": "failed", "running": "running"}
-        return ended.get(job.attempts[-1].outcome, "stopped")
+        return ended.get(last.outcome, "stopped")
     if not job.progress and not job.epochs:
         return "waiting"
-    # No driver wrote events: the stage was started by hand, and only its own files show whether it still runs.
-    return "running" if _alive(job, now, within_s=STALE_OTHERWISE_S) else "stopped"
+    # Nobody wrote events: a program of the user's trains, and only the job's own files show whether it still runs.
+    final: dict[str, State] = {"failed": "failed", "stopped": "stopped", "done": "stopped"}
+    return final.get(str(job.progress.get("phase")), "running" if _alive(job, now, within_s=SILENT_S) else "stopped")
 
 
 def _alive(job: JobRecord, now: float, *, within_s: float) -> bool:
@@ -175,7 +199,8 @@ def _alive(job: JobRecord, now: float, *, within_s: float) -> bool:
     return alive is not None and now - alive <= within_s
 
 
-def _run_state(jobs: tuple[JobStatus, ...]) -> State:
+def _run_state(jobs: tuple[JobStatus, ...], *, driver_alive: bool | None) -> State:
+    """driver_alive: whether somebody drives the run now; None: nobody recorded that."""
     states = [job.state for job in jobs]
     if "running" in states:
         return "running"
@@ -187,6 +212,8 @@ def _run_state(jobs: tuple[JobStatus, ...]) -> State:
         return "stopped"
     if "done" not in states:
         return "waiting"
+    if driver_alive is not None:
+        return "running" if driver_alive else "stopped"
     # Between two jobs nothing runs for a moment; if that lasts, the driver must be gone.
     youngest = min((job.age_s for job in jobs if job.age_s is not None), default=None)
     return "running" if youngest is not None and youngest <= STALE_TRAINING_S else "stopped"

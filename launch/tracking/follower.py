@@ -52,7 +52,7 @@ class Follower:
             self._said = True
             self._say(line.rstrip())
 
-    def end(self, how: Ending, *, timeout_s: float = END_S) -> None:
+    def end(self, how: Ending, *, timeout_s: float) -> None:
         """Let the process send the rest, for `timeout_s` seconds at most."""
         with contextlib.suppress(OSError):  # It has ended already.
             if self._process.stdin:
@@ -91,4 +91,4 @@ def followed(config: Config, *, say: Callable[[str], None]) -> Iterator[RunEnd]:
         end.how = "stopped"
         raise
     finally:
-        follower.end(end.how)
+        follower.end(end.how, timeout_s=END_S)

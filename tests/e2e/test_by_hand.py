@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from data_tools.files import read_json, read_lines
+from launch.run.status import read_status
 from tests.helpers.commands import environment, horovodrun, regionstack
 
 STAGE = "holistic_16"
@@ -60,8 +61,18 @@ def outcome(folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def unharmed(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("by_hand") / "run"
-    by_hand(tiny, folder)
+    output = by_hand(tiny, folder)
+    (folder.parent / "output.txt").write_text(output)
     return folder
+
+
+def test_a_stage_by_hand_shows_what_it_does_from_the_start(unharmed: Path) -> None:
+    lines = [line.partition("<stdout>:")[2] for line in (unharmed.parent / "output.txt").read_text().splitlines()]
+    wanted = ["importing TensorFlow and Horovod", f"{STAGE}: started on ", f"{STAGE}: starting: ", f"{STAGE}: done in "]
+    assert [text for text in wanted if any(line.startswith(text) for line in lines)] == wanted
+    status = read_status(unharmed)
+    assert [job.state for job in status.jobs if job.name == STAGE] == ["done"]
+    assert status.state != "running", "nobody trains the rest"
 
 
 def test_ray_finishes_what_was_started_by_hand(tiny: Path, unharmed: Path, tmp_path: Path) -> None:
@@ -69,6 +80,9 @@ def test_ray_finishes_what_was_started_by_hand(tiny: Path, unharmed: Path, tmp_p
     plan_kill(folder, 5)
     by_hand(tiny, folder, status=None)
     assert_killed(folder)
+    status = read_status(folder)
+    assert status.jobs[0].name == STAGE
+    assert (status.state, status.jobs[0].state) in {("failed", "failed"), ("stopped", "stopped")}
     by_ray(tiny, folder)
     assert_resumed(folder)
     assert outcome(folder) == outcome(unharmed)

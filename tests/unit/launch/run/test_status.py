@@ -120,6 +120,9 @@ def test_a_stage_started_by_hand_leaves_no_events(tmp_path: Path) -> None:
     assert states(run, now=alive + 5)["holistic_256"] == "running"
     assert states(run, now=alive + 4000)["holistic_256"] == "stopped"
     assert states(run, now=alive + 4000)["holistic_128"] == "done"
+    heartbeat = run / "jobs" / "holistic_256" / "heartbeat-rank-0.json"
+    heartbeat.write_text(json.dumps(json.loads(heartbeat.read_text()) | {"phase": "failed"}))
+    assert states(run, now=alive + 5)["holistic_256"] == "failed"
 
 
 def test_corrupt_and_unfinished_files_are_reported_and_skipped(tmp_path: Path) -> None:
