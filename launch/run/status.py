@@ -90,8 +90,7 @@ def status_of(record: RunRecord, *, now: float) -> RunStatus:
     driver = read_driver(record.folder, now=now) or _read_owner(record, now)
     gone = driver is not None and driver.gone
     jobs = tuple(read_job_status(job, now=now, driver_gone=gone) for job in record.jobs.values())
-    alive = None if driver is None and not record.events else driver is not None and not driver.gone
-    state = _run_state(jobs, driver_alive=alive)
+    state = _run_state(jobs, between=_between_jobs(record, driver))
     if gone and state in ("running", "waiting"):
         state = "stopped"
     return RunStatus(record.folder, state, jobs, now, record.problems, driver)
@@ -199,8 +198,19 @@ def _alive(job: JobRecord, now: float, *, within_s: float) -> bool:
     return alive is not None and now - alive <= within_s
 
 
-def _run_state(jobs: tuple[JobStatus, ...], *, driver_alive: bool | None) -> State:
-    """driver_alive: whether somebody drives the run now; None: nobody recorded that."""
+def _between_jobs(record: RunRecord, driver: DriverStatus | None) -> State | None:
+    """The state of a run of which some jobs are done, and none runs; None: nobody recorded who drives it."""
+    if driver is not None:
+        return "stopped" if driver.gone else "running"
+    started = [event for event in record.events if event.get("event") == "started"]
+    if not started:
+        return None
+    # A stage that was started by hand has ended, and nobody was to train the others.
+    return "waiting" if owner_of(started[-1]) is not None else "stopped"
+
+
+def _run_state(jobs: tuple[JobStatus, ...], *, between: State | None) -> State:
+    """between: see `_between_jobs`."""
     states = [job.state for job in jobs]
     if "running" in states:
         return "running"
@@ -212,8 +222,8 @@ def _run_state(jobs: tuple[JobStatus, ...], *, driver_alive: bool | None) -> Sta
         return "stopped"
     if "done" not in states:
         return "waiting"
-    if driver_alive is not None:
-        return "running" if driver_alive else "stopped"
+    if between is not None:
+        return between
     # Between two jobs nothing runs for a moment; if that lasts, the driver must be gone.
     youngest = min((job.age_s for job in jobs if job.age_s is not None), default=None)
     return "running" if youngest is not None and youngest <= STALE_TRAINING_S else "stopped"
