@@ -174,7 +174,7 @@ class StageConfig:
         for phase, epochs in (("head_epochs", self.head_epochs), ("epochs", self.epochs - self.head_epochs)):
             if epochs and self.optimizer.warmup_epochs >= epochs:
                 raise UserError(
-                    f"optimizer.warmup_epochs: leaves no epoch for schedule: cosine, must be less than {epochs} ({phase}), "
+                    f"optimizer.warmup_epochs: leaves no epoch to schedule: cosine; must be less than {epochs} ({phase}), "
                     f"found {self.optimizer.warmup_epochs}"
                 )
 
