@@ -172,11 +172,10 @@ class StageConfig:
                 raise UserError("final_share: has no effect without schedule: cosine; set that, or remove final_share")
             return
         for phase, epochs in (("head_epochs", self.head_epochs), ("epochs", self.epochs - self.head_epochs)):
-            if epochs and self.optimizer.warmup_epochs >= epochs:
-                raise UserError(
-                    f"optimizer.warmup_epochs: leaves no epoch to schedule: cosine; must be less than {epochs} ({phase}), "
-                    f"found {self.optimizer.warmup_epochs}"
-                )
+            warmup = self.optimizer.warmup_epochs
+            if epochs and warmup >= epochs:
+                limit = f"must be less than {epochs} ({phase})"
+                raise UserError(f"optimizer.warmup_epochs: leaves no step to schedule: cosine; {limit}, found {warmup}")
 
 
 @dataclass(frozen=True, kw_only=True)
