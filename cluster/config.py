@@ -76,6 +76,8 @@ class ClusterConfig:
     workers_per_stage: Literal["auto"] | dict[str, int] | None = None
     """Workers of each job by stage, for the stages named; `auto`: as `regionstack plan --rate assumed` recommends for
     the hosts; null uses as many as fit, and `workers_per_region` for region jobs."""
+    reuse_workers: bool = True
+    """Run a job in the processes of an earlier one that had the same slots; the figures are the same."""
     max_failures: int = 3
     """Failures of a running job that are tolerated; the next one fails the job."""
     max_start_failures: int = 3

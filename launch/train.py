@@ -48,7 +48,7 @@ from launch.startup import say_once, settle
 from launch.terminal.console import add_stage_options, guarded, print_err, print_out, tables
 from launch.tracking.follower import Ending, RunEnd, followed
 from trainer.config import STACK, JobConfig
-from trainer.device import fresh_session, hide_gpus, prepare_device
+from trainer.device import hide_gpus, prepare_device
 from trainer.stack import job as stack_job
 from trainer.stop import STOPPED
 from trainer.world import World
@@ -215,7 +215,6 @@ def _train_jobs(config: Config, recipe: Recipe, world: World, progress: WorldPro
         status = _train_job(config, recipe.job(name), progress)
         if status:
             return status
-        fresh_session()
     return 0
 
 

@@ -1,6 +1,7 @@
 """The devices of a process: the GPU of a training rank, of an inference process, or none; threads, determinism."""
 
 import contextlib
+import ctypes
 import os
 import re
 import socket
@@ -41,10 +42,7 @@ def prepare_device(world: World, training: TrainingConfig, *, seed: int) -> str:
     if gpu is not None:
         tf.config.set_visible_devices(gpu, "GPU")
         tf.config.experimental.set_memory_growth(gpu, True)
-    threads = int(os.environ.get(THREADS, "0"))
-    if threads:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
+    _limit_threads()
     keras.utils.set_random_seed(seed)
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -97,11 +95,39 @@ def reasons(log: str) -> str:
     return "; ".join(text[:REASON_CHARACTERS] for text in list(found)[:REASONS]) or "it gives no reason"
 
 
+def prepare_small_fit(*, seed: int) -> None:
+    """Set this process up for a fit of seconds on the CPU; after a training job as in a new process.
+
+    The GPUs belong to other jobs.
+    """
+    import keras
+    import tensorflow as tf
+
+    hide_gpus()
+    # A process of another program keeps the threads that it has; a worker has them already, or none yet.
+    with contextlib.suppress(RuntimeError):
+        _limit_threads()
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    keras.mixed_precision.set_global_policy("float32")
+
+
+def _limit_threads() -> None:
+    import tensorflow as tf
+
+    threads = int(os.environ.get(THREADS, "0"))
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
+
+
 def fresh_session() -> None:
     """Between two jobs of one process: free the finished model, and name the layers of the next from the start."""
     import keras
 
     keras.backend.clear_session()
+    # glibc keeps freed memory in its arenas, where the next job's larger blocks do not fit.
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def prepare_inference() -> str:

@@ -12,7 +12,7 @@ from data_tools.files import read_json, write_json
 from data_tools.shards.manifest import Manifest
 from data_tools.shards.reader import ShardSet
 from trainer.config import JobConfig, JobPayload
-from trainer.device import prepare_device
+from trainer.device import fresh_session, prepare_device
 from trainer.hook import Progress, on_progress
 from trainer.job_data import class_weights_of, open_job_data
 from trainer.job_folder.attempt_count import keep_config, number_attempt
@@ -99,7 +99,10 @@ def run(payload: Mapping[str, Any]) -> dict[str, Any]:
         return dict(read_json(folder / RESULT))
     world = World.start()
     with log_to(folder, rank=world.rank), Heartbeat(folder, rank=world.rank, world_size=world.size) as heartbeat:
-        return _run(job, folder, world, heartbeat)
+        result = _run(job, folder, world, heartbeat)
+    # The process may be kept for another job, and must not hold this one's memory while it waits.
+    fresh_session()
+    return result
 
 
 def _run(job: JobPayload, folder: Path, world: World, heartbeat: Heartbeat) -> dict[str, Any]:

@@ -123,8 +123,19 @@ class World:
 
     def broadcast(self, variables: Sequence[Any]) -> None:
         """Assign the values of rank 0's Keras variables to those of all ranks."""
-        if self.size > 1:
-            _horovod().broadcast_variables([variable.value for variable in variables], root_rank=0)
+        if self.size == 1 or not variables:
+            return
+        import tensorflow as tf
+
+        hvd = _horovod()
+
+        # `hvd.broadcast_variables` does the same, and keeps a graph for each set of variables that it has seen.
+        @tf.function(autograph=False)
+        def assign() -> None:
+            for number, variable in enumerate(variables):
+                variable.assign(hvd.broadcast(variable.value, root_rank=0, name=f"variable.{number}"))
+
+        assign()
 
     def broadcast_bytes(self, value: bytes, *, name: str) -> bytes:
         """Rank 0's bytes, on every rank."""

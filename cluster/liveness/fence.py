@@ -37,17 +37,29 @@ class Fence:
             return False
 
 
-def exit_when_superseded(fences: Sequence[Fence], *, every_s: float) -> None:
-    """Check `fences` every `every_s` seconds from a thread; end this process at once when one is superseded."""
+class FenceWatch:
+    """A thread that looks at the current fences and ends this process at once when one of them is superseded."""
 
-    def watch() -> None:
-        pause = threading.Event()
-        while not pause.wait(every_s):
-            for fence in fences:
+    def __init__(self) -> None:
+        self._fences: Sequence[Fence] = ()
+        self._changed = threading.Event()
+        self._every_s = 0.0
+        self._thread = threading.Thread(target=self._run, name="fence", daemon=True)
+
+    def follow(self, fences: Sequence[Fence], *, every_s: float) -> None:
+        """From now on look at `fences`, and no longer at earlier ones, every `every_s` seconds."""
+        self._fences, self._every_s = tuple(fences), every_s
+        if not self._thread.is_alive():
+            self._thread.start()
+        self._changed.set()
+
+    def _run(self) -> None:
+        while True:
+            if self._changed.wait(self._every_s):
+                self._changed.clear()
+                continue
+            for fence in self._fences:
                 if fence.superseded():
                     sys.stderr.write(f"{fence.path}: another process has replaced this worker; it exits\n")
                     sys.stderr.flush()
                     os._exit(SUPERSEDED)
-
-    if fences:
-        threading.Thread(target=watch, name="fence", daemon=True).start()

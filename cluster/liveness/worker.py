@@ -1,10 +1,12 @@
 """Runs inside a worker process, before and around the target; plain data in, plain data out.
 
-Imports nothing heavy: the target's module imports what it needs.
+A process may run several jobs, one after the other; `prepare` then replaces what the job before has set. Imports
+nothing heavy: the target's module imports what it needs.
 """
 
 import contextlib
 import faulthandler
+import functools
 import importlib
 import os
 import signal
@@ -17,7 +19,7 @@ from typing import Any, TypedDict
 
 from cluster.interface import interface_names, interface_of
 from cluster.liveness import process
-from cluster.liveness.fence import Fence, exit_when_superseded
+from cluster.liveness.fence import Fence, FenceWatch
 from cluster.schedule.slots import cores_of
 from data_tools.errors import NumericError, Stopped, UserError, is_lost_peer
 from data_tools.files import PROJECT_ROOT
@@ -54,18 +56,14 @@ def prepare(order: WorkerOrder) -> dict[str, Any]:
     os.environ.update(order["environment"])
     if order["bindings"]:
         bind_to_slot(*order["bindings"][rank])
-    root = str(PROJECT_ROOT)
-    if root not in sys.path:
-        sys.path.insert(0, root)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    if order["logs"]:
-        _send_output_to(Path(order["logs"]) / f"rank-{rank}.txt")
+    _put_project_on_path(str(PROJECT_ROOT))
+    _send_output_to(Path(order["logs"]) / f"rank-{rank}.txt" if order["logs"] else None)
     # A crash in a library then leaves the Python stack in that output.
     faulthandler.enable(2)
     # The driver requests the stack of a worker that hangs.
     faulthandler.register(DUMP_SIGNAL, 2, all_threads=False)
     fences = [Fence.from_plain(fence) for fence in order["fences"]]
-    exit_when_superseded(fences, every_s=fence_s(rank, len(order["addresses"])))
+    _fence_watch().follow(fences, every_s=fence_s(rank, len(order["addresses"])))
     began = time.monotonic()
     # The process boundary: whatever is raised here, mostly by an import, reaches the driver as data.
     try:
@@ -88,10 +86,35 @@ def prepare(order: WorkerOrder) -> dict[str, Any]:
 
 def bind_to_slot(slot: int, slots: int) -> None:
     """Bind this process, with the threads that already run, to the cores of one of the host's `slots`."""
-    cores = cores_of(slot, slots, cores=sorted(os.sched_getaffinity(0)))
+    cores = cores_of(slot, slots, cores=_cores_at_start())
     for thread in Path("/proc/self/task").iterdir():
         with contextlib.suppress(ProcessLookupError):  # It has ended meanwhile.
             os.sched_setaffinity(int(thread.name), cores)
+
+
+@functools.cache
+def _cores_at_start() -> tuple[int, ...]:
+    """The cores that this process was given, before it was bound to a part of them."""
+    return tuple(sorted(os.sched_getaffinity(0)))
+
+
+@functools.cache
+def _output_at_start() -> tuple[int, int]:
+    """Copies of this process's first standard output and error."""
+    return os.dup(1), os.dup(2)
+
+
+@functools.cache
+def _fence_watch() -> FenceWatch:
+    return FenceWatch()
+
+
+def _put_project_on_path(root: str) -> None:
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if paths[0] != root:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, *paths]))
 
 
 def call(target: str, payload: dict[str, Any]) -> dict[str, Any]:
@@ -154,11 +177,16 @@ def find_interface(address: str) -> str:
     return name
 
 
-def _send_output_to(path: Path) -> None:
-    """Append this process's standard output and error, of Python and of libraries, to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _send_output_to(path: Path | None) -> None:
+    """Append this process's standard output and error, of Python and of libraries, to `path`; None: as at its start."""
     sys.stdout.flush()
     sys.stderr.flush()
+    first = _output_at_start()
+    if path is None:
+        os.dup2(first[0], 1)
+        os.dup2(first[1], 2)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

@@ -1,4 +1,4 @@
-"""One attempt of a job: reserves its slots, starts its Horovod world, calls the target, reports how it ended."""
+"""One attempt of a job: takes or starts a Horovod world, calls the target, reports how it ended."""
 
 import logging
 import signal
@@ -6,10 +6,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from traceback import format_exception
-from typing import Any, Protocol
+from typing import Any
 
 import ray
 
@@ -20,9 +20,11 @@ from cluster.liveness.fence import Fence
 from cluster.liveness.stack_traces import not_in_a_collective, take_stacks
 from cluster.liveness.watch import Hang, Watch
 from cluster.on_ray.hosts import Nodes
-from cluster.on_ray.processes import Processes
 from cluster.on_ray.reports import Failed, Gatherer, first_line
-from cluster.on_ray.reservation import Reservation, check_devices
+from cluster.on_ray.worlds.processes import Processes
+from cluster.on_ray.worlds.reservation import Reservation, check_devices
+from cluster.on_ray.worlds.warm import WarmWorlds
+from cluster.on_ray.worlds.world import END_S, Executor, World
 from cluster.schedule.job import Ended, Failure, JobSpec, Started, Worker
 from cluster.schedule.slots import Group
 from data_tools.errors import UserError
@@ -31,55 +33,42 @@ from data_tools.files import write_json
 logger = logging.getLogger(__name__)
 
 LOOPBACK_INTERFACE = "lo"
-END_S = 10.0
-"""How long killed workers may take to end."""
+ANSWER_S = 20.0
+"""How long an idle world may take to answer; without an answer the job starts a new one."""
 ATTEMPT = "attempt.json"
 """File in a job's folder: the token of the attempt that may write there (see `cluster.liveness.fence`)."""
 
 Report = Callable[[Started | Ended], None]
 
 
-class Executor(Protocol):
-    """The part of Horovod's RayExecutor that an attempt needs."""
+@dataclass(frozen=True)
+class Site:
+    """What all attempts of a driver share. executor: makes what starts a world's workers. fences: the driver's."""
 
-    def start(self) -> None:
-        """Start the workers and give each its rank."""
-        ...
-
-    def run_remote(self, fn: Callable[..., Any], args: list[Any]) -> list[Any]:
-        """Call `fn(*args)` on all workers; references to what they return, by rank."""
-        ...
-
-    def kill(self) -> None:
-        """Kill the workers and release what they held."""
-        ...
+    config: ClusterConfig
+    nodes: Nodes
+    executor: Callable[..., Executor]
+    warm: WarmWorlds = field(default_factory=WarmWorlds)
+    fences: Sequence[Fence] = ()
 
 
 class Attempt:
-    """A thread of the driver that follows one world from its reservation to its end."""
+    """A thread of the driver that follows one attempt from its reservation to its end.
 
-    def __init__(
-        self,
-        job: JobSpec,
-        group: Group,
-        *,
-        nodes: Nodes,
-        config: ClusterConfig,
-        executor: Callable[..., Executor],
-        fences: Sequence[Fence] = (),
-    ) -> None:
-        self._job, self._group, self._config = job, group, config
-        self._nodes, self._make_executor = nodes, executor
-        self._reserved = Reservation(job.name, group, nodes=nodes, config=config, gpu=job.gpu)
-        self._executor: Executor | None = None
-        self._killing = threading.Lock()
+    fresh: whether it starts new workers even where idle ones wait on its slots.
+    """
+
+    def __init__(self, job: JobSpec, group: Group, *, site: Site, fresh: bool = False) -> None:
+        self._job, self._group, self._site, self._config = job, group, site, site.config
+        self._fresh = fresh or not job.reuse_workers
+        self._world: World = self._new_world()
         self._workers: tuple[Worker, ...] = ()
         self._processes: Processes | None = None
         self._watch: Watch | None = None
-        self._fences = list(fences)
         self._thread = threading.Thread(target=self._run, name=f"attempt-{job.name}", daemon=True)
         self._report: Report = lambda news: None
         self._reclaimed: str | None = None
+        self._left_world = False
         self.killed = False
         self.over = False
         """Whether its end has been reported."""
@@ -91,6 +80,8 @@ class Attempt:
 
     def request_stop(self) -> bool:
         """Request that the target saves and exits; `Ended` then follows. False: the target does not run yet."""
+        if self._left_world:
+            return True  # It has ended, and the processes may be another job's by now.
         if self._processes is None:
             return False
         self._processes.send(signal.SIGTERM)
@@ -98,7 +89,7 @@ class Attempt:
 
     def leave(self, leaving: Mapping[str, str]) -> None:
         """Save and end, where a rank runs on one of the nodes `leaving` (node id: notice); call it until it is over."""
-        found = {node.name: leaving[node.node_id] for node in self._reserved.by_rank if node.node_id in leaving}
+        found = {node.name: leaving[node.node_id] for node in self._world.by_rank if node.node_id in leaving}
         if found and not self._reclaimed and not self.over:
             # First: the attempt may end before the request returns.
             self._reclaimed = "; ".join(f"left {name}: {notice}" for name, notice in sorted(found.items()))
@@ -108,7 +99,8 @@ class Attempt:
     def kill(self) -> None:
         """Kill the workers; the thread then ends (see `join`)."""
         self.killed = True
-        self._kill()
+        if not self._left_world:
+            self._world.kill()
 
     def join(self) -> bool:
         """Wait up to END_S seconds for the thread to release everything and end; whether it has."""
@@ -124,10 +116,9 @@ class Attempt:
         ended = Ended(self._job.name, failure=Failure("start", "the attempt was killed"))
         try:
             begun = time.monotonic()
-            placed_s = self._reserved.hold(self._raise_if_killed)
-            self._workers = self._start_world()
-            self._processes = Processes(self._workers, self._reserved.by_rank, nodes=self._nodes)
-            self._report(Started(self._job.name, self._workers, placed_s, time.monotonic() - begun))
+            reused = self._take_warm_world()
+            placed_s = 0.0 if reused else self._start_new_world()
+            self._report(Started(self._job.name, self._workers, placed_s, time.monotonic() - begun, reused))
             ended = Ended(self._job.name, value=self._call())
         except Failed as failed:
             ended = Ended(self._job.name, failure=self._after_notice(failed.failure))
@@ -138,11 +129,19 @@ class Attempt:
             message = f"{type(error).__name__}: {error}"
             ended = Ended(self._job.name, failure=Failure("raised", message, "".join(format_exception(error))))
         finally:
-            self._kill()
-            if ended.failure is not None:
-                self.end_processes()
+            self._leave_world(succeeded=ended.failure is None)
             self.over = True
             self._report(ended)
+
+    def _leave_world(self, *, succeeded: bool) -> None:
+        """Keep the world for another job, or kill it; no job gets the processes of a failed attempt."""
+        if succeeded and self._job.reuse_workers and not self.killed:
+            self._left_world = True
+            self._site.warm.give(self._world)
+            return
+        self._world.kill()
+        if not succeeded:
+            self.end_processes()
 
     def _after_notice(self, failure: Failure) -> Failure:
         """The failure of an attempt that left a host, in time or not, is the cloud's."""
@@ -156,31 +155,65 @@ class Attempt:
         if self._processes is not None and (left := self._processes.end(END_S)):
             logger.warning("%s: workers %s have not ended", self._job.name, left)
 
-    def _start_world(self) -> tuple[Worker, ...]:
-        """Start the workers and import the target's module in each; the workers by rank."""
+    def _new_world(self) -> World:
+        job, site = self._job, self._site
+        reservation = Reservation(job.name, self._group, nodes=site.nodes, config=site.config, gpu=job.gpu)
+        return World(self._group, reservation)
+
+    def _take_warm_world(self) -> bool:
+        """Take the idle world on this attempt's slots, if there is one that answers; whether it did.
+
+        Kills all other idle worlds that hold one of the slots.
+        """
+        new = self._world
+        new.find_nodes()
+        warm = self._site.warm.take(self._group, new.by_rank, new.share)
+        if warm is None:
+            return False
+        if self._fresh:
+            warm.kill()
+            return False
+        self._world = warm
+        until = time.monotonic() + ANSWER_S
+
+        def look() -> None:
+            self._raise_if_killed()
+            if time.monotonic() > until:
+                raise Failed(Failure("start", "no answer"))
+
+        try:
+            self._prepare(look)
+        except Failed as failed:
+            self._world = new
+            warm.kill()
+            self._raise_if_killed()
+            if failed.failure.kind == "user":
+                raise
+            logger.info("%s: idle workers are not reused (%s)", self._job.name, failed.failure.line())
+            warm.end_processes()
+            return False
+        return True
+
+    def _start_new_world(self) -> float:
+        """Reserve the slots, start the workers, import the target's module; seconds until the slots were reserved."""
+        placed_s = self._world.hold(self._raise_if_killed)
         limit_s = self._config.start_timeout_s
         late = threading.Event()
 
         def give_up() -> None:
             late.set()
-            self._kill()
+            self._world.kill()
+
+        def look() -> None:
+            self._raise_if_killed()
+            if late.is_set():
+                raise TimeoutError
 
         timer = threading.Timer(limit_s, give_up)
         timer.start()
         try:
-            executor = self._make_executor(
-                self._reserved.placement_group,
-                workers=len(self._reserved.by_rank),
-                share=self._reserved.share,
-                timeout_s=limit_s,
-            )
-            self._executor = executor
-            # A `kill`, or the timer, that came before the line above had no executor to kill.
-            self._raise_if_killed()
-            if late.is_set():
-                raise TimeoutError
-            executor.start()
-            reports = self._gatherer().gather(executor.run_remote(worker.prepare, args=[self._order()]))
+            self._world.start(self._site.executor, timeout_s=limit_s, look=look)
+            self._prepare(self._raise_if_killed)
         except Failed as failed:
             failure = Failure("start", f"not up after {limit_s} s") if late.is_set() else failed.failure
             raise Failed(replace(failure, kind="user" if failure.kind == "user" else "start")) from None
@@ -189,37 +222,44 @@ class Attempt:
             raise Failed(Failure("start", message)) from None
         finally:
             timer.cancel()
-        return self._check_workers(reports)
+        return placed_s
+
+    def _prepare(self, look: Callable[[], None]) -> None:
+        """Set the workers up for the target and import its module in each."""
+        reports = self._gatherer(look).gather(self._world.run_remote(worker.prepare, args=[self._order()]))
+        self._workers = self._check_workers(reports)
+        self._processes = Processes(self._workers, self._world.by_rank, nodes=self._site.nodes)
+        self._world.processes = self._processes
 
     def _check_workers(self, reports: Sequence[dict[str, Any]]) -> tuple[Worker, ...]:
         """The workers by rank, from their reports; each must run where its slot is, and see the GPUs of the job."""
         workers = []
-        for report, node in zip(reports, self._reserved.by_rank, strict=True):
+        for report, node in zip(reports, self._world.by_rank, strict=True):
             if report.pop("node") != node.node_id:
                 raise RuntimeError(f"rank {report['rank']} is not on {node.name}, where its slot is")
             workers.append(Worker(host=node.name, **report))
-        if self._reserved.share.gpus:
+        if self._world.share.gpus:
             check_devices(workers)
         return tuple(workers)
 
     def _order(self) -> worker.WorkerOrder:
         """What every worker gets before it imports the target's module."""
-        share = self._reserved.share
+        share = self._world.share
         several_hosts = len(self._group.hosts) > 1
         interface = self._config.interface or (None if several_hosts else LOOPBACK_INTERFACE)
         return {
             "target": self._job.target,
             "environment": worker_environment(self._config, threads=share.threads, gpu=share.gpus > 0),
             "interface": interface,
-            "addresses": [node.address for node in self._reserved.by_rank],
+            "addresses": [node.address for node in self._world.by_rank],
             "bindings": self._bindings() if self._config.bind_cores else None,
             "logs": self._job.logs,
-            "fences": [vars(fence) for fence in [*self._fences, *self._own_fence()]],
+            "fences": [vars(fence) for fence in [*self._site.fences, *self._own_fence()]],
         }
 
     def _bindings(self) -> list[tuple[int, int]]:
         """By rank: its slot on the host, and the host's number of slots."""
-        slots = zip(self._group.slots, self._reserved.by_rank, strict=True)
+        slots = zip(self._group.slots, self._world.by_rank, strict=True)
         return [(slot.index, node.slots) for slot, node in slots]
 
     def _own_fence(self) -> list[Fence]:
@@ -232,18 +272,15 @@ class Attempt:
 
     def _call(self) -> Any:
         """Call the target on all ranks; what rank 0 returned."""
-        if self._executor is None:
-            raise RuntimeError("the world is not started")
         if self._job.heartbeats is not None:
             pids = [worker.pid for worker in self._workers]
             self._watch = Watch(Path(self._job.heartbeats), pids, limits=self._config.limits, now=time.monotonic())
         arguments = [self._job.target, self._job.payload]
-        return self._gatherer().gather(self._executor.run_remote(worker.call, args=arguments))[0]["value"]
+        return self._gatherer().gather(self._world.run_remote(worker.call, args=arguments))[0]["value"]
 
-    def _gatherer(self) -> Gatherer:
-        return Gatherer(
-            [node.name for node in self._reserved.by_rank], self._job.logs, look=self._look, suspect=self._suspect
-        )
+    def _gatherer(self, look: Callable[[], None] | None = None) -> Gatherer:
+        hosts = [node.name for node in self._world.by_rank]
+        return Gatherer(hosts, self._job.logs, look=look or self._look, suspect=self._suspect)
 
     def _look(self) -> None:
         self._raise_if_killed()
@@ -280,10 +317,3 @@ class Attempt:
     def _raise_if_killed(self) -> None:
         if self.killed:
             raise Failed(Failure("start", "the attempt was killed"))
-
-    def _kill(self) -> None:
-        """Kill the workers and release their slots; may be called from any thread, and repeatedly."""
-        with self._killing:
-            if self._executor is not None:
-                self._executor.kill()
-            self._reserved.release()

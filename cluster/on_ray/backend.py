@@ -12,11 +12,12 @@ import ray
 
 from cluster.config import ClusterConfig
 from cluster.liveness.fence import Fence
-from cluster.on_ray.attempt import Attempt
+from cluster.on_ray.attempt import Attempt, Site
 from cluster.on_ray.hosts import Nodes, connect
 from cluster.on_ray.machines.notices import Leaving, watched
-from cluster.on_ray.reservation import Share
 from cluster.on_ray.wait_for_hosts import BOOTSTRAP, expected_hosts, gather, requested
+from cluster.on_ray.worlds.reservation import Share
+from cluster.on_ray.worlds.warm import WarmWorlds
 from cluster.schedule.job import Ended, Failure, JobSpec, Started
 from cluster.schedule.slots import Group, Host
 from data_tools.errors import horovod_required
@@ -28,6 +29,10 @@ with horovod_required():
 logger = logging.getLogger(__name__)
 
 LOOPBACK_INTERFACE = "lo"
+IDLE_S = 60.0
+"""How long a private Ray keeps idle workers for the next job on their slots."""
+IDLE_JOINED_S = 5.0
+"""The same on a joined cluster, where another program may wait for their slots."""
 
 
 class RayBackend:
@@ -37,8 +42,8 @@ class RayBackend:
         self.joined = joined
         """Address of the joined cluster; null for a private Ray."""
         self._config = config
-        self._nodes = Nodes(config)
         self._fences = fences
+        self._site = self._new_site()
         self._attempts: dict[str, Attempt] = {}
         self._leaving: Leaving = {}
         self._news: queue.SimpleQueue[tuple[Attempt | None, Started | Ended]] = queue.SimpleQueue()
@@ -61,7 +66,7 @@ class RayBackend:
             with requested(config) if joined else contextlib.nullcontext():
                 if joined:
                     gather(backend.hosts, config, expected=expected_hosts(BOOTSTRAP))
-                with watched(backend._nodes, backend.leave):
+                with watched(backend._site.nodes, backend.leave):
                     yield backend
         finally:
             backend.kill_all()
@@ -72,9 +77,13 @@ class RayBackend:
 
         A private Ray that has died is replaced; the attempts that ran on it have failed.
         """
-        if self.joined is None and not self._nodes.alive():
+        if self.joined is None and not self._site.nodes.alive():
             self._start_again()
-        return [node.host for node in self._nodes.alive() if node.node_id not in self._leaving]
+        return [node.host for node in self._site.nodes.alive() if node.node_id not in self._leaving]
+
+    def warm(self) -> list[Group]:
+        """The groups whose workers are up and idle."""
+        return self._site.warm.groups
 
     def uses_gpus(self) -> bool:
         """Whether the slots of the live hosts are GPUs."""
@@ -83,13 +92,15 @@ class RayBackend:
     def leave(self, leaving: Leaving) -> None:
         """Start nothing more on the nodes `leaving`, and let the jobs that run there save and end."""
         self._leaving = dict(leaving)
+        self._site.warm.leave(leaving)
         for attempt in list(self._attempts.values()):
             attempt.leave(leaving)
 
     def start(self, job: JobSpec, group: Group, *, attempt: int) -> None:
         """Start an attempt of `job` on `group` and return at once; `wait` reports how it goes."""
         logger.debug("%s: attempt %d on %s", job.name, attempt, group.hosts)
-        begun = Attempt(job, group, nodes=self._nodes, config=self._config, executor=WorldExecutor, fences=self._fences)
+        # Whatever made an attempt fail, the next one does not inherit it from a process.
+        begun = Attempt(job, group, site=self._site, fresh=attempt > 1)
         self._attempts[job.name] = begun
         begun.begin(lambda news: self._news.put((begun, news)))
 
@@ -114,11 +125,16 @@ class RayBackend:
             self._attempts[job].join()
 
     def kill_all(self) -> None:
-        """Kill the workers of all jobs and wait for them to end."""
+        """Kill the workers of all jobs, and idle ones, and wait for them to end."""
         for attempt in self._attempts.values():
             attempt.kill()
         for attempt in self._attempts.values():
             attempt.join()
+        self._site.warm.close()
+
+    def _new_site(self) -> Site:
+        warm = WarmWorlds(IDLE_S if self.joined is None else IDLE_JOINED_S)
+        return Site(self._config, Nodes(self._config), WorldExecutor, warm, self._fences)
 
     def _start_again(self) -> None:
         """Replace a private Ray whose raylet is gone or hangs."""
@@ -128,15 +144,18 @@ class RayBackend:
                 attempt.kill()
                 attempt.join()
                 self._news.put((None, Ended(job, failure=Failure("died", "Ray on this host died"))))
+        idle = self._site.warm.remove_all()
         with _own_signals():
             _kill_raylet()
             ray.shutdown()
             # A raylet that hung may have left orphaned workers.
             for attempt in self._attempts.values():
                 attempt.end_processes()
+            for world in idle:
+                world.end_processes()
             connect(self._config)
         self._attempts.clear()
-        self._nodes = Nodes(self._config)
+        self._site = self._new_site()
 
 
 def _kill_raylet() -> None:

@@ -24,6 +24,8 @@ class JobSpec:
     gpu: whether its workers use the GPUs of their slots; if not, they reserve none and see none.
     work: how long it takes with one worker, in any unit that the jobs share; of the jobs that are ready, the one with
     the longest chain of work behind it starts first.
+    reuse_workers: whether it may run in the processes of an earlier job of this kind, and a later one in its own: it
+    leaves nothing in a process that changes what a later job computes.
     """
 
     name: str
@@ -37,6 +39,7 @@ class JobSpec:
     heartbeats: str | None = None
     gpu: bool = True
     work: float = 1.0
+    reuse_workers: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,13 +109,15 @@ class Ended:
 class Started:
     """An attempt whose workers are all up and about to call the target.
 
-    seconds: since the attempt was started; placed_s: the part of them until its slots were reserved.
+    seconds: since the attempt was started; placed_s: the part of them until its slots were reserved. reused: whether
+    the workers are those of an earlier job.
     """
 
     job: str
     workers: tuple[Worker, ...]
     placed_s: float
     seconds: float
+    reused: bool = False
 
 
 @dataclass(frozen=True)
@@ -202,6 +207,7 @@ class Event:
             record["workers"] = [vars(worker) for worker in self.up.workers]
             record["placed_s"] = round(self.up.placed_s, 3)
             record["start_s"] = round(self.up.seconds, 3)
+            record["reused"] = self.up.reused
         if self.error is not None:
             record["error"] = self.error
         return record

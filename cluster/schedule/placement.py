@@ -101,11 +101,13 @@ def choose(
     hosts: Sequence[Host],
     busy: Collection[Slot],
     before: Mapping[str, Group] | None = None,
+    warm: Collection[Group] = (),
 ) -> dict[str, Group]:
     """The jobs that start now, with their groups; every other job of `ready` needs more slots than are left.
 
     ready: numbers of workers by job, the most urgent job first. busy: slots that jobs hold. before: groups that jobs
-    had in an earlier attempt; they get them back where all their slots are free.
+    had in an earlier attempt; they get them back where all their slots are free. warm: groups whose workers wait for a
+    job; of equally good groups, a job gets one of these.
     """
     offered = {Slot(host.name, index) for host in hosts for index in range(host.slots)}
     taken = offered & set(busy)
@@ -123,7 +125,7 @@ def choose(
             taken.update(group.slots)
     # The largest first: they are the hardest to keep on one host.
     for name in sorted((name for name in chosen if name not in groups), key=lambda name: -ready[name]):
-        groups[name] = place(hosts, ready[name], busy=taken)
+        groups[name] = place(hosts, ready[name], busy=taken, warm=warm)
         taken.update(groups[name].slots)
     return {name: groups[name] for name in chosen}
 

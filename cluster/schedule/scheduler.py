@@ -24,6 +24,10 @@ class Backend(Protocol):
         """The live hosts."""
         ...
 
+    def warm(self) -> Sequence[Group]:
+        """The groups whose workers are up and idle; a job on exactly such a group starts sooner."""
+        ...
+
     def start(self, job: JobSpec, group: Group, *, attempt: int) -> None:
         """Start an attempt and return at once; `wait` reports how it goes."""
         ...
@@ -128,7 +132,8 @@ class _Run:
         hosts = self._backend.hosts()
         sizes = {job.spec.name: size for job in ready if (size := self._workers_now(job, hosts)) is not None}
         before = {name: group for name in sizes if (group := self._jobs[name].group) is not None}
-        for name, group in choose(sizes, hosts=hosts, busy=self._busy(), before=before).items():
+        warm = self._backend.warm()
+        for name, group in choose(sizes, hosts=hosts, busy=self._busy(), before=before, warm=warm).items():
             self._start(self._jobs[name], group)
 
     def _is_ready(self, job: JobState) -> bool:

@@ -4,7 +4,7 @@ A slot is one GPU, or one share of the cores on hosts without GPUs. Pure arithme
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from data_tools.errors import UserError
@@ -41,8 +41,10 @@ class Group:
         return dict(Counter(slot.host for slot in self.slots))
 
 
-def place(hosts: Sequence[Host], workers: int, *, busy: Collection[Slot] = ()) -> Group:
+def place(hosts: Sequence[Host], workers: int, *, busy: Collection[Slot] = (), warm: Collection[Group] = ()) -> Group:
     """A group of `workers` slots outside `busy`: on the fullest host that has room, otherwise on few hosts.
+
+    warm: groups to prefer among those that are as good: as many slots on as many hosts that are as full.
 
     Raises:
         UserError: fewer than `workers` slots are outside `busy`.
@@ -51,13 +53,25 @@ def place(hosts: Sequence[Host], workers: int, *, busy: Collection[Slot] = ()) -
     free = {h.name: [i for i in range(h.slots) if Slot(h.name, i) not in taken] for h in hosts}
     if sum(map(len, free.values())) < workers:
         raise UserError(f"{workers} free slots are requested, found {describe(hosts)}, {len(taken)} of them busy")
+    left = dict(free)
     chosen: list[Slot] = []
     while len(chosen) < workers:
         missing = workers - len(chosen)
-        roomy = [name for name in free if len(free[name]) >= missing]
-        name = min(roomy, key=lambda n: len(free[n])) if roomy else max(free, key=lambda n: len(free[n]))
-        chosen += [Slot(name, index) for index in free.pop(name)[:missing]]
-    return Group(tuple(chosen))
+        roomy = [name for name in left if len(left[name]) >= missing]
+        name = min(roomy, key=lambda n: len(left[n])) if roomy else max(left, key=lambda n: len(left[n]))
+        chosen += [Slot(name, index) for index in left.pop(name)[:missing]]
+    best = Group(tuple(chosen))
+    equal = [group for group in warm if _is_free(group, free) and _fullness(group, free) == _fullness(best, free)]
+    return equal[0] if equal else best
+
+
+def _is_free(group: Group, free: Mapping[str, Sequence[int]]) -> bool:
+    return all(slot.index in free.get(slot.host, ()) for slot in group.slots)
+
+
+def _fullness(group: Group, free: Mapping[str, Sequence[int]]) -> list[tuple[int, int]]:
+    """The slots of the group on each of its hosts, and the free slots there."""
+    return sorted((count, len(free[host])) for host, count in group.hosts.items())
 
 
 def describe(hosts: Sequence[Host]) -> str:

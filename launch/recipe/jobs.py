@@ -57,6 +57,7 @@ def _training_spec(config: Config, recipe: Recipe, job: JobConfig, unfinished: C
         global_batch=job.stage.global_batch,
         logs=folder,
         heartbeats=folder,
+        reuse_workers=config.cluster.reuse_workers,
         # All jobs of a run train on the same pages but their fold, and a step takes as long as its pages have pixels.
         work=job.stage.epochs * job.stage.image_px**2 * trained_share(job),
     )
@@ -111,4 +112,5 @@ def _stack_spec(config: Config, recipe: Recipe, unfinished: Collection[str]) -> 
         depends_on=tuple(name for name in recipe.stacked_jobs if name in unfinished),
         logs=folder,
         heartbeats=folder,
+        reuse_workers=config.cluster.reuse_workers,
     )

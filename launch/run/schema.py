@@ -56,8 +56,8 @@ class EventRecord(TypedDict, total=False):
     """One line of `events.jsonl`: what the driver saw happen to a job.
 
     group: host -> number of slots. slots: `host:index`. attempt: 1 for the first. placed_s, start_s: seconds until
-    the slots were reserved and until all workers were up. owner: the process that trains without a driver, see
-    `launch.run.owner`.
+    the slots were reserved and until all workers were up. reused: whether the workers are those of an earlier job.
+    owner: the process that trains without a driver, see `launch.run.owner`.
     """
 
     time: float
@@ -70,6 +70,7 @@ class EventRecord(TypedDict, total=False):
     placed_s: float
     start_s: float
     owner: dict[str, Any]
+    reused: bool
     error: str
 
 

@@ -92,13 +92,13 @@ def test_a_job_waits_for_busy_gpus_and_says_so(run: Run, caplog: pytest.LogCaptu
             ray.kill(other)
 
     handler = LetGo()
-    logging.getLogger("cluster.on_ray.reservation").addHandler(handler)
+    logging.getLogger("cluster.on_ray.worlds.reservation").addHandler(handler)
     try:
         ran = run([JobSpec("wide", "tests.cluster.targets:place", {}, workers=2)], gpus=None)
     finally:
-        logging.getLogger("cluster.on_ray.reservation").removeHandler(handler)
+        logging.getLogger("cluster.on_ray.worlds.reservation").removeHandler(handler)
     assert ran.outcomes["wide"].state == "done"
     assert ran.of("wide") == ["started", "running", "done"], "waiting is not a failure"
-    (said,) = [record.message for record in caplog.records if record.name == "cluster.on_ray.reservation"]
+    (said,) = [record.message for record in caplog.records if record.name == "cluster.on_ray.worlds.reservation"]
     host = next(iter(ran.outcomes["wide"].group.hosts))
     assert said == f"wide waits for 2 GPU on {host}: in use by another program"

@@ -13,7 +13,7 @@ from data_tools.config import from_mapping, to_mapping
 from data_tools.files import read_json, sha256, write_atomically, write_json
 from data_tools.versions import installed
 from trainer.config import STACK
-from trainer.device import hide_gpus
+from trainer.device import prepare_small_fit
 from trainer.job_folder.attempt_count import attempts_before
 from trainer.job_folder.heartbeat import Heartbeat
 from trainer.job_folder.journal import CONFIG, PREDICTIONS, RESULT, Journal, job_folder, log_to
@@ -52,7 +52,7 @@ def run(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any]:
-    hide_gpus()  # the fit takes seconds on a CPU, and the GPUs belong to other jobs
+    prepare_small_fit(seed=job.seed)
     began = time.time()
     attempt = heartbeat.attempt = attempts_before(folder) + 1
     journal = Journal(folder, rank=0, fixed={"job": STACK, "world_size": 1}, heartbeat=heartbeat)

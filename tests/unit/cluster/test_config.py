@@ -8,7 +8,7 @@ from cluster.config import ClusterConfig, HorovodConfig
 from cluster.interface import interface_of
 from cluster.liveness.worker import check_own_name, find_interface
 from cluster.on_ray.hosts import Node, slots_of
-from cluster.on_ray.reservation import share_of
+from cluster.on_ray.worlds.reservation import share_of
 from cluster.schedule.failures import RankFailure, first_failure
 from data_tools.config import from_mapping
 from data_tools.errors import UserError

@@ -9,9 +9,9 @@ import pytest
 
 from cluster.config import ClusterConfig, HorovodConfig
 from cluster.on_ray import attempt
-from cluster.on_ray.attempt import Attempt
+from cluster.on_ray.attempt import Attempt, Site
 from cluster.on_ray.hosts import Node
-from cluster.on_ray.reservation import share_of
+from cluster.on_ray.worlds.reservation import share_of
 from cluster.schedule.job import JobSpec
 from cluster.schedule.slots import Group, Host, Slot
 from data_tools.protocol import EXPECT_GPU
@@ -30,6 +30,8 @@ def by_ray(config: ClusterConfig, monkeypatch: pytest.MonkeyPatch, *, gpus: int)
         placement_group = None
 
         def __init__(self, *_: object, **__: object) -> None: ...
+
+        def find_nodes(self) -> None: ...
 
         def hold(self, look: object) -> float:
             return 0.0
@@ -50,7 +52,7 @@ def by_ray(config: ClusterConfig, monkeypatch: pytest.MonkeyPatch, *, gpus: int)
     monkeypatch.setattr(attempt, "Reservation", Reserved)
     executor, ended = Executor(), threading.Event()
     group = Group(tuple(Slot("a", index) for index in range(SLOTS)))
-    one = Attempt(JobSpec("top", "m:f", {}), group, nodes=None, config=config, executor=lambda *_, **__: executor)
+    one = Attempt(JobSpec("top", "m:f", {}), group, site=Site(config, None, lambda *_, **__: executor))
     one.begin(lambda _: ended.set())
     assert ended.wait(20)
     return dict(executor.orders[0]["environment"])

@@ -169,7 +169,7 @@ def test_a_superseded_worker_exits(tmp_path: Path) -> None:
     write_json(path, {"token": "first"})
     code = (
         "import sys, threading; from cluster.liveness import fence\n"
-        "fence.exit_when_superseded([fence.Fence(sys.argv[1], 'first')], every_s=0.02)\n"
+        "fence.FenceWatch().follow([fence.Fence(sys.argv[1], 'first')], every_s=0.02)\n"
         "print('up', flush=True); threading.Event().wait()"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE,

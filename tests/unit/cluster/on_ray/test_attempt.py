@@ -1,17 +1,19 @@
 """One attempt with a fake executor and a fake reservation: a stop on the way, devices, reported ends."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
 
 from cluster.config import ClusterConfig
 from cluster.on_ray import attempt as module
-from cluster.on_ray.attempt import Attempt, check_devices
+from cluster.on_ray.attempt import Attempt, Site, check_devices
 from cluster.on_ray.hosts import Node
 from cluster.on_ray.reports import Failed
-from cluster.on_ray.reservation import Share, share_of
+from cluster.on_ray.worlds.reservation import Share, share_of
+from cluster.on_ray.worlds.warm import WarmWorlds
 from cluster.schedule.job import Ended, Failure, JobSpec, Started, Worker
 from cluster.schedule.slots import Group, Slot
 
@@ -31,6 +33,8 @@ class FakeReservation:
         self.by_rank = self.nodes
         self.share = share_of(self.nodes, gpu=gpu)
         self.placement_group = object()
+
+    def find_nodes(self) -> None: ...
 
     def hold(self, look: Callable[[], None]) -> float:
         return 0.0
@@ -57,6 +61,10 @@ class FakeExecutor:
         self.killed = True
 
 
+def site(make: Callable[..., Any], config: ClusterConfig | None = None, warm: WarmWorlds | None = None) -> Site:
+    return Site(config or ClusterConfig(), nodes=None, executor=make, warm=warm or WarmWorlds())
+
+
 def run(
     monkeypatch: pytest.MonkeyPatch,
     make: Callable[..., FakeExecutor],
@@ -69,9 +77,7 @@ def run(
     monkeypatch.setattr(module, "Reservation", reservation)
     news: list[Started | Ended] = []
     ended = threading.Event()
-    attempt = Attempt(
-        job or JobSpec("top", "m:f", {}), GROUP, nodes=None, config=config or ClusterConfig(), executor=make
-    )
+    attempt = Attempt(job or JobSpec("top", "m:f", {}), GROUP, site=site(make, config))
     attempt.begin(lambda one: (news.append(one), ended.set() if isinstance(one, Ended) else None)[0])
     assert ended.wait(20)
     assert attempt.join()
@@ -91,7 +97,7 @@ def test_an_attempt_that_is_stopped_while_its_executor_is_made_starts_no_world(
 
     monkeypatch.setattr(module, "Reservation", FakeReservation)
     news: list[Started | Ended] = []
-    attempt = Attempt(JobSpec("top", "m:f", {}), GROUP, nodes=None, config=ClusterConfig(), executor=make)
+    attempt = Attempt(JobSpec("top", "m:f", {}), GROUP, site=site(make))
     attempt.begin(news.append)
     assert attempt.join()
     assert not executor.started, "its placement group is gone already"
@@ -128,7 +134,7 @@ def test_a_thread_that_does_not_end_is_reported(
 
     monkeypatch.setattr(module, "Reservation", FakeReservation)
     monkeypatch.setattr(module, "END_S", 0.01)
-    attempt = Attempt(JobSpec("top", "m:f", {}), GROUP, nodes=None, config=ClusterConfig(), executor=make)
+    attempt = Attempt(JobSpec("top", "m:f", {}), GROUP, site=site(make))
     attempt.begin(lambda _: None)
     try:
         attempt.kill()
@@ -211,7 +217,7 @@ def test_an_attempt_leaves_a_host_that_is_taken_back(
     monkeypatch: pytest.MonkeyPatch, up: bool, leaving: dict[str, str], stops: int, kind: str
 ) -> None:
     monkeypatch.setattr(module, "Reservation", FakeReservation)
-    attempt = Attempt(JobSpec("top", "m:f", {}), GROUP, nodes=None, config=ClusterConfig(), executor=FakeExecutor)
+    attempt = Attempt(JobSpec("top", "m:f", {}), GROUP, site=site(FakeExecutor))
     asked: list[bool] = []
     monkeypatch.setattr(attempt, "request_stop", lambda: (asked.append(True), up)[1])
     attempt.leave(leaving)
@@ -223,9 +229,63 @@ def test_an_attempt_leaves_a_host_that_is_taken_back(
 
 def test_whether_an_attempt_saved_before_it_left_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "Reservation", FakeReservation)
-    attempt = Attempt(JobSpec("top", "m:f", {}), GROUP, nodes=None, config=ClusterConfig(), executor=FakeExecutor)
+    attempt = Attempt(JobSpec("top", "m:f", {}), GROUP, site=site(FakeExecutor))
     monkeypatch.setattr(attempt, "request_stop", lambda: True)
     attempt.leave({"0": "Google preempts it"})
     saved = attempt._after_notice(Failure("stopped", "stopped at step 7, saved"))
     assert saved.line() == "left a: Google preempts it; saved"
     assert "not saved" in attempt._after_notice(Failure("died", "its host is gone", rank=1, host="a")).line()
+
+
+SHARE = share_of(FakeReservation.nodes)
+
+
+@dataclass
+class IdleWorld:
+    """The workers of an earlier job; they answer as `answer` says."""
+
+    answer: Exception
+    group: Group = GROUP
+    by_rank: Sequence[Node] = tuple(FakeReservation.nodes)
+    share: Share = SHARE
+    asked: int = 0
+    killed: bool = False
+
+    def run_remote(self, fn: Callable[..., Any], args: list[Any]) -> list[Any]:
+        self.asked += 1
+        raise self.answer
+
+    def end_processes(self) -> list[int]:
+        return []
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+GONE = Failed(Failure("died", "the worker died"))
+MISTAKE = Failed(Failure("user", "the host's own name does not resolve"))
+USES_OF_IDLE_WORKERS = [  # job, fresh, their answer -> asked, whether a new world is started, message
+    (JobSpec("top", "m:f", {}, reuse_workers=True), False, GONE, 1, True, "no worker here"),
+    (JobSpec("top", "m:f", {}, reuse_workers=True), True, GONE, 0, True, "no worker here"),
+    (JobSpec("top", "m:f", {}), False, GONE, 0, True, "no worker here"),
+    (JobSpec("top", "m:f", {}, reuse_workers=True), False, MISTAKE, 1, False, "the host's own name does not resolve"),
+]
+
+
+@pytest.mark.parametrize(("job", "fresh", "answer", "asked", "new", "message"), USES_OF_IDLE_WORKERS)
+def test_idle_workers_are_used_or_killed(
+    monkeypatch: pytest.MonkeyPatch, job: JobSpec, fresh: bool, answer: Failed, asked: int, new: bool, message: str
+) -> None:
+    monkeypatch.setattr(module, "Reservation", FakeReservation)
+    warm, idle, executor = WarmWorlds(600.0), IdleWorld(answer), FakeExecutor()
+    warm.give(idle)
+    ends: list[Started | Ended] = []
+    attempt = Attempt(job, GROUP, site=site(lambda *_, **__: executor, warm=warm), fresh=fresh)
+    attempt.begin(ends.append)
+    assert attempt.join()
+    assert (idle.asked, idle.killed, executor.started) == (asked, True, new)
+    (end,) = ends
+    assert isinstance(end, Ended)
+    assert end.failure is not None
+    assert end.failure.message == message
+    assert warm.groups == [], "no job gets what a failed attempt leaves"

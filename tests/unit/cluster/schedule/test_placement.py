@@ -147,3 +147,30 @@ def test_choice(ready: dict[str, int], busy: str, before: dict[str, str], expect
     assert {name: sorted(group.slots) for name, group in groups.items()} == {
         name: slots(text) for name, text in expected.items()
     }
+
+
+# workers, busy slots, warm groups -> group, on hosts a and b of four slots each
+WARM = [
+    (2, "", ["a2 a3"], "a2 a3"),
+    (2, "", ["b1 b0"], "b1 b0"),  # as good as on a; rank 0 stays where it was
+    (2, "", ["a2 a3 b0"], "a0 a1"),  # of another size
+    (2, "a2", ["a2 a3"], "a0 a1"),  # busy
+    (2, "a0", ["b0 b1"], "a1 a2"),  # b would lose the room for four
+    (2, "", ["a0 b0"], "a0 a1"),  # over two hosts where one has room
+    (6, "", ["b0 b1 b2 b3 a2 a3"], "b0 b1 b2 b3 a2 a3"),
+    (2, "", ["c0 c1"], "a0 a1"),  # that host is gone
+    (2, "", ["b0 b1", "a0 a1"], "b0 b1"),
+]
+
+
+@pytest.mark.parametrize(("workers", "busy", "warm", "expected"), WARM)
+def test_of_equally_good_groups_a_warm_one_is_chosen(workers: int, busy: str, warm: list[str], expected: str) -> None:
+    groups = [Group(tuple(slots(text))) for text in warm]
+    chosen = choose({"x": workers}, hosts=hosts_of(4, 4), busy=slots(busy), warm=groups)
+    assert list(chosen["x"].slots) == slots(expected)
+
+
+def test_two_jobs_get_two_warm_groups() -> None:
+    groups = [Group(tuple(slots(text))) for text in ("a1", "a3")]
+    chosen = choose({"x": 1, "y": 1}, hosts=hosts_of(4), busy=[], warm=groups)
+    assert [chosen["x"].slots, chosen["y"].slots] == [groups[0].slots, groups[1].slots]

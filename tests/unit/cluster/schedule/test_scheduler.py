@@ -9,7 +9,7 @@ import pytest
 from cluster.schedule.job import Ended, Event, Failure, JobOutcome, JobSpec, Started
 from cluster.schedule.retry import RetryPolicy
 from cluster.schedule.scheduler import StopRule, run_jobs
-from cluster.schedule.slots import Group, Host
+from cluster.schedule.slots import Group, Host, Slot
 from data_tools.errors import UserError
 
 DIED = Failure("died", "gone")
@@ -31,12 +31,16 @@ class FakeBackend:
     up: bool = True
     back_at: float = float("inf")
     now: float = 0.0
+    idle: list[Group] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.all_hosts = list(self.there)
 
     def hosts(self) -> Sequence[Host]:
         return self.all_hosts if self.now >= self.back_at else self.there
+
+    def warm(self) -> Sequence[Group]:
+        return self.idle
 
     def start(self, job: JobSpec, group: Group, *, attempt: int) -> None:
         used = {slot for other, _ in self.running.values() for slot in other.slots}
@@ -277,3 +281,9 @@ def test_an_error_of_the_driver_kills_running_jobs() -> None:
 
 def test_no_jobs() -> None:
     assert run(FakeBackend([Host("a", 1)]), []) == ({}, [])
+
+
+def test_a_job_is_started_on_idle_workers() -> None:
+    idle = Group((Slot("a", 2), Slot("a", 3)))
+    outcomes, _ = run(FakeBackend([Host("a", 4)], idle=[idle]), [JobSpec("one", "m:f", {}, workers=2)])
+    assert outcomes["one"].group == idle

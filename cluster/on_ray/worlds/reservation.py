@@ -60,8 +60,7 @@ class Reservation:
         """
         begun = time.monotonic()
         notice_at = begun + FIRST_NOTICE_S
-        self.by_rank = self._find_nodes()
-        self.share = share_of(self.by_rank, gpu=self._gpu)
+        self.find_nodes()
         bundle = {"CPU": self.share.cpus} | ({"GPU": 1} if self.share.gpus else {})
         self.placement_group = ray.util.placement_group(
             [bundle] * len(self.by_rank),
@@ -70,7 +69,7 @@ class Reservation:
         )
         while not self.placement_group.wait(POLL_S):
             look()
-            self._find_nodes()
+            self._living()
             now = time.monotonic()
             if now - begun > self._config.busy_timeout_s:
                 raise Failed(Failure("start", f"{self._demand()} were not free for {now - begun:.0f} s"))
@@ -84,7 +83,16 @@ class Reservation:
         if self.placement_group is not None:
             ray.util.remove_placement_group(self.placement_group)
 
-    def _find_nodes(self) -> list[Node]:
+    def find_nodes(self) -> None:
+        """Set `by_rank` and `share`; reserves nothing.
+
+        Raises:
+            Failed: a host is gone.
+        """
+        self.by_rank = self._living()
+        self.share = share_of(self.by_rank, gpu=self._gpu)
+
+    def _living(self) -> list[Node]:
         """The nodes of the group by rank; raises `Failed` where one is gone."""
         alive = {node.name: node for node in self._nodes.alive()}
         if gone := [name for name in self._group.hosts if name not in alive]:
