@@ -1,7 +1,7 @@
 """One worker of bench/scaling.py: builds the step, then runs steps on request.
 
-It listens on a local connection: {"mode": "together" | "apart", "steps": n} is answered with {"seconds": s}.
-"apart" is the same step without any collective.
+It listens on a local connection: {"mode": "together" | "apart" | "products", "steps": n} is answered with
+{"seconds": s}. "apart" is the same step without any collective, "products" are matrix products alone.
 """
 
 import argparse
@@ -19,6 +19,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 KEY, ADDRESS = "REGIONSTACK_BENCH_KEY", "REGIONSTACK_BENCH_ADDRESS"
 """Environment variables: secret and port of the bench's local connection."""
+
+SIDE, PRODUCTS = 2048, 8
 
 
 def main() -> None:
@@ -52,14 +54,27 @@ def serve(host: Connection, options: argparse.Namespace, rank: int) -> None:
                 order = json.loads(host.recv_bytes())
             except EOFError:
                 return
-            step = steps[order["mode"]]
             world.any([True], name="begin")
             began = time.perf_counter()
-            for _ in range(order["steps"]):
-                batch = next(batches)
-                step(as_tensor(batch.images), as_tensor(batch.labels))
-            step.read_sums()
+            if order["mode"] == "products":
+                products(order["steps"])
+            else:
+                step = steps[order["mode"]]
+                for _ in range(order["steps"]):
+                    batch = next(batches)
+                    step(as_tensor(batch.images), as_tensor(batch.labels))
+                step.read_sums()
             tell(host, {"seconds": time.perf_counter() - began})
+
+
+def products(steps: int) -> None:
+    """Matrix products that fit into no cache, for about as long as a step takes."""
+    import tensorflow as tf
+
+    matrix = tf.fill([SIDE, SIDE], 1.0 / SIDE)
+    for _ in range(steps * PRODUCTS):
+        matrix = tf.matmul(matrix, matrix)
+    matrix.numpy()
 
 
 def make_steps(world: Any, options: argparse.Namespace) -> dict[str, Any]:

@@ -6,7 +6,7 @@ One worker, float32. The loop reads shards, keeps its figures, agrees with other
 gradients; the bare step gets one batch that is already in memory, and BatchNorm as Keras computes it. Both alternate,
 in alternating order, and the figure is the median over the turns of the bare step's time as a multiple of the loop's.
 Bars: 1.4 x for MobileNetV2 (batch 32), 1.08 x for InceptionResNetV2 (batch 16; not with --quick). Unless --quick, then
-the weak scaling of bench/scaling.py (bar: 95 %), which also runs by itself.
+the collectives of bench/scaling.py (bar: 97 %), which also runs by itself.
 """
 
 import argparse
