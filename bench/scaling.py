@@ -95,12 +95,16 @@ class Plan:
     rounds: int
     environment: Mapping[str, str] = field(default_factory=dict)
     compression: str = "none"
+    solo_cores: int = 1
+    """Cores, and threads, of the single worker; it takes `batch` pages for each."""
+    deterministic: bool = False
 
-    def command(self) -> list[str]:
-        """The command line of a worker."""
-        options = {"shards": self.shards, "backbone": self.backbone, "batch": self.batch}
+    def command(self, *, cores: int = 1) -> list[str]:
+        """The command line of a worker with so many cores."""
+        options = {"shards": self.shards, "backbone": self.backbone, "batch": self.batch * cores, "cores": cores}
         flat = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-        return [sys.executable, str(WORKER), *flat, "--compression", self.compression]
+        flags = ["--deterministic"] if self.deterministic else []
+        return [sys.executable, str(WORKER), *flat, "--compression", self.compression, *flags]
 
 
 def main() -> int:
@@ -126,12 +130,12 @@ def main() -> int:
     return 0 if holds else 1
 
 
-def make_shards(folder: Path) -> Path:
-    """Drawn pages as shards of PX px."""
+def make_shards(folder: Path, px: int = PX) -> Path:
+    """Drawn pages as shards of `px` px."""
     pages = folder / "pages"
     draw_data_set(pages, seed=1, pages_per_class={"train": 10, "val": 1, "test": 1})
     labels = {split: str(pages / "labels" / f"{split}.txt") for split in ("train", "val", "test")}
-    config = ShardConfig(folder=str(folder / "shards"), height=PX, width=PX)
+    config = ShardConfig(folder=str(folder / "shards"), height=px, width=px)
     convert(DataConfig(root=str(pages), **labels), config, regions={}, seed=1)
     return folder / "shards"
 
@@ -146,8 +150,8 @@ def measure(plan: Plan) -> list[Turn]:
     return sorted(turns, key=lambda turn: turn.others)[: plan.rounds]
 
 
-def one_round(solo: Sequence[Worker], pair: Sequence[Worker], *, forwards: bool) -> Turn:
-    """One turn of each, in reverse order in every other round, so that a drift favors none."""
+def one_round(solo: Sequence[Worker], pair: Sequence[Worker], *, forwards: bool, steps: int = 1) -> Turn:
+    """One turn of each of `steps` steps, in reverse order in every other round, so that a drift favors none."""
     turns = {
         "products_alone": (solo, "products"),
         "products": (pair, "products"),
@@ -164,7 +168,7 @@ def one_round(solo: Sequence[Worker], pair: Sequence[Worker], *, forwards: bool)
         for worker in idle:
             os.kill(worker.pid, signal.SIGSTOP)
         for worker in active:
-            worker.ask(mode, 1)
+            worker.ask(mode, steps)
         seconds[name] = max(worker.seconds() for worker in active)
         for worker in idle:
             os.kill(worker.pid, signal.SIGCONT)
@@ -190,11 +194,12 @@ def workers(plan: Plan) -> Iterator[tuple[list[Worker], list[Worker]]]:
     with Listener(("127.0.0.1", 0), authkey=key) as listener, tempfile.TemporaryFile() as log:
         environment = {
             **os.environ, **plan.environment, KEY: key.hex(), ADDRESS: str(listener.address[1]),
-            "REGIONSTACK_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
         }  # fmt: skip
         launcher = [str(Path(sys.executable).parent / "horovodrun"), "-np", "2"]
+        commands = (plan.command(cores=plan.solo_cores), [*launcher, *plan.command()])
         options: dict[str, Any] = {"env": environment, "stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
-        processes = [subprocess.Popen(command, **options) for command in (plan.command(), launcher + plan.command())]
+        processes = [subprocess.Popen(command, **options) for command in commands]
         ready: list[Worker] = []
         try:
             # Start all of them first: the two of the pair wait for each other before they connect.

@@ -30,10 +30,14 @@ def main() -> None:
     parser.add_argument("--backbone", required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--compression", default="none")
+    parser.add_argument("--cores", type=int, default=1, help="cores, and threads, of this process")
+    parser.add_argument("--deterministic", action="store_true")
     options = parser.parse_args()
     rank = int(os.environ.get("HOROVOD_RANK", "0"))
     # Before TensorFlow starts any thread; this pins Horovod's thread too.
-    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[rank * options.cores : (rank + 1) * options.cores])
+    os.environ["REGIONSTACK_THREADS"] = str(options.cores)
     host = Client(("127.0.0.1", int(os.environ[ADDRESS])), authkey=bytes.fromhex(os.environ[KEY]))
     serve(host, options, rank)
 
@@ -86,7 +90,7 @@ def make_steps(world: Any, options: argparse.Namespace) -> dict[str, Any]:
     from trainer.training.step import TrainStep
     from trainer.world import World
 
-    training = TrainingConfig(deterministic=False, compression=options.compression)
+    training = TrainingConfig(deterministic=options.deterministic, compression=options.compression)
     prepare_device(world, training, seed=1)
     height, width, channels = open_pages(options.shards).image_shape
     model = ModelConfig(backbone=options.backbone, weights="none")
