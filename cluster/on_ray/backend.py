@@ -87,7 +87,7 @@ class RayBackend:
 
     def uses_gpus(self) -> bool:
         """Whether the slots of the live hosts are GPUs."""
-        return any(node.gpus for node in self._nodes.alive())
+        return any(node.gpus for node in self._site.nodes.alive())
 
     def leave(self, leaving: Leaving) -> None:
         """Start nothing more on the nodes `leaving`, and let the jobs that run there save and end."""
