@@ -124,7 +124,13 @@ def _limit_threads() -> None:
 def fresh_session() -> None:
     """Between two jobs of one process: free the finished model, and name the layers of the next from the start."""
     import keras
+    from tensorflow.python.framework.ops import gradient_registry
 
+    # TensorFlow keeps the graph of every custom gradient in a table of the process; Keras' optimizers have one for a
+    # sum over replicas. A finished graph needs no more gradients.
+    table = gradient_registry._registry
+    for name in [name for name in table if name.startswith("CustomGradient-")]:
+        del table[name]
     keras.backend.clear_session()
     # glibc keeps freed memory in its arenas, where the next job's larger blocks do not fit.
     ctypes.CDLL(None).malloc_trim(0)

@@ -11,6 +11,7 @@ from data_tools.errors import UserError
 from data_tools.files import read_json, write_json
 from data_tools.shards.manifest import Manifest
 from data_tools.shards.reader import ShardSet
+from trainer.compiled import KEPT, Compiled, graph_key
 from trainer.config import JobConfig, JobPayload
 from trainer.device import fresh_session, prepare_device
 from trainer.hook import Progress, on_progress
@@ -132,16 +133,25 @@ def _run(job: JobPayload, folder: Path, world: World, heartbeat: Heartbeat) -> d
 def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartbeat: Heartbeat) -> dict[str, Any]:
     config = job.config
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, keep=config.checkpoint.keep, config=to_mapping(config))
-    newest = read_ahead(checkpoints) if world.rank == 0 else None
+    source = read_ahead(job, checkpoints) if world.rank == 0 else None
     data = open_job_data(job)
     check_batch(config.stage.global_batch, world.size, config.stage.micro_batches)
     classes = len(data.manifest.class_ids)
     weights = class_weights_of(config, data.manifest)
     geometry = _geometry(config, data.manifest)
+    key = graph_key(
+        world, geometry, classes, weights, config.seed, config.stage, config.model, config.training, config.distill
+    )
+
+    def build() -> Compiled:
+        step, freezing = build_step(config, geometry, classes=classes, world=world, class_weights=weights)
+        return Compiled(step, freezing, Evaluator(step.classifier, world, batch=config.training.evaluation_batch))
+
     journal.progress("starting", doing="building the network")
-    step, freezing = build_step(config, geometry, classes=classes, world=world, class_weights=weights)
+    compiled = KEPT.take(key, build)
     journal.progress("starting", doing="loading its start weights or checkpoint")
-    state = initial_state(job, step, world, newest)
+    state = initial_state(job, compiled.step, world, source)
+    del source  # and with it the arrays that were read
     heartbeat.at("starting", step=state.step)
     if world.rank == 0:
         _warn_without_best(state, checkpoints)
@@ -157,21 +167,25 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
         loop = Loop(
             config=config,
             world=world,
-            step=step,
-            evaluator=Evaluator(step.classifier, world, batch=config.training.evaluation_batch),
+            step=compiled.step,
+            evaluator=compiled.evaluator,
             train=data.train,
             val=data.val,
             state=state,
             writer=writer,
             journal=journal,
             coordinator=coordinator,
-            freezing=freezing,
+            freezing=compiled.freezing,
+            precise=compiled.statistics,
             targets=data.targets,
             charts=_charts(config, folder, state, world),
         )
         journal.progress("starting", doing="compiling the first step", step=state.step)
         loop.run()
-        return _finish(loop, checkpoints, data.to_predict)
+        result = _finish(loop, checkpoints, data.to_predict)
+    if not config.stage.head_epochs:  # Frozen layers change within the stage, and with them the graph.
+        KEPT.give(key, compiled)
+    return result
 
 
 def _charts(config: JobConfig, folder: Path, state: TrainingState, world: World) -> Charts:

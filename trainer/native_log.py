@@ -4,6 +4,7 @@ TensorFlow, absl and CUDA write to file descriptor 2 before any setting of their
 """
 
 import functools
+import logging
 import os
 import sys
 import tempfile
@@ -36,6 +37,12 @@ def _load() -> None:
     import keras  # noqa: F401
     import tensorflow as tf
 
+    tf.get_logger().addFilter(_is_news)
     # CUDA writes its lines when it is first asked.
     tf.config.list_physical_devices("GPU")
     sys.stderr.flush()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for TensorFlow's advice about functions that are traced often: every job of a process traces its own."""
+    return "triggered tf.function retracing" not in record.getMessage()

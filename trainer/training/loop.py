@@ -4,7 +4,7 @@ import itertools
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Loop:
-    """Trains `state` to the end of its last epoch; every rank runs the same. targets: of a student's pages."""
+    """Trains `state` to the end of its last epoch; every rank runs the same.
+
+    targets: of a student's pages. precise: what computes BatchNorm's statistics, by frozen layers; filled by need.
+    """
 
     config: JobConfig
     world: World
@@ -55,6 +58,7 @@ class Loop:
     freezing: FreezePlan
     charts: Charts
     targets: TargetRows | None = None
+    precise: dict[frozenset[str], PreciseStatistics] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.steps_per_epoch = steps_per_epoch(len(self.train), self.config.stage.global_batch)
@@ -63,7 +67,6 @@ class Loop:
         self._first_step = self.state.step
         self._timer = AgreementTimer(self.state.step)
         self._pace = StepPace(self.config.stage.global_batch)
-        self._precise: dict[frozenset[str], PreciseStatistics] = {}
 
     @property
     def epoch(self) -> int:
@@ -156,12 +159,13 @@ class Loop:
         if not count:
             return
         frozen = self.step.frozen
-        if frozen not in self._precise:
-            self._precise = {frozen: PreciseStatistics(self.step.classifier, self.world)}
+        if frozen not in self.precise:
+            self.precise.clear()
+            self.precise[frozen] = PreciseStatistics(self.step.classifier, self.world)
         first = self.epoch * self.steps_per_epoch
         # Unmixed, like the pages that are evaluated.
         with self._batches(first, mixed=False) as batches, self.step.evaluated_weights(keep=True):
-            self._precise[frozen].update(batch.images for batch in itertools.islice(batches, count))
+            self.precise[frozen].update(batch.images for batch in itertools.islice(batches, count))
 
     def _rate_at(self, step: int) -> float:
         return stage_rate(self.config.stage, self.state.plateau, step=step, steps_per_epoch=self.steps_per_epoch)

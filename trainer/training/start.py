@@ -3,8 +3,11 @@
 import json
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from data_tools.errors import UserError
 from data_tools.files import read_json, sha256
@@ -19,31 +22,51 @@ from trainer.world import World
 logger = logging.getLogger(__name__)
 
 
-def read_ahead(checkpoints: CheckpointFolder) -> Future[Snapshot | None]:
-    """The newest intact checkpoint, verified and read in a thread while the network is built; None: there is none."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="read-checkpoint")
-    found = pool.submit(checkpoints.newest)
+@dataclass(frozen=True)
+class WarmStart:
+    """The weights of the job that another one starts from. record: the `StartRecord` but for `fresh`."""
+
+    path: Path
+    arrays: dict[str, np.ndarray]
+    record: dict[str, Any]
+
+
+Source = Snapshot | WarmStart | None
+"""What a job starts from: its own newest checkpoint, an earlier job, or neither."""
+
+
+def read_ahead(job: JobPayload, checkpoints: CheckpointFolder) -> Future[Source]:
+    """What the job starts from, verified and read in a thread while the network is built."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="read-start")
+    found = pool.submit(_read_source, job, checkpoints)
     pool.shutdown(wait=False)
     return found
 
 
-def initial_state(
-    job: JobPayload, step: TrainStep, world: World, newest: Future[Snapshot | None] | None
-) -> TrainingState:
+def _read_source(job: JobPayload, checkpoints: CheckpointFolder) -> Source:
+    newest = checkpoints.newest()
+    if newest is not None or job.config.start_job is None:
+        return newest
+    return _read_earlier_job(job, job.config.start_job)
+
+
+def initial_state(job: JobPayload, step: TrainStep, world: World, source: Future[Source] | None) -> TrainingState:
     """The state to train from, identical on every rank.
 
-    newest: the future of `read_ahead` on rank 0, None on all others. Only rank 0 reads files and sends their content,
+    source: the future of `read_ahead` on rank 0, None on all others. Only rank 0 reads files and sends their content,
     so all ranks start from the same checkpoint even if a shared file system shows them different ones.
 
     Raises:
         UserError: all checkpoints are damaged, or the start weights do not fit the network.
     """
     model = step.classifier.model
-    snapshot = newest.result() if newest is not None else None
+    read = source.result() if source is not None else None
+    snapshot = read if isinstance(read, Snapshot) else None
     found = json.loads(world.broadcast_bytes(_header(snapshot), name="start"))
     if found is None:
         seed_generators(model.variables, job.config, rank=world.rank)
-        start = _load_start_weights(job, step) if world.rank == 0 else {}
+        warm = read if isinstance(read, WarmStart) else None
+        start = _load_start_weights(job, step, warm) if world.rank == 0 else {}
         start = json.loads(world.broadcast_bytes(json.dumps(start).encode(), name="origin"))
         world.broadcast([v for v in model.variables if not is_seed(v)])
         logger.info("start: %s", start)
@@ -66,29 +89,32 @@ def _header(snapshot: Snapshot | None) -> bytes:
     return json.dumps({"state": snapshot.state, "counters": seed_counters(snapshot.weights)}).encode()
 
 
-def _load_start_weights(job: JobPayload, step: TrainStep) -> dict[str, Any]:
+def _read_earlier_job(job: JobPayload, name: str) -> WarmStart:
+    """The best weights of the finished job `name` of the same run, after a look at their checksum."""
+    source = job_folder(Path(job.run), name)
+    if not (source / RESULT).exists():
+        raise UserError(f"{job.config.name}: starts from {name}, which is not finished; train that job first")
+    result = read_json(source / RESULT)
+    path = source / result["best_checkpoint"] / WEIGHTS
+    file_digest = verified_sha256(path)
+    record = {
+        "kind": "warm_start",
+        "from": name,
+        "checkpoint": result["best_checkpoint"],
+        "file": str(path.relative_to(job.run)),
+        "file_sha256": file_digest,
+        "digest": result["weights_digest"],
+    }
+    return WarmStart(path, load_arrays(path), record)
+
+
+def _load_start_weights(job: JobPayload, step: TrainStep, warm: WarmStart | None) -> dict[str, Any]:
     """Load the start weights on rank 0: of an earlier job, of a file, or none. Returns a `StartRecord`."""
     config = job.config
-    if config.start_job is not None:
-        source = job_folder(Path(job.run), config.start_job)
-        if not (source / RESULT).exists():
-            raise UserError(
-                f"{config.name}: starts from {config.start_job}, which is not finished; train that job first"
-            )
-        result = read_json(source / RESULT)
-        path = source / result["best_checkpoint"] / WEIGHTS
-        file_digest = verified_sha256(path)
+    if warm is not None:
         variables = step.classifier.model.variables
-        skipped = transfer(variables, load_arrays(path), fresh=config.stage.fresh, source=str(path))
-        return {
-            "kind": "warm_start",
-            "from": config.start_job,
-            "checkpoint": result["best_checkpoint"],
-            "file": str(path.relative_to(job.run)),
-            "file_sha256": file_digest,
-            "digest": result["weights_digest"],
-            "fresh": skipped,
-        }
+        skipped = transfer(variables, warm.arrays, fresh=config.stage.fresh, source=str(warm.path))
+        return {**warm.record, "fresh": skipped}
     if config.weights_file is not None:
         path = Path(config.weights_file)
         digest = load_backbone(step.classifier.backbone, path)

@@ -167,6 +167,16 @@ class TrainStep:
         if self.ema is not None:
             self.ema.restart()
 
+    def all_variables(self) -> list[Any]:
+        """Everything that steps change: of the model, the optimizer, the EMA, and of this object."""
+        own = [self.sums, self.calls, self.first_nonfinite_step, self.nonfinite_losses, self.compression_overflow]
+        averages = self.ema.variables if self.ema is not None else []
+        return [*self.classifier.model.variables, *self.optimizer.variables, *averages, *own]
+
+    def restart(self) -> None:
+        """Forget the learning rate that was set; call it when all variables have their first values again."""
+        self._rate = float("nan")
+
     def set_learning_rate(self, rate: float) -> None:
         """Set the learning rate of the steps that follow."""
         if rate != self._rate:

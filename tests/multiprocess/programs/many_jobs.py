@@ -1,6 +1,6 @@
-"""Train two stages several times over in the processes of one world; each rank prints its memory after each job.
+"""Train two stages several times over in the processes of one world; each rank records its memory after each job.
 
-many_jobs.py CONFIG FOLDER ROUNDS: round r writes the run folder FOLDER/r.
+many_jobs.py CONFIG FOLDER ROUNDS: round r writes the run folder FOLDER/r and, of the first stage alone, FOLDER/r-again.
 """
 
 import json
@@ -15,7 +15,8 @@ from launch.recipe.stages import plan_recipe
 from trainer.job import run
 from trainer.world import World
 
-STAGES = ("holistic_16", "holistic_32px")
+JOBS = (("holistic_16", "{}"), ("holistic_16", "{}-again"), ("holistic_32px", "{}"))
+"""Stage and run folder of the jobs of a round; the second has the graph of the first."""
 
 
 def main(config: str, folder: Path, rounds: int) -> None:
@@ -23,8 +24,8 @@ def main(config: str, folder: Path, rounds: int) -> None:
     recipe = plan_recipe(load_config(config))
     mebibytes = []
     for number in range(rounds):
-        for stage in STAGES:
-            run(payload(recipe.of_stage(stage, None), folder / str(number)))
+        for stage, place in JOBS:
+            run(payload(recipe.of_stage(stage, None), folder / place.format(number)))
             mebibytes.append(psutil.Process().memory_info().rss / 2**20)
     (folder / f"memory-{World.start().rank}.json").write_text(json.dumps(mebibytes))
 
