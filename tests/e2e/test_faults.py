@@ -24,8 +24,8 @@ from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(1500)
 """Only against a hang: the first test includes the unharmed run, and the machine may be busy."""
-SOON = ("cluster.silence_timeout_s=30", "cluster.step_timeout_s=30")
-"""Time limits that a planned hang reaches soon."""
+SOON = ("cluster.silence_timeout_s=20", "cluster.step_timeout_s=30")
+"""Time limits that a planned hang reaches soon; a stopped rank is silent before the one that waits for it is late."""
 FAST_HEALTH = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
