@@ -12,7 +12,7 @@ from trainer.training.split import class_of_units, fold_of, units_of
 
 
 def check_folds(config: Config) -> list[str]:
-    """Check that `stack.folds` fits the training pages, before days of training; a note on each class too small for it.
+    """Check that `stack.folds` fits the training pages, before days of training; notes on what folds cannot help.
 
     Copies the groups of duplicates into the run folder first.
 
@@ -46,7 +46,12 @@ def check_folds(config: Config) -> list[str]:
                 f"left without one of the {folds} folds of stack.folds; lower it, or add training pages"
             )
     counts = np.bincount(list(units.values()), minlength=len(shards.manifest.class_ids))
-    return [
+    notes = []
+    if config.stack.method == "average" and config.stack.members == "retrained":
+        notes.append(
+            "stack.method: average is not fitted; the folds only give out-of-fold outputs of the training pages"
+        )
+    return notes + [
         f"class {name} has {count} training document{'' if count == 1 else 's'}, fewer than the {folds} folds of "
         "stack.folds: " + ("the model that predicts it has seen none of it" if count == 1 else "some hold none of it")
         for name, count in zip(shards.manifest.class_names, counts.tolist(), strict=True)

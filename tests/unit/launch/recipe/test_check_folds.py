@@ -101,3 +101,9 @@ def test_a_file_of_groups_that_is_missing(shards: Path, tmp_path: Path) -> None:
     settings = [f"run.folder={tmp_path}", "stack.duplicates_file=/nowhere/d.jsonl", "stack.folds=2"]
     with pytest.raises(UserError, match=r"/nowhere/d\.jsonl"):
         check(shards, *settings, *STAGES)
+
+
+def test_a_stack_that_is_not_fitted_gains_nothing_from_folds(shards: Path) -> None:
+    settings = ["stack.folds=2", "stack.method=average", *STAGES]
+    assert ["average is not fitted" in note for note in check(shards, *settings)] == [True]
+    assert check(shards, *settings, "stack.members=average") == []
