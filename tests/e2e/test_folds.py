@@ -1,6 +1,7 @@
 """Out-of-fold stacking end to end: no label reaches the outputs of its own page; killed and resumed; averages."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,8 +95,9 @@ def test_the_label_of_a_page_does_not_change_its_own_outputs(tiny: Path, folded:
     assert len(kept) == len(lines) - 1
     (tmp_path / "train.txt").write_text("\n".join([*kept, f"{ids[place]} {label}", ""]))
     convert(config.data, config.shards, regions=config.boxes, seed=config.seed, workers=1)
-    train(tiny, tmp_path / "run", f"shards.folder={tmp_path / 'shards'}", f"data.train={tmp_path / 'train.txt'}")
-    for member in MEMBERS:
+    changed = [f"shards.folder={tmp_path / 'shards'}", f"data.train={tmp_path / 'train.txt'}"]
+    train(tiny, tmp_path / "run", *changed, "regions={top: [0, 0, 1, 0.5]}")  # one region is enough
+    for member in ("holistic_16", "top"):
         before, after = out_of_fold(folded, member), out_of_fold(tmp_path / "run", member)
         assert before[ids[place]] == after[ids[place]], "its outputs have the same bits"
         assert sum(before[page_id] != after[page_id] for page_id in ids) > 20, "the other fold learned the new label"
@@ -108,7 +110,8 @@ def test_killed_and_resumed_equals_never_killed(tiny: Path, folded: Path, tmp_pa
     train(tiny, folder, plan=plan)
     assert [fault["step"] for fault in read_lines(folder / "jobs" / "bottom_fold2" / "faults.jsonl")] == [4]
     train(tiny, folder)
-    assert "own checkpoint of step 3" in (folder / "jobs" / "bottom_fold2" / "log.txt").read_text()
+    (step,) = re.findall(r"start: own checkpoint of step (\d+)", (folder / "jobs/bottom_fold2/log.txt").read_text())
+    assert 0 < int(step) < 4
     assert out_of_fold(folder, "bottom") == out_of_fold(folded, "bottom")
     for job in (*MEMBERS, "bottom_fold2", "stack"):
         digests = [read_json(where / "jobs" / job / "result.json")["weights_digest"] for where in (folder, folded)]
