@@ -15,6 +15,7 @@ from data_tools.documents.regions import HOLISTIC, WHOLE_PAGE, Box, parse_region
 from data_tools.errors import UserError
 from launch.paths import Paths
 from trainer.config import CheckpointConfig, ModelConfig, StageConfig, TrainingConfig
+from trainer.soft_targets.config import DistillConfig
 from trainer.stack.config import StackConfig
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
@@ -76,6 +77,7 @@ class Config:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     run: RunConfig = field(default_factory=RunConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
 
     @property
     def boxes(self) -> dict[str, Box]:

@@ -112,8 +112,8 @@ def train(config: Config, stage: str, region: str | None) -> int:
     recipe = _recipe(config)
     with _watched(config, recipe) as watched:
         watched.say(LOADING)
-        status = watched.ended(_train_job(config, recipe.of_stage(stage, region), watched.progress))
-    return _exit(status)
+        status = watched.ended(train_job(config, recipe.of_stage(stage, region), watched.progress))
+    return end_with(status)
 
 
 def train_recipe(config: Config) -> int:
@@ -143,7 +143,7 @@ def train_recipe(config: Config) -> int:
     if report is not None:
         print_summary(config.paths.run, tables())
         print_out(f"report: {report}")
-    return _exit(status)
+    return end_with(status)
 
 
 @dataclass(frozen=True)
@@ -212,14 +212,14 @@ def _left(config: Config, recipe: Recipe, world: World) -> list[str]:
 def _train_jobs(config: Config, recipe: Recipe, world: World, progress: WorldProgress) -> int:
     """Train all jobs that are left, in order; 0, or the status of the one that did not finish."""
     for name in _left(config, recipe, world):
-        status = _train_job(config, recipe.job(name), progress)
+        status = train_job(config, recipe.job(name), progress)
         if status:
             return status
     return 0
 
 
-def _train_job(config: Config, job: JobConfig, progress: WorldProgress) -> int:
-    """Train one job; 0, `STOPPED` or `LOST`."""
+def train_job(config: Config, job: JobConfig, progress: WorldProgress) -> int:
+    """Train one job in the world that this process is in; 0, `STOPPED` or `LOST`."""
     from trainer.job import run
 
     rank = rank_of_this_process()
@@ -238,7 +238,7 @@ def _train_job(config: Config, job: JobConfig, progress: WorldProgress) -> int:
     return 0
 
 
-def _exit(status: int) -> int:
+def end_with(status: int) -> int:
     """The exit status; after a stop request, end this process with it."""
     return exit_at_once(STOPPED) if status == STOPPED else status
 

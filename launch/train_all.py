@@ -11,7 +11,7 @@ has nothing left to train.
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -50,6 +50,8 @@ from launch.tracking.follower import followed
 from trainer.device import hide_gpus
 from trainer.stop import STOPPED
 
+SpecsOn = Callable[[Config, Sequence[Host], bool], Sequence[JobSpec]]
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
@@ -86,7 +88,12 @@ def train_all(config: Config) -> int:
             if unfinished:
                 _prepare(config)
                 record_model(folder, config.paths.shards)
-                status = _run_jobs(config, recipe, unfinished, lease)
+                status = run_to_end(
+                    config,
+                    lease,
+                    lambda config, hosts, gpus: _with_worker_limits(config, recipe, unfinished, hosts, gpus=gpus),
+                    _descriptions(recipe),
+                )
                 if status:
                     end.how = "stopped"
                     return status
@@ -111,7 +118,20 @@ def _prepare(config: Config) -> None:
         check_freezing(config)
 
 
-def _run_jobs(config: Config, recipe: Recipe, unfinished: Sequence[str], lease: Lease) -> int:
+def run_to_end(
+    config: Config,
+    lease: Lease,
+    specs_on: SpecsOn,
+    descriptions: Mapping[str, str],
+) -> int:
+    """Run jobs until they are done, in a private Ray or on the cluster; 0, or `STOPPED` after a stop request.
+
+    specs_on: the jobs for a configuration, on the hosts that there are, with GPUs or without. descriptions: what each
+    job is, by name, for messages.
+
+    Raises:
+        UserError: failed jobs; all others have finished then, and the report is written.
+    """
     from cluster.on_ray.backend import RayBackend  # Ray takes seconds to import; a finished run does not need it
 
     config = _at_full_scale(config)
@@ -136,12 +156,12 @@ def _run_jobs(config: Config, recipe: Recipe, unfinished: Sequence[str], lease: 
         if backend.joined is not None:
             print_out(f"joined the Ray cluster at {backend.joined}; its dashboard: ray dashboard CLUSTER.yaml")
         check_hosts(config, joined=backend.joined is not None)
-        specs = _with_worker_limits(config, recipe, unfinished, backend.hosts(), gpus=backend.uses_gpus())
+        specs = specs_on(config, backend.hosts(), backend.uses_gpus())
         rule = StopRule(stop_requested, config.cluster.stop_timeout_s)
         outcomes = run_jobs(specs, backend=backend, retries=config.cluster.retries, on_event=on_event, stop=rule)
     if any(outcome.state == "failed" for outcome in outcomes.values()):
         write_report(folder)
-        raise UserError(describe_failures(outcomes, _descriptions(recipe)))
+        raise UserError(describe_failures(outcomes, descriptions))
     return _report_stop(outcomes) if any(outcome.state == "stopped" for outcome in outcomes.values()) else 0
 
 

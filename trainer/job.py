@@ -213,7 +213,12 @@ def _finish(loop: Loop, checkpoints: CheckpointFolder, splits: Mapping[str, Shar
     evaluator = final_evaluator(loop.step.classifier, config.training, loop.evaluator, world=world)
     figures = predict_splits(splits, evaluator, coordinator=loop.coordinator, folder=loop.journal.folder, step=step)
     loop.charts.test(step, figures)
-    return result_of(config, state, best, figures, world_size=world.size)
+    result = result_of(config, state, best, figures, world_size=world.size)
+    if config.distill is not None and world.rank == 0:
+        from trainer.distill.student import measure_student  # Imports the stack, which no other training job needs.
+
+        result["distilled"] = measure_student(loop.journal.folder.parents[1], config)
+    return result
 
 
 def check_batch(global_batch: int, workers: int, micro_batches: int = 1) -> None:

@@ -1,9 +1,17 @@
-"""The commands that train: train-all, train."""
+"""The commands that train: train-all, train, distill."""
 
 import argparse
 
 from launch.startup import say_once
-from launch.terminal.console import Commands, add_config_options, add_stage_options, command, print_out
+from launch.terminal.console import (
+    DISTILL_EXAMPLES,
+    Commands,
+    add_config_options,
+    add_distill_options,
+    add_stage_options,
+    command,
+    print_out,
+)
 
 
 def training_commands(commands: Commands) -> None:
@@ -31,6 +39,15 @@ def training_commands(commands: Commands) -> None:
     )
     add_stage_options(train)
     train.set_defaults(say=say_once)
+    distill = command(
+        commands,
+        "distill",
+        _distill,
+        about="train one whole-page model on the answers of a finished run's stack; resumes",
+        examples=DISTILL_EXAMPLES,
+    )
+    add_distill_options(distill)
+    distill.set_defaults(say=say_once)
 
 
 def _train_all(options: argparse.Namespace) -> int:
@@ -38,6 +55,12 @@ def _train_all(options: argparse.Namespace) -> int:
     from launch.train_all import train_all
 
     return train_all(load_config(options.config, options.set))
+
+
+def _distill(options: argparse.Namespace) -> int:
+    from launch.distill import distill, request_of
+
+    return distill(request_of(options))
 
 
 def _train(options: argparse.Namespace) -> int:

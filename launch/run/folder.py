@@ -30,14 +30,15 @@ NON_RESULT_SETTINGS = (
     ("checkpoint",),
     ("run",),
     ("tracking",),
+    ("distill",),
     ("data", "root"),
     ("data", "outside_links"),
     ("shards", "folder"),
     ("shards", "workers"),
     ("shards", "page_timeout_s"),
 )
-"""Settings that do not affect the results, and may change on resume: where a run is made, how it is guarded, who
-watches it."""
+"""Settings that do not affect what `train-all` computes, and may change on resume: where a run is made, how it is
+guarded, who watches it, and how a student learns from it later."""
 
 
 def result_settings(config: Mapping[str, Any]) -> dict[str, Any]:

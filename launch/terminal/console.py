@@ -24,6 +24,15 @@ PLAIN_WIDTH = 120
 HELP_WIDTH = 110
 """Characters per line of tables without a terminal, and of help texts at most."""
 
+DISTILL_EXAMPLES = """  regionstack distill runs/my
+  regionstack distill runs/my --pool scans/ 'more/**/*.pdf' --temperature 3 --epochs 10
+  regionstack distill runs/my --set distill.start=weights --set cluster.slots=4
+with several workers, without Ray:
+  horovodrun -np 4 python launch/distill.py runs/my
+then:
+  regionstack predict runs/my page.tif --model distilled
+  regionstack export runs/my --model distilled"""
+
 Handler = Callable[[argparse.Namespace], int]
 
 
@@ -86,6 +95,24 @@ def add_stage_options(parser: argparse.ArgumentParser) -> None:
     add_config_options(parser)
     parser.add_argument("--stage", help="name of a stage in the configuration (default: all that is left to train)")
     parser.add_argument("--region", help="region, if the stage trains one model for each")
+
+
+def add_distill_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `regionstack distill` and `launch/distill.py`."""
+    parser.add_argument("run", metavar="RUN", help="folder of a finished run")
+    parser.add_argument(
+        "--pool", nargs="+", default=[], metavar="SOURCE",
+        help="also learn from unlabelled pages: image files and documents, folders (searched recursively), globs, "
+        "@FILE (a list, one path a line)",
+    )  # fmt: skip
+    parser.add_argument("--temperature", metavar="T", help="of teacher and student in the loss (default: 2)")
+    parser.add_argument("--alpha", metavar="SHARE", help="weight of the teacher in the loss, 0 to 1; the labels have "
+                        "the rest (default: 0.7)")  # fmt: skip
+    parser.add_argument("--epochs", metavar="N", help="epochs (default: as many as the whole-page model had)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE",
+        help="override one setting of distill, cluster or checkpoint; repeatable",
+    )  # fmt: skip
 
 
 def tables() -> Console:

@@ -8,7 +8,7 @@ The stack's job fits the policy (`trainer.stack.policy`) and writes it to `jobs/
 a probability or a decision takes it from here, so the report, `evaluate`, `predict`, `serve` and the export agree.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -48,7 +48,8 @@ class Policy:
     threshold_per: which thresholds decide, the run's (`run`) or the predicted class's (`class`).
     unknown_score: a key of `trainer.scoring.unknown.SCORES`; unknown_threshold: a higher score makes a page unknown,
     None: no page; false_alarms: share of pages of the trained classes that exceed it. faintest: the smallest contrast
-    of a validation page (`trainer.scoring.unknown.contrast` of the whole page as stored); None: not known.
+    of a validation page (`trainer.scoring.unknown.contrast` of the whole page as stored); None: not known. model: whose
+    answers these are: the stack, or a single model, which is then its only member.
     """
 
     format: int
@@ -67,6 +68,7 @@ class Policy:
     false_alarms: float
     versions: dict[str, str]
     faintest: float | None = None
+    model: str = STACK
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:
@@ -75,7 +77,7 @@ class Policy:
             raise UserError(f"unknown_score: {self.unknown_score!r} is not one of {', '.join(SCORES)}")
         if len(self.class_thresholds) != len(self.class_ids):
             raise UserError(f"class_thresholds: {len(self.class_thresholds)} for {len(self.class_ids)} classes")
-        for name in (*self.members, STACK):
+        for name in (*self.members, self.model):
             if not self.temperatures.get(name, 0) > 0:
                 raise UserError(f"temperatures: {name} has none above 0")
 
@@ -112,12 +114,12 @@ def judge(
         unchanged = {name: softmax.astype(np.float32) for name, softmax in outputs.items()}
         return Judged(unchanged, [None] * len(next(iter(outputs.values()))), None, calibrated=False)
     probabilities = calibrate(policy, outputs)
-    missing = [name for name in (*policy.members, STACK) if name not in probabilities]
+    missing = [name for name in (*policy.members, policy.model) if name not in probabilities]
     if missing:
         raise ValueError(f"a decision needs the outputs of {', '.join(missing)}")
-    scores = unknown_scores(policy.unknown_score, probabilities, members=policy.members)
+    scores = unknown_scores(policy.unknown_score, probabilities, members=policy.members, model=policy.model)
     unknown = is_unknown(policy, scores) | is_blank(policy, contrast, pages=len(scores))
-    decisions = [*map(_decision, accepted(policy, probabilities[STACK]), unknown)]
+    decisions = [*map(_decision, accepted(policy, probabilities[policy.model]), unknown)]
     return Judged(probabilities, decisions, scores, calibrated=True)
 
 
@@ -129,9 +131,17 @@ def calibrate(policy: Policy, outputs: Outputs) -> dict[str, npt.NDArray[np.floa
     }
 
 
-def unknown_scores(score: str, probabilities: Outputs, *, members: Sequence[str]) -> npt.NDArray[np.float64]:
-    """float64[n]: how strange each page is, from calibrated probabilities."""
-    return SCORES[score](np.stack([probabilities[name] for name in members], axis=1), probabilities[STACK])
+def unknown_scores(
+    score: str, probabilities: Outputs, *, members: Sequence[str], model: str = STACK
+) -> npt.NDArray[np.float64]:
+    """float64[n]: how strange each page is, from calibrated probabilities of the members and of what answers."""
+    return SCORES[score](np.stack([probabilities[name] for name in members], axis=1), probabilities[model])
+
+
+def answering(models: Iterable[str]) -> str:
+    """The model of `models` whose answers count: the stack, or without one the last, as of a single model."""
+    names = list(models)
+    return STACK if STACK in names else names[-1]
 
 
 def accepted(policy: Policy, stack: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
@@ -161,20 +171,20 @@ def _decision(is_accepted: bool, unknown: bool) -> Decision:
 
 
 def write_policy(run: Path, policy: Policy) -> None:
-    """Write the policy into the folder of the run's stack, atomically."""
-    write_json(policy_file(run), to_mapping(policy))
+    """Write the policy into the folder of the job whose answers it is about, atomically."""
+    write_json(policy_file(run, policy.model), to_mapping(policy))
 
 
-def read_policy(run: Path) -> Policy | None:
-    """The policy of a run; None for a run of an earlier version, which has none.
+def read_policy(run: Path, model: str = STACK) -> Policy | None:
+    """The policy of a run's stack or of its job `model`; None without one, as of a run of an earlier version.
 
     Raises:
         UserError: its file is damaged or was written by another version.
     """
-    path = policy_file(run)
+    path = policy_file(run, model)
     return from_mapping(Policy, read_json(path), where=str(path)) if path.exists() else None
 
 
-def policy_file(run: Path) -> Path:
-    """Path of a run's `calibration.json`."""
-    return job_folder(run, STACK) / CALIBRATION
+def policy_file(run: Path, model: str = STACK) -> Path:
+    """Path of a `calibration.json`."""
+    return job_folder(run, model) / CALIBRATION

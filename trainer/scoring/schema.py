@@ -236,3 +236,41 @@ class StackResult(JobResult, StackFigures):
     member_weights: dict[str, float]
     leak_free: ValidationUse
     out_of_fold: OutOfFoldUse | None
+
+
+class StudentComparison(TypedDict):
+    """McNemar's test of a student and another model (`against`) on the same test pages; see `PairedFigures`."""
+
+    against: str
+    pages: int
+    only_student_right: int
+    only_other_right: int
+    difference: float
+    difference_interval: list[float]
+    p_exact: float
+    p_mid: float
+
+
+class StudentFigures(TypedDict):
+    """A student beside the models that it stands in for, on the test pages.
+
+    holistic: the stack's whole-page member. temperature, alpha: of the loss. pages: training pages, `unlabelled` ones
+    included. accuracies: of student, whole-page member and stack. kept: share of the stack's gain over the whole-page
+    member, None if the stack gains nothing. paired: against the whole-page member, then against the stack.
+    """
+
+    holistic: str
+    temperature: float
+    alpha: float
+    pages: int
+    unlabelled: int
+    calibrated: CalibratedFigures
+    accuracies: dict[str, float]
+    kept: float | None
+    paired: list[StudentComparison]
+
+
+class StudentResult(TrainingResult):
+    """`result.json` of a student."""
+
+    distilled: StudentFigures

@@ -23,6 +23,8 @@ class DistillConfig:
     epochs: None: as many as the whole-page job had. learning_rate: None: that of the whole-page job.
     start: `holistic` (the best weights of the stack's whole-page job), `weights` (the run's start weights), or the name
     of a job of the run with the same network.
+    out_of_fold: the teacher's answers for training pages are the stack's on the members' out-of-fold outputs, where the
+    run has them (`stack.folds`); otherwise those of the finished models, which have seen the labels of these pages.
     """
 
     temperature: float = 2.0
@@ -30,6 +32,7 @@ class DistillConfig:
     epochs: int | None = None
     learning_rate: float | None = None
     start: str = START_HOLISTIC
+    out_of_fold: bool = True
 
     def __post_init__(self) -> None:
         check_loss(self.temperature, self.alpha)

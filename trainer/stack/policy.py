@@ -93,7 +93,7 @@ def fit_policy(
     scores = unknown_scores(SHIPPED, probabilities, members=fitted.names)
     alarm = alarm_threshold(scores, false_alarms=config.false_alarms)
     known = scores <= (np.inf if alarm is None else alarm)
-    run, by_class = _thresholds(probabilities[STACK][known], fitted.labels[known], precision=config.precision)
+    run, by_class = thresholds_of(probabilities[STACK][known], fitted.labels[known], precision=config.precision)
     return Policy(
         format=FORMAT,
         class_ids=tuple(fitted.class_ids.tolist()),
@@ -128,7 +128,7 @@ def with_precision(run: Path, policy: Policy, precision: float) -> Policy:
     pages = join([*here.items(), (STACK, held_out)])
     judged = judge(policy, {name: pages.softmax[:, column] for column, name in enumerate(pages.names)})
     known = np.array([decision != "unknown" for decision in judged.decisions])
-    chosen, by_class = _thresholds(judged.probabilities[STACK][known], pages.labels[known], precision=precision)
+    chosen, by_class = thresholds_of(judged.probabilities[STACK][known], pages.labels[known], precision=precision)
     return replace(policy, precision=precision, threshold=chosen, class_thresholds=by_class)
 
 
@@ -137,10 +137,10 @@ def _by_model(fitted: Joined, stack: Predictions) -> Outputs:
     return {name: fitted.softmax[:, column] for column, name in enumerate(fitted.names)} | {STACK: stack.softmax}
 
 
-def _thresholds(
+def thresholds_of(
     stack: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.integer[Any]], *, precision: float
 ) -> tuple[Threshold, tuple[Threshold, ...]]:
-    """The run's threshold and that of each predicted class, from the stack's calibrated float32[n, C]."""
+    """The run's threshold and that of each predicted class, from calibrated float32[n, C] of the stack."""
     confidence, predicted, right = stack.max(axis=1), stack.argmax(axis=1), correct(labels, stack)
 
     def of(chosen: npt.NDArray[np.bool_]) -> Threshold:

@@ -1,0 +1,1 @@
+"""`regionstack distill`: the unlabelled pages, and the jobs of a student."""
