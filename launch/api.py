@@ -24,10 +24,11 @@ from data_tools.documents.pixels import PageError, Pixels, read_page
 from data_tools.errors import UserError
 from launch.config import Config, config_from, load_config
 from launch.run.folder import CONFIG
-from launch.run.model import ModelRecord, model_record
+from launch.run.model import Edges, ModelRecord, model_record
 from launch.run.record import JobRecord, read_run
 from launch.run.status import State, status_of
 from trainer.config import STACK
+from trainer.scoring.decision import answering
 from trainer.serving.answer import Answer, distinct_names
 
 if TYPE_CHECKING:
@@ -68,8 +69,10 @@ def convert(
     return summary
 
 
-def open_run(folder: str | Path) -> "Run":
+def open_run(folder: str | Path, *, model: str = STACK) -> "Run":
     """Open a run folder, also while a run writes to it, or a copy of one.
+
+    model: what classifies pages: `stack`, or `distilled`, the student that `regionstack distill` has trained.
 
     Raises:
         UserError: `folder` is not a run folder, or its configuration is corrupt.
@@ -77,7 +80,7 @@ def open_run(folder: str | Path) -> "Run":
     folder = Path(folder)
     if not (folder / CONFIG).exists():
         raise UserError(f"{folder}: not a run folder (no {CONFIG} in it)")
-    return Run(folder, config_from(read_yaml(folder / CONFIG)))
+    return Run(folder, config_from(read_yaml(folder / CONFIG)), model)
 
 
 @dataclass(frozen=True)
@@ -99,13 +102,13 @@ class Prediction:
 
     @property
     def label(self) -> str | None:
-        """Name of the class that the stack finds most probable; None for a page that cannot be read."""
-        return self.class_names[int(self.outputs[STACK].argmax())] if self.outputs else None
+        """Name of the most probable class by the stack, or the student; None for a page that cannot be read."""
+        return self.class_names[int(self.outputs[answering(self.outputs)].argmax())] if self.outputs else None
 
     @property
     def probability(self) -> float:
-        """The stack's probability of `label`, 0 to 1; 0 for a page that cannot be read."""
-        return float(self.outputs[STACK].max()) if self.outputs else 0.0
+        """The probability of `label`, 0 to 1; 0 for a page that cannot be read."""
+        return float(self.outputs[answering(self.outputs)].max()) if self.outputs else 0.0
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ class Run:
 
     folder: Path
     config: Config = field(repr=False)
+    model: str = STACK
 
     @property
     def jobs(self) -> Mapping[str, JobRecord]:
@@ -153,9 +157,23 @@ class Run:
         from trainer.serving.ensemble import RegionPages, open_ensemble
 
         record = self.record
-        return open_ensemble(
-            self.folder, {name: RegionPages(record.shape, edges) for name, edges in record.regions.items()}
-        )
+        regions = {name: RegionPages(record.shape, edges) for name, edges in record.regions.items()}
+        return open_ensemble(self.folder, regions, model=self.model)
+
+    @cached_property
+    def regions(self) -> dict[str, Edges]:
+        """Boxes of the regions that pages are cut into for `model`.
+
+        Raises:
+            UserError: as `record`, or the student is not finished.
+        """
+        if self.model == STACK:
+            return self.record.regions
+        from trainer.serving.ensemble import check_model, member_config
+
+        check_model(self.folder, self.model)
+        region = member_config(self.folder, self.model).region
+        return {region: self.record.regions[region]}
 
     @property
     def class_ids(self) -> list[int]:
@@ -176,7 +194,7 @@ class Run:
         """
         from trainer.scoring.decision import read_policy
 
-        return read_policy(self.folder)
+        return read_policy(self.folder, self.model)
 
     def predict(
         self,

@@ -8,6 +8,7 @@ from launch.terminal.console import Commands, command
 
 EXAMPLES = """  regionstack predict runs/my page.tif other.png
   regionstack predict runs/my scans/ --csv answers.csv
+  regionstack predict runs/my scans/ --csv answers.csv --model distilled
   regionstack predict runs/my scans/ --csv answers.csv --resume        after an interrupt
   regionstack predict runs/my 'scans/**/*.tif' contract.pdf --html answers.html
   find scans -name '*.tif' | regionstack predict runs/my - --jsonl - --all
@@ -30,6 +31,8 @@ def add_predict(commands: Commands) -> None:
         ("html", "a page with pictures of the first answers and of those to review"),
     ):
         parser.add_argument(f"--{kind}", metavar="FILE", help=f"write {what} (-: standard output)")
+    parser.add_argument("--model", default="stack", metavar="NAME", help="what answers: stack (all models, "
+                        "the default) or distilled (the student of regionstack distill)")  # fmt: skip
     parser.add_argument("--all", action="store_true", help="also write the probabilities of all classes, by model")
     parser.add_argument("--resume", action="store_true", help="continue the files of an interrupted predict")
     parser.add_argument("--gpus", type=int, metavar="N", help="GPUs to use (0: none; default: the first, or all of a "
@@ -52,6 +55,7 @@ def _predict(options: argparse.Namespace) -> int:
     return predict(
         Request(
             run=Path(options.run),
+            model=options.model,
             sources=options.sources,
             outputs={kind: name for kind, name in outputs.items() if name is not None},
             probabilities=options.all,

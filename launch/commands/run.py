@@ -69,6 +69,7 @@ def _add_evaluate(commands: Commands) -> None:
     )
     parser.add_argument("--split", default="test", choices=("train", "val", "test"), help="split (default: test)")
     parser.add_argument("--shards", metavar="DIR", help="other shards of the same geometry (default: the run's)")
+    parser.add_argument("--model", default="stack", metavar="NAME", help="stack (all models, the default) or distilled")
 
 
 def _add_compare(commands: Commands) -> None:
@@ -122,4 +123,4 @@ def _report(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from launch.commands.score import evaluate
 
-    return evaluate(Path(options.run), split=options.split, shards=options.shards)
+    return evaluate(Path(options.run), split=options.split, shards=options.shards, model=options.model)

@@ -1,6 +1,7 @@
 """Score a run's trained models on a split."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ from data_tools.shards.manifest import read_manifest
 from launch.api import BATCH, open_run
 from launch.run.model import find_shards, other_pages
 from launch.terminal.console import tables
+from trainer.config import STACK
+from trainer.job_folder.journal import RESULT, job_folder
+from trainer.soft_targets.config import DISTILLED
 
 if TYPE_CHECKING:
     from data_tools.shards.reader import ShardSet
@@ -21,9 +25,10 @@ Outputs = dict[str, np.ndarray]
 """Softmax float32 [n, classes] by model."""
 
 
-def evaluate(run: Path, *, split: str, shards: str | None) -> int:
+def evaluate(run: Path, *, split: str, shards: str | None, model: str = STACK) -> int:
     """Score every model of a finished run on a split, each page once; returns 0.
 
+    model: `stack`, with all of its members and the student if there is one; or `distilled`, the student alone.
     shards: folder of other shard sets (None: the run's own, with its corrections); their pages may be stored at another
     size.
 
@@ -38,19 +43,21 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
     from trainer.scoring.decision import judge, read_policy
     from trainer.stack.contrast import contrasts_of
 
-    opened = open_run(run)
-    record = opened.record
+    opened = open_run(run, model=model)
+    record, regions = opened.record, opened.regions
     folder = (Path(shards) if shards else find_shards(run, record, split)) / split
-    for region in record.regions:
+    for region in regions:
         if problem := other_pages(read_manifest(folder / region), region, record):
             raise UserError(f"{folder / region}: these shards have {problem}")
     corrections = kept_corrections(run) if shards is None and opened.config.data.corrections is not None else None
-    sets = {region: ShardSet.open(folder / region, corrections=corrections) for region in record.regions}
+    sets = {region: ShardSet.open(folder / region, corrections=corrections) for region in regions}
     first = next(iter(sets.values()))
-    ensemble = ensemble_for_shards(run, sets)
     labels = np.asarray(first.labels)
     contrast = in_order(contrasts_of(sets[HOLISTIC]), first.ids.tolist()) if HOLISTIC in sets else None
-    judged = judge(read_policy(run), _shard_outputs(ensemble, sets), contrast=contrast)
+    outputs = _shard_outputs(ensemble_for_shards(run, sets, model=model), sets)
+    judged = judge(read_policy(run, model), outputs, contrast=contrast)
+    if model == STACK and HOLISTIC in sets:
+        judged = replace(judged, probabilities={**_of_student(run, sets), **judged.probabilities})
     tables().print(score_table(f"{run}: {split}, {len(first)} pages", labels, judged))
     documents = document_table(first.ids.tolist(), labels, judged.probabilities)
     if documents is not None:
@@ -59,8 +66,18 @@ def evaluate(run: Path, *, split: str, shards: str | None) -> int:
     return 0
 
 
-def ensemble_for_shards(run: Path, sets: Mapping[str, "ShardSet"]) -> "Ensemble":
-    """The run's models for pages as the shard sets (by region) store them.
+def _of_student(run: Path, sets: Mapping[str, "ShardSet"]) -> Outputs:
+    """The calibrated probabilities of the run's student by its name; empty without one."""
+    from trainer.scoring.decision import judge, read_policy
+
+    if not (job_folder(run, DISTILLED) / RESULT).exists():
+        return {}
+    outputs = _shard_outputs(ensemble_for_shards(run, sets, model=DISTILLED), {HOLISTIC: sets[HOLISTIC]})
+    return judge(read_policy(run, DISTILLED), outputs).probabilities
+
+
+def ensemble_for_shards(run: Path, sets: Mapping[str, "ShardSet"], *, model: str = STACK) -> "Ensemble":
+    """The run's models for pages as the shard sets (by region) store them; model: what answers.
 
     Raises:
         UserError: the run is not finished, or a model cannot work on pages of this size.
@@ -69,7 +86,7 @@ def ensemble_for_shards(run: Path, sets: Mapping[str, "ShardSet"]) -> "Ensemble"
 
     manifests = {region: shards.manifest for region, shards in sets.items()}
     pages = {region: RegionPages((m.height, m.width, m.channels), m.box) for region, m in manifests.items()}
-    return open_ensemble(run, pages)
+    return open_ensemble(run, pages, model=model)
 
 
 def _shard_outputs(ensemble: "Ensemble", sets: Mapping[str, "ShardSet"]) -> Outputs:

@@ -33,6 +33,8 @@ def serve_commands(commands: Commands) -> None:
         "  curl -F file=@page.tif http://127.0.0.1:8000/predict",
     )
     parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("--model", default="stack", metavar="NAME", help="what answers: stack (all models, "
+                        "the default) or distilled (the student of regionstack distill)")  # fmt: skip
     parser.add_argument("--host", default="127.0.0.1", help="address to serve (default: 127.0.0.1, this machine only)")
     parser.add_argument("--port", type=int, default=8000, help="port (default: 8000; 0: a free one)")
     parser.add_argument("--replicas", type=int, default=1, help="processes with the models (default: 1)")
@@ -59,6 +61,7 @@ def _serve(options: argparse.Namespace) -> int:
     return serve(
         ServeOptions(
             run=Path(options.run),
+            model=options.model,
             host=options.host,
             port=options.port,
             replicas=options.replicas,

@@ -47,7 +47,7 @@ def open_engine(run: Run, resources: Resources, *, on_pages: Callable[[int], Non
 
 def cut_of(run: Run) -> Cut:
     """How pages become the input of the run's models."""
-    return Cut(run.record.regions, run.record.shape, run.config.data.pdf_dpi)
+    return Cut(run.regions, run.record.shape, run.config.data.pdf_dpi)
 
 
 @contextlib.contextmanager
@@ -85,7 +85,11 @@ def _on_ray(run: Run, resources: Resources) -> Iterator[Engine]:
         request_slots=None,
     )
     setup = remote_setup(
-        run.folder, cut_of(run), workers=resources.workers, page_timeout_s=run.config.shards.page_timeout_s
+        run.folder,
+        cut_of(run),
+        model=run.model,
+        workers=resources.workers,
+        page_timeout_s=run.config.shards.page_timeout_s,
     )
     with actor_pool(config, OPENER, setup, gpus=resources.gpus) as pool:
         where = f"the Ray cluster at {pool.address}" if pool.address else "a private Ray"

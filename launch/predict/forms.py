@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from trainer.config import STACK
 from trainer.serving.answer import Answer, as_json, csv_columns, csv_row
 
 
@@ -44,12 +45,14 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class About:
-    """What all lines of a file share. classes: id and name by output, names distinct; models: members' names."""
+    """What all lines of a file share. classes: id and name by output, names distinct; members: names of the models
+    beside `model`, which answers."""
 
     run: str
     classes: Sequence[tuple[int, str]]
     members: Sequence[str]
     probabilities: bool
+    model: str = STACK
 
     @property
     def names(self) -> list[str]:
@@ -99,7 +102,8 @@ class CsvForm:
     def line(self, answer: Answer, row: int) -> str:
         """The row's cells."""
         about = self.about
-        return _csv_line(csv_row(answer, about.members, about.names, probabilities=about.probabilities))
+        cells = csv_row(answer, about.members, about.names, probabilities=about.probabilities, model=about.model)
+        return _csv_line(cells)
 
     def tail(self, counts: Counts) -> str:
         """Nothing."""
@@ -120,7 +124,8 @@ class CsvForm:
         """Nothing to note."""
 
     def _columns(self) -> list[str]:
-        return csv_columns(self.about.members, self.about.names, probabilities=self.about.probabilities)
+        about = self.about
+        return csv_columns(about.members, about.names, probabilities=about.probabilities, model=about.model)
 
 
 def _csv_line(cells: Sequence[str]) -> str:

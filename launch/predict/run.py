@@ -23,10 +23,11 @@ from launch.predict.table import AnswerTable
 from launch.terminal.console import INTERRUPTED, USER_ERROR, print_err, print_out
 from launch.terminal.outputs import is_stdout, output_files
 from launch.terminal.page_progress import PageProgress
+from trainer.config import STACK
 from trainer.scoring.decision import read_policy
 from trainer.serving.answer import Answer, Place, rejected
 from trainer.serving.classify import FileOutputs, Group
-from trainer.serving.ensemble import open_stack
+from trainer.serving.ensemble import check_model, open_stack
 
 SOME_REJECTED = 3
 NONE_READ = USER_ERROR
@@ -40,11 +41,15 @@ OUTPUTS = ("csv", "jsonl", "json", "html")
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What `predict` was asked for. outputs: file names by kind (`OUTPUTS`), `-` for standard output."""
+    """What `predict` was asked for. outputs: file names by kind (`OUTPUTS`), `-` for standard output.
+
+    model: what answers, the stack or a student.
+    """
 
     run: Path
     sources: Sequence[str]
     outputs: dict[str, str] = field(default_factory=dict)
+    model: str = STACK
     probabilities: bool = False
     resume: bool = False
     resources: Resources = field(default_factory=Resources)
@@ -59,8 +64,8 @@ def predict(request: Request, *, run: Run | None = None) -> int:
     Raises:
         UserError: the run is not finished, a list or a file to resume cannot be used.
     """
-    run = run or open_run(request.run)
-    open_stack(run.folder)
+    run = run or open_run(request.run, model=request.model)
+    check_model(run.folder, run.model)
     if request.resume and any(map(is_stdout, request.outputs.values())):
         raise UserError("--resume: standard output cannot be read back; name a file")
     sources = find_sources(request.sources)
@@ -86,7 +91,7 @@ class _Prediction:
 
     def __init__(self, request: Request, run: Run, sources: Sources, paths: dict[str, Path]) -> None:
         self._request, self._run = request, run
-        self._members = list(open_stack(run.folder).members)
+        self._members = list(open_stack(run.folder).members) if run.model == STACK else []
         self._groups = groups_of(sources.files)
         self._files = [LineFile(path, self._form(kind)) for kind, path in paths.items()]
         self._position = resume(self._files, self._groups) if request.resume else Position()
@@ -95,7 +100,7 @@ class _Prediction:
             print_err(f"{self._counts.total} answers are there already; continuing after them")
         self._left_out = 0
         self._table = AnswerTable(self._members, only_few=bool(paths))
-        policy = read_policy(run.folder)
+        policy = read_policy(run.folder, run.model)
         self._judgement = Judgement(run.class_names, policy)
         if policy is None:
             print_err(f"{run.folder}: an older run without calibration; confidences are the models' own")
@@ -110,6 +115,7 @@ class _Prediction:
             classes=list(zip(run.class_ids, run.class_names, strict=True)),
             members=self._members,
             probabilities=self._request.probabilities,
+            model=run.model,
         )
         forms: dict[str, type[CsvForm | JsonLinesForm]] = {"csv": CsvForm, "jsonl": JsonLinesForm, "json": JsonForm}
         return forms[kind](about)

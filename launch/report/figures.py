@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from trainer.config import STACK
 from trainer.scoring import metrics
 from trainer.scoring.documents import summary_with_documents
 from trainer.scoring.predictions import Predictions, read_predictions
+from trainer.scoring.schema import StudentFigures, StudentResult
+from trainer.soft_targets.config import DISTILLED
 
 FORMAT = 1
 SPLITS = ("val", "test")
@@ -67,6 +69,7 @@ def figures(
         "timeline": rows,
         "transfers": transfers(record),
         "comparison": _comparison(record, predictions),
+        "distilled": _distilled(record),
         "confidence": confidence,
         "headline": _headline(models, rows),
         "warnings": [],
@@ -94,6 +97,8 @@ def final_job(names: Iterable[str], record: RunRecord) -> str | None:
     names = list(names)
     if STACK in names:
         return STACK
+    # A student is trained after the run, on the answers of its stack.
+    names = [name for name in names if name != DISTILLED] or names
     holistic = [name for name in names if region_of(record.jobs[name]) == HOLISTIC]
     return (holistic or names)[-1] if names else None
 
@@ -217,6 +222,12 @@ def _comparison(record: RunRecord, predictions: AllPredictions) -> Comparison | 
         "p_exact": test.p_exact,
         "p_mid": test.p_mid,
     }
+
+
+def _distilled(record: RunRecord) -> StudentFigures | None:
+    """What the student's job has measured; None without a finished student."""
+    job = record.jobs.get(DISTILLED)
+    return None if job is None else cast(StudentResult, job.result).get("distilled")
 
 
 def _headline(models: Mapping[str, ModelFigures], rows: Sequence[TimelineRow]) -> Headline:

@@ -30,6 +30,8 @@ from launch.terminal.console import tables
 from launch.terminal.wording import duration
 from trainer.config import STACK
 from trainer.scoring.decision import write_policy
+from trainer.scoring.schema import StudentFigures
+from trainer.soft_targets.config import DISTILLED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -159,6 +161,9 @@ def print_summary(run: Path, console: Console | None = None) -> None:
     console.print(table)
     if data["comparison"]:
         console.print(comparison_text(data["comparison"]), highlight=False)
+    if data["distilled"]:
+        for line in student_lines(data["distilled"]):
+            console.print(line, highlight=False)
     if data["confidence"]:
         console.print(decisions_text(data["confidence"]), highlight=False)
     for line in data["warnings"]:
@@ -173,6 +178,20 @@ def comparison_text(comparison: Comparison) -> str:
         f"{100 * comparison['difference']:+.1f} points (95% interval {low:+.1f} to {high:+.1f}, "
         f"McNemar mid-p {comparison['p_mid']:.2g})"
     )
+
+
+def student_lines(student: StudentFigures) -> list[str]:
+    """The student beside the whole-page model and the stack, one line each, and its share of the stack's gain."""
+    lines = []
+    for paired in student["paired"]:
+        low, high = (100 * bound for bound in paired["difference_interval"])
+        lines.append(
+            f"{DISTILLED} − {paired['against']} on {paired['pages']} test pages: {100 * paired['difference']:+.1f} "
+            f"points (95% interval {low:+.1f} to {high:+.1f}, McNemar mid-p {paired['p_mid']:.2g})"
+        )
+    kept = student["kept"]
+    share = "the stack gains nothing to keep" if kept is None else f"it keeps {kept:.0%} of the stack's gain"
+    return [*lines, f"{DISTILLED}: {share} over {student['holistic']}"]
 
 
 def decisions_text(confidence: ConfidenceFigures) -> str:

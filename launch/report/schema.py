@@ -9,7 +9,7 @@ from typing import NotRequired, TypedDict
 from launch.report.confidence.schema import ConfidenceFigures
 from launch.run.attempts import Outcome
 from launch.run.status import State
-from trainer.scoring.schema import EpochRow, JobResult, SplitFigures
+from trainer.scoring.schema import EpochRow, JobResult, SplitFigures, StudentFigures
 
 
 class ModelFigures(TypedDict):
@@ -106,7 +106,8 @@ class ClassName(TypedDict):
 class RunFigures(TypedDict):
     """Content of `metrics.json`. models: by job name, the stack last. data_set: by split, where shards are readable.
 
-    confidence: None until the stack is done, and for a run of a version that did not calibrate.
+    distilled: None without a finished student. confidence: None until the stack is done, and for a run of a version
+    that did not calibrate.
     """
 
     format: int
@@ -121,6 +122,7 @@ class RunFigures(TypedDict):
     timeline: list[TimelineRow]
     transfers: list[TransferRow]
     comparison: Comparison | None
+    distilled: StudentFigures | None
     confidence: ConfidenceFigures | None
     headline: Headline
     warnings: list[str]

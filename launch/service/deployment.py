@@ -44,8 +44,8 @@ _UNCOUNTED = 64
 class Replica:
     """One replica of the models, as Ray Serve starts it."""
 
-    def __init__(self, run: str, limits: dict[str, Any], decoders: int | None) -> None:
-        self._models = Models(run, Limits(**limits), decoders)
+    def __init__(self, run: str, limits: dict[str, Any], decoders: int | None, model: str) -> None:
+        self._models = Models(run, Limits(**limits), decoders, model=model)
 
     async def classify(self, content: bytes, preview: bool) -> Classified:
         """`Models.classify`."""
@@ -166,7 +166,7 @@ def _replica(plan: Plan, actor: dict[str, float]) -> Any:
         max_constructor_retry_count=1,
         ray_actor_options={**actor, "runtime_env": {"env_vars": {"TF_CPP_MIN_LOG_LEVEL": "3", **pixels}}},
     )
-    return deployment.bind(plan.run, asdict(plan.limits), plan.decoders)
+    return deployment.bind(plan.run, asdict(plan.limits), plan.decoders, plan.model)
 
 
 class Gateway:
@@ -191,7 +191,7 @@ def app(arguments: dict[str, Any]) -> Any:
         UserError: an unknown argument, or one out of its range.
     """
     given = from_mapping(Arguments, arguments, where="args")
-    plan = Plan(run=given.run, limits=given.limits, replicas=given.replicas, decoders=given.decoders)
+    plan = Plan(run=given.run, limits=given.limits, replicas=given.replicas, decoders=given.decoders, model=given.model)
     gateway = serve.deployment(
         serve.ingress()(Gateway),
         name=Gateway.__name__,

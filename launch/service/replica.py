@@ -19,6 +19,7 @@ from launch.predict.engine import cut_of
 from launch.service.batching import Batcher
 from launch.service.decoder import Decoded, DecodedPage, Rejection, Setup
 from launch.service.limits import Limits
+from trainer.config import STACK
 from trainer.scoring.decision import Policy, read_policy
 from trainer.scoring.unknown import contrast
 
@@ -29,12 +30,16 @@ _DECODER = "launch.service.decoder:open_decoder"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Which run to serve, and in how many processes. decoders: of each replica; None: one for each core."""
+    """Which run to serve, and in how many processes. decoders: of each replica; None: one for each core.
+
+    model: what answers, the stack or a student.
+    """
 
     run: str
     limits: Limits
     replicas: int = 1
     decoders: int | None = None
+    model: str = STACK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +55,7 @@ class Arguments:
     gpus: float = 0.0
     token_file: str | None = None
     limits: Limits = field(default_factory=Limits)
+    model: str = STACK
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -83,7 +89,8 @@ class ClassifiedFile:
 class About:
     """What the service knows of its run. boxes: left, top, right, bottom as shares of the page, by region.
 
-    models: the members of the stack, in its order, each with the region that it reads. policy: None without one.
+    models: the members of the stack, in its order, or the student, each with the region that it reads. policy: None
+    without one.
     """
 
     class_ids: tuple[int, ...]
@@ -100,7 +107,7 @@ Classified = ClassifiedFile | Rejection
 class Models:
     """The models, decoder processes and batches of one replica."""
 
-    def __init__(self, run: str, limits: Limits, decoders: int | None = None) -> None:
+    def __init__(self, run: str, limits: Limits, decoders: int | None = None, *, model: str = STACK) -> None:
         """Load the models and classify a blank page, so that the first request does not wait for compilation.
 
         decoders: processes; None: one for each core.
@@ -108,7 +115,7 @@ class Models:
         Raises:
             UserError: the run is not finished, or a file of it is corrupt.
         """
-        opened = open_run(run)
+        opened = open_run(run, model=model)
         record, ensemble = opened.record, opened.ensemble
         regions = {member.name: member.region for member in ensemble.members}
         self.about = About(
@@ -116,7 +123,7 @@ class Models:
             class_names=tuple(opened.class_names),
             boxes={name: edges for name, edges in record.regions.items() if name in regions.values()},
             models=regions,
-            policy=read_policy(Path(run)),
+            policy=read_policy(Path(run), model),
         )
         cut = cut_of(opened)
         setup = Setup(

@@ -13,7 +13,8 @@ from launch.api import open_run
 from launch.service.limits import Limits
 from launch.service.security import Access, check_exposure, is_loopback, read_token
 from launch.terminal.console import print_err, print_out
-from trainer.serving.ensemble import open_stack
+from trainer.config import STACK
+from trainer.serving.ensemble import check_model
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -27,12 +28,13 @@ _NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions:
-    """What `regionstack serve` starts. port: 0 takes a free one. decoders: of each replica; None: one for each core.
+    """What `regionstack serve` starts. model: what answers, the stack or a student. port: 0 takes a free one.
 
-    address: a Ray cluster to join; None starts a private Ray.
+    decoders: of each replica; None: one for each core. address: a Ray cluster to join; None starts a private Ray.
     """
 
     run: Path
+    model: str = STACK
     host: str = "127.0.0.1"
     port: int = 8000
     replicas: int = 1
@@ -63,7 +65,7 @@ def serve(options: ServeOptions) -> int:
     check_exposure(options.host, token, without_token=options.without_token)
     run = options.run.absolute()
     open_run(run)
-    open_stack(run)
+    check_model(run, options.model)
     access = Access(token=token, loopback_only=token is None and is_loopback(options.host))
     with listening(options.host, options.port) as listener:
         print_err(f"loading the models of {options.run} ...")
@@ -77,7 +79,9 @@ def _serve(options: ServeOptions, run: Path, access: Access, listener: socket.so
     from launch.service.deployment import started
     from launch.service.replica import Plan
 
-    plan = Plan(run=str(run), limits=options.limits, replicas=options.replicas, decoders=options.decoders)
+    plan = Plan(
+        run=str(run), limits=options.limits, replicas=options.replicas, decoders=options.decoders, model=options.model
+    )
     with started(plan, address=options.address) as backend:
         app = create_app(backend, options.limits, access)
         # uvicorn answers what is in progress, and then raises the signal again.

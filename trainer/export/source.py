@@ -18,6 +18,7 @@ from trainer.job_folder.journal import PREDICTIONS, RESULT, job_folder
 from trainer.scoring.decision import Policy, calibrate, read_policy
 from trainer.scoring.predictions import read_predictions
 from trainer.serving.ensemble import BATCH, RegionPages, member_config, open_member, open_stack
+from trainer.soft_targets.config import TEACHER
 
 SYNTHETIC_PAGES = 64
 
@@ -70,7 +71,8 @@ def open_source(run: Path, model: str, pages: RunPages | None, *, shards: Path |
     names = stack.members if model == STACK else (job_named(run, model, stack.members),)
     configs = {name: member_config(run, name) for name in names}
     pages = pages or pages_of_shards(configs, shards)
-    policy = read_policy(run)
+    # A student has its own policy; the temperatures of the stack's members are in that of the stack.
+    policy = (None if model == STACK else read_policy(run, names[0])) or read_policy(run)
     prepare_inference()
     members = tuple(open_member(run, name, pages.regions, classes=len(pages.class_ids)) for name in names)
     artifact = Artifact(
@@ -89,7 +91,7 @@ def job_named(run: Path, model: str, members: tuple[str, ...]) -> str:
     Raises:
         UserError: there is none.
     """
-    jobs = sorted(path.parent.name for path in run.glob(f"jobs/*/{RESULT}") if path.parent.name != STACK)
+    jobs = sorted(path.parent.name for path in run.glob(f"jobs/*/{RESULT}") if path.parent.name not in (STACK, TEACHER))
     if model in jobs:
         return model
     of_region = [name for name in members if member_config(run, name).region == model]

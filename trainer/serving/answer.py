@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config import STACK
+from trainer.scoring.decision import answering
 
 Kind = Literal["page", "document"]
 
@@ -49,9 +50,10 @@ class Vote:
 class Answer:
     """What the models say about one page or document, or the reason why it was rejected.
 
-    best, runner_up: the stack's two most probable classes; None if rejected (runner_up: or with a single class).
-    decision: `accepted`, `review` or `unknown`; None without a policy in the run. members: each member's best class,
-    by model. probabilities: by model and class, the stack's last. error: the reason, or None.
+    best, runner_up: the two most probable classes of what answers, the stack unless it is a single model; None if
+    rejected (runner_up: or with a single class). decision: `accepted`, `review` or `unknown`; None without a policy in
+    the run. members: the best class of each other model, by model. probabilities: by model and class, those of what
+    answers last. error: the reason, or None.
     """
 
     place: Place
@@ -65,15 +67,16 @@ class Answer:
 
 def answer_of(place: Place, outputs: Outputs, class_names: Sequence[str], *, decision: str | None = None) -> Answer:
     """The answer that the outputs give; class_names: in the order of the columns, each once (`distinct_names`)."""
-    first, *others = _ranked(outputs[STACK], class_names)
+    model = answering(outputs)
+    first, *others = _ranked(outputs[model], class_names)
     return Answer(
         place=place,
         best=first,
         runner_up=others[0] if others else None,
         decision=decision,
-        members={name: _ranked(row, class_names)[0] for name, row in outputs.items() if name != STACK},
+        members={name: _ranked(row, class_names)[0] for name, row in outputs.items() if name != model},
         probabilities={
-            name: dict(zip(class_names, map(float, row), strict=True)) for name, row in _stack_last(outputs).items()
+            name: dict(zip(class_names, map(float, outputs[name]), strict=True)) for name in _last(model, outputs)
         },
     )
 
@@ -89,8 +92,9 @@ def _ranked(row: NDArray[np.floating[Any]], class_names: Sequence[str]) -> list[
     return [Vote(class_names[place], float(row[place])) for place in best.tolist()]
 
 
-def _stack_last(outputs: Outputs) -> Outputs:
-    return {name: outputs[name] for name in sorted(outputs, key=lambda name: name == STACK)}
+def _last(model: str, outputs: Outputs) -> list[str]:
+    """The models in their order, `model` last."""
+    return sorted(outputs, key=lambda name: name == model)
 
 
 def distinct_names(class_ids: Sequence[int], class_names: Sequence[str]) -> list[str]:
@@ -126,16 +130,26 @@ def _vote(vote: Vote) -> dict[str, Any]:
     return {"class": vote.name, "confidence": round(vote.probability, DIGITS)}
 
 
-def csv_columns(members: Sequence[str], class_names: Sequence[str], *, probabilities: bool = False) -> list[str]:
-    """Names of the columns of `csv_row`: members' classes by model name, probabilities as `model:class`."""
+def csv_columns(
+    members: Sequence[str], class_names: Sequence[str], *, probabilities: bool = False, model: str = STACK
+) -> list[str]:
+    """Names of the columns of `csv_row`: members' classes by model name, probabilities as `model:class`.
+
+    model: what answers, whose probabilities are last.
+    """
     columns = [*_BEFORE, *members, *_AFTER]
     if probabilities:
-        columns += [f"{model}:{name}" for model in (*members, STACK) for name in class_names]
+        columns += [f"{one}:{name}" for one in (*members, model) for name in class_names]
     return columns
 
 
 def csv_row(
-    answer: Answer, members: Sequence[str], class_names: Sequence[str], *, probabilities: bool = False
+    answer: Answer,
+    members: Sequence[str],
+    class_names: Sequence[str],
+    *,
+    probabilities: bool = False,
+    model: str = STACK,
 ) -> list[str]:
     """The answer's cells for `csv_columns`; empty where it has no value, and never a spreadsheet's formula."""
     best, second = answer.best, answer.runner_up
@@ -152,7 +166,7 @@ def csv_row(
         _text_cell(printable(answer.error or "")),
     ]
     if probabilities:
-        shares = [answer.probabilities.get(model, {}) for model in (*members, STACK)]
+        shares = [answer.probabilities.get(one, {}) for one in (*members, model)]
         cells += [_number(own[name]) if name in own else "" for own in shares for name in class_names]
     return cells
 

@@ -136,7 +136,9 @@ def open_remote(setup: Mapping[str, Any]) -> Classifier:
         hide_gpus()
     cut = Cut(setup["regions"], tuple(setup["shape"]), setup["dpi"])
     models = open_ensemble(
-        Path(setup["run"]), {name: RegionPages(cut.shape, edges) for name, edges in cut.regions.items()}
+        Path(setup["run"]),
+        {name: RegionPages(cut.shape, edges) for name, edges in cut.regions.items()},
+        model=setup["model"],
     )
     workers = setup["workers"] or max(1, available_cores() // setup["share"])
     decoders = Decoders(cut, workers=workers, page_timeout_s=setup["page_timeout_s"])
@@ -144,10 +146,11 @@ def open_remote(setup: Mapping[str, Any]) -> Classifier:
     return Classifier(models, decoders.__enter__(), ahead=workers + 1)
 
 
-def remote_setup(run: Path, cut: Cut, *, workers: int | None, page_timeout_s: float) -> dict[str, Any]:
+def remote_setup(run: Path, cut: Cut, *, model: str, workers: int | None, page_timeout_s: float) -> dict[str, Any]:
     """Plain data for `open_remote`, which also takes `gpu` (whether the process has one) and `share` (of its host)."""
     return {
         "run": str(run.absolute()),
+        "model": model,
         "regions": dict(cut.regions),
         "shape": list(cut.shape),
         "dpi": cut.dpi,

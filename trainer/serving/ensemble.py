@@ -18,6 +18,7 @@ from trainer.job_folder.journal import CONFIG, RESULT, job_folder
 from trainer.network.classifier import Classifier, Geometry, build_classifier
 from trainer.network.views import with_views
 from trainer.network.weights import load_arrays, transfer
+from trainer.soft_targets.config import DISTILLED
 from trainer.stack.blend import EPSILON
 from trainer.stack.fit import FittedStack, load_stack
 from trainer.stack.out_of_fold import AVERAGED
@@ -71,10 +72,14 @@ class Member:
 
 @dataclass
 class Ensemble:
-    """All members of a run's stack, in its order, and the stack. `predict` and the export share `outputs`."""
+    """All members of a run's stack, in its order, and the stack. `predict` and the export share `outputs`.
+
+    model: what answers: the stack, or the only one of `members`; the stack then computes nothing.
+    """
 
     members: tuple[Member, ...]
     stack: FittedStack
+    model: str = STACK
     _compiled: Any = field(default=None, init=False, repr=False)
 
     @property
@@ -88,10 +93,12 @@ class Ensemble:
         return {member.region: member.pages for member in self.members}
 
     def outputs(self, pages: Mapping[str, Any]) -> dict[str, Any]:
-        """Softmax outputs by model, the stack's last, in TensorFlow: uint8 [n, *shape] by region -> [n, classes]."""
+        """Softmax outputs by model, `model`'s last, in TensorFlow: uint8 [n, *shape] by region -> [n, classes]."""
         import tensorflow as tf
 
         outputs = {member.name: member.model(pages[member.region], training=False) for member in self.members}
+        if self.model != STACK:
+            return outputs
         joined = tf.stack([outputs[member.name] for member in self.members], axis=1)
         return {**outputs, STACK: stack_answer(self.stack, joined)}
 
@@ -157,8 +164,23 @@ def open_stack(run: Path) -> FittedStack:
     return load_stack(job_folder(run, STACK))
 
 
-def open_ensemble(run: Path, regions: Mapping[str, RegionPages]) -> Ensemble:
+def check_model(run: Path, model: str) -> None:
+    """Check that the answers of `model` can be given: of the run's stack, or of its student.
+
+    Raises:
+        UserError: the run or the student is not finished, or `model` is neither.
+    """
+    open_stack(run)
+    if model not in (STACK, DISTILLED):
+        raise UserError(f"--model {model}: answers come from {STACK} or {DISTILLED}; export takes any job's model")
+    if model == DISTILLED and not (job_folder(run, DISTILLED) / RESULT).exists():
+        raise UserError(f"{run}: has no finished student; train one with regionstack distill {run}")
+
+
+def open_ensemble(run: Path, regions: Mapping[str, RegionPages], *, model: str = STACK) -> Ensemble:
     """Open the finished models of `run` for pages that are stored as `regions` says, by region name.
+
+    model: what is to answer, see `check_model`.
 
     Sets up TensorFlow's devices for inference; see `trainer.device.prepare_inference`.
 
@@ -168,8 +190,10 @@ def open_ensemble(run: Path, regions: Mapping[str, RegionPages]) -> Ensemble:
     """
     stack = open_stack(run)
     prepare_inference()
-    members = (open_member(run, name, regions, classes=len(stack.class_ids)) for name in stack.members)
-    return Ensemble(tuple(members), stack)
+    check_model(run, model)
+    names = stack.members if model == STACK else (model,)
+    members = (open_member(run, name, regions, classes=len(stack.class_ids)) for name in names)
+    return Ensemble(tuple(members), stack, model)
 
 
 def open_member(run: Path, name: str, regions: Mapping[str, RegionPages], *, classes: int) -> Member:

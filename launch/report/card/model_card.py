@@ -9,12 +9,13 @@ import yaml
 from data_tools.config import from_mapping
 from launch.report.card.usage import how_to_run
 from launch.report.confidence.schema import ConfidenceFigures
-from launch.report.report import most_confused
+from launch.report.report import most_confused, student_lines
 from launch.report.schema import RunFigures
 from launch.run.record import FOLD_JOB, RunRecord
 from trainer.config import STACK, ViewsConfig
 from trainer.export.export import Exported
 from trainer.scoring.schema import SplitFigures
+from trainer.soft_targets.config import DISTILLED
 
 LIBRARIES = {"saved_model": "keras", "onnx": "onnx", "litert": "tflite"}
 """Names of formats on the Hugging Face hub."""
@@ -161,6 +162,8 @@ def _figures(data: RunFigures, test: SplitFigures, exported: Exported) -> str:
         if "test" in model
     ]
     lines += ["", table(("model", "test accuracy", "95 % interval"), models)]
+    if data["distilled"] and exported["model"] == DISTILLED:
+        lines += ["", *(f"{text(line)}." for line in student_lines(data["distilled"]))]
     comparison = data["comparison"]
     if comparison and exported["model"] == STACK:
         lines += ["", f"The stack is {100 * comparison['difference']:+.1f} points from {text(comparison['second'])} "
@@ -169,7 +172,13 @@ def _figures(data: RunFigures, test: SplitFigures, exported: Exported) -> str:
 
 
 def _calibration(data: RunFigures, exported: Exported) -> str:
-    confidence = data["confidence"]
+    confidence, student = data["confidence"], data["distilled"]
+    if student and exported["model"] == DISTILLED and exported["temperatures"]:
+        own = student["calibrated"]
+        return (
+            f"Its temperature, {own['temperature']:.3f}, was fitted on validation pages and is part of this file. "
+            f"Expected calibration error (15 bins) on the test pages: {_percent(own['calibration_error'])}."
+        )
     if confidence is None or not exported["temperatures"]:
         return (
             "This run has no calibration; a probability of 90 % does not mean that nine of ten such answers are right."

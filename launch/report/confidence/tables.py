@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.table import Table
 
-from trainer.config import STACK
-from trainer.scoring.decision import Decision, Judged
+from trainer.scoring.decision import Decision, Judged, answering
 from trainer.scoring.metrics import (
     accuracy,
     balanced_accuracy,
@@ -42,11 +41,14 @@ def score_table(title: str, labels: npt.NDArray[np.integer[Any]], judged: Judged
 
 
 def decision_table(labels: npt.NDArray[np.integer[Any]], judged: Judged) -> Table:
-    """One row a decision: its pages, and how many of the stack's answers are right."""
+    """One row a decision: its pages, and how many of the answers are right."""
     table = Table(title="decisions")
     for heading in ("decision", "pages", "share", "right", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "decision" else "right")
-    decisions, right = np.array(judged.decisions), correct(labels, judged.probabilities[STACK])
+    decisions, right = (
+        np.array(judged.decisions),
+        correct(labels, judged.probabilities[answering(judged.probabilities)]),
+    )
     for name in get_args(Decision):
         here = decisions == name
         count, hits = int(here.sum()), int((right & here).sum())

@@ -53,6 +53,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(module, "open_engine", engine)
     monkeypatch.setattr(module, "open_stack", lambda folder: type("Stack", (), {"members": ("holistic_32",)}))
+    monkeypatch.setattr(module, "check_model", lambda folder, model: None)
     monkeypatch.chdir(tmp_path)
     for name in ("a.tif", "b.tif", "interrupt.tif"):
         (tmp_path / name).write_bytes(b"page")
