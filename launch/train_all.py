@@ -136,7 +136,7 @@ def run_to_end(
 
     config = _at_full_scale(config)
     folder = config.paths.run
-    progress = RunProgress(folder, stages=stages_of(recipe))
+    progress = RunProgress(folder, stages=stages_of(plan_recipe(config)))
 
     def on_event(event: Event) -> None:
         record = cast(EventRecord, event.record())
