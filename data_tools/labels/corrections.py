@@ -220,3 +220,18 @@ class _Classes(NamedTuple):
             raise UserError(f"{where}: {text} is the name of one class and the id of another; use the other's name")
         known = ", ".join(n if n == str(i) else f"{i} ({n})" for i, n in zip(self.ids, self.names, strict=True))
         raise UserError(f"{where}: no class {text}; the classes: {known}")
+
+
+def original_labels(
+    given: Corrections, *, class_ids: Sequence[int], class_names: Sequence[str]
+) -> dict[tuple[str, str], int]:
+    """The class id that each named page has in the shards, by (split, page id).
+
+    Raises:
+        UserError: a class that does not exist.
+    """
+    classes = _Classes(tuple(class_ids), tuple(class_names))
+    return {
+        (row.split, row.id): class_ids[classes.place(row.label, f"data.corrections: {given.path}:{line}")]
+        for row, line in zip(given.rows, given.lines, strict=True)
+    }

@@ -1,10 +1,11 @@
-"""The commands on run folders: status, report, evaluate, compare, predict, export."""
+"""The commands on run folders: status, report, evaluate, compare, labels, predict, export."""
 
 import argparse
 from pathlib import Path
 
 from data_tools.errors import UserError
 from launch.commands.exporting import add_export
+from launch.commands.labels import add_labels
 from launch.commands.predict import add_predict
 from launch.terminal.console import Commands, Handler, command, print_out, tables
 from launch.terminal.outputs import is_file_name, output_files, output_folder
@@ -16,6 +17,7 @@ def run_commands(commands: Commands) -> None:
     _add_report(commands)
     _add_evaluate(commands)
     _add_compare(commands)
+    add_labels(commands)
     add_predict(commands)
     add_export(commands)
 

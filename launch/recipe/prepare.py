@@ -201,6 +201,6 @@ def ensure_weights(config: Config) -> str | None:
     return str(path)
 
 
-def weights_path(config: Config) -> Path | None:
-    """Where the run folder keeps its start weights; None if it trains from scratch."""
-    return None if config.model.weights == NO_WEIGHTS else config.paths.run / WEIGHTS_FILE
+def weights_path(config: Config, *, run: Path | None = None) -> Path | None:
+    """Where the run folder keeps its start weights; None if it trains from scratch. run: None, as configured."""
+    return None if config.model.weights == NO_WEIGHTS else (run or config.paths.run) / WEIGHTS_FILE

@@ -1,0 +1,84 @@
+"""The command `labels`."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data_tools.errors import UserError
+from launch.labels.ranking import RANKING, read_ranking
+from launch.terminal.console import Commands, command, print_out, tables
+
+if TYPE_CHECKING:
+    from launch.api import Run
+    from launch.labels.judge_run import RunShards
+
+EXAMPLES = """  regionstack labels runs/my                              rank all labels, the most suspicious first
+  regionstack labels runs/my --retrain 5                  judge training pages by models that have not seen them
+  regionstack labels runs/my --pool unlabelled/ --most 200   choose pages to label next"""
+
+
+def add_labels(commands: Commands) -> None:
+    """Add the command to the parser."""
+    about = "rank the labels of a run by how likely they are wrong, or choose which pages to label next"
+    parser = command(commands, "labels", _labels, about=about, examples=EXAMPLES)
+    parser.add_argument("run", metavar="RUN", help="run folder of a finished run")
+    parser.add_argument("--top", type=int, default=20, metavar="N", help="pages to print (default: 20; all are in the "
+                        "ranking)")  # fmt: skip
+    parser.add_argument("--retrain", type=int, metavar="K", help="train the whole-page model again for each of K folds "
+                        "of the training pages, on the cluster that the run's configuration names (default: a "
+                        "regression on features, or the folds of an earlier --retrain or of stack.folds)")  # fmt: skip
+    parser.add_argument("--shards", metavar="DIR", help="folder of the run's shards (default: as recorded)")
+    parser.add_argument("--pool", metavar="FOLDER", help="rank unlabelled pages of this folder instead")
+    parser.add_argument("--most", type=int, default=200, metavar="N", help="pages to choose from the pool "
+                        "(default: 200)")  # fmt: skip
+    parser.epilog = f"{parser.epilog}\n\ndocs/wrong_labels.md explains scores, files and corrections"
+
+
+def _labels(options: argparse.Namespace) -> int:
+    from launch.api import open_run
+    from launch.labels.judge_run import run_shards
+
+    for name, least in (("top", 0), ("most", 1)):
+        if getattr(options, name) < least:
+            raise UserError(f"--{name} {getattr(options, name)}: must be at least {least}")
+    if options.pool is not None and options.retrain is not None:
+        raise UserError("--retrain: judges labels, and a --pool has none; give one of them")
+    run = open_run(options.run)
+    shards = run_shards(run, None if options.shards is None else Path(options.shards))
+    return _choose_next(run, shards, options) if options.pool is not None else _rank(run, shards, options)
+
+
+def _rank(run: "Run", shards: "RunShards", options: argparse.Namespace) -> int:
+    from launch.labels.folds import fold_config, trained_folds
+    from launch.labels.judge_run import judge_run
+    from launch.labels.tables import page_table, pair_table, split_table
+    from launch.train_all import train_all
+
+    if options.retrain is not None:
+        folder = shards.of("train").folder.parent.parent
+        status = train_all(fold_config(run.config, run.folder, folds=options.retrain, shards=folder))
+        if status:
+            return status
+    summary, folder = judge_run(run, shards=shards, folds=trained_folds(run.folder))
+    console = tables()
+    console.print(split_table(summary))
+    pairs = pair_table(summary)
+    if pairs is not None:
+        console.print(pairs)
+    console.print(page_table(summary, read_ranking(folder, most=options.top).pages))
+    print_out(f"ranking: {folder / RANKING}")
+    return 0
+
+
+def _choose_next(run: "Run", shards: "RunShards", options: argparse.Namespace) -> int:
+    from launch.labels.pool import rank_pool
+    from launch.labels.tables import page_table
+
+    summary, folder, pool = rank_pool(run, Path(options.pool), most=options.most, shards=shards)
+    tables().print(page_table(summary, read_ranking(folder, most=options.top).pages))
+    left = (
+        f"{pool.labelled} files are labelled in this run, {pool.rejected} pages cannot be read, {pool.blank} are blank"
+    )
+    print_out(f"chosen: {summary['pages']} of {len(pool.ids)} pages; {left}")
+    print_out(f"ranking: {folder / RANKING}")
+    return 0
