@@ -1,6 +1,7 @@
 """The figures of a run as plain data: the content of `metrics.json`, which the report presents."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -162,9 +163,17 @@ def transfers(record: RunRecord) -> list[TransferRow]:
                 "digest": digest,
                 "matches": digest == recorded if recorded and digest else None,
                 "weights_digest": job.result.get("weights_digest"),
+                "epoch": _epoch_of(start, record.jobs[source_job]) if source_job else None,
             }
         )
     return rows
+
+
+def _epoch_of(start: Mapping[str, Any], source: JobRecord) -> int | None:
+    """The epoch of `source` whose weights a job started from: that of the checkpoint, or the best one."""
+    step = re.search(r"step-(\d+)", str(start.get("checkpoint") or ""))
+    by_step = {row["step"]: row["epoch"] for row in source.epochs}
+    return by_step.get(int(step[1])) if step else source.result.get("best_epoch")
 
 
 def _model_figures(

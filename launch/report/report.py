@@ -3,10 +3,10 @@
 import base64
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,6 +22,9 @@ from launch.report.html import page
 from launch.report.plotting import save
 from launch.report.samples import pick_samples
 from launch.report.schema import Comparison, ModelFigures, RunFigures
+from launch.report.sections.contribution_chart import contribution_chart
+from launch.report.sections.mistakes import confident_mistakes
+from launch.report.sections.transfer_curves import transfer_chart
 from launch.report.shard_pages import class_names, page_pictures
 from launch.report.timeline import timeline_chart
 from launch.run.record import read_run
@@ -30,7 +33,7 @@ from launch.terminal.console import tables
 from launch.terminal.wording import duration
 from trainer.config import STACK
 from trainer.scoring.decision import write_policy
-from trainer.scoring.schema import StudentFigures
+from trainer.scoring.schema import ContributionFigures, StackResult, StudentFigures
 from trainer.soft_targets.config import DISTILLED
 
 if TYPE_CHECKING:
@@ -85,7 +88,9 @@ def _write(run: Path, path: Path, *, folder: Path | None, now: float | None, pre
     final = final_job(tables, record)
     reference = final_job((name for name in tables if name != STACK), record) if final == STACK else None
     samples = pick_samples(tables, final=final, reference=reference) if final else []
-    pages = page_pictures(record, [sample.id for sample in samples], keep=folder == run)
+    mistakes = confident_mistakes(tables[final]) if final else []
+    shown = dict.fromkeys([*(mistake.id for mistake in mistakes), *(sample.id for sample in samples)])
+    pages = page_pictures(record, list(shown), keep=folder == run)
     pictures = None if folder is None else folder / "pictures"
     html = page(
         "report.html.j2",
@@ -96,6 +101,7 @@ def _write(run: Path, path: Path, *, folder: Path | None, now: float | None, pre
         pictures=draw_pictures(data, pictures, final=final, reference=reference),
         confused=most_confused(data, final) if final else [],
         samples=samples,
+        mistakes=mistakes,
         pages={page_id: base64.b64encode(png).decode() for page_id, png in pages.items()},
         config_text=record.config_text,
     )
@@ -111,6 +117,8 @@ def draw_pictures(data: RunFigures, folder: Path | None, *, final: str | None, r
     charted = {
         "accuracy": drawn(lambda: charts.accuracy_chart(data), "accuracy"),
         "curves": drawn(lambda: charts.curves_chart(data), "curves"),
+        "transfers": drawn(lambda: transfer_chart(data), "transfers"),
+        "contributions": drawn(lambda: contribution_chart(contributions_of(data)), "contributions"),
         "confidence": drawn(lambda: confidence_chart(data["confidence"]), "confidence"),
         "timeline": drawn(lambda: timeline_chart(data["timeline"], list(data["models"])), "timeline"),
     }
@@ -120,6 +128,12 @@ def draw_pictures(data: RunFigures, folder: Path | None, *, final: str | None, r
         draw = functools.partial(charts.confusion_chart, data, name)
         charted[f"confusion-{name}"] = drawn(draw, f"confusion-{name}")
     return {name: svg for name, svg in charted.items() if svg is not None}
+
+
+def contributions_of(data: RunFigures) -> Mapping[str, ContributionFigures]:
+    """By member, what the stack gains by it; empty until the stack is done, and for a run of an earlier version."""
+    stack = data["models"].get(STACK)
+    return cast(StackResult, stack["result"]).get("contributions", {}) if stack else {}
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,13 @@ TransferRow = TypedDict(
         "digest": str | None,
         "matches": bool | None,
         "weights_digest": str | None,
+        "epoch": int | None,
     },
 )
-"""Origin of one job's start weights. matches: whether the source job recorded the same digest, None if unknown."""
+"""Origin of one job's start weights. matches: whether the source job recorded the same digest, None if unknown.
+
+epoch: of the source job, whose weights were taken; None if there is no such job or its epochs are not known.
+"""
 
 
 class Comparison(TypedDict):

@@ -86,6 +86,20 @@ class PairedFigures(TypedDict):
     p_mid: float
 
 
+class ContributionFigures(TypedDict):
+    """The stack without one member, on the test pages, and the paired test of the complete stack against it.
+
+    difference: accuracy of the stack minus that without the member; difference_interval: 95 % bootstrap interval.
+    """
+
+    pages: int
+    accuracy_without: float
+    loss_without: float
+    difference: float
+    difference_interval: list[float]
+    p_mid: float
+
+
 class DeduplicatedFigures(TypedDict):
     """Test figures without the `left_out` pages that duplicate a training page; no scores if no page is left."""
 
@@ -229,12 +243,16 @@ class OutOfFoldUse(TypedDict):
 
 
 class StackResult(JobResult, StackFigures):
-    """`result.json` of the stack. member_weights: by member, of `weighted`. out_of_fold: None without folds."""
+    """`result.json` of the stack. member_weights: by member, of `weighted`. out_of_fold: None without folds.
+
+    contributions: by member; absent in a run of an earlier version.
+    """
 
     members: list[str]
     method: str
     member_weights: dict[str, float]
     leak_free: ValidationUse
+    contributions: NotRequired[dict[str, ContributionFigures]]
     out_of_fold: OutOfFoldUse | None
 
 

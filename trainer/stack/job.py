@@ -24,6 +24,7 @@ from trainer.scoring.predictions import Joined, Predictions, write_predictions
 from trainer.scoring.schema import EpochRow, OutOfFoldUse, ValidationUse
 from trainer.stack.config import StackConfig
 from trainer.stack.contrast import faintest_page, page_contrasts
+from trainer.stack.contributions import contributions
 from trainer.stack.fit import WEIGHTS, FittedStack, fit_stack, save_stack
 from trainer.stack.pages import MemberOutputs, StackPayload, read_pages
 from trainer.stack.policy import CROSS_FITTED, CrossFit, cross_fitted, fit_policy, unseen
@@ -80,6 +81,8 @@ def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any
         "member_weights": dict(zip(job.members, stack.member_weights.tolist(), strict=True)),
         "leak_free": validation_use(job, pages), "out_of_fold": out_of_fold_use(job, pages),
         **all_scores(stack, pages, policy, seed=job.seed),
+        "contributions": contributions(stack, pages, job.config, seed=job.seed,
+                                       on_member=lambda k: heartbeat.at("evaluating", batch=k)),
         "seconds": time.time() - began, "started": began, "ended": time.time(), "attempt": attempt,
         "versions": installed("tensorflow", "keras", "numpy"),
     }  # fmt: skip

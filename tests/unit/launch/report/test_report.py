@@ -75,7 +75,7 @@ def test_charts_are_written_next_to_the_report(full: Path) -> None:
     names = {path.name for path in (full / "pictures").iterdir()}
     assert names == {
         "accuracy.png", "classes.png", "confidence.png", "confusion-holistic_256.png", "confusion-stack.png",
-        "curves.png", "timeline.png",
+        "curves.png", "timeline.png", "transfers.png",
     }  # fmt: skip
     assert all((full / "pictures" / name).read_bytes().startswith(b"\x89PNG") for name in names)
 
