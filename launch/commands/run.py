@@ -47,10 +47,14 @@ def _add_report(commands: Commands) -> None:
         _report,
         about="rewrite report.html and metrics.json of a run",
         examples="  regionstack report runs/my\n  regionstack report /colleague/runs/my --out my-report\n"
-        "  regionstack report runs/my --precision 0.98",
+        "  regionstack report runs/my --precision 0.98\n"
+        "  regionstack report runs/my --png run.png",
     )
     parser.add_argument(
         "--out", metavar="DIR|FILE", help="folder to write, or the page alone as FILE.html or - (default: RUN)"
+    )
+    parser.add_argument(
+        "--png", metavar="FILE", help="write one picture of the run instead, for a pull request (-: standard output)"
     )
     parser.add_argument(
         "--precision",
@@ -111,6 +115,8 @@ def _report(options: argparse.Namespace) -> int:
 
     run, out = Path(options.run), options.out
     complete_record(run)
+    if options.png is not None:
+        return _picture(options)
     if out is None or not is_file_name(out):
         folder = None if out is None else output_folder(out)
         print_out(f"report: {write_report(run, folder, precision=options.precision)}")
@@ -119,6 +125,18 @@ def _report(options: argparse.Namespace) -> int:
         if page is not None:
             write_page(run, page, precision=options.precision)
             print_out(f"report: {out}")
+    return 0
+
+
+def _picture(options: argparse.Namespace) -> int:
+    from launch.report.sections.summary_picture import write_picture
+
+    if options.out is not None:
+        raise UserError(f"--out {options.out}: --png writes one picture alone; leave out one of the two")
+    with output_files(options.png) as (path,):
+        if path is not None:
+            write_picture(Path(options.run), path, precision=options.precision)
+            print_out(f"picture: {options.png}")
     return 0
 
 

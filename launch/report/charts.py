@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from launch.report.plotting import BLUE, CELL, INK, LINE, MUTED, ORANGE, VERMILION, WIDTH, new_figure, percent_axis
 from launch.report.schema import RunFigures
 from trainer.config import STACK
-from trainer.scoring.schema import ClassRow, EpochRow
+from trainer.scoring.schema import ClassRow, EpochRow, SplitFigures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,14 +19,24 @@ MAX_CLASSES_WITH_TEXT = 30
 """A confusion matrix of more classes has no numbers in its cells."""
 
 
+def tested_models(data: RunFigures) -> list[tuple[str, SplitFigures]]:
+    """The models that have been scored on test pages, the stack last; those of folds are never."""
+    tested = ((name, model["test"]) for name, model in data["models"].items() if "test" in model)
+    return [(name, test) for name, test in tested if test["count"]]
+
+
 def accuracy_chart(data: RunFigures) -> "Figure | None":
     """Test accuracy of every model with its 95% interval, one row each, the stack last."""
-    tested = ((name, model["test"]) for name, model in data["models"].items() if "test" in model)
-    rows = [(name, test) for name, test in tested if test["count"]]
+    rows = tested_models(data)
     if not rows:
         return None
     figure = new_figure(WIDTH, 0.75 + 0.34 * len(rows))
-    axes = figure.subplots()
+    draw_accuracy(figure.subplots(), rows)
+    return figure
+
+
+def draw_accuracy(axes: "Axes", rows: Sequence[tuple[str, SplitFigures]]) -> None:
+    """A row for each of the models, at least one."""
     for place, (name, test) in enumerate(rows):
         low, high = test["accuracy_interval"]
         color = VERMILION if name == STACK else BLUE
@@ -46,24 +56,31 @@ def accuracy_chart(data: RunFigures) -> "Figure | None":
     percent_axis(axes, "x")
     axes.set_xlabel("test accuracy with 95% interval (Wilson)")
     axes.grid(axis="y", visible=False)
-    return figure
 
 
 def confusion_chart(data: RunFigures, name: str) -> "Figure | None":
     """Confusion matrix of one model on the test pages: shares of each true class, and counts."""
-    matrix = np.array(data["models"][name].get("test", {}).get("confusion", ()), dtype=np.int64)
+    matrix = confusion_of(data, name)
     if matrix.size == 0:
         return None
-    classes = len(matrix)
-    totals = matrix.sum(axis=1)
-    figure = new_figure(WIDTH, 2.1 + 0.4 * min(classes, 24))
-    axes = figure.subplots()
+    figure = new_figure(WIDTH, 2.1 + 0.4 * min(len(matrix), 24))
+    draw_confusion(figure.subplots(), matrix, [entry["name"] for entry in data["classes"]])
+    return figure
+
+
+def confusion_of(data: RunFigures, name: str) -> NDArray[np.int64]:
+    """The confusion matrix of a model on the test pages, int64 [C, C]; of size 0 without one."""
+    return np.array(data["models"][name].get("test", {}).get("confusion", ()), dtype=np.int64)
+
+
+def draw_confusion(axes: "Axes", matrix: NDArray[np.int64], names: Sequence[str], *, small: bool = False) -> None:
+    """A confusion matrix int64 [C, C] of at least one class. small: with shares alone, for less room."""
+    classes, totals = len(matrix), matrix.sum(axis=1)
     axes.pcolormesh(_row_shares(matrix), cmap=_color_map(CELL), vmin=0, vmax=1, edgecolors=LINE, linewidth=0.5)
     axes.invert_yaxis()
-    names = [entry["name"] for entry in data["classes"]]
     rows = [f"{label}  ({total})" for label, total in zip(names, totals, strict=True)]
     centers = np.arange(classes) + 0.5
-    size = min(8.0, 400.0 / classes)
+    size = min(7.0 if small else 8.0, (200.0 if small else 400.0) / classes)
     axes.set_yticks(centers, rows, color=INK, fontsize=size)
     axes.set_xticks(centers, names, rotation=40, ha="left", rotation_mode="anchor", color=INK, fontsize=size)
     axes.xaxis.tick_top()
@@ -74,16 +91,15 @@ def confusion_chart(data: RunFigures, name: str) -> "Figure | None":
     for spine in axes.spines.values():
         spine.set_visible(False)
     if classes <= MAX_CLASSES_WITH_TEXT:
-        _write_cells(axes, matrix)
-    return figure
+        _write_cells(axes, matrix, small=small)
 
 
 def _row_shares(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray(matrix / np.maximum(matrix.sum(axis=1), 1)[:, None])
 
 
-def _write_cells(axes: "Axes", matrix: NDArray[np.int64]) -> None:
-    """Write share and count into every cell of a confusion matrix that is not empty."""
+def _write_cells(axes: "Axes", matrix: NDArray[np.int64], *, small: bool) -> None:
+    """Write share and, unless small, count into every cell of a confusion matrix that is not empty."""
     shares = _row_shares(matrix)
     for row, column in zip(*np.nonzero(matrix), strict=True):
         share = shares[row, column]
@@ -91,14 +107,16 @@ def _write_cells(axes: "Axes", matrix: NDArray[np.int64]) -> None:
         weight = "bold" if row == column else "normal"
         axes.text(
             column + 0.5,
-            row + 0.42,
-            f"{share:.0%}",
+            row + (0.5 if small else 0.42),
+            f"{100 * share:.0f}" if small else f"{share:.0%}",
             ha="center",
             va="center",
             color=color,
-            fontsize=8,
+            fontsize=min(6.0, 110.0 / len(matrix)) if small else 8,
             fontweight=weight,
         )
+        if small:
+            continue
         axes.text(
             column + 0.5,
             row + 0.78,

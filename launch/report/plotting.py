@@ -106,6 +106,14 @@ def save(draw: Callable[[], "Figure | None"], path: Path, *, keep: bool = True) 
     return themed(svg.getvalue(), path.stem)
 
 
+def png_of_figure(draw: Callable[[], "Figure"]) -> bytes:
+    """A figure as a PNG on white; the same figure gives the same bytes."""
+    png = io.BytesIO()
+    with style():
+        draw().savefig(png, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+    return png.getvalue()
+
+
 def themed(svg: str, name: str) -> str:
     """An SVG document as an element of a page: ids prefixed with `name`, colors as CSS variables."""
     svg = svg[svg.index("<svg") :]

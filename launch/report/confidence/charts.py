@@ -20,7 +20,7 @@ def confidence_chart(confidence: ConfidenceFigures | None) -> "Figure | None":
     figure = new_figure(WIDTH, 3.7)
     left, right = figure.subplots(1, 2)
     _draw_reliability(left, confidence)
-    _draw_risk(right, confidence)
+    draw_risk(right, confidence)
     return figure
 
 
@@ -45,7 +45,7 @@ def _draw_reliability(axes: "Axes", confidence: ConfidenceFigures) -> None:
     axes.legend(loc="upper left")
 
 
-def _draw_risk(axes: "Axes", confidence: ConfidenceFigures) -> None:
+def draw_risk(axes: "Axes", confidence: ConfidenceFigures) -> None:
     """Risk by coverage, the wanted risk, and where the decisions of this run lie."""
     curve, wanted = confidence["curve"], 1 - confidence["precision"]
     axes.plot([c for c, _ in curve], [r for _, r in curve], color=BLUE, label="stack")

@@ -168,4 +168,6 @@ def _write(axes: "Axes", place: tuple[float, float], text: str) -> None:
         va="bottom" if above else "top",
         fontsize=7.5,
         color=MUTED,
+        bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.85, "pad": 0.8},
+        zorder=5,
     )

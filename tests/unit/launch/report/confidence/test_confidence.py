@@ -15,8 +15,10 @@ from rich.console import Console
 from data_tools.errors import UserError
 from launch.cli import main
 from launch.report.confidence.figures import confidence_figures
+from launch.report.confidence.policy import calibrated
 from launch.report.confidence.tables import decision_table, score_table
 from launch.report.report import write_page, write_report
+from launch.report.sections.mistakes import confident_mistakes
 from tests.helpers.parsed_page import checked
 from tests.unit.launch.run_folder import START, RunSpec, build
 from trainer.scoring.contrast import contrast_file, write_contrasts
@@ -93,7 +95,13 @@ def test_the_page_shows_what_the_stored_outputs_are_calibrated_to(run: Path) -> 
     page = checked(write_report(run, now=START + 600))
     tables = stored(run)
     judged = judge(policy_of(run), {name: rows.softmax for name, rows in tables.items()})
-    shown = [row for row, page_id in enumerate(tables["stack"].ids.tolist()) if page_id in page.text]
+    ids = tables["stack"].ids.tolist()
+    mistakes = confident_mistakes(calibrated(policy_of(run), tables)["stack"])
+    for mistake in mistakes:
+        row = ids.index(mistake.id)
+        assert f"{judged.probabilities['stack'][row].max():.1%}" in page.text
+    sampled = set(ids) - {mistake.id for mistake in mistakes}
+    shown = [row for row, page_id in enumerate(ids) if page_id in sampled and page_id in page.text]
     assert len(shown) >= 8
     for row in shown:
         for name, softmax in judged.probabilities.items():
