@@ -43,7 +43,7 @@ def summary_figure(data: RunFigures) -> "Figure":
     """Four panels; one for which there is no data yet says so."""
     figure = new_figure(*SIZE)
     # Each column is laid out by itself: long class names of the matrix do not push the curves down.
-    columns = [part.subplots(2, 1, height_ratios=(1.0, 1.5)) for part in figure.subfigures(1, 2)]
+    columns = [part.subplots(2, 1, height_ratios=(1.0, 1.5)) for part in figure.subfigures(1, 2, squeeze=False)[0]]
     panels = [columns[place % 2][place // 2] for place in range(4)]
     figure.suptitle(headline(data), x=0.012, ha="left", fontsize=12, fontweight="bold", color=INK)
     for axes, draw in zip(panels, (_accuracy, _risk, _curves, _confusion), strict=True):
