@@ -122,7 +122,7 @@ class StackFigures(TypedDict):
 
 
 class ValidationUse(TypedDict):
-    """Pages of the validation set by purpose: best-epoch selection and fitting the stack.
+    """Pages of the validation set by purpose: best-epoch selection and fitting the stack (with folds, its policy).
 
     on: whether the two are disjoint; selection_share: share of the pages for selection, None if not disjoint.
     """

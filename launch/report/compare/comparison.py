@@ -18,6 +18,7 @@ from trainer.job_folder.corrections import corrections_record
 from trainer.job_folder.journal import PREDICTIONS, job_folder
 from trainer.scoring.metrics import PairedTest, paired_test, wilson_interval
 from trainer.scoring.predictions import Predictions, read_predictions
+from trainer.stack.out_of_fold import AVERAGED
 
 SPLIT = "test"
 CONFUSIONS = 10
@@ -52,7 +53,9 @@ class Confusion:
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One run. settings: a line for each setting that affects results and differs from the first run's."""
+    """One run. settings: a line for each setting that affects results and differs from the first run's. seconds: of
+    training all of its jobs, those of folds included; None if unknown.
+    """
 
     run: str
     settings: tuple[str, ...]
@@ -60,6 +63,7 @@ class ComparedRun:
     confusions: tuple[Confusion, ...]
     relabeled: int
     """Pages that are in both test sets with different labels; they are left out of the paired tests."""
+    seconds: float | None = None
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -86,6 +90,7 @@ def compare(folders: Sequence[Path], *, seed: int = 1) -> list[ComparedRun]:
                 models=models,
                 confusions=pair.confusions() if pair else (),
                 relabeled=pair.relabeled() if pair else 0,
+                seconds=_seconds(record),
             )
         )
     return compared
@@ -105,12 +110,21 @@ def _settings(record: RunRecord) -> dict[str, Any]:
 
 
 def _outputs(record: RunRecord) -> dict[str, Predictions]:
-    """The test outputs of the run's finished jobs, by name."""
-    files = {name: job_folder(record.folder, name) / PREDICTIONS / f"{SPLIT}.npz" for name in record.jobs}
+    """The test outputs of the run's finished models, by name; a fold's job is part of one."""
+    names = [name for name in record.jobs if record.member_of(name) is None]
+    files = {name: job_folder(record.folder, name) / PREDICTIONS / f"{SPLIT}.npz" for name in names}
     found = {name: read_predictions(path) for name, path in files.items() if path.exists()}
     if not found:
         raise UserError(f"{record.folder}: no model of this run has been scored on the {SPLIT} pages yet")
     return found
+
+
+def _seconds(record: RunRecord) -> float | None:
+    """An average of jobs has their time in its result, too, but did not run itself."""
+    results = [job.result for job in record.jobs.values() if AVERAGED not in job.result]
+    found = [result.get("seconds") for result in results]
+    known = [float(seconds) for seconds in found if isinstance(seconds, int | float)]
+    return sum(known) if known else None
 
 
 def _class_names(record: RunRecord) -> dict[int, str]:

@@ -56,8 +56,7 @@ def _print(runs: Sequence[ComparedRun], labels: Sequence[str]) -> None:
         table.add_column(escape(label), justify="right", overflow="fold")
     for model in models_of(runs):
         table.add_row(escape(model), *(cell(run.models.get(model)) for run in runs))
-    seconds = [sum(figures.seconds or 0.0 for figures in run.models.values()) for run in runs]
-    table.add_row("training, all jobs", *(duration(total) if total else "–" for total in seconds), style="dim")
+    table.add_row("training, all jobs", *(duration(run.seconds) if run.seconds else "–" for run in runs), style="dim")
     console.print(table)
     for run, label in zip(runs[1:], labels[1:], strict=True):
         _print_run(run, label)

@@ -1,6 +1,7 @@
 """Runs beside the first of them: paired tests by page id, other labels, other classes, what differs."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,3 +128,19 @@ def test_corrections_differ_by_their_content(pair: tuple[Path, Path]) -> None:
     assert "aaaaaaaaaaaa" in line
     assert "bbbbbbbbbbbb" in line
     assert "1 exclude, 2 relabel" in line
+
+
+def test_folds_are_no_models_but_their_time_counts(tmp_path: Path) -> None:
+    first, second = (build(tmp_path / name, RunSpec(classes=4, pages=40)) for name in ("a", "b"))
+    config = yaml.safe_load((second / "config.yaml").read_text())
+    config["stack"] |= {"folds": 2, "members": "average"}
+    (second / "config.yaml").write_text(yaml.safe_dump(config))
+    for number in (1, 2):
+        shutil.copytree(second / "jobs" / "top", second / "jobs" / f"top_fold{number}")
+    path = second / "jobs" / "top" / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"models": ["top_fold1", "top_fold2"]}))
+    runs = compare([first, second])
+    assert set(runs[0].models) == set(runs[1].models)
+    one = runs[0].models["top"].seconds
+    assert one is not None and runs[0].seconds is not None
+    assert runs[1].seconds == pytest.approx(runs[0].seconds + one), "twice for the folds, not again for their average"
