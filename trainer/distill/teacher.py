@@ -223,5 +223,6 @@ def in_order_of(ids: Sequence[str] | npt.NDArray[np.str_], rows: Predictions, pa
     known = rows.ids[places] == ids if len(rows.ids) else np.zeros(len(ids), np.bool_)
     if not np.all(known):
         missing = np.asarray(ids)[~known]
-        raise UserError(f"{path}: has no outputs for {len(missing)} pages, {missing[0]} first; delete it to compute it")
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UserError(f"{path}: has no outputs for page {missing[0]}{more}; delete it to compute it again")
     return rows.softmax[places].astype(np.float32)
