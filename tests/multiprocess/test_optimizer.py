@@ -30,19 +30,22 @@ def gradients(seed: int = 0) -> list[list[np.ndarray]]:
     return [[random.normal(size=shape).astype(np.float32) for shape in ((3, 4), (4,))] for _ in range(STEPS)]
 
 
-def updated(config: OptimizerConfig, shares: tuple[float, float] | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """A kernel and a bias of ones after some updates."""
+def updated(
+    config: OptimizerConfig, shares: tuple[float, float] | None = None, *, precision: str = "float32"
+) -> tuple[np.ndarray, np.ndarray]:
+    """A kernel and a bias of ones after some updates; with `mixed_float16` by scaled gradients."""
     import keras
     import tensorflow as tf
 
     variables = [keras.Variable(np.ones(shape, np.float32)) for shape in ((3, 4), (4,))]
     by_reference = None if shares is None else dict(zip((v.value.ref() for v in variables), shares, strict=True))
-    optimizer = build_optimizer(config, shares=by_reference)
-    optimizer.exclude_from_weight_decay(var_list=[v for v in variables if not decays(v)])
+    optimizer = build_optimizer(config, precision=precision, shares=by_reference)
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner.exclude_from_weight_decay(var_list=[v for v in variables if not decays(v)])
     optimizer.build(variables)
     apply = tf.function(lambda given: optimizer.apply(given, variables), autograph=False)
     for step in gradients():
-        apply([tf.constant(gradient) for gradient in step])
+        apply([optimizer.scale_loss(tf.constant(gradient)) for gradient in step])
     return variables[0].numpy(), variables[1].numpy()
 
 
@@ -77,6 +80,14 @@ def test_a_share_is_a_lower_rate_for_that_variable_alone(settings: dict[str, Any
     lower = updated(OptimizerConfig(**{"learning_rate": RATE / 4, **settings}))[0]
     np.testing.assert_allclose(slow_kernel, lower, rtol=1e-6)
     assert np.abs(slow_kernel - kernel).max() > 1e-3
+
+
+def test_shares_hold_under_loss_scaling() -> None:
+    config = OptimizerConfig(name="adamw", learning_rate=RATE, weight_decay=DECAY)
+    plain = updated(config, (0.25, 0.5))
+    scaled = updated(config, (0.25, 0.5), precision="mixed_float16")
+    for one, other in zip(scaled, plain, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 def test_batchnorm_learns_at_the_rate_of_its_convolution_and_the_head_at_the_full_rate() -> None:
