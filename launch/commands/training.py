@@ -1,4 +1,4 @@
-"""The commands that train: train-all, train, distill."""
+"""The commands that train: train-all, train, distill; and views, which spares a run from training again."""
 
 import argparse
 
@@ -48,6 +48,36 @@ def training_commands(commands: Commands) -> None:
     )
     add_distill_options(distill)
     distill.set_defaults(say=say_once)
+    _add_views(commands)
+
+
+def _add_views(commands: Commands) -> None:
+    views = command(
+        commands,
+        "views",
+        _views,
+        about="copy a finished run, to predict with other views of each page (test-time augmentation)",
+        examples="  regionstack views runs/my --shift 0.02 --scale 0.04 --to runs/my-views\n"
+        "  regionstack train-all --config runs/my-views/config.yaml    predicts, fits the stack, trains nothing",
+    )
+    views.add_argument("run", metavar="RUN", help="run folder")
+    views.add_argument("--to", metavar="DIR", required=True, help="run folder to create")
+    for name, what in (("shift", "four views, shifted"), ("scale", "two views, scaled")):
+        help_ = f"add {what} by this share, 0 to 0.25 (default: 0, none)"
+        views.add_argument(f"--{name}", type=float, default=0.0, metavar="SHARE", help=help_)
+
+
+def _views(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from launch.run.views import copy_with_views
+    from launch.terminal.outputs import new_folder
+    from trainer.config import ViewsConfig
+
+    views = ViewsConfig(shift=options.shift, scale=options.scale)
+    config = copy_with_views(Path(options.run), new_folder(options.to), views)
+    print_out(f"{options.to}: {views.count} views of each page; next:\n  regionstack train-all --config {config}")
+    return 0
 
 
 def _train_all(options: argparse.Namespace) -> int:

@@ -1,15 +1,19 @@
 """A model that averages over views, against the same average by hand; no second worker is needed."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from data_tools.documents.pixels import warp
 from data_tools.files import read_json, read_lines
-from launch.config import load_config
+from data_tools.shards.reader import ShardSet
+from launch.config import Config, load_config
 from launch.recipe.jobs import payload
 from launch.recipe.stages import plan_recipe
+from launch.run.folder import open_run
+from launch.run.views import copy_with_views
 from trainer.config import ModelConfig, ViewsConfig
 from trainer.job import run
 from trainer.network.classifier import Geometry, build_classifier
@@ -18,6 +22,9 @@ from trainer.scoring.predictions import read_predictions
 from trainer.serving.ensemble import RegionPages, open_member
 
 CONFIG = ViewsConfig(shift=0.05, scale=0.1)
+JOB = "holistic_16"
+VIEWS = "{shift: 0.05, scale: 0.05}"
+SINGLE = ["stages.holistic_32px=null", "stages.regions=null", f"stages.{JOB}.epochs=1"]
 
 
 def seen(page: np.ndarray, view: View) -> np.ndarray:
@@ -52,27 +59,41 @@ def test_the_average_is_that_of_the_log_probabilities_of_the_views(channels: int
 
 
 def test_a_job_predicts_over_the_views_and_its_model_is_opened_with_them(tiny: Path, tmp_path: Path) -> None:
-    """Its epochs are those of a job without views; what is predicted, fitted on, served and exported has them."""
-    jobs = {}
-    for name, views in (("plain", "{}"), ("views", "{shift: 0.05, scale: 0.05}")):
-        config = load_config(str(tiny), [f"training.views={views}", "stages.holistic_16.epochs=1"])
-        job = plan_recipe(config).of_stage("holistic_16", None)
-        folder = tmp_path / name
-        run(payload(job, folder))
-        rows = read_lines(folder / "jobs" / job.name / "metrics.jsonl")
-        predictions = read_predictions(folder / "jobs" / job.name / "predictions" / "test.npz")
-        jobs[name] = [row["weights_digest"] for row in rows], predictions.softmax, predictions.ids
-    assert jobs["views"][0] == jobs["plain"][0]
-    assert np.abs(jobs["views"][1] - jobs["plain"][1]).max() > 1e-4
-    from data_tools.shards.reader import ShardSet
+    """Its epochs are those of a job without views; a finished job with other views only predicts again."""
+    config = load_config(str(tiny), [*SINGLE, f"run.folder={tmp_path / 'plain'}"])
+    plain = trained(config)
+    path = copy_with_views(tmp_path / "plain", tmp_path / "copy", ViewsConfig(shift=0.05, scale=0.05))
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "copy").rglob("*.safetensors")}
+    copy = trained(load_config(str(path)))
+    assert before and {file: file.stat().st_mtime_ns for file in before} == before, "no checkpoint was written again"
+    views = trained(load_config(str(tiny), [*SINGLE, f"run.folder={tmp_path / 'views'}", f"training.views={VIEWS}"]))
+    assert views.digests == plain.digests == copy.digests
+    np.testing.assert_array_equal(copy.softmax, views.softmax)
+    assert np.abs(views.softmax - plain.softmax).max() > 1e-4
 
     shards = ShardSet.open(tiny.parent / "shards" / "test" / "holistic")
     shape = (shards.manifest.height, shards.manifest.width, shards.manifest.channels)
     pages = {"holistic": RegionPages(shape, (0, 0, 1, 1))}
-    member = open_member(tmp_path / "views", "holistic_16", pages, classes=len(shards.manifest.class_ids))
+    member = open_member(tmp_path / "copy", JOB, pages, classes=len(shards.manifest.class_ids))
     assert member.views == 7
-    found = np.asarray(member.model(shards.gather(np.arange(len(shards))), training=False))
-    np.testing.assert_allclose(found, jobs["views"][1], atol=1e-5)
-    assert shards.ids.tolist() == jobs["views"][2].tolist()
-    result = read_json(tmp_path / "views" / "jobs" / "holistic_16" / "result.json")
-    assert result["test_accuracy"] == pytest.approx((found.argmax(axis=1) == shards.labels).mean())
+    order = np.argsort(shards.ids)
+    found = np.asarray(member.model(shards.gather(order), training=False))
+    np.testing.assert_allclose(found, copy.softmax, atol=1e-5)
+    result = read_json(tmp_path / "copy" / "jobs" / JOB / "result.json")
+    assert result["test_accuracy"] == pytest.approx((found.argmax(axis=1) == shards.labels[order]).mean())
+
+
+class Trained(NamedTuple):
+    """What a job left: the weights' digest after each epoch, and softmax of the test pages, sorted by id."""
+
+    digests: list[str]
+    softmax: np.ndarray
+
+
+def trained(config: Config) -> Trained:
+    """Run the job of a configuration with one stage, in the run folder that it names."""
+    folder = open_run(config)
+    run(payload(plan_recipe(config).of_stage(JOB, None), folder))
+    rows = read_lines(folder / "jobs" / JOB / "metrics.jsonl")
+    predictions = read_predictions(folder / "jobs" / JOB / "predictions" / "test.npz")
+    return Trained([row["weights_digest"] for row in rows], predictions.softmax)
