@@ -3,11 +3,39 @@
 TensorFlow, absl and CUDA write to file descriptor 2 before any setting of theirs can stop them.
 """
 
+import contextlib
 import functools
 import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def native_lines() -> Iterator[list[str]]:
+    """Keep what libraries write to file descriptor 2 in the block; the list holds the lines after it.
+
+    If the block raises, the lines reach stderr, since they may say why.
+    """
+    lines: list[str] = []
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield lines
+        except BaseException:
+            captured.seek(0)
+            os.write(terminal, captured.read())
+            raise
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+        captured.seek(0)
+        lines += captured.read().decode(errors="replace").splitlines()
 
 
 @functools.cache
@@ -17,30 +45,14 @@ def load_tensorflow() -> tuple[str, ...]:
     If loading fails, the lines reach stderr, since they may say why.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as captured:
-        os.dup2(captured.fileno(), 2)
-        try:
-            _load()
-        except BaseException:
-            captured.seek(0)
-            os.write(terminal, captured.read())
-            raise
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
-        captured.seek(0)
-        return tuple(captured.read().decode(errors="replace").splitlines())
+    with native_lines() as lines:
+        import keras  # noqa: F401
+        import tensorflow as tf
 
-
-def _load() -> None:
-    import keras  # noqa: F401
-    import tensorflow as tf
-
-    tf.get_logger().addFilter(_is_news)
-    # CUDA writes its lines when it is first asked.
-    tf.config.list_physical_devices("GPU")
-    sys.stderr.flush()
+        tf.get_logger().addFilter(_is_news)
+        # CUDA writes its lines when it is first asked.
+        tf.config.list_physical_devices("GPU")
+    return tuple(lines)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

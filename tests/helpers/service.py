@@ -15,7 +15,8 @@ from typing import Any
 
 import psutil
 
-from tests.helpers.commands import ROOT, environment, heed_interrupts
+from tests.helpers.commands import AS_STARTED, ROOT, environment, heed_interrupts
+from tests.helpers.native_lines import check_no_native_line
 from tests.helpers.waiting import wait_until
 
 START_S = 180.0
@@ -96,6 +97,11 @@ def form_of(files: Sequence[tuple[str, bytes]], *, boundary: str = "0f1e2d3c4b5a
     return b"".join(parts) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
 
 
+def _as_started(env: Mapping[str, str]) -> dict[str, str]:
+    variables = {**environment(), **AS_STARTED, **env}
+    return {name: value for name, value in variables.items() if value is not None}
+
+
 @contextlib.contextmanager
 def serving(run: Path, folder: Path, *options: str, env: Mapping[str, str] | None = None) -> Iterator[Service]:
     """A service of `run` that is ready; killed at the end if it still runs. Its output lies in `folder`."""
@@ -104,7 +110,7 @@ def serving(run: Path, folder: Path, *options: str, env: Mapping[str, str] | Non
     command = [sys.executable, "-m", "launch.cli", "serve", str(run), "--port", "0", *options]
     with output.open("wb") as out, errors.open("wb") as err:
         process = subprocess.Popen(
-            command, cwd=ROOT, env={**environment(), **(env or {})}, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+            command, cwd=ROOT, env=_as_started(env or {}), stdin=subprocess.DEVNULL, stdout=out, stderr=err,
             preexec_fn=heed_interrupts, start_new_session=True,
         )  # fmt: skip
     try:
@@ -114,6 +120,7 @@ def serving(run: Path, folder: Path, *options: str, env: Mapping[str, str] | Non
             raise AssertionError(f"serve ended with {process.poll()}: {errors.read_text()[-3000:]}")
         yield Service(process, int(found.group(1)), output, errors)
     finally:
+        check_no_native_line(output.read_text() + errors.read_text())
         if process.poll() is None:
             started = time.monotonic()
             process.terminate()

@@ -21,6 +21,7 @@ from trainer.export.artifact import Format, Runner
 from trainer.export.check import Checked, check_exported
 from trainer.export.source import RunPages, Source, open_source
 from trainer.export.speed import BATCH, THREADS, pages_per_s, saved_model_pages_per_s, size_of
+from trainer.native_log import native_lines
 
 DESCRIPTION = "export.json"
 CARD = "MODEL_CARD.md"
@@ -122,10 +123,17 @@ def default_folder(run: Path, request: ExportRequest) -> Path:
 
 def write_model(source: Source, form: Format, folder: Path) -> Path:
     """Write the artifact in one format; the path of the file or folder."""
-    if form == "onnx":
-        return onnx_file.write_onnx(source.artifact, folder)
-    if form == "litert":
-        return litert_file.write_litert(source.artifact, folder)
+    if form == "saved_model":
+        return _written(source, folder)
+    # Converters report each of their passes.
+    with native_lines() as lines:
+        write = onnx_file.write_onnx if form == "onnx" else litert_file.write_litert
+        path = write(source.artifact, folder)
+    logger.info("%s", "\n".join(lines))
+    return path
+
+
+def _written(source: Source, folder: Path) -> Path:
     return saved_model.write_saved_model(
         source.artifact, folder, class_ids=source.pages.class_ids, class_names=source.pages.class_names
     )
@@ -133,11 +141,11 @@ def write_model(source: Source, form: Format, folder: Path) -> Path:
 
 def open_model(path: Path, form: Format, *, threads: int) -> Runner:
     """Open what `write_model` wrote; threads: of ONNX Runtime and LiteRT, TensorFlow has those of its process."""
-    if form == "onnx":
-        return onnx_file.open_onnx(path, threads=threads)
-    if form == "litert":
-        return litert_file.open_litert(path, threads=threads)
-    return saved_model.open_saved_model(path)
+    if form == "saved_model":
+        return saved_model.open_saved_model(path)
+    with native_lines():
+        opened = onnx_file.open_onnx if form == "onnx" else litert_file.open_litert
+        return opened(path, threads=threads)
 
 
 def describe(source: Source, request: ExportRequest, path: Path) -> Exported:

@@ -47,6 +47,8 @@ def open_litert(path: Path, *, threads: int) -> Runner:
         # TensorFlow's interpreter announces its move to the package ai_edge_litert at each start.
         warnings.simplefilter("ignore")
         interpreter = tf.lite.Interpreter(model_path=str(path), num_threads=threads)
+    # The interpreter reports its delegate when it first allocates, here and not with the first pages.
+    interpreter.allocate_tensors()
     signature = interpreter.get_signature_runner("serving_default")
 
     def run(pages: Pages) -> dict[str, Any]:

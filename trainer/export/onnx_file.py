@@ -9,6 +9,7 @@ from typing import Any
 
 from data_tools.errors import UserError
 from trainer.export.artifact import Artifact, Pages, Runner
+from trainer.native_log import load_tensorflow
 
 FILE = "model.onnx"
 OPSET = 17
@@ -24,6 +25,7 @@ def require_onnx() -> None:
     Raises:
         UserError: it is not.
     """
+    load_tensorflow()  # tf2onnx would load it with its start-up lines
     try:
         import onnxruntime  # noqa: F401
         import tf2onnx  # noqa: F401

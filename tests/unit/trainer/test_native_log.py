@@ -22,7 +22,8 @@ def load(folder: Path, *, tensorflow: str) -> subprocess.CompletedProcess[str]:
 
 def test_native_lines_are_returned_and_not_printed(tmp_path: Path) -> None:
     loads = (
-        "import os\nos.write(2, b'I0000 oneDNN is on\\n')\nclass config:\n    @staticmethod\n"
+        "import logging, os\nget_logger = logging.getLogger\nos.write(2, b'I0000 oneDNN is on\\n')\n"
+        "class config:\n    @staticmethod\n"
         "    def list_physical_devices(kind):\n        os.write(2, b'E0000 cuInit failed\\n')\n        return []\n"
     )
     ended = load(tmp_path, tensorflow=loads)
