@@ -1,12 +1,14 @@
 """The command `labels`."""
 
 import argparse
+import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_tools.errors import UserError
-from launch.labels.ranking import RANKING, read_ranking
-from launch.terminal.console import Commands, command, print_out, tables
+from launch.commands.review import add_review_options, review, wants_review
+from launch.labels.ranking import RANKING, ranking_folder, read_ranking
+from launch.terminal.console import Commands, command, print_err, print_out, tables
 
 if TYPE_CHECKING:
     from launch.api import Run
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = """  regionstack labels runs/my                              rank all labels, the most suspicious first
   regionstack labels runs/my --retrain 5                  judge training pages by models that have not seen them
+  regionstack labels runs/my --serve                      review the first pages, write corrections.csv
+  regionstack labels runs/my --html review.html           the same as a file; decisions are downloaded
   regionstack labels runs/my --pool unlabelled/ --most 200   choose pages to label next"""
 
 
@@ -29,20 +33,45 @@ def add_labels(commands: Commands) -> None:
                         "regression on features, or the folds of an earlier --retrain or of stack.folds)")  # fmt: skip
     parser.add_argument("--shards", metavar="DIR", help="folder of the run's shards (default: as recorded)")
     parser.add_argument("--pool", metavar="FOLDER", help="rank unlabelled pages of this folder instead")
-    parser.add_argument("--most", type=int, default=200, metavar="N", help="pages to choose from the pool "
-                        "(default: 200)")  # fmt: skip
-    parser.epilog = f"{parser.epilog}\n\ndocs/wrong_labels.md explains scores, files and corrections"
+    parser.add_argument("--most", type=int, default=200, metavar="N", help="pages to choose from the pool, and "
+                        "to review (default: 200)")  # fmt: skip
+    add_review_options(parser)
+    parser.epilog = (
+        f"{parser.epilog}\n\ndocs/wrong_labels.md explains scores, files and corrections, docs/review.md the review"
+    )
 
 
 def _labels(options: argparse.Namespace) -> int:
-    from launch.api import open_run
-    from launch.labels.judge_run import run_shards
-
     for name, least in (("top", 0), ("most", 1)):
         if getattr(options, name) < least:
             raise UserError(f"--{name} {getattr(options, name)}: must be at least {least}")
     if options.pool is not None and options.retrain is not None:
         raise UserError("--retrain: judges labels, and a --pool has none; give one of them")
+    if not wants_review(options):
+        return _make(options)
+    status = 0 if _is_made(options) else _make(options)
+    return status or review(options, pool=options.pool is not None)
+
+
+def _is_made(options: argparse.Namespace) -> bool:
+    """Whether the run has a ranking for these options, so that a review can continue with it."""
+    if options.retrain is not None or options.shards is not None:
+        return False
+    try:
+        summary = read_ranking(ranking_folder(Path(options.run), pool=options.pool is not None), most=1).summary
+    except UserError:
+        return False
+    made = options.pool is None or Path(summary.get("root", "")) == Path(options.pool).absolute()
+    if made:
+        date = datetime.datetime.fromtimestamp(summary["created"]).astimezone()
+        print_err(f"ranking of {date:%Y-%m-%d %H:%M}; the command without --serve and --html makes it anew")
+    return made
+
+
+def _make(options: argparse.Namespace) -> int:
+    from launch.api import open_run
+    from launch.labels.judge_run import run_shards
+
     run = open_run(options.run)
     shards = run_shards(run, None if options.shards is None else Path(options.shards))
     return _choose_next(run, shards, options) if options.pool is not None else _rank(run, shards, options)

@@ -5,14 +5,11 @@ from pathlib import Path
 
 from launch.terminal.outputs import output_files
 
-MOST = 200
-
 
 def add_review_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the review page to a command that has RUN and `--pool`."""
+    """Add the options of the review page to a command that has RUN and `--most`."""
     group = parser.add_argument_group("review")
     group.add_argument("--html", metavar="FILE", help="write the review page (-: standard output)")
-    group.add_argument("--most", type=int, default=MOST, metavar="N", help=f"pages to review (default: {MOST})")
     group.add_argument("--serve", action="store_true", help="serve the review; decisions are written as they are made")
     group.add_argument(
         "--decisions", metavar="FILE",
@@ -23,6 +20,11 @@ def add_review_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--port", type=int, default=0, help="port (default: a free one)")
     group.add_argument("--token-file", metavar="FILE", help="bearer token that requests need (or REGIONSTACK_TOKEN)")
     group.add_argument("--without-token", action="store_true", help="serve other machines without a token")
+
+
+def wants_review(options: argparse.Namespace) -> bool:
+    """Whether the options ask for a review, for which an earlier ranking is good enough."""
+    return bool(options.serve or options.html is not None)
 
 
 def review(options: argparse.Namespace, *, pool: bool) -> int:
