@@ -1,6 +1,7 @@
 """The content of a review page as plain data: pages of a ranking with pictures, classes, decisions so far."""
 
 import hashlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -123,11 +124,19 @@ def _pictures_of(
 ) -> list[Picture | None]:
     """The picture of each page, in order; None for one that can no longer be read."""
     most = min(LARGEST_BYTES, max(SMALLEST_BYTES, TOTAL_BYTES // max(1, len(pages))))
-    found: list[Picture | None] = []
-    for done, page in enumerate(pages, start=1):
-        found.append(pictures(files, page.split, [page.id], px=PAGE_PX, most_bytes=most).get(page.id))
-        on_page(done, len(pages))
-    return found
+    done = itertools.count(1)
+    found = {
+        split: pictures(
+            files,
+            split,
+            [page.id for page in pages if page.split == split],
+            px=PAGE_PX,
+            most_bytes=most,
+            on_page=lambda: on_page(next(done), len(pages)),
+        )
+        for split in dict.fromkeys(page.split for page in pages)
+    }
+    return [found[page.split].get(page.id) for page in pages]
 
 
 def _thumbs(ranking: Ranking, files: PageFiles) -> dict[str, str]:

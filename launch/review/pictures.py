@@ -1,7 +1,7 @@
 """Pictures of pages for a review: from the page's own file where it can be read, otherwise as the shards store it."""
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,23 +71,30 @@ class PageFiles:
         return dict(zip(places, images, strict=True))
 
 
-def pictures(files: PageFiles, split: str, page_ids: Sequence[str], *, px: int, most_bytes: int) -> dict[str, Picture]:
-    """A picture of each page that can be read, by id: at most `px` pixels on its longer side and `most_bytes` bytes."""
-    return dict(_pictures(files, split, page_ids, px=px, most_bytes=most_bytes))
+def pictures(
+    files: PageFiles,
+    split: str,
+    page_ids: Sequence[str],
+    *,
+    px: int,
+    most_bytes: int,
+    on_page: Callable[[], None] = lambda: None,
+) -> dict[str, Picture]:
+    """A picture of each page that can be read, by id: at most `px` pixels on its longer side and `most_bytes` bytes.
 
-
-def _pictures(
-    files: PageFiles, split: str, page_ids: Sequence[str], *, px: int, most_bytes: int
-) -> Iterator[tuple[str, Picture]]:
-    absent = []
+    on_page: called after each page that was looked for.
+    """
+    found, absent = {}, []
     for page_id in dict.fromkeys(page_ids):
         image = files.original(page_id)
         if image is None:
             absent.append(page_id)
         else:
-            yield page_id, Picture(encoded(image, px=px, most_bytes=most_bytes), small=False)
+            found[page_id] = Picture(encoded(image, px=px, most_bytes=most_bytes), small=False)
+        on_page()
     for page_id, stored in files.stored(split, absent).items():
-        yield page_id, Picture(encoded(stored, px=px, most_bytes=most_bytes), small=True)
+        found[page_id] = Picture(encoded(stored, px=px, most_bytes=most_bytes), small=True)
+    return found
 
 
 def encoded(image: Pixels, *, px: int, most_bytes: int) -> str:

@@ -11,6 +11,7 @@ from launch.review.content import Review, ReviewOptions, open_review
 from launch.service.security import Access, check_exposure, is_loopback, read_token
 from launch.service.server import answer, listening
 from launch.terminal.console import print_err, print_out
+from launch.terminal.page_progress import page_progress
 from launch.terminal.wording import counted
 
 _NEEDED = ("starlette", "uvicorn")
@@ -40,7 +41,7 @@ def write_review(options: ReviewOptions, path: Path) -> int:
     """
     from launch.review.page import review_page
 
-    review = open_review(options)
+    review = _opened(options)
     write_atomically(path, review_page(review.data))
     print_out(f"review: {path} ({counted(len(review.sheet.pages), 'page')})")
     _report_missing(review)
@@ -65,13 +66,18 @@ def serve_review(options: ReviewOptions, place: ServeReview) -> int:
     check_exposure(place.host, token, without_token=place.without_token)
     access = Access(token=token, loopback_only=token is None and is_loopback(place.host))
     with listening(place.host, place.port) as listener:
-        review = open_review(options)
+        review = _opened(options)
         require_writable(review.sheet.path)
         _report_missing(review)
         with contextlib.suppress(KeyboardInterrupt):
             answer(review_app(review, access), listener, what=f"reviewing {options.run}")
     print_err(f"decisions: {review.sheet.path}")
     return 0
+
+
+def _opened(options: ReviewOptions) -> Review:
+    with page_progress("reading pages") as progress:
+        return open_review(options, on_page=progress)
 
 
 def _report_missing(review: Review) -> None:

@@ -1,5 +1,6 @@
 """The review page in a real browser: with keys alone, over a reload, downloaded, served, and on a phone."""
 
+import base64
 import re
 import subprocess
 import sys
@@ -10,12 +11,16 @@ from typing import Any
 
 import pytest
 
+from data_tools.documents.pixels import decode
 from data_tools.labels.corrections import read_corrections
-from launch.review.content import ReviewOptions
+from data_tools.shards.reader import ShardSet
+from launch.labels.ranking import read_ranking, write_ranking
+from launch.review.content import ReviewOptions, open_review
 from launch.review.server import write_review
 from tests.helpers.browser import chromium
 from tests.helpers.commands import ROOT, environment
-from tests.unit.launch.review.ranked import IDS, make_run
+from tests.helpers.untrained_run import make_shards
+from tests.unit.launch.review.ranked import IDS, make_run, ranked
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -156,3 +161,19 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Any, run: Path, tmp_path: 
         page.get_by_role("button", name="Relabel …").tap()
         page.get_by_role("option", name="letter").tap()
         assert shown(page) == IDS[1]
+
+
+def test_pages_come_from_the_shards_where_their_files_are_gone(tmp_path: Path) -> None:
+    config = make_shards(tmp_path / "shards")
+    run = make_run(tmp_path / "made")
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(re.sub(r"folder: \S*/shards\b", f"folder: {config.paths.shards}", text))
+    ids = ShardSet.open(config.paths.shards / "train" / "holistic").page_ids(range(2))
+    summary = read_ranking(run / "labels").summary
+    write_ranking(run / "labels", summary, [ranked(rank, page_id) for rank, page_id in enumerate(ids, 1)])
+    review = open_review(ReviewOptions(run=run))
+    assert [
+        (page["small"], decode(base64.b64decode(page["picture"].partition(",")[2])).shape)
+        for page in review.data["pages"]
+    ] == [(True, (32, 32))] * 2
+    assert review.missing == 0

@@ -39,6 +39,12 @@ def test_the_number_of_pages_is_bounded(most: int, tmp_path: Path) -> None:
     assert len(review.data["pages"]) == len(review.sheet.pages) == most
 
 
+def test_the_pages_that_were_looked_for_are_counted(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    open_review(ReviewOptions(run=make_run(tmp_path)), on_page=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
 def test_new_pages_are_read_from_their_own_folder(tmp_path: Path) -> None:
     review = open_review(ReviewOptions(run=make_run(tmp_path, pool=True), pool=True))
     assert review.data["kind"] == "pool"
