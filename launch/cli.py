@@ -27,6 +27,7 @@ FLOW = """usual order:
   regionstack submit    cluster.yaml          the same on a cluster, from outside
   regionstack status    runs/my               show the state of the run, also from another terminal
   regionstack labels    runs/my               rank the labels by how likely they are wrong
+  regionstack distill   runs/my               train one model that answers as all of them together
   regionstack predict   runs/my page.tif      classify a page with the trained models
   regionstack serve     runs/my               the same over HTTP, with a page to drop a scan on
 

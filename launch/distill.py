@@ -56,6 +56,7 @@ from launch.terminal.console import (
     print_out,
     tables,
 )
+from launch.tracking.follower import followed
 from launch.train import PREPARE_S, end_with, prepare_environment, rank_of_this_process, train_job
 from launch.train_all import run_to_end
 from trainer.config import JobConfig
@@ -134,15 +135,15 @@ def _with_ray(config: Config, request: Request) -> int:
         for worker in end_orphans(run):
             print_err(f"{run}: ended {worker}, an orphan of an earlier driver")
         plan, unfinished = _prepare(config, request), unfinished_of(run)
-        if unfinished:
+        if not unfinished:
+            print_out(f"{run}: the student is trained; nothing to do")
+            return _report(run)
+        with followed(config, say=print_err) as end:
             status = run_to_end(
                 config, lease, lambda config, hosts, _: _specs_on(hosts, config, plan, unfinished), DESCRIPTIONS
             )
-            if status:
-                return status
-        else:
-            print_out(f"{run}: the student is trained; nothing to do")
-        return _report(run)
+            end.how = "stopped" if status else "finished"
+        return status or _report(run)
 
 
 def _prepare(config: Config, request: Request) -> StudentPlan:

@@ -136,7 +136,10 @@ def run_to_end(
 
     config = _at_full_scale(config)
     folder = config.paths.run
-    progress = RunProgress(folder, stages=stages_of(plan_recipe(config)))
+    stages = stages_of(plan_recipe(config))
+    known = {name for names in stages.values() for name in names}
+    others = {name: [name] for name in descriptions if name not in known}
+    progress = RunProgress(folder, stages=stages | others)
 
     def on_event(event: Event) -> None:
         record = cast(EventRecord, event.record())

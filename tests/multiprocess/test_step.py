@@ -11,6 +11,8 @@ from trainer.config import ModelConfig, OptimizerConfig, TrainingConfig
 from trainer.network.classifier import Classifier, Geometry, build_classifier
 from trainer.network.weights import is_seed, weights_digest
 from trainer.optimizer.build import build_optimizer
+from trainer.soft_targets.config import Distillation
+from trainer.soft_targets.loss import SoftTargets, student_losses
 from trainer.training.step import TrainStep
 from trainer.world import CPU_CYCLE_MS, World
 
@@ -259,3 +261,32 @@ def test_the_digest_tells_values_and_names_apart(world: World) -> None:
     kernel = next(v for v in two if v.path == "logits/kernel")
     kernel.assign(np.nextafter(kernel.numpy(), np.float32(1)))
     assert weights_digest(one) != weights_digest(two), "a last bit is enough"
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_a_student_learns_from_its_teacher_and_class_weights_act_on_the_labels_alone(
+    world: World, micro_batches: int
+) -> None:
+    images, labels = batch()
+    teacher = np.random.default_rng(3).dirichlet(np.ones(CLASSES), BATCH).astype(np.float32)
+    some = (np.arange(BATCH) % 3 > 0).astype(np.float32)
+    config = Distillation(temperature=2.0, alpha=0.7, pages=BATCH)
+
+    def student(labelled: np.ndarray, weights: list[float] | None = None) -> tuple[float, Arrays]:
+        classifier, made = network(), build_optimizer(OptimizerConfig(learning_rate=1.0))
+        step = TrainStep(classifier, made, world, TrainingConfig(), micro_batches=micro_batches, class_weights=weights,
+                         distill=config)  # fmt: skip
+        step(images, labels, teacher, labelled)
+        return float(step.read_sums()[0]), {v.path: v.numpy() for v in classifier.model.trainable_variables}
+
+    loss, weights = student(some)
+    if micro_batches == 1:
+        logits = np.asarray(network().logits(images, training=True))
+        hard = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(BATCH), labels]
+        losses = student_losses(logits, hard, SoftTargets(teacher, some), config)
+        assert loss == pytest.approx(np.asarray(losses).sum(), rel=1e-4)
+    same_loss, unweighted = student(some, [0.0] * CLASSES)
+    assert same_loss == pytest.approx(loss), "the reported loss has no class weights"
+    _, without_labels = student(np.zeros(BATCH, np.float32))
+    assert moved(unweighted, without_labels) < 1e-5, "the teacher's part has no class weights"
+    assert moved(weights, without_labels) > 1e-3, "labels count where there are some"
