@@ -15,7 +15,7 @@ CONFIG = "REGIONSTACK_CONFIG"
 """Environment variable that names the configuration of commands without `--config`."""
 CONFIG_FILE = "regionstack.yaml"
 DEFAULT_PRESET = "demo"
-INPUTS = ("config", "run", "shards", "launcher", "pages", "sources", "source", "root", "token_file")
+INPUTS = ("config", "run", "shards", "launcher", "pages", "sources", "source", "root", "token_file", "pool")
 """Options that name something to read: what exists in the working folder is meant, also on a cluster."""
 
 
