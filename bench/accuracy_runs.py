@@ -188,7 +188,8 @@ def take_over(source: Path, run: Path, jobs: Sequence[str]) -> None:
     staging.mkdir(parents=True)
     for job in jobs:
         shutil.copytree(source / "jobs" / job, staging / "jobs" / job, ignore=shutil.ignore_patterns("checkpoints"))
-    shutil.copytree(source / "weights", staging / "weights")
+    if (source / "weights").exists():
+        shutil.copytree(source / "weights", staging / "weights")
     staging.rename(run)
 
 

@@ -137,14 +137,14 @@ def timed(step: Callable[[], Any], seconds: float) -> float:
     return BATCH * batches / (time.perf_counter() - begun)
 
 
-def regionstack(folder: Path, *, mixed: bool = False) -> Callable[[], Any]:
+def regionstack(folder: Path, *, mixed: bool = False, ranks: int = 1) -> Callable[[], Any]:
     """This project's pipeline."""
     from data_tools.shards.augment.config import AugmentConfig
     from data_tools.shards.reader import BatchPlan, ShardSet, TrainBatches
     from data_tools.shards.tensors import as_tensor
 
     augment = AugmentConfig(mixup=0.2, cutmix=1.0) if mixed else AugmentConfig()
-    plan = BatchPlan(global_batch=BATCH, seed=1, augment=augment)
+    plan = BatchPlan(global_batch=BATCH * ranks, seed=1, size=ranks, augment=augment)
     batches = TrainBatches(ShardSet.open(folder / SHARDS), plan)
 
     def step() -> Any:
@@ -154,9 +154,9 @@ def regionstack(folder: Path, *, mixed: bool = False) -> Callable[[], Any]:
     return step
 
 
-def mixing(folder: Path) -> Callable[[], Any]:
-    """The same with every page mixed with another one."""
-    return regionstack(folder, mixed=True)
+def mixing(ranks: int) -> Callable[[Path], Callable[[], Any]]:
+    """The same with every page mixed with another one, on one of `ranks`, which reads the partners of other ranks."""
+    return lambda folder: regionstack(folder, mixed=True, ranks=ranks)
 
 
 def copying(folder: Path) -> Callable[[], Any]:
@@ -225,8 +225,8 @@ def generator_with(workers: int) -> Callable[[Path], Callable[[], Any]]:
 
 
 OURS, COPYING, TFDATA = "regionstack", "copying the bytes (limit)", "tf.data over the TFRecords"
-MIXING = "regionstack, mixup and cutmix"
-WAYS = {OURS: regionstack, MIXING: mixing, COPYING: copying, TFDATA: tfdata} | {
+MIXING = {f"mixed pages, 1 rank of {ranks}": mixing(ranks) for ranks in (1, 4)}
+WAYS = {OURS: regionstack, **MIXING, COPYING: copying, TFDATA: tfdata} | {
     f"Keras generator, {n} threads": generator_with(n) for n in sorted({1, available_cores()})
 }
 
