@@ -31,7 +31,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from bench.accuracy_arms import ALL, PX, TODAY, Arm, arms, base_config, chosen_arms  # noqa: E402
 from bench.accuracy_folds import capped, folds_of, read_pages, splits_of, write_labels  # noqa: E402
-from bench.accuracy_runs import Record, Setting, configured, measured_speed, record_path, run_fold  # noqa: E402
+from bench.accuracy_runs import Record, Setting, Speed, configured, measured_speed, record_path, run_fold  # noqa: E402
 from data_tools.errors import UserError  # noqa: E402
 from data_tools.files import read_json  # noqa: E402
 from launch.config import Config  # noqa: E402
@@ -40,8 +40,10 @@ from trainer.scoring.metrics import mcnemar  # noqa: E402
 
 ERROR_BAR, P_BAR = 0.75, 0.05
 VAL = 1 / 6
-QUICK_PX, QUICK_PAGES, QUICK_MINUTES = 64, 60, 0.5
-QUICK_REGIONS = {"top": [0, 0, 1, 0.5], "left": [0, 0, 0.5, 1]}
+QUICK_PX, QUICK_PAGES, QUICK_MINUTES = 64, 60, 0.4
+QUICK_REGIONS = {"top": [0, 0, 1, 0.5]}
+QUICK_SPEED = Speed(QUICK_PX, page_s=1 / 150, evaluated_page_s=1 / 500, start_s=8)
+"""A guess, since measuring takes as long as a job."""
 Records = dict[str, list[Record]]
 
 
@@ -99,7 +101,8 @@ def measure(options: argparse.Namespace, out: Path) -> int:
     parts = folds_of(pages, options.folds, seed=options.seed)
     first = {split: len(rows) for split, rows in splits_of(parts, 0, val=VAL, seed=options.seed).items()}
     base = base_config(weights=str(options.weights.absolute()), px=options.px, regions=options.regions)
-    speed = measured_speed(out, base, classes=len({page.class_id for page in pages}), px=options.px)
+    classes = len({page.class_id for page in pages})
+    speed = QUICK_SPEED if options.quick else measured_speed(out, base, classes=classes, px=options.px)
     setting = Setting(out, options.pages, base, options.budget * 60, speed, first)
     chosen = chosen_arms(options.arm or [arm.name for arm in arms()], options.px)
     print(f"{len(pages)} pages, {options.folds} folds (seed {options.seed}), {first['train']} to train on; "
