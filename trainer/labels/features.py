@@ -22,7 +22,9 @@ from trainer.network.weights import load_backbone
 Features = npt.NDArray[np.float32]
 
 CELL_PX = 20
-"""Largest part of the input, px, that one cell of the chosen layer stands for: the last layer at about a 16th."""
+"""Largest part of the input, px, that one cell of the chosen layer stands for: a layer at about a 16th."""
+LAST_LAYERS = 24
+"""Layers at that scale, from the last one back, of which the widest is chosen."""
 GRID = 4
 """The layer's cells are averaged over a grid of so many parts of the page a side, which keeps where things are."""
 DIMENSIONS = 512
@@ -109,13 +111,20 @@ class PageFeatures:
 
 
 def _middle(backbone: Any, height: int) -> Any:
-    """The last layer of the backbone whose cells stand for at most CELL_PX of its input; otherwise its last layer."""
-    chosen = backbone.layers[-1]
-    for layer in backbone.layers:
-        shape: Any = getattr(layer.output, "shape", ())
-        if len(shape) == 4 and shape[1] is not None and shape[1] * CELL_PX >= height:
-            chosen = layer
-    return chosen
+    """The widest of the last layers of the backbone whose cells stand for at most CELL_PX of its input.
+
+    Several, since the very last ones may be a narrow branch of the next stage. Of equal widths the last counts.
+    """
+    found = [layer for layer in backbone.layers if _cells(layer) * CELL_PX >= height]
+    last = (found or backbone.layers)[-LAST_LAYERS:]
+    return max(enumerate(last), key=lambda item: (item[1].output.shape[-1], item[0]))[1]
+
+
+def _cells(layer: Any) -> int:
+    """Cells of the layer's output from top to bottom; 0 for a layer that has none, or only moves cells."""
+    shape: Any = getattr(layer.output, "shape", ())
+    moves = type(layer).__name__ in ("InputLayer", "ZeroPadding2D", "Cropping2D")
+    return 0 if moves or len(shape) != 4 or shape[1] is None else int(shape[1])
 
 
 def pooled(cells: Any) -> Any:
