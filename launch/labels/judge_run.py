@@ -75,12 +75,13 @@ def feature_space(shards: RunShards) -> FeatureSpace:
     Raises:
         UserError: the shards or the start weights of the run are missing.
     """
-    prepare_inference()
-    config, train = shards.run.config, shards.of("train")
-    height, width, channels = train.image_shape
+    config = shards.run.config
     weights = weights_path(config, run=shards.run.folder)
     if weights is not None and not weights.is_file():
         raise UserError(f"{weights}: the start weights of this run are missing, and its labels are judged with them")
+    prepare_inference()
+    train = shards.of("train")
+    height, width, channels = train.image_shape
     network = PageFeatures(config.model, Geometry(height, width, channels, min(height, LARGEST_PX)), weights)
     project = network.fitted_projection(train)
     with page_progress("features") as progress:

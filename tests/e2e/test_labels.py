@@ -82,3 +82,19 @@ def test_runs_and_folders_that_cannot_be_used(finished: Path, tmp_path: Path) ->
     unfinished = tmp_path / "run"
     shutil.copytree(finished, unfinished, ignore=shutil.ignore_patterns("stack", "labels"))
     assert "stack is not finished" in regionstack("labels", str(unfinished), status=2)
+
+
+def test_folds_judge_the_training_pages(finished: Path, tmp_path: Path) -> None:
+    """In a copy of the run; a later call without the option uses the folds that are there."""
+    run = tmp_path / "run"
+    shutil.copytree(finished, run, ignore=shutil.ignore_patterns("labels"))
+    for options in (["--retrain", "2"], []):
+        regionstack("labels", str(run), *options)
+        ranking = read_ranking(ranking_folder(run))
+        assert ranking.summary["splits"]["train"]["outputs"] == "folds"
+        judges = {page.scored_by for page in ranking.pages if page.split == "train"}
+        assert judges == {"holistic_32px"}
+        assert len(ranking.pages) == 16 * sum(PAGES.values())
+    assert sorted(path.name for path in (run / "jobs").iterdir()) == sorted(
+        path.name for path in (finished / "jobs").iterdir()
+    ), "the run's own jobs are as before"
