@@ -46,7 +46,7 @@ from launch.run.folder import open_run, unfinished_jobs
 from launch.run.model import record_model
 from launch.startup import say_once, settle
 from launch.terminal.console import add_stage_options, guarded, print_err, print_out, tables
-from launch.tracking.follower import Ending, RunEnd, followed
+from launch.tracking.follower import Ending, RunEnd, check_tracking, followed
 from trainer.config import STACK, JobConfig
 from trainer.device import hide_gpus, prepare_device
 from trainer.stack import job as stack_job
@@ -97,6 +97,7 @@ def train(config: Config, stage: str, region: str | None) -> int:
         UserError: anything that the user can fix.
     """
     require_horovod()
+    check_tracking(config)
     plan_recipe(config).of_stage(stage, region)
     prepare_environment(config.cluster)
     if rank_of_this_process() == 0:
@@ -125,6 +126,7 @@ def train_recipe(config: Config) -> int:
         UserError: anything that the user can fix.
     """
     require_horovod()
+    check_tracking(config)
     plan_recipe(config)
     prepare_environment(config.cluster)
     rank = rank_of_this_process()

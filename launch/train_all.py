@@ -46,7 +46,7 @@ from launch.run.schema import EventRecord
 from launch.run.stop import stop_request
 from launch.startup import settle
 from launch.terminal.console import add_config_options, guarded, print_err, print_out, tables
-from launch.tracking.follower import followed
+from launch.tracking.follower import check_tracking, followed
 from trainer.device import hide_gpus
 from trainer.stop import STOPPED
 
@@ -78,6 +78,7 @@ def train_all(config: Config) -> int:
         UserError: anything that the user can fix, failed jobs included (all other jobs have finished then).
     """
     require_horovod()
+    check_tracking(config)
     folder = open_run(config)
     with hold(folder) as lease:
         for worker in end_orphans(folder):

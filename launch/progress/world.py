@@ -62,7 +62,8 @@ class WorldProgress:
         if error is not None:
             record["error"] = error
         record_event(self._run, record)
-        if self._progress is not None:
+        # What went wrong is one line of the command itself, at its end.
+        if self._progress is not None and kind in ("started", "done"):
             self._progress.event(record)
 
     def __enter__(self) -> Self:

@@ -68,20 +68,26 @@ class Follower:
         self._thread.join()
 
 
+def check_tracking(config: Config) -> None:
+    """Check, before anything else is done, that the run can be followed.
+
+    Raises:
+        UserError: MLflow is not installed.
+    """
+    if config.tracking.mlflow is not None:
+        require_mlflow()
+
+
 @contextlib.contextmanager
 def followed(config: Config, *, say: Callable[[str], None]) -> Iterator[RunEnd]:
     """Context in which the run is followed for the MLflow server of `tracking.mlflow`, if there is one.
 
     The caller sets how the run ends; an exception that leaves the block ends it as failed, an interrupt as stopped.
-
-    Raises:
-        UserError: MLflow is not installed.
     """
     uri, end = config.tracking.mlflow, RunEnd()
     if uri is None:
         yield end
         return
-    require_mlflow()
     run = config.paths.run
     command = [sys.executable, "-m", "launch.tracking.follow", str(run), uri, config.tracking.experiment]
     follower = Follower(command, run / LOG, say=say)

@@ -4,6 +4,7 @@ Written without TensorFlow: its writer (`tf.summary`) runs operations of the gra
 full disk from a thread of its own.
 """
 
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ _VALUE, _TAG, _SIMPLE_VALUE, _IMAGE = b"\x0a", b"\x0a", b"\x15", b"\x22"
 _HEIGHT, _WIDTH, _COLORSPACE, _ENCODED = b"\x08", b"\x10", b"\x18", b"\x22"
 _SESSION_START = b"\x08\x01"
 _DOUBLE, _FLOAT, _LENGTH = struct.Struct("<d"), struct.Struct("<f"), struct.Struct("<Q")
+_LARGEST = 3.4028234663852886e38
+"""Of float32, which `simple_value` is."""
 _VARINT_TYPE, _BYTES_TYPE = 0, 2
 _FIXED_BYTES = {1: 8, 5: 4}
 """Bytes of a field's value by wire type."""
@@ -42,7 +45,10 @@ def event(
     images: Mapping[str, Picture] | None = None,
 ) -> bytes:
     """A framed event of `step` with scalars and images by tag. wall_time: unix seconds."""
-    values = [field(_TAG, tag.encode()) + _SIMPLE_VALUE + _FLOAT.pack(value) for tag, value in (scalars or {}).items()]
+    values = [
+        field(_TAG, tag.encode()) + _SIMPLE_VALUE + _FLOAT.pack(_as_float32(value))
+        for tag, value in (scalars or {}).items()
+    ]
     values += [field(_TAG, tag.encode()) + field(_IMAGE, _image(picture)) for tag, picture in (images or {}).items()]
     summary = b"".join(field(_VALUE, value) for value in values)
     return _framed(step, wall_time, field(_SUMMARY, summary))
@@ -76,6 +82,11 @@ def points_of(content: bytes) -> Iterator[tuple[int, str, bytes]]:
 
 def _framed(step: int, wall_time: float, content: bytes) -> bytes:
     return b"".join(frame(_WALL_TIME + _DOUBLE.pack(wall_time) + _STEP + varint(step) + content))
+
+
+def _as_float32(value: float) -> float:
+    """`value`, or infinity of its sign where float32 has no such number: a loss may diverge."""
+    return value if abs(value) <= _LARGEST or math.isnan(value) else math.copysign(math.inf, value)
 
 
 def _image(picture: Picture) -> bytes:

@@ -46,5 +46,7 @@ def _caption(lines: Sequence[str], width: int, channels: int) -> NDArray[np.uint
     strip = np.full((LINE_PX * len(lines) + MARGIN_PX, width), 255, np.uint8)
     font = cv2.FontFace("sans")
     for number, line in enumerate(lines, start=1):
+        # A name may hold bytes that are not UTF-8.
+        line = line.encode(errors="replace").decode()
         cv2.putText(strip, line, (MARGIN_PX, number * LINE_PX - MARGIN_PX), (0,), font, FONT_PX)
     return strip[:, :, None].repeat(channels, axis=2)

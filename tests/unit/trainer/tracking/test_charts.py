@@ -76,7 +76,9 @@ def shards(labels: list[int], names: list[str], shape: tuple[int, int, int]) -> 
 
 
 @pytest.mark.parametrize("shape", [(32, 32, 1), (256, 256, 3), (40, 400, 1)])
-@pytest.mark.parametrize("names", [["letter", "memo"], ["Rechnung größer", "письмо 手紙"], ["", "x" * 300]])
+@pytest.mark.parametrize(
+    "names", [["letter", "memo"], ["Rechnung größer", "письмо 手紙"], ["", "x" * 300], ["\udcff\x00", "a\nb"]]
+)
 def test_sample_pages_of_any_size_and_class_names(
     tmp_path: Path, shape: tuple[int, int, int], names: list[str]
 ) -> None:

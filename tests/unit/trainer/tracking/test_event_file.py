@@ -33,6 +33,14 @@ def test_tensorboard_reads_what_is_written(tmp_path: Path) -> None:
     assert points.images == {"pages/1": [300]}
 
 
+@pytest.mark.parametrize(
+    ("value", "read"), [(1e300, float("inf")), (-1e39, float("-inf")), (3.4e38, 3.4e38), (0.0, 0.0)]
+)
+def test_figures_that_float32_does_not_hold(tmp_path: Path, value: float, read: float) -> None:
+    new_file(tmp_path).add(scalar(1, value))
+    assert points_in(tmp_path).scalars["training/loss"] == [(1, pytest.approx(read))]
+
+
 def test_a_resumed_attempt_keeps_the_points_up_to_its_checkpoint(tmp_path: Path) -> None:
     first = new_file(tmp_path)
     for step in range(1, 8):
