@@ -7,6 +7,7 @@ from launch.report.schema import Comparison, ModelFigures, RunFigures, SplitSize
 from launch.run.record import RunRecord
 from launch.terminal.wording import counted, duration
 from trainer.config import STACK
+from trainer.job_folder.corrections import corrections_record
 from trainer.scoring.decision import policy_file
 from trainer.scoring.schema import OutOfFoldUse, StackResult, ValidationUse
 from trainer.scoring.thresholds import fewest_pages
@@ -29,6 +30,7 @@ def caveats(record: RunRecord, data: RunFigures) -> list[str]:
         *_uncalibrated(record, models),
         *_few_to_certify(data),
         *_rejected_pages(data["data_set"]),
+        *_corrected_labels(record),
         *_test_set(data),
         *_stack_gain(data["comparison"]),
     ]
@@ -135,6 +137,19 @@ def _few_to_certify(data: RunFigures) -> list[str]:
         f"No threshold of confidence could be certified for a precision of {confidence['precision']:.1%} on "
         f"{counted(confidence['val_pages'], 'validation page')}, so every page is for review. At least "
         f"{fewest_pages(confidence['precision'], confidence['risk'])} are needed, all of them right."
+    ]
+
+
+def _corrected_labels(record: RunRecord) -> list[str]:
+    """Test figures on corrected labels are of other labels than those that everybody has."""
+    kept = corrections_record(record.folder)
+    counts = kept.get("splits", {}).get("test", {}) if kept else {}
+    relabeled, excluded = counts.get("relabel", 0), counts.get("exclude", 0)
+    if not relabeled and not excluded:
+        return []
+    return [
+        f"Corrections give {counted(relabeled, 'test page')} another label and leave out "
+        f"{counted(excluded, 'test page')}. The test figures are not comparable with those on the original labels."
     ]
 
 
