@@ -20,6 +20,7 @@ import yaml
 from bench.accuracy_arms import Arm, settings_of
 from data_tools.documents.data_set import SPLITS
 from data_tools.files import append_line, read_json, read_lines, sha256, write_atomically, write_json
+from data_tools.shards.manifest import MANIFEST
 from launch.config import PRESET_FOLDER, Config, load_config
 from launch.recipe.stages import plan_recipe
 from trainer.config import STACK, JobConfig
@@ -154,10 +155,12 @@ def run_fold(config: Config, arm: Arm, *, out: Path, like: Config | None, keep: 
     path = record_path(config, out)
     if path.exists():
         return dict(read_json(path))
-    run = config.paths.run
+    run, status = config.paths.run, 0
     if like is not None:
         take_over(like.paths.run, run, [job.name for job in plan_recipe(config).jobs])
-    status = timed(run, lambda: train(config))
+    if not converted(config):  # once for all arms, so it is not part of an arm's minutes
+        status = regionstack(config, "convert")
+    status = status or timed(run, lambda: regionstack(config, "train"))
     if status == STOPPED:
         raise SystemExit("stopped; the same command continues")
     if status:
@@ -196,8 +199,14 @@ def timed(run: Path, work: Callable[[], int]) -> int:
         append_line(run / "wall.jsonl", {"seconds": time.monotonic() - began})
 
 
-def train(config: Config) -> int:
-    """`regionstack train` in a process of its own: all jobs, one after the other, on all cores; its exit status."""
+def converted(config: Config) -> bool:
+    """Whether the shards of a fold are complete."""
+    sets = [config.paths.shard_set(split, region) for split in SPLITS for region in config.boxes]
+    return all((folder / MANIFEST).exists() for folder in sets)
+
+
+def regionstack(config: Config, command: str) -> int:
+    """A command in a process of its own, on all cores; its exit status. `train`: all jobs, one after the other."""
     from launch.config import resolved
 
     run = config.paths.run
@@ -205,9 +214,9 @@ def train(config: Config) -> int:
     path = run / "bench.yaml"
     write_atomically(path, yaml.safe_dump(resolved(config), sort_keys=False))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-m", "launch.cli", "train", "--config", str(path)]
+    arguments = [sys.executable, "-m", "launch.cli", command, "--config", str(path)]
     with (run / "bench.log").open("a") as log:
-        child = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        child = subprocess.Popen(arguments, env=environment, stdout=log, stderr=log)
         # It saves, and exits with STOPPED.
         with StopRequest(on_signal=lambda numbers: child.terminate()):
             return child.wait()

@@ -29,6 +29,7 @@ def caveats(record: RunRecord, data: RunFigures) -> list[str]:
         *_shared_validation(record, models),
         *_uncalibrated(record, models),
         *_few_to_certify(data),
+        *_mixed_pages(record),
         *_rejected_pages(data["data_set"]),
         *_corrected_labels(record),
         *_test_set(data),
@@ -150,6 +151,24 @@ def _corrected_labels(record: RunRecord) -> list[str]:
     return [
         f"Corrections give {counted(relabeled, 'test page')} another label and leave out "
         f"{counted(excluded, 'test page')}. The test figures are not comparable with those on the original labels."
+    ]
+
+
+def _mixed_pages(record: RunRecord) -> list[str]:
+    """What the training accuracy of stages with mixed pages means; damaged configurations mix nothing."""
+    stages = record.config.get("stages")
+    mixed = [
+        name
+        for name, stage in (stages if isinstance(stages, Mapping) else {}).items()
+        if isinstance(augment := stage.get("augment") if isinstance(stage, Mapping) else None, Mapping)
+        and (augment.get("mixup") or augment.get("cutmix"))
+    ]
+    if not mixed:
+        return []
+    return [
+        f"Training pages of {' and '.join(mixed)} were mixed with each other (mixup, cutmix). Their training accuracy "
+        "counts a page by the share of the predicted class in its label, so it is lower than on pages as they are, and "
+        "must not be compared with validation accuracy."
     ]
 
 
