@@ -58,13 +58,13 @@ class Turn:
     products_alone, products: seconds of the matrix products, of the single worker and of the pair.
     """
 
-    products_alone: float
-    products: float
     alone: float
     apart: float
     together: float
     others: float
     """Share of the cores that other programs took during the round."""
+    products_alone: float = 0.0
+    products: float = 0.0
 
 
 @dataclass
@@ -150,21 +150,26 @@ def measure(plan: Plan) -> list[Turn]:
     return sorted(turns, key=lambda turn: turn.others)[: plan.rounds]
 
 
-def one_round(solo: Sequence[Worker], pair: Sequence[Worker], *, forwards: bool, steps: int = 1) -> Turn:
-    """One turn of each of `steps` steps, in reverse order in every other round, so that a drift favors none."""
-    turns = {
-        "products_alone": (solo, "products"),
-        "products": (pair, "products"),
-        "alone": (solo, "apart"),
-        "apart": (pair, "apart"),
-        "together": (pair, "together"),
-    }
-    names = list(turns) if forwards else list(reversed(turns))
+TURNS = {
+    "products_alone": ("solo", "products"),
+    "products": ("pair", "products"),
+    "alone": ("solo", "apart"),
+    "apart": ("pair", "apart"),
+    "together": ("pair", "together"),
+}
+"""By column of `Turn`: who is active, and in which mode."""
+
+
+def one_round(
+    solo: Sequence[Worker], pair: Sequence[Worker], *, forwards: bool, steps: int = 1, names: Sequence[str] = (*TURNS,)
+) -> Turn:
+    """One turn of each of `names`, of `steps` steps, in reverse order in every other round: a drift favors none."""
+    names = names if forwards else list(reversed(names))
     seconds = {}
     began, busy = time.perf_counter(), busy_beside([*solo, *pair])
     for name in names:
-        active, mode = turns[name]
-        idle = pair if active is solo else solo
+        role, mode = TURNS[name]
+        active, idle = (solo, pair) if role == "solo" else (pair, solo)
         for worker in idle:
             os.kill(worker.pid, signal.SIGSTOP)
         for worker in active:
@@ -195,6 +200,8 @@ def workers(plan: Plan) -> Iterator[tuple[list[Worker], list[Worker]]]:
         environment = {
             **os.environ, **plan.environment, KEY: key.hex(), ADDRESS: str(listener.address[1]),
             "TF_CPP_MIN_LOG_LEVEL": "3",
+            # A stopped pair's clock runs on: the turns of others must not end its connections.
+            "HOROVOD_GLOO_TIMEOUT_SECONDS": "600",
         }  # fmt: skip
         launcher = [str(Path(sys.executable).parent / "horovodrun"), "-np", "2"]
         commands = (plan.command(cores=plan.solo_cores), [*launcher, *plan.command()])

@@ -60,7 +60,10 @@ def measure(case: Case, shards: Path, rounds: int) -> list[scaling.Turn]:
     plan = scaling.Plan(shards, case.backbone, case.batch, rounds, solo_cores=2, deterministic=True)
     with scaling.workers(plan) as (solo, pair):
         turns = [
-            scaling.one_round(solo, pair, forwards=number % 2 == 0, steps=case.steps) for number in range(rounds + 1)
+            scaling.one_round(
+                solo, pair, forwards=number % 2 == 0, steps=case.steps, names=("alone", "apart", "together")
+            )
+            for number in range(rounds + 1)
         ]
     return turns[1:]
 

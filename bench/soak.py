@@ -1,7 +1,7 @@
 """Random faults at random moments over many small complete runs: do all end as the undisturbed run did?
 
     python bench/soak.py --kills 100 [--seed 1] [--folder DIR]
-    python bench/soak.py --quick
+    python bench/soak.py --quick                  two hits, in runs with two regions
 
 Each run is the complete recipe on drawn pages: a whole-page stage on two workers, four regions at once, the stack.
 During the run, faults hit at moments that the seed draws: one worker (SIGKILL, or SIGSTOP, which is a hang), the
@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,25 @@ SETTINGS = (
     "cluster.workers_per_region=1", "cluster.max_failures=99", "cluster.max_start_failures=99",
     "cluster.silence_timeout_s=15", "cluster.phase_timeout_s=90",
 )  # fmt: skip
+TWO_REGIONS = "regions={top: [0.0, 0.0, 1.0, 0.5], bottom: [0.0, 0.5, 1.0, 1.0]}"
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Where the pages and runs are, and the settings that all runs share."""
+
+    folder: Path
+    shared: Sequence[str]
+
+    def settings(self, run: Path) -> list[str]:
+        """Arguments of the run in the folder `run`."""
+        pages = self.folder / "pages"
+        chosen = [
+            f"data.root={pages}", f"data.class_names={pages / 'classes.txt'}",
+            *(f"data.{split}={pages / 'labels' / split}.txt" for split in ("train", "val", "test")),
+            f"shards.folder={self.folder / 'shards'}", f"run.folder={run}", *self.shared,
+        ]  # fmt: skip
+        return ["--config", "demo", *(part for setting in chosen for part in ("--set", setting))]
 
 
 @dataclass
@@ -70,18 +89,21 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.folder or Path(temporary)).absolute()
-        return soak(folder, kills=2 if options.quick else options.kills, seed=options.seed)
+        if options.quick:
+            return soak(Runs(folder / "quick", (*SETTINGS, TWO_REGIONS)), kills=2, seed=options.seed)
+        return soak(Runs(folder, SETTINGS), kills=options.kills, seed=options.seed)
 
 
-def soak(folder: Path, *, kills: int, seed: int) -> int:
+def soak(runs_of: "Runs", *, kills: int, seed: int) -> int:
     """Run until `kills` faults have hit; the exit status."""
-    undisturbed, seconds = reference(folder)
+    folder = runs_of.folder
+    undisturbed, seconds = reference(runs_of)
     print(f"undisturbed: {seconds:.0f} s")
     rng, runs = random.Random(seed), list[Soaked]()
     while (left := kills - sum(len(run.hits) for run in runs)) > 0:
         place = folder / f"soaked-{seed}-{len(runs) + 1}"
         began = time.monotonic()
-        run = one_run(folder, place, rng, max_faults=min(left, MOST_FAULTS_PER_RUN), pause_s=seconds / 2)
+        run = one_run(runs_of, place, rng, max_faults=min(left, MOST_FAULTS_PER_RUN), pause_s=seconds / 2)
         if run.problem is None and (differs := different(undisturbed, outcome(place))):
             run.problem = f"differs from the undisturbed run in {', '.join(differs)}"
         runs.append(run)
@@ -101,37 +123,27 @@ def summary(runs: list[Soaked]) -> int:
     return 0 if holds else 1
 
 
-def reference(folder: Path) -> tuple[dict[str, Any], float]:
+def reference(runs: Runs) -> tuple[dict[str, Any], float]:
     """The outcome of an undisturbed run and its seconds; made once per folder."""
+    folder = runs.folder
     kept = folder / "undisturbed.json"
     if not kept.exists():
         counts = ["--train", "6", "--val", "2", "--test", "2"]
         run_command(["draw", "--out", str(folder / "pages"), *counts])
         began = time.monotonic()
-        run_command(["train-all", *settings(folder, folder / "undisturbed")])
+        run_command(["train-all", *runs.settings(folder / "undisturbed")])
         kept.write_text(json.dumps({"seconds": time.monotonic() - began}))
     return outcome(folder / "undisturbed"), float(json.loads(kept.read_text())["seconds"])
 
 
-def settings(folder: Path, run: Path) -> list[str]:
-    """Arguments of a run: the same configuration for all, another folder."""
-    pages = folder / "pages"
-    chosen = [
-        f"data.root={pages}", f"data.class_names={pages / 'classes.txt'}",
-        *(f"data.{split}={pages / 'labels' / split}.txt" for split in ("train", "val", "test")),
-        f"shards.folder={folder / 'shards'}", f"run.folder={run}", *SETTINGS,
-    ]  # fmt: skip
-    return ["--config", "demo", *(part for setting in chosen for part in ("--set", setting))]
-
-
-def one_run(folder: Path, place: Path, rng: random.Random, *, max_faults: int, pause_s: float) -> Soaked:
+def one_run(runs: Runs, place: Path, rng: random.Random, *, max_faults: int, pause_s: float) -> Soaked:
     """Run the recipe with up to `max_faults` faults; before each, a random pause of up to `pause_s` seconds."""
     run, until = Soaked(), time.monotonic() + LONGEST_S
     while True:
         run.starts += 1
         output = place.with_suffix(f".{run.starts}.txt")
         with output.open("w") as file:
-            command = [sys.executable, "-m", "launch.cli", "train-all", *settings(folder, place)]
+            command = [sys.executable, "-m", "launch.cli", "train-all", *runs.settings(place)]
             driver = subprocess.Popen(
                 command, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
             )
