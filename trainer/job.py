@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,19 +136,8 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     source = read_ahead(job, checkpoints) if world.rank == 0 else None
     data = open_job_data(job)
     check_batch(config.stage.global_batch, world.size, config.stage.micro_batches)
-    classes = len(data.manifest.class_ids)
-    weights = class_weights_of(config, data.manifest)
-    geometry = _geometry(config, data.manifest)
-    key = graph_key(
-        world, geometry, classes, weights, config.seed, config.stage, config.model, config.training, config.distill
-    )
-
-    def build() -> Compiled:
-        step, freezing = build_step(config, geometry, classes=classes, world=world, class_weights=weights)
-        return Compiled(step, freezing, Evaluator(step.classifier, world, batch=config.training.evaluation_batch))
-
     journal.progress("starting", doing="building the network")
-    compiled = KEPT.take(key, build)
+    key, compiled = _compiled(config, data.manifest, world)
     journal.progress("starting", doing="loading its start weights or checkpoint")
     state = initial_state(job, compiled.step, world, source)
     del source  # and with it the arrays that were read
@@ -186,6 +175,21 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     if not config.stage.head_epochs:  # Frozen layers change within the stage, and with them the graph.
         KEPT.give(key, compiled)
     return result
+
+
+def _compiled(config: JobConfig, manifest: Manifest, world: World) -> tuple[Hashable, Compiled]:
+    """The step and evaluation of the job, left by the last job of this process or new, under the key of its graph."""
+    geometry, classes = _geometry(config, manifest), len(manifest.class_ids)
+    weights = class_weights_of(config, manifest)
+    key = graph_key(
+        world, geometry, classes, weights, config.seed, config.stage, config.model, config.training, config.distill
+    )
+
+    def build() -> Compiled:
+        step, freezing = build_step(config, geometry, classes=classes, world=world, class_weights=weights)
+        return Compiled(step, freezing, Evaluator(step.classifier, world, batch=config.training.evaluation_batch))
+
+    return key, KEPT.take(key, build)
 
 
 def _charts(config: JobConfig, folder: Path, state: TrainingState, world: World) -> Charts:
