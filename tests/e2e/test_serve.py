@@ -274,10 +274,11 @@ def test_mistakes_are_one_line(finished: Path, tmp_path: Path) -> None:
             ([str(finished), "--token-file", str(tmp_path / "absent")], "absent"),
             ([str(tmp_path)], "not a run folder"),
         ]
-        for arguments, words in cases:
-            output = regionstack("serve", *arguments, status=2)
-            assert words in output
-            assert len(output.strip().splitlines()) == 1, output
+        with ThreadPoolExecutor(3) as pool:
+            outputs = pool.map(lambda case: regionstack("serve", *case[0], status=2), cases)
+            for (_, words), output in zip(cases, outputs, strict=True):
+                assert words in output
+                assert len(output.strip().splitlines()) == 1, output
 
 
 def test_a_corrupt_model_is_one_line(finished: Path, tmp_path: Path) -> None:
