@@ -16,7 +16,7 @@ from collections.abc import Iterator
 def native_lines() -> Iterator[list[str]]:
     """Keep what libraries write to file descriptor 2 in the block; the list holds the lines after it.
 
-    If the block raises, the lines reach stderr, since they may say why.
+    If the block fails, the lines reach stderr, since they may say why; an interrupt needs no reason.
     """
     lines: list[str] = []
     sys.stderr.flush()
@@ -25,7 +25,7 @@ def native_lines() -> Iterator[list[str]]:
         os.dup2(captured.fileno(), 2)
         try:
             yield lines
-        except BaseException:
+        except Exception:
             captured.seek(0)
             os.write(terminal, captured.read())
             raise

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.config import TrackingConfig, load_config
+from launch.config import load_config
 from launch.tracking import follower as module
 from launch.tracking.follower import followed
 from tests.helpers.mlflow_server import MlflowServer
@@ -120,7 +120,3 @@ def test_a_server_whose_address_is_wrong_is_one_line(run: Path) -> None:
     assert len(said) == 1
     assert "Traceback" not in said[0]
     assert os.linesep not in said[0]
-
-
-def test_settings() -> None:
-    assert TrackingConfig().mlflow is None

@@ -14,7 +14,8 @@ temporary name, then renamed):
 - `time`: unix seconds of this write; `step_time`: when phase, step or batch last changed. `still_s` is the time between
   them in seconds, by a clock that does not jump.
 - Rank 0's file also holds the figures that a person follows: `job`, `world_size`, `epoch`, `epochs`, `steps`,
-  `steps_per_epoch`, `loss`, `accuracy`, `pages_per_s`, those that are known so far.
+  `steps_per_epoch`, `loss`, `accuracy`, `pages_per_s`, `step_s`, `epoch_end_s`, those that are known so far, and
+  `doing`, the part of its start that a job is at.
 - A rank that waits in a collective, or hangs, still writes, and its `still_s` grows. A process that is stopped, killed,
   or on a host that is down writes nothing more: its file does not change. A reader on another host times that with its
   own clock, from when it last saw `time` change, and considers only files of pids that it started.

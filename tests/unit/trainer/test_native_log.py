@@ -36,3 +36,9 @@ def test_the_lines_of_a_failure_are_printed(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "no AVX here" in ended.stderr
     assert "ImportError: broken" in ended.stderr
+
+
+def test_an_interrupt_while_loading_prints_nothing_of_it(tmp_path: Path) -> None:
+    ended = load(tmp_path, tensorflow="import os\nos.write(2, b'I0000 oneDNN\\n')\nraise KeyboardInterrupt\n")
+    assert "I0000" not in ended.stderr
+    assert "KeyboardInterrupt" in ended.stderr
