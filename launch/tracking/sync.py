@@ -66,11 +66,9 @@ class Sync:
         for job in record.jobs.values():
             if job.attempts or job.epochs or job.progress or job.result:
                 self._send_job(job, parent["id"], end)
-        if end is None:
-            self._status(parent, "RUNNING")
-            return
-        self._artifacts(parent, record)
-        self._status(parent, end)
+        self._status(parent, end or "RUNNING")
+        if end is not None:
+            self._artifacts(parent, record)  # Last: they go to a store of their own, which may refuse them.
 
     def _parent(self, record: RunRecord) -> dict[str, Any]:
         if "experiment" not in self._sent:

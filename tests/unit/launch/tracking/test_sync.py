@@ -175,6 +175,18 @@ def test_workers_environment_is_not_sent(run: Path) -> None:
     assert "hunter2" not in sent
 
 
+def test_a_store_that_refuses_files_leaves_the_rest_complete(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = FakeServer()
+
+    def refuse(run: str, path: Path) -> None:
+        raise ServerError("403")
+
+    monkeypatch.setattr(server, "artifact", refuse)
+    with pytest.raises(ServerError):
+        sync(run, server).send("FINISHED")
+    assert {found["status"] for found in server.runs.values()} == {"FINISHED"}
+
+
 def test_settings_become_one_level() -> None:
     assert flat({"a": {"b": 1, "c": {}}, "d": [1, 2]}) == {"a.b": 1, "a.c": {}, "d": [1, 2]}
 
