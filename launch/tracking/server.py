@@ -31,6 +31,20 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 """MLflow reports its use to its makers otherwise."""
 
 
+REASONS = (
+    ("timed out", "no answer in time"),
+    ("Connection refused", "connection refused"),
+    ("Failed to resolve", "the host's name does not resolve"),
+    ("CERTIFICATE_VERIFY_FAILED", "the server's certificate is not trusted"),
+    (
+        "error code 401",
+        "it asks for credentials; set MLFLOW_TRACKING_TOKEN, or a user name and password, see docs/watching.md",
+    ),
+    ("error code 403", "it refuses these credentials"),
+)
+"""Parts of the texts of Requests and MLflow, and what to print in place of them."""
+
+
 class ServerError(Exception):
     """The server does not answer, or refuses a request. gone: it knows no run of this id."""
 
@@ -108,7 +122,7 @@ class Server:
             return method(*arguments, **options)
         except self._errors as error:
             gone = getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
-            raise ServerError(_reason(error), gone=gone) from None
+            raise ServerError(reason_of(error), gone=gone) from None
 
 
 def _key(name: str) -> str:
@@ -116,13 +130,11 @@ def _key(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "_-. :/" else "_" for letter in name)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """The first line of one of MLflow's long errors, without the parts that name Python objects."""
-    text = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    for sign, reason in (("timed out", "no answer in time"), ("Connection refused", "connection refused")):
-        if sign in text:
-            return reason
-    return text[:200]
+    text = str(error).strip()
+    known = next((reason for sign, reason in REASONS if sign in text), None)
+    return known or next(iter(text.splitlines()), type(error).__name__)[:200]
 
 
 def flat(values: Mapping[str, Any], before: Sequence[str] = ()) -> dict[str, Any]:

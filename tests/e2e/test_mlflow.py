@@ -1,7 +1,6 @@
 """The process that follows a run for MLflow, with MLflow's own client, against a real HTTP server or a folder."""
 
 import json
-import os
 import shutil
 import time
 from pathlib import Path
@@ -118,5 +117,4 @@ def test_a_server_whose_address_is_wrong_is_one_line(run: Path) -> None:
     said: list[str] = []
     follow(run, "http://no-such-host.invalid:5000", said)
     assert len(said) == 1
-    assert "Traceback" not in said[0]
-    assert os.linesep not in said[0]
+    assert "does not resolve" in said[0]
