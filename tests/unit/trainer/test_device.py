@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from data_tools.errors import UserError
-from data_tools.protocol import EXPECT_GPU
+from data_tools.protocol import EXPECT_GPU, THREADS
 from trainer import device
 from trainer.config import TrainingConfig
-from trainer.device import hide_gpus, prepare_device, prepare_inference, reasons
+from trainer.device import hide_gpus, prepare_device, prepare_inference, prepare_small_fit, reasons
 from trainer.world import World
 
 
@@ -98,6 +98,26 @@ def test_a_cpu_is_fine_where_no_gpu_was_promised(
         if value is not None:
             monkeypatch.setenv(name, value)
     assert prepare_device(World(1, 2, 1), TrainingConfig(), seed=7) == "CPU"
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_small_fit_computes_alike_in_a_new_process_and_after_a_training_job(
+    devices: FakeDevices, monkeypatch: pytest.MonkeyPatch, used: bool
+) -> None:
+    """TensorFlow accepts no device and no threads once it has computed; a worker's are what the fit wants."""
+    import tensorflow as tf
+
+    def threads(number: int) -> None:
+        if used:
+            raise RuntimeError("cannot be modified after initialization")
+        devices.calls.append(("threads", number))
+
+    monkeypatch.setenv(THREADS, "3")
+    for pool in ("intra", "inter"):
+        monkeypatch.setattr(tf.config.threading, f"set_{pool}_op_parallelism_threads", threads)
+    prepare_small_fit(seed=7)
+    expected = [("visible", [], "GPU"), *([] if used else [("threads", 3)] * 2), ("init", 7), ("deterministic",)]
+    assert devices.calls == expected
 
 
 LOG = """WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
