@@ -33,6 +33,9 @@ class FakeWorld:
     def kill(self) -> None:
         self.ended.set()
 
+    def end_processes(self) -> list[int]:
+        return []
+
     @property
     def killed(self) -> bool:
         return self.ended.is_set()
