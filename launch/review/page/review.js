@@ -37,7 +37,10 @@ function stored() {
 }
 
 function store() {
-  const kept = { at: data.pages[at] && keyOf(data.pages[at]), by: find("#by").value, decisions: Object.fromEntries(decisions) };
+  const kept = {
+    at: data.pages[at] && keyOf(data.pages[at]), by: find("#by").value, unsaved: [...unsaved],
+    decisions: Object.fromEntries(decisions),
+  };
   try {
     storage.setItem(data.key, JSON.stringify(kept));
   } catch {
@@ -57,7 +60,9 @@ function loadDecisions() {
     && ["keep", "relabel", "exclude", "unsure"].includes(decision.decision)
     && (decision.decision !== "relabel" || data.names.has(decision.label));
   for (const decision of data.decisions) decisions.set(keyOf(decision), decision);
-  for (const [key, decision] of Object.entries(kept.decisions || {})) {
+  // The service's table is what counts, but for decisions that did not reach it.
+  for (const key of data.serve ? kept.unsaved || [] : Object.keys(kept.decisions || {})) {
+    const decision = (kept.decisions || {})[key];
     const before = decisions.get(key);
     // Of two decisions about a page, in the file and in the browser, the later one counts.
     if (usable(decision, known.get(key)) && !(before && before.time >= decision.time)) {
@@ -106,10 +111,9 @@ function undo() {
 }
 
 function changed(key) {
+  if (data.serve) unsaved.add(key);
   store();
-  if (!data.serve) return;
-  unsaved.add(key);
-  save();
+  if (data.serve) save();
 }
 
 const said = (decision) => ({
@@ -157,6 +161,7 @@ async function save() {
       + "They are kept in this browser and saved with the next decision.");
   } finally {
     saving = false;
+    store();
     progress();
   }
 }
