@@ -143,9 +143,9 @@ def test_a_token_and_a_table_that_cannot_be_written(browser: Any, run: Path, tmp
             page.keyboard.press("k")
         page.get_by_role("alert").get_by_text("Not saved yet: 1").wait_for()
         (run / "labels" / "corrections.csv").rmdir()
-        page.reload()  # What was not saved is still there, and is sent again.
-        page.get_by_role("alert").wait_for(state="hidden")
-        page.wait_for_function("document.querySelector('#bar').value === 1")
+        with page.expect_response("**/decisions"):  # What was not saved is still there, and is sent again.
+            page.reload()
+        assert page.locator("#alert").is_hidden()
         with page.expect_response("**/decisions"):
             page.keyboard.press("x")
     assert [row.new_label for row in read_corrections(run / "labels" / "corrections.csv").rows] == ["keep", "exclude"]
