@@ -13,6 +13,7 @@ import pytest
 
 from data_tools.documents.pixels import decode
 from data_tools.labels.corrections import read_corrections
+from data_tools.labels.table import parse_table
 from data_tools.shards.reader import ShardSet
 from launch.labels.ranking import read_ranking, write_ranking
 from launch.review.content import ReviewOptions, open_review
@@ -149,6 +150,23 @@ def test_a_token_and_a_table_that_cannot_be_written(browser: Any, run: Path, tmp
         with page.expect_response("**/decisions"):
             page.keyboard.press("x")
     assert [row.new_label for row in read_corrections(run / "labels" / "corrections.csv").rows] == ["keep", "exclude"]
+
+
+def test_labels_of_new_pages_are_a_table_of_labels(browser: Any, tmp_path: Path) -> None:
+    file, table = tmp_path / "review.html", tmp_path / "pool_labels.csv"
+    write_review(ReviewOptions(run=make_run(tmp_path, pool=True), pool=True), file)
+    with opened(browser, file.as_uri()) as page:
+        page.wait_for_selector("#review:not([hidden])")
+        assert page.locator("[data-do=keep]").is_hidden()
+        for key in "l2xu":
+            page.keyboard.press(key)
+        assert page.locator("#bar").evaluate("bar => bar.value") == 4
+        with page.expect_download() as download:
+            page.keyboard.press("d")
+        assert download.value.suggested_filename == table.name
+        download.value.save_as(table)
+    rows = parse_table(table.read_text(), table, None).rows
+    assert [(row.path.removeprefix("./"), row.label) for row in rows] == [(IDS[0], "4"), (IDS[1], "2")]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
