@@ -79,14 +79,16 @@ def _segments(nodes: Sequence[LayerNode]) -> Iterable[list[LayerNode]]:
 
 def _cells(segment: list[LayerNode]) -> list[list[LayerNode]]:
     """A segment of several cells of NASNet, split by the cell in the names; any other one as it is."""
+    if not any(node.name.startswith(("normal_", "reduction_")) for node in segment):
+        return [segment]
     cells: dict[str, list[LayerNode]] = {}
     cell = ""
     for node in segment:
-        match = _CELL.search(node.name) if node.kernel or node.name.count("bn") else None
+        # Keras numbers layers without a name (`activation_12`): only layers with weights are named by their cell.
+        match = _CELL.search(node.name) if node.kernel or "_bn_" in node.name else None
         cell = match[1] if match else cell
         cells.setdefault(cell, []).append(node)
-    nasnet = any(node.name.startswith(("normal_", "reduction_")) for node in segment)
-    return list(cells.values()) if nasnet else [segment]
+    return list(cells.values())
 
 
 def graph(backbone: Any) -> list[LayerNode]:
