@@ -169,13 +169,32 @@ def _read(row: Correction, page: RankedPage, sheet: Sheet) -> Decision | None:
     return replace(of_row, decision="keep" if kept else "relabel", label=None if kept else label)
 
 
+def check_columns(sheet: Sheet) -> None:
+    """Check that writing the tables anew loses no column that a person has added.
+
+    Raises:
+        UserError: a table has one; the text names it.
+    """
+    known = {*sheet.columns, *(field.name for field in fields(Correction))}
+    for path in (sheet.path, sheet.rest):
+        text = path.read_text(encoding="utf-8-sig", errors="replace") if path.is_file() else ""
+        header = next(csv.reader([text.partition("\n")[0].replace(";", ",").replace("\t", ",")]), [])
+        added = [name.strip() for name in header if name.strip() not in known]
+        if added:
+            raise UserError(
+                f"{path}: the column {added[0]} would be lost, since a review writes {', '.join(sheet.columns)}; "
+                "remove it, or name another table with --decisions"
+            )
+
+
 def write_decisions(sheet: Sheet, changed: Mapping[Key, Decision | None]) -> None:
     """Write decisions into the tables, each atomically; None removes one. Rows about other pages stay as they are.
 
     Raises:
-        UserError: a table is damaged.
+        UserError: a table is damaged, or has columns that would be lost.
         OSError: a table cannot be written.
     """
+    check_columns(sheet)
     decided = [decision for decision in changed.values() if decision is not None]
     others = [one for one in decided if one.decision == "unsure" or (sheet.pool and one.decision == "exclude")]
     applied = [one for one in decided if one not in others]

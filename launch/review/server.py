@@ -8,6 +8,7 @@ from pathlib import Path
 from data_tools.errors import UserError
 from data_tools.files import require_writable, write_atomically
 from launch.review.content import Review, ReviewOptions, open_review
+from launch.review.decisions import check_columns
 from launch.service.security import Access, check_exposure, is_loopback, read_token
 from launch.service.server import answer, listening
 from launch.terminal.console import print_err, print_out
@@ -67,6 +68,7 @@ def serve_review(options: ReviewOptions, place: ServeReview) -> int:
     access = Access(token=token, loopback_only=token is None and is_loopback(place.host))
     with listening(place.host, place.port) as listener:
         review = _opened(options)
+        check_columns(review.sheet)
         require_writable(review.sheet.path)
         _report_missing(review)
         with contextlib.suppress(KeyboardInterrupt):

@@ -142,3 +142,15 @@ def test_a_damaged_table_is_not_replaced(content: bytes, tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"corrections\.csv"):
         write_decisions(pages, {one.key: one})
     assert pages.path.read_bytes() == content
+
+
+@pytest.mark.parametrize("header", ["id,split,label,new_label,note", "id;split;label;new_label;note"])
+def test_a_column_that_a_person_added_is_not_lost(header: str, tmp_path: Path) -> None:
+    pages = sheet(tmp_path / "corrections.csv")
+    separator = ";" if ";" in header else ","
+    content = f"{header}\n{separator.join(['other.tif', 'val', '0', '4', 'ask Ben'])}\n"
+    pages.path.write_text(content)
+    one = decided(IDS[0], "exclude")
+    with pytest.raises(UserError, match="note"):
+        write_decisions(pages, {one.key: one})
+    assert pages.path.read_text() == content
