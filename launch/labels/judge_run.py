@@ -112,7 +112,7 @@ def judge_run(run: Run, *, shards: RunShards, folds: tuple[Path, str] | None) ->
         "kind": "splits",
         "run": str(run.folder),
         "classes": [{"id": entry.id, "name": entry.name} for entry in run.record.classes],
-        "pages": len(pages),
+        "pages": len(order),
         "splits": split_summaries(splits),
         "joint": joint_counts(splits),
         "shards": str(train.folder.parent.parent.absolute()),

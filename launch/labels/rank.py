@@ -1,6 +1,6 @@
 """From outputs to a ranking: scores, order, estimates. Pure; reads and writes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,29 +55,28 @@ def ranked_pages(
     class_ids: Sequence[int],
     originals: Mapping[tuple[str, str], int],
     neighbors: Neighbors,
-) -> list[RankedPage]:
-    """The pages in `order`. originals: class ids in the shards of pages that a correction has changed."""
+) -> Iterator[RankedPage]:
+    """The pages in `order`, made one at a time, since a large set has millions of probabilities.
+
+    originals: class ids in the shards of pages that a correction has changed.
+    """
     likely = [likely_classes(one.judge) for one in splits]
-    pages = []
     for rank, (number, place) in enumerate(order, start=1):
         one = splits[number]
         page_id, label = str(one.outputs.ids[place]), class_ids[int(one.outputs.labels[place])]
-        pages.append(
-            RankedPage(
-                id=page_id,
-                split=one.split,
-                label=label,
-                original=originals.get((one.split, page_id), label),
-                likely=class_ids[int(likely[number][place])],
-                score=float(one.scores[place]),
-                rank=rank,
-                suspect=bool(one.noise.suspects[place]),
-                scored_by=one.outputs.scored_by,
-                probabilities=row_of(one.outputs.probabilities, place),
-                nearest=neighbors.get((one.split, page_id), ()),
-            )
+        yield RankedPage(
+            id=page_id,
+            split=one.split,
+            label=label,
+            original=originals.get((one.split, page_id), label),
+            likely=class_ids[int(likely[number][place])],
+            score=float(one.scores[place]),
+            rank=rank,
+            suspect=bool(one.noise.suspects[place]),
+            scored_by=one.outputs.scored_by,
+            probabilities=row_of(one.outputs.probabilities, place),
+            nearest=neighbors.get((one.split, page_id), ()),
         )
-    return pages
 
 
 def row_of(probabilities: Mapping[str, npt.NDArray[Any]], place: int) -> dict[str, tuple[float, ...]]:

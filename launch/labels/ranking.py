@@ -7,7 +7,7 @@ The review page reads both. docs/wrong_labels.md describes the fields for reader
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
@@ -121,7 +121,8 @@ def write_ranking(folder: Path, summary: RankingSummary, pages: Iterable[RankedP
     (folder / SUMMARY).unlink(missing_ok=True)
     with open_output(folder / RANKING) as file:
         for page in pages:
-            file.write(json.dumps(_rounded(asdict(page)), separators=(",", ":")).encode() + b"\n")
+            value = vars(page) | {"nearest": [vars(one) for one in page.nearest]}
+            file.write(json.dumps(_rounded(value), separators=(",", ":")).encode() + b"\n")
     write_json(folder / SUMMARY, summary)
 
 

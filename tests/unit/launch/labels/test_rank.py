@@ -26,9 +26,10 @@ def test_all_splits_in_one_order() -> None:
 
 def test_pages_of_the_ranking() -> None:
     near = (Neighbor(id="x", label=7, similarity=0.5),)
-    pages = ranked_pages(
+    found = ranked_pages(
         SPLITS, order_of(SPLITS), class_ids=[3, 7], originals={("train", "b"): 7}, neighbors={("val", "a"): near}
     )
+    pages = list(found)
     assert [page.rank for page in pages] == [1, 2, 3, 4, 5]
     assert [page.score for page in pages] == pytest.approx([0.875, 0.75, 0.5, 0.25, 0.25])
     first, second = pages[:2]
