@@ -100,9 +100,12 @@ def outputs(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, Pl
     ensure_shards(config)
     shards = ShardSet.open(Path(config.shards.folder) / "train" / "holistic")
     features = start_features(config, shards, options.weights)
+    random = start_features(config, shards, None) if options.models else None
     for seed in range(1, options.seeds + 1):
         planted = flipped(shards.labels, seed=seed, share=options.share, classes=len(shards.manifest.class_ids))
         yield "features of the start weights (shipped)", planted, judged(shards, features, planted)
+        if random is not None:
+            yield "features of random weights", planted, judged(shards, random, planted)
         if seed == 1 and options.models:
             labels = dict(zip(shards.ids.tolist(), planted.labels.tolist(), strict=True))
             yield from of_models(folder / "models", options, labels, wrong=set(shards.ids[planted.wrong].tolist()))
@@ -139,8 +142,8 @@ def configuration(folder: Path, options: argparse.Namespace, *, px: int, labels:
     return load_config(str(folder / "bench.yaml"))
 
 
-def start_features(config: Config, shards: ShardSet, weights: Path) -> np.ndarray:
-    """Features of all pages, as `regionstack labels` computes them."""
+def start_features(config: Config, shards: ShardSet, weights: Path | None) -> np.ndarray:
+    """Features of all pages, as `regionstack labels` computes them; weights: None for random ones."""
     height, width, channels = shards.image_shape
     network = PageFeatures(config.model, Geometry(height, width, channels, height), weights)
     return network.of_shards(shards, network.fitted_projection(shards))

@@ -96,8 +96,8 @@ def _rank(run: "Run", shards: "RunShards", options: argparse.Namespace) -> int:
         console.print(pairs)
     console.print(page_table(summary, read_ranking(folder, most=options.top).pages))
     if run.config.model.weights == "none" and summary["splits"]["train"]["outputs"] == "features":
-        print_out("note: this run has no start weights, so training pages are judged by random features; --retrain 5 "
-                  "trains better judges")  # fmt: skip
+        print_out("note: this run has no start weights, so training pages are judged by features of random ones; "
+                  "--retrain 5 judges them by trained models")  # fmt: skip
     print_out(f"ranking: {folder / RANKING}")
     return 0
 
