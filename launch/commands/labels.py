@@ -71,8 +71,10 @@ def _is_made(options: argparse.Namespace) -> bool:
 def _make(options: argparse.Namespace) -> int:
     from launch.api import open_run
     from launch.labels.judge_run import run_shards
+    from trainer.serving.ensemble import open_stack
 
     run = open_run(options.run)
+    open_stack(run.folder)  # a run that is not finished is an error before anything takes minutes
     shards = run_shards(run, None if options.shards is None else Path(options.shards))
     return _choose_next(run, shards, options) if options.pool is not None else _rank(run, shards, options)
 

@@ -74,8 +74,9 @@ def rank_pool(run: Run, folder: Path, *, most: int, shards: RunShards) -> tuple[
         raise UserError(f"--pool {folder}: not a folder")
     pool = Pool()
     files = _unlabelled(find_sources([str(folder)]).files, run, shards, pool)
-    space = feature_space(shards)
-    _classify(run, files, folder, space, pool)
+    if files:
+        space = feature_space(shards)
+        _classify(run, files, folder, space, pool)
     if not pool.ids:
         raise UserError(
             f"--pool {folder}: no page to choose from: {pool.labelled} files are labelled in this run, {pool.rejected} "

@@ -60,16 +60,15 @@ def test_the_same_command_gives_the_same_ranking(ranked: Ranking, finished: Path
 
 def test_pages_to_label_next(finished: Path, tiny: Path, tmp_path: Path) -> None:
     pages = sorted((tiny.parent / "pages" / "images" / "test").rglob("*.tif"))
-    for page in (*pages[:6], pages[0]):
-        shutil.copy(page, tmp_path / page.name)
-    shutil.copy(pages[0], tmp_path / "copy.tif")
+    for number, page in enumerate([*pages[:6], pages[0]]):
+        shutil.copy(page, tmp_path / f"{number}.tif")
     (tmp_path / "broken.tif").write_bytes(b"II*\0")
     output = regionstack("labels", str(finished), "--pool", str(tmp_path), "--most", "6")
     assert "1 pages cannot be read" in output
     found = read_ranking(ranking_folder(finished, pool=True))
     assert found.summary["root"] == str(tmp_path)
     assert len(found.pages) == 6
-    copies = [page.rank for page in found.pages if page.id in ("copy.tif", pages[0].name)]
+    copies = [page.rank for page in found.pages if page.id in ("0.tif", "6.tif")]
     assert len(copies) < 2 or max(copies) == 6, "a copy of a chosen page is the least useful one"
     assert all(page.label is None and page.nearest and "features" not in page.probabilities for page in found.pages)
     output = regionstack("labels", str(finished), "--pool", str(tiny.parent / "pages" / "images"), status=2)
