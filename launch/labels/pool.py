@@ -74,14 +74,12 @@ def rank_pool(run: Run, folder: Path, *, most: int, shards: RunShards) -> tuple[
         raise UserError(f"--pool {folder}: not a folder")
     pool = Pool()
     files = _unlabelled(find_sources([str(folder)]).files, run, shards, pool)
-    if files:
-        space = feature_space(shards)
-        _classify(run, files, folder, space, pool)
+    if not files:
+        raise _nothing(folder, pool)
+    space = feature_space(shards)
+    _classify(run, files, folder, space, pool)
     if not pool.ids:
-        raise UserError(
-            f"--pool {folder}: no page to choose from: {pool.labelled} files are labelled in this run, {pool.rejected} "
-            f"pages cannot be read, {pool.blank} are blank"
-        )
+        raise _nothing(folder, pool)
     pages = _chosen(run, pool, space, shards, most=most)
     summary: RankingSummary = {
         "format": FORMAT,
@@ -96,6 +94,13 @@ def rank_pool(run: Run, folder: Path, *, most: int, shards: RunShards) -> tuple[
     place = ranking_folder(run.folder, pool=True)
     write_ranking(place, summary, pages)
     return summary, place, pool
+
+
+def _nothing(folder: Path, pool: Pool) -> UserError:
+    return UserError(
+        f"--pool {folder}: no page to choose from: {pool.labelled} files are labelled in this run, {pool.rejected} pages "
+        f"cannot be read, {pool.blank} are blank"
+    )
 
 
 def _unlabelled(files: Sequence[Source], run: Run, shards: RunShards, pool: Pool) -> list[str]:
