@@ -98,8 +98,8 @@ def rank_pool(run: Run, folder: Path, *, most: int, shards: RunShards) -> tuple[
 
 def _nothing(folder: Path, pool: Pool) -> UserError:
     return UserError(
-        f"--pool {folder}: no page to choose from: {pool.labelled} files are labelled in this run, {pool.rejected} pages "
-        f"cannot be read, {pool.blank} are blank"
+        f"--pool {folder}: no page to choose from: {pool.labelled} files are labelled in this run, {pool.rejected} "
+        f"pages cannot be read, {pool.blank} are blank"
     )
 
 
