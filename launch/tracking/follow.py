@@ -7,17 +7,20 @@ was killed. Prints lines for the user, one at most. A process of its own, since 
 server may hang, and neither may cost training anything.
 """
 
+import fcntl
 import os
 import select
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from data_tools.errors import UserError
 from launch.tracking.server import Server, ServerError, Status
 from launch.tracking.sync import Sync
 
+LOCK = "mlflow.lock"
 POLL_S = 2.0
 RETRY_S = 30.0
 """Wait after a request that failed."""
@@ -34,20 +37,41 @@ def main(arguments: Sequence[str]) -> int:
     def say(reason: str) -> None:
         terminal.write(f"MLflow at {uri}: {reason}; the run continues, and what is missing is sent later\n")
 
+    lock = (Path(folder) / LOCK).open("a")
+
+    def connect() -> Sync | None:
+        return Sync(Path(folder), Server(uri), uri=uri, experiment=experiment) if is_free(lock) else None
+
     # The process boundary: whatever MLflow raises is one line, and a traceback in the log.
     try:
-        follow(lambda: Sync(Path(folder), Server(uri), uri=uri, experiment=experiment), wait=wait_for_end, say=say)
+        follow(connect, wait=wait_for_end, say=say)
     except Exception as error:
         say(f"{type(error).__name__}: {error}".splitlines()[0])
         raise
     return 0
 
 
-def follow(connect: Callable[[], Sync], *, wait: Callable[[float], str | None], say: Callable[[str], None]) -> None:
+def is_free(lock: TextIO) -> bool:
+    """Whether this process follows the run alone; it holds `lock` from then on.
+
+    Another one may belong to a driver that was just killed, or to another stage of the run that is trained by hand.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # This file system has no locks.
+    return True
+
+
+def follow(
+    connect: Callable[[], Sync | None], *, wait: Callable[[float], str | None], say: Callable[[str], None]
+) -> None:
     """Send what is new every POLL_S seconds, and for the last time at the end.
 
-    wait: waits up to that many seconds for the end; how the run ended, None: it continues. say: gets the reason of the
-    first failure, and no other.
+    connect: None while another process follows the run, which sends everything. wait: waits up to that many seconds
+    for the end; how the run ended, None: it continues. say: gets the reason of the first failure, and no other.
     """
     sync: Sync | None = None
     said, ending = False, None
@@ -55,14 +79,16 @@ def follow(connect: Callable[[], Sync], *, wait: Callable[[float], str | None], 
         pause = POLL_S
         try:
             sync = sync or connect()
-            sync.send()
+            if sync is not None:
+                sync.send()
         except (ServerError, UserError, OSError) as error:
             pause = RETRY_S
             said = said or _say(say, error)
         ending = wait(pause)
     try:
         sync = sync or connect()
-        sync.send(ENDINGS.get(ending, "KILLED"))
+        if sync is not None:
+            sync.send(ENDINGS.get(ending, "KILLED"))
     except (ServerError, UserError, OSError) as error:
         said = said or _say(say, error)
 

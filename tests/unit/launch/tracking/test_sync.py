@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launch.tracking.follow import follow
+from launch.tracking.follow import follow, is_free
 from launch.tracking.server import ServerError, Status, flat
 from launch.tracking.sync import RECORD, Sync
 from tests.unit.launch.run_folder import RunSpec, build
@@ -203,6 +203,25 @@ def test_one_line_for_all_failures(run: Path) -> None:
     said: list[str] = []
     follow(lambda: sync(run, server), wait=waits(None, None, "finished"), say=said.append)
     assert said == ["connection refused"]
+
+
+def test_a_run_that_another_process_follows_is_left_to_it(run: Path) -> None:
+    said: list[str] = []
+    server = FakeServer()
+    free = iter([False, False, True])
+    follow(lambda: sync(run, server) if next(free) else None, wait=waits(None, None, None, "finished"), say=said.append)
+    check_complete(server)
+    follow(lambda: None, wait=waits(None, "finished"), say=said.append)
+    assert said == []
+
+
+def test_one_process_at_a_time_holds_the_lock(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("a") as first, (tmp_path / "lock").open("a") as second:
+        assert is_free(first)
+        assert is_free(first)
+        assert not is_free(second)
+        first.close()
+        assert is_free(second)
 
 
 @pytest.mark.parametrize(("ending", "status"), [("finished", "FINISHED"), ("failed", "FAILED"), ("", "KILLED")])
