@@ -14,12 +14,12 @@ from data_tools.labels.corrections import Corrections, original_labels
 from data_tools.shards.shard_set import ShardSet
 from launch.api import Run
 from launch.labels.rank import Judged, Neighbors, joint_counts, judged, order_of, ranked_pages, split_summaries
-from launch.labels.ranking import FORMAT, Neighbor, RankingSummary, ranking_folder, write_ranking
+from launch.labels.ranking import FORMAT, Neighbor, RankingSummary, begin_decisions, ranking_folder, write_ranking
 from launch.recipe.prepare import weights_path
 from launch.run.model import find_shards
 from launch.terminal.page_progress import page_progress
 from trainer.device import prepare_inference
-from trainer.job_folder.corrections import corrections_record, kept_corrections
+from trainer.job_folder.corrections import FILE, corrections_record, kept_corrections
 from trainer.labels.features import Features, PageFeatures, Projection
 from trainer.labels.judge import FOLDS, cross_fitted, nearest
 from trainer.labels.recorded import PageOutputs, fold_outputs, has_folds, recorded_outputs
@@ -119,6 +119,7 @@ def judge_run(run: Run, *, shards: RunShards, folds: tuple[Path, str] | None) ->
         "corrections": None if record is None else record["sha256"],
     }
     folder = ranking_folder(run.folder)
+    begin_decisions(folder, run.folder / FILE)
     write_ranking(folder, summary, pages)
     return summary, folder
 

@@ -13,7 +13,7 @@ from typing import Any, NotRequired, TypedDict, cast
 
 from data_tools.config import from_mapping
 from data_tools.errors import UserError
-from data_tools.files import open_output, read_json, write_json
+from data_tools.files import open_output, read_json, write_atomically, write_json
 
 FORMAT = 1
 """Version of the files; a reader refuses any other."""
@@ -21,6 +21,7 @@ FOLDER = "labels"
 POOL_FOLDER = "labels/pool"
 RANKING = "ranking.jsonl"
 SUMMARY = "summary.json"
+DECISIONS = "corrections.csv"
 POOL = "pool"
 """In place of a split, in a ranking of unlabelled pages."""
 DIGITS = 4
@@ -124,6 +125,20 @@ def write_ranking(folder: Path, summary: RankingSummary, pages: Iterable[RankedP
             value = vars(page) | {"nearest": [vars(one) for one in page.nearest]}
             file.write(json.dumps(_rounded(value), separators=(",", ":")).encode() + b"\n")
     write_json(folder / SUMMARY, summary)
+
+
+def begin_decisions(folder: Path, corrections: Path) -> None:
+    """Begin the table of decisions beside a ranking with the corrections that its run was made with, if it has any.
+
+    The table of a review then holds the decisions of all rounds, and the next run loses none. A table that exists
+    stays as it is.
+
+    Raises:
+        OSError: the table cannot be written.
+    """
+    table = folder / DECISIONS
+    if corrections.is_file() and not table.exists():
+        write_atomically(table, corrections.read_bytes())
 
 
 def read_ranking(folder: Path, *, most: int | None = None) -> Ranking:

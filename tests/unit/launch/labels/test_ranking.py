@@ -13,6 +13,7 @@ from launch.labels.ranking import (
     Neighbor,
     RankedPage,
     RankingSummary,
+    begin_decisions,
     read_ranking,
     write_ranking,
 )
@@ -69,3 +70,15 @@ def test_corrupt_files_are_named(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=name):
         read_ranking(tmp_path)
+
+
+def test_a_review_begins_with_the_corrections_of_the_run(tmp_path: Path) -> None:
+    table = tmp_path / "labels" / "corrections.csv"
+    begin_decisions(table.parent, tmp_path / "corrections.csv")
+    assert not table.exists(), "a run without corrections"
+    (tmp_path / "corrections.csv").write_text("first round")
+    begin_decisions(table.parent, tmp_path / "corrections.csv")
+    assert table.read_text() == "first round"
+    table.write_text("both rounds")
+    begin_decisions(table.parent, tmp_path / "corrections.csv")
+    assert table.read_text() == "both rounds"
