@@ -83,10 +83,10 @@ def read_corrections(path: Path) -> Corrections:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"data.corrections: {path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise UserError(f"data.corrections: {path}: not UTF-8; save it as UTF-8") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"data.corrections: {_shown(str(path))}: cannot be read ({error})") from None
     rows: list[Correction] = []
     lines: list[int] = []
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
@@ -100,6 +100,11 @@ def read_corrections(path: Path) -> Corrections:
     except csv.Error as error:
         raise UserError(f"data.corrections: {path}:{reader.line_num}: not a CSV row ({error})") from None
     return Corrections(path, tuple(rows), tuple(lines))
+
+
+def _shown(text: str) -> str:
+    """`text` for a message of one line."""
+    return text if text.isprintable() else ascii(text)
 
 
 def _delimiter(text: str) -> str:
@@ -182,14 +187,20 @@ def corrected(
         where = f"data.corrections: {given.path}:{line}"
         place = places.get(row.id)
         if place is None:
-            raise UserError(f"{where}: no page {row.id} among the {row.split} pages of the shards; remove the row")
+            raise UserError(
+                f"{where}: no page {_shown(row.id)} among the {row.split} pages of the shards; remove the row"
+            )
         old, new = classes.place(row.label, where), classes.decision(row, where)
         if labels[place] != old:
             found = class_ids[int(labels[place])]
-            raise UserError(f"{where}: page {row.id} has the label {found}, not {row.label}; fix or remove the row")
+            raise UserError(
+                f"{where}: page {_shown(row.id)} has the label {found}, not {_shown(row.label)}; fix or remove the row"
+            )
         line_before, before = decided.setdefault(place, (line, new))
         if before != new:
-            raise UserError(f"{where}: contradicts line {line_before} on {row.split} page {row.id}; remove one of them")
+            raise UserError(
+                f"{where}: contradicts line {line_before} on {row.split} page {_shown(row.id)}; remove one of them"
+            )
         if line_before == line:
             counts[EXCLUDE if new is None else KEEP if new == old else RELABEL] += 1
         kept[place], changed[place] = new is not None, old if new is None else new
@@ -217,9 +228,11 @@ class _Classes(NamedTuple):
         if len(found) == 1:
             return found.pop()
         if found:
-            raise UserError(f"{where}: {text} is the name of one class and the id of another; use the other's name")
+            raise UserError(
+                f"{where}: {_shown(text)} is the name of one class and the id of another; use the other's name"
+            )
         known = ", ".join(n if n == str(i) else f"{i} ({n})" for i, n in zip(self.ids, self.names, strict=True))
-        raise UserError(f"{where}: no class {text}; the classes: {known}")
+        raise UserError(f"{where}: no class {_shown(text)}; the classes: {known}")
 
 
 def original_labels(

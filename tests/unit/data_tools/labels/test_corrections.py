@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from data_tools.errors import UserError
 from data_tools.labels.corrections import Correction, corrected, read_corrections, write_corrections
@@ -105,3 +107,37 @@ def test_a_file_that_is_no_table_of_corrections(tmp_path: Path, content: bytes) 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.csv"):
         read_corrections(tmp_path / "absent.csv")
+
+
+WORDS = ["a.tif", "c.tif", "b,b.tif", "other", "train", "val", "0", "2", "6", "letter", "email", "keep", "exclude"]
+MARKS = [",", ",", ",", ";", "\t", " ", '"', "\n", "\r\n", "\r", "\0", "\u2028", "\ufeff", "\u00e9"]
+TEXTS = st.lists(st.sampled_from(WORDS + MARKS), max_size=40).map("".join)
+ROWS = st.lists(st.lists(st.sampled_from(WORDS), min_size=4, max_size=4).map(",".join), max_size=5).map("\n".join)
+CONTENTS = st.one_of(
+    st.binary(max_size=60),
+    *(made.map(lambda text: f"id,split,label,new_label\n{text}".encode()) for made in (TEXTS, ROWS)),
+)
+
+
+@given(content=CONTENTS)
+@settings(max_examples=300, deadline=None)
+def test_any_content(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_bytes(content)
+    try:
+        labels, kept, counts = _apply(path)
+    except UserError as error:
+        assert len(str(error).splitlines()) == 1
+        assert str(path) in str(error)
+    else:
+        assert set(labels) <= {0, 1, 2}
+        assert sum(counts.values()) <= 3
+        assert kept.count(False) == counts.get("exclude", 0)
+
+
+def test_a_page_id_of_several_lines_is_shown_in_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        _apply(_file(tmp_path, '"a\nb.tif",train,0,2'))
+    assert len(str(raised.value).splitlines()) == 1
+    with pytest.raises(UserError, match="cannot be read"):
+        read_corrections(Path("a\0b.csv"))
