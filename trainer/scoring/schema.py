@@ -224,7 +224,7 @@ class TrainingResult(JobResult):
 
 
 class AveragedResult(JobResult):
-    """`result.json` of a member that averages the jobs `models`; without epoch, checkpoint and start."""
+    """`result.json` of a member that averages the jobs `models`; without best epoch, checkpoint and start."""
 
     models: list[str]
 

@@ -79,6 +79,7 @@ def _result(member: str, jobs: Sequence[str], results: Sequence[dict[str, Any]])
         "weights_digest": hashlib.sha256(digests.encode()).hexdigest(),
         "parameters": sum(result["parameters"] for result in results),
         "seconds": sum(result["seconds"] for result in results),
+        "ended": max(result["ended"] for result in results),
         "train_seconds": sum(result["train_seconds"] for result in results),
         **{key: results[0][key] for key in ("region", "stage", "world_size", "epochs", "selection_share", "versions")},
     }

@@ -36,7 +36,7 @@ def make_folds(folder: Path, *, retrained: bool, share: float | None = None, fit
                 write_predictions(predictions / f"{split}.npz", rows)
             result = {"region": "holistic" if name.startswith("holistic") else name, "stage": "s", "world_size": 1,
                       "epochs": 2, "selection_share": share, "versions": {}, "weights_digest": job, "parameters": 7,
-                      "seconds": 2.0, "train_seconds": 1.0}  # fmt: skip
+                      "seconds": 2.0, "train_seconds": 1.0, "ended": 7.0}  # fmt: skip
             write_json(folder / "jobs" / job / "result.json", result)
             write_atomically(folder / "jobs" / job / "config.yaml", f"name: {job}\nfold: {{number: 1, of: 3}}\n")
     return folder
