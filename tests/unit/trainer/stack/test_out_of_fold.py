@@ -1,5 +1,6 @@
 """A stack that is fitted on training pages, out of fold: from the files of synthetic fold jobs."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from trainer.scoring.decision import read_policy
 from trainer.scoring.predictions import Predictions, read_predictions, write_predictions
 from trainer.stack.config import StackConfig
 from trainer.stack.fit import fit_stack
-from trainer.stack.job import run
+from trainer.stack.job import out_of_fold_use, run, validation_use
 from trainer.stack.pages import StackPayload, read_pages
 
 FOLDS, TRAIN = 3, 300
@@ -47,6 +48,12 @@ def payload(folder: Path, **config: Any) -> dict[str, Any]:
             "config": {"epochs": 3, "folds": FOLDS, **config}}  # fmt: skip
 
 
+def job_of(folder: Path, **config: Any) -> StackPayload:
+    fold_jobs = {name: tuple(jobs) for name, jobs in FOLD_JOBS.items()}
+    stack = StackConfig(folds=FOLDS, **config)
+    return StackPayload(run=str(folder), members=tuple(MEMBERS), seed=3, config=stack, fold_jobs=fold_jobs)
+
+
 @pytest.fixture(scope="module")
 def retrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = make_folds(tmp_path_factory.mktemp("retrained"), retrained=True)
@@ -75,8 +82,7 @@ def test_the_stack_is_fitted_on_training_pages_and_the_policy_on_validation(
     retrained: tuple[Path, dict[str, Any]],
 ) -> None:
     folder, result = retrained
-    job = StackPayload(run=str(folder), members=tuple(MEMBERS), seed=3, config=StackConfig(epochs=3, folds=FOLDS),
-                       fold_jobs={name: tuple(jobs) for name, jobs in FOLD_JOBS.items()})  # fmt: skip
+    job = job_of(folder, epochs=3)
     pages = read_pages(job)
     assert pages.fitted.ids.tolist() == [f"train/{number:04d}.tif" for number in range(TRAIN)]
     expected = fit_stack(pages.fitted, job.config, seed=3)
@@ -89,13 +95,16 @@ def test_the_stack_is_fitted_on_training_pages_and_the_policy_on_validation(
     assert result["test_accuracy"] > max(s["test"]["accuracy"] for s in result["members_scores"].values())
 
 
-def test_no_validation_label_reaches_the_stack(retrained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_no_validation_label_reaches_the_fit(retrained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     other = make_folds(tmp_path, retrained=True)
     for name in MEMBERS:
         path = other / "jobs" / name / "predictions" / "val.npz"
         rows = read_predictions(path)
         write_predictions(path, Predictions(rows.ids, (rows.labels + 1) % len(CLASS_IDS), rows.softmax, rows.class_ids))
-    assert run(payload(other))["weights_digest"] == retrained[1]["weights_digest"]
+    pages, changed = (read_pages(job_of(folder)) for folder in (retrained[0], other))
+    assert not np.array_equal(pages.val.labels, changed.val.labels)
+    assert np.array_equal(pages.fitted.softmax, changed.fitted.softmax)
+    assert np.array_equal(pages.fitted.labels, changed.fitted.labels)
 
 
 def test_an_averaged_member_is_the_mean_of_its_folds(averaged: tuple[Path, dict[str, Any]]) -> None:
@@ -112,25 +121,21 @@ def test_an_averaged_member_is_the_mean_of_its_folds(averaged: tuple[Path, dict[
 
 def test_leak_free_selection_is_checked_for_every_fold(tmp_path: Path) -> None:
     folder = make_folds(tmp_path, retrained=True, share=0.4)
-    result = run(payload(folder, leak_free=True, selection_share=0.4))
-    use = result["leak_free"]
-    assert use["selected_on"] + result["out_of_fold"]["calibrated_on"] == use["validation_pages"] == 90
-    assert result["out_of_fold"]["fitted_on"] == TRAIN, "the stack needs no validation page"
-    other = make_folds(tmp_path / "other", retrained=True, share=0.4)
-    write_json(other / "jobs" / "left_fold2" / "result.json", {"region": "left", "selection_share": None})
+    job = job_of(folder, leak_free=True, selection_share=0.4)
+    pages = read_pages(job)
+    assert 0 < pages.fitted_on.sum() < 90
+    use, out_of_fold = validation_use(job, pages), out_of_fold_use(job, pages)
+    assert out_of_fold is not None
+    assert use["selected_on"] + out_of_fold["calibrated_on"] == use["validation_pages"] == 90
+    assert out_of_fold["fitted_on"] == TRAIN, "the stack needs no validation page"
+    write_json(folder / "jobs" / "left_fold2" / "result.json", {"region": "left", "selection_share": None})
     with pytest.raises(UserError, match="left_fold2 did not select"):
-        run(payload(other, leak_free=True, selection_share=0.4))
+        read_pages(job)
 
 
 def test_class_weights_are_those_of_the_training_pages(tmp_path: Path) -> None:
     folder = make_folds(tmp_path, retrained=True)
-    job = StackPayload(
-        run=str(folder),
-        members=tuple(MEMBERS),
-        config=StackConfig(folds=FOLDS),
-        class_weights="balanced",
-        fold_jobs={name: tuple(jobs) for name, jobs in FOLD_JOBS.items()},
-    )
+    job = replace(job_of(folder), class_weights="balanced")
     fitted = read_pages(job).fitted
     assert fitted.weights is not None
     sums = np.bincount(fitted.labels, weights=fitted.weights)
@@ -164,8 +169,7 @@ def test_folds_that_do_not_make_up_the_training_pages(tmp_path: Path, change: An
     folder = make_folds(tmp_path, retrained=True)
     change(folder)
     with pytest.raises(UserError) as caught:
-        run(payload(folder))
+        read_pages(job_of(folder))
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert not (folder / "jobs" / "stack" / "result.json").exists()
