@@ -31,11 +31,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from bench.accuracy_arms import ALL, PX, TODAY, Arm, arms, base_config, chosen_arms  # noqa: E402
 from bench.accuracy_folds import capped, folds_of, read_pages, splits_of, write_labels  # noqa: E402
-from bench.accuracy_runs import Record, Setting, Speed, configured, measured_speed, record_path, run_fold  # noqa: E402
+from bench.accuracy_runs import Record, Setting, Speed, configured, digest, measured_speed, record_path, run_fold  # noqa: E402
 from data_tools.errors import UserError  # noqa: E402
 from data_tools.files import read_json  # noqa: E402
+from data_tools.labels.label import Label  # noqa: E402
 from launch.config import Config  # noqa: E402
 from trainer.config import STACK  # noqa: E402
+from trainer.job_folder.duplicates import read_groups  # noqa: E402
 from trainer.scoring.metrics import mcnemar  # noqa: E402
 
 ERROR_BAR, P_BAR = 0.75, 0.05
@@ -73,6 +75,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--arm", nargs="+", help="rows to measure (default: all); --list names them")
     parser.add_argument("--fold", type=int, nargs="+", help="folds to measure, from 0 on (default: all)")
     parser.add_argument("--folds", type=int, default=5, help="number of folds")
+    parser.add_argument("--duplicates", type=Path, help="duplicates.jsonl of a survey; copies stay in one split")
     parser.add_argument("--seed", type=int, default=1, help="of the folds")
     parser.add_argument("--budget", type=float, default=10.0, help="minutes of training for each fold of a row")
     parser.add_argument("--px", type=int, default=PX, help="height that today's stages work at")
@@ -98,8 +101,8 @@ def measure(options: argparse.Namespace, out: Path) -> int:
     files = options.labels or sorted((options.pages / "labels").glob("*.txt"))
     pages = read_pages(options.pages, files)
     pages = capped(pages, options.per_class) if options.per_class else pages
-    parts = folds_of(pages, options.folds, seed=options.seed)
-    first = {split: len(rows) for split, rows in splits_of(parts, 0, val=VAL, seed=options.seed).items()}
+    divided = folds(pages, options)
+    first = {split: len(rows) for split, rows in divided[0].items()}
     base = base_config(weights=str(options.weights.absolute()), px=options.px, regions=options.regions)
     classes = len({page.class_id for page in pages})
     speed = QUICK_SPEED if options.quick else measured_speed(out, base, classes=classes, px=options.px)
@@ -108,13 +111,19 @@ def measure(options: argparse.Namespace, out: Path) -> int:
     print(f"{len(pages)} pages, {options.folds} folds (seed {options.seed}), {first['train']} to train on; "
           f"{options.budget:g} minutes each; {1 / speed.page_s:.0f} pages/s at {speed.px} px", flush=True)  # fmt: skip
     records: Records = {arm.name: [] for arm in chosen}
-    boxes = "" if options.regions == "halves" else f"-{len(options.regions)}"
-    cache = out / f"folds-{options.folds}-{options.seed}-{options.px}-{len(pages)}{boxes}"
+    cache = out / f"folds-{digest([divided, options.regions, options.px])}"
     for fold in options.fold or range(options.folds):
-        labels = write_labels(cache / f"fold-{fold}", splits_of(parts, fold, val=VAL, seed=options.seed))
+        labels = write_labels(cache / f"fold-{fold}", divided[fold])
         for name, record in one_fold(setting, chosen, labels, cache / f"fold-{fold}" / "shards", options):
             records[name].append(record)
     return report({name: found for name, found in records.items() if found}, chosen, options)
+
+
+def folds(pages: Sequence[Label], options: argparse.Namespace) -> list[dict[str, list[Label]]]:
+    """The three splits of each fold."""
+    copies = read_groups(options.duplicates) if options.duplicates else ()
+    parts = folds_of(pages, options.folds, seed=options.seed, copies=copies)
+    return [splits_of(parts, fold, val=VAL, seed=options.seed, copies=copies) for fold in range(options.folds)]
 
 
 def one_fold(

@@ -8,6 +8,7 @@ from data_tools.labels.label import Label
 from data_tools.labels.page_id import document_of
 from data_tools.labels.sources import Sources, read_sources
 from data_tools.labels.stratified import Member, joined, split_list
+from trainer.job_folder.duplicates import Groups
 
 
 def read_pages(root: Path, files: Sequence[Path]) -> list[Label]:
@@ -29,20 +30,22 @@ def capped(pages: Sequence[Label], count: int) -> list[Label]:
     return [page for rows in kept.values() for page in rows[:count]]
 
 
-def folds_of(pages: Sequence[Label], folds: int, *, seed: int) -> list[list[Label]]:
-    """The test pages of each fold: every page in one, the pages of a document in the same."""
+def folds_of(pages: Sequence[Label], folds: int, *, seed: int, copies: Groups = ()) -> list[list[Label]]:
+    """The test pages of each fold: every page in one, the pages of a document or of a group of copies in the same."""
     rest, parts = list(pages), []
     for left in range(folds, 1, -1):
-        places = _divide(rest, "test", 1 / left, seed=seed)
+        places = _divide(rest, "test", 1 / left, seed=seed, copies=copies)
         parts.append([page for page in rest if places[page.page_id] == "test"])
         rest = [page for page in rest if places[page.page_id] != "test"]
     return [*parts, rest]
 
 
-def splits_of(parts: Sequence[Sequence[Label]], fold: int, *, val: float, seed: int) -> dict[str, list[Label]]:
+def splits_of(
+    parts: Sequence[Sequence[Label]], fold: int, *, val: float, seed: int, copies: Groups = ()
+) -> dict[str, list[Label]]:
     """The three splits of a fold: its part is `test`, and the share `val` of the others selects and fits the stack."""
     others = [page for number, part in enumerate(parts) if number != fold for page in part]
-    places = _divide(others, "val", val, seed=seed)
+    places = _divide(others, "val", val, seed=seed, copies=copies)
     return {
         "train": [page for page in others if places[page.page_id] == "train"],
         "val": [page for page in others if places[page.page_id] == "val"],
@@ -50,9 +53,18 @@ def splits_of(parts: Sequence[Sequence[Label]], fold: int, *, val: float, seed: 
     }
 
 
-def _divide(pages: Sequence[Label], split: str, share: float, *, seed: int) -> dict[str, str]:
-    members = joined([Member(page.page_id, page.class_id, document_of(page.page_id)) for page in pages])
-    return split_list(members, {split: share, "train": 1 - share}, seed=seed)
+def _divide(pages: Sequence[Label], split: str, share: float, *, seed: int, copies: Groups) -> dict[str, str]:
+    classes = {page.page_id: page.class_id for page in pages}
+    members = [Member(page_id, class_id, document_of(page_id)) for page_id, class_id in classes.items()]
+    # A page that is named twice joins both groups.
+    members += [
+        Member(page_id, classes[page_id], f"copies {number}")
+        for number, group in enumerate(copies)
+        for page_id in group
+        if page_id in classes
+    ]
+    grouped = {member.page_id: member for member in joined(members)}
+    return split_list(list(grouped.values()), {split: share, "train": 1 - share}, seed=seed)
 
 
 def write_labels(folder: Path, splits: dict[str, list[Label]]) -> dict[str, str]:

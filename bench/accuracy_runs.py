@@ -119,11 +119,13 @@ def _identity(setting: Setting, arm: Arm, scaled: Sequence[str], labels: Mapping
     base = {key: value for key, value in setting.base_of(arm).items() if key != "checkpoint"}
     if arm.preset:
         base["preset"] = sha256(PRESET_FOLDER / f"{arm.preset}.yaml")
-    source = json.dumps(
-        [base, setting.settings_of(arm), list(scaled), [sha256(Path(labels[split])) for split in SPLITS]],
-        sort_keys=True,
-    )
-    return hashlib.blake2b(source.encode(), digest_size=4).hexdigest()
+    files = [sha256(Path(labels[split])) for split in SPLITS]
+    return digest([base, setting.settings_of(arm), list(scaled), files])
+
+
+def digest(value: Any) -> str:
+    """Eight hex digits of plain data."""
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=4).hexdigest()
 
 
 def _epochs_factor(setting: Setting, jobs: Sequence[JobConfig]) -> float:

@@ -31,6 +31,18 @@ def test_every_page_is_tested_once_and_documents_stay_together() -> None:
     ]
 
 
+def test_copies_stay_together_whatever_their_documents() -> None:
+    copies = (("003.tif", "006.tif"), ("006.tif", "bundle.tif#page=2"), ("gone.tif", "009.tif"))
+    together = {"003.tif", "006.tif", *(f"bundle.tif#page={number}" for number in range(1, 7))}
+    for seed in range(5):
+        parts = folds_of(PAGES, 5, seed=seed, copies=copies)
+        assert sorted(page for part in parts for page in part) == sorted(PAGES)
+        holding = [number for number, part in enumerate(parts) if together & {page.page_id for page in part}]
+        assert len(holding) == 1
+        splits = splits_of(parts, (holding[0] + 1) % 5, val=1 / 6, seed=seed, copies=copies)
+        assert sum(bool(together & {page.page_id for page in rows}) for rows in splits.values()) == 1
+
+
 @pytest.mark.parametrize("fold", range(5))
 def test_the_splits_of_a_fold_are_disjoint_and_complete(fold: int) -> None:
     parts = folds_of(PAGES, 5, seed=1)
