@@ -122,3 +122,13 @@ def test_names_become_one_line_of_utf8(text: str, shown: str) -> None:
 
 def test_classes_with_one_name_are_told_apart() -> None:
     assert distinct_names([3, 5, 9], ["memo", "memo", "form"]) == ["memo (3)", "memo (5)", "form"]
+
+
+def test_a_single_model_answers_without_members() -> None:
+    row = np.array([0.2, 0.8], np.float32)
+    answer = answer_of(Place("a.tif"), {"distilled": row}, NAMES[:2])
+    assert answer.best is not None
+    assert (answer.best.name, dict(answer.members), list(answer.probabilities)) == (NAMES[1], {}, ["distilled"])
+    columns = csv_columns([], NAMES[:2], probabilities=True, model="distilled")
+    cells = csv_row(answer, [], NAMES[:2], probabilities=True, model="distilled")
+    assert dict(zip(columns, cells, strict=True))[f"distilled:{NAMES[1]}"] == "0.800000"
