@@ -171,7 +171,7 @@ class Attempt:
         if warm is None:
             return False
         if self._fresh:
-            warm.kill()
+            warm.end()
             return False
         self._world = warm
         until = time.monotonic() + ANSWER_S
@@ -183,14 +183,13 @@ class Attempt:
 
         try:
             self._prepare(look)
-        except Failed as failed:
+        except (Failed, ray.exceptions.RayError, OSError) as error:
             self._world = new
-            warm.kill()
+            warm.end()
             self._raise_if_killed()
-            if failed.failure.kind == "user":
+            if isinstance(error, Failed) and error.failure.kind == "user":
                 raise
-            logger.info("%s: idle workers are not reused (%s)", self._job.name, failed.failure.line())
-            warm.end_processes()
+            logger.info("%s: idle workers are not reused (%s)", self._job.name, first_line(error))
             return False
         return True
 

@@ -52,7 +52,7 @@ class WarmWorlds:
             if same and found is None:
                 found = world
             else:
-                _end(world)
+                world.end()
         return found
 
     def leave(self, node_ids: Collection[str]) -> None:
@@ -74,7 +74,7 @@ class WarmWorlds:
     def _expire(self, world: World) -> None:
         for one in self._remove(lambda other: other is world):
             logger.debug("an idle world on %s is given up", one.group.hosts)
-            _end(one)
+            one.end()
 
     def _remove(self, chosen: Callable[[World], bool]) -> list[World]:
         with self._lock:
@@ -83,10 +83,3 @@ class WarmWorlds:
         for _, timer in removed:
             timer.cancel()
         return [world for world, _ in removed]
-
-
-def _end(world: World) -> None:
-    """Release the slots of an idle world; also where a worker is stopped by a signal, which Ray's kill waits for."""
-    world.kill()
-    if left := world.end_processes():
-        logger.warning("idle workers %s have not ended", left)

@@ -1,5 +1,6 @@
 """The worker processes of one Horovod world on its slots, for one job or for several, one after the other."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -8,6 +9,8 @@ from cluster.on_ray.hosts import Node
 from cluster.on_ray.worlds.processes import Processes
 from cluster.on_ray.worlds.reservation import Reservation, Share
 from cluster.schedule.slots import Group
+
+logger = logging.getLogger(__name__)
 
 END_S = 10.0
 """How long killed workers may take to end."""
@@ -86,3 +89,9 @@ class World:
     def end_processes(self) -> list[int]:
         """Kill the processes themselves and wait for their end; the pids of those that remain."""
         return self.processes.end(END_S) if self.processes is not None else []
+
+    def end(self) -> None:
+        """Kill the workers, also those that a signal has stopped, for which Ray's own kill waits."""
+        self.kill()
+        if left := self.end_processes():
+            logger.warning("idle workers %s have not ended", left)

@@ -255,11 +255,10 @@ class IdleWorld:
         self.asked += 1
         raise self.answer
 
-    def end_processes(self) -> list[int]:
-        return []
-
     def kill(self) -> None:
         self.killed = True
+
+    end = kill
 
 
 GONE = Failed(Failure("died", "the worker died"))
@@ -268,13 +267,14 @@ USES_OF_IDLE_WORKERS = [  # job, fresh, their answer -> asked, whether a new wor
     (JobSpec("top", "m:f", {}, reuse_workers=True), False, GONE, 1, True, "no worker here"),
     (JobSpec("top", "m:f", {}, reuse_workers=True), True, GONE, 0, True, "no worker here"),
     (JobSpec("top", "m:f", {}), False, GONE, 0, True, "no worker here"),
+    (JobSpec("top", "m:f", {}, reuse_workers=True), False, OSError("no Ray"), 1, True, "no worker here"),
     (JobSpec("top", "m:f", {}, reuse_workers=True), False, MISTAKE, 1, False, "the host's own name does not resolve"),
 ]
 
 
 @pytest.mark.parametrize(("job", "fresh", "answer", "asked", "new", "message"), USES_OF_IDLE_WORKERS)
 def test_idle_workers_are_used_or_killed(
-    monkeypatch: pytest.MonkeyPatch, job: JobSpec, fresh: bool, answer: Failed, asked: int, new: bool, message: str
+    monkeypatch: pytest.MonkeyPatch, job: JobSpec, fresh: bool, answer: Exception, asked: int, new: bool, message: str
 ) -> None:
     monkeypatch.setattr(module, "Reservation", FakeReservation)
     warm, idle, executor = WarmWorlds(600.0), IdleWorld(answer), FakeExecutor()
