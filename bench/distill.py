@@ -4,9 +4,10 @@
     python bench/distill.py --quick
 
 RUN: a finished run with a student (`regionstack distill RUN`). The gain is counted on the run's test pages; the report
-has its intervals. Time: both models on the same stored pages in batches of 16, in turns in one process; the ratio of the
-shortest times, which other processes disturb least. Bars: at least 60 % of the gain at no more than 1.1 times the time. The JSON line's figure is
-the share of the gain, `time` stands beside it; a run whose stack gains nothing has no share, and its bar does not hold.
+has its intervals. Time: both models on the same stored pages in batches of 16, in turns in one process; the ratio of
+the shortest times, which other processes disturb least. Bars: at least 60 % of the gain at no more than 1.1 times the
+time. The JSON line's figure is the share of the gain, `time` stands beside it; a run whose stack gains nothing has no
+share, and its bar does not hold.
 `--quick` measures the time alone, of a run with random weights, which do not change it.
 """
 
