@@ -237,7 +237,7 @@ function show() {
   find("[data-do=keep]").hidden = isPool();
   find("[data-do=likely]").hidden = page.likely === page.label;
   find("#likely-text").textContent = nameOf(page.likely);
-  find("[data-do=relabel] span").textContent = isPool() ? "Label …" : "Relabel …";
+  find("[data-do=relabel] span").textContent = isPool() ? "Label" : "Relabel";
 }
 
 function progress() {
