@@ -1,9 +1,7 @@
 """The figures of a run as plain data: the content of `metrics.json`, which the report presents."""
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,8 +16,8 @@ from launch.report.schema import (
     ModelFigures,
     RunFigures,
     TimelineRow,
-    TransferRow,
 )
+from launch.report.sections.transfers import transfers
 from launch.report.shard_pages import data_set
 from launch.run.attempts import Attempt
 from launch.run.record import FOLD_JOB, JobRecord, RunRecord
@@ -141,39 +139,6 @@ def _recorded_attempt(job: JobRecord) -> Sequence[Attempt]:
     if not isinstance(started, int | float) or not isinstance(ended, int | float):
         return ()
     return (Attempt(number=1, started=started, ended=ended, outcome="done", group={}, slots=()),)
-
-
-def transfers(record: RunRecord) -> list[TransferRow]:
-    """The source of each job's start weights."""
-    digests = {name: job.result.get("weights_digest") for name, job in record.jobs.items()}
-    rows: list[TransferRow] = []
-    for name, job in record.jobs.items():
-        start = job.result.get("start")
-        if not isinstance(start, Mapping):
-            continue
-        source, digest = str(start.get("from") or ""), start.get("digest")
-        parts = Path(source).parts
-        source_job = next((other for other in digests if other != name and other in parts), None)
-        recorded = digests.get(source_job or "")
-        rows.append(
-            {
-                "job": name,
-                "kind": start.get("kind"),
-                "from": source_job or source or None,
-                "digest": digest,
-                "matches": digest == recorded if recorded and digest else None,
-                "weights_digest": job.result.get("weights_digest"),
-                "epoch": _epoch_of(start, record.jobs[source_job]) if source_job else None,
-            }
-        )
-    return rows
-
-
-def _epoch_of(start: Mapping[str, Any], source: JobRecord) -> int | None:
-    """The epoch of `source` whose weights a job started from: that of the checkpoint, or the best one."""
-    step = re.search(r"step-(\d+)", str(start.get("checkpoint") or ""))
-    by_step = {row["step"]: row["epoch"] for row in source.epochs}
-    return by_step.get(int(step[1])) if step else source.result.get("best_epoch")
 
 
 def _model_figures(

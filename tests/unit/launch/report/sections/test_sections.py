@@ -53,7 +53,17 @@ def test_a_run_that_has_begun(done: tuple[str, ...], tmp_path: Path) -> None:
     run = build(tmp_path / "run", RunSpec(done=done, running=("holistic_256",) if done else (), pages=40))
     curves = curves_of(reported(run), "val_loss")
     assert [curve.job for curve in curves] == (["holistic_128", "holistic_256"] if done else [])
-    assert [curve.offset for curve in curves] == ([0, 0] if done else []), "a running job has not recorded its start"
+
+
+@pytest.mark.parametrize(
+    ("config", "source"), [("start_job: holistic_128", "holistic_128"), ("start_job: null", None), ("{", None)]
+)
+def test_a_running_job_begins_where_its_configuration_says(config: str, source: str | None, tmp_path: Path) -> None:
+    run = build(tmp_path / "run", RunSpec(done=("holistic_128",), running=("holistic_256",), pages=40))
+    (run / "jobs" / "holistic_256" / "config.yaml").write_text(config)
+    change(run / "jobs" / "holistic_128" / "result.json", best_epoch=4)
+    curve = curves_of(reported(run), "val_accuracy")[-1]
+    assert (curve.job, curve.source, curve.offset) == ("holistic_256", source, 4 if source else 0)
 
 
 def test_jobs_that_name_each_other_end(tmp_path: Path) -> None:
