@@ -35,6 +35,7 @@ def prepare_device(world: World, training: TrainingConfig, *, seed: int) -> str:
         UserError: the host runs more workers than it has visible GPUs, or this rank was promised a GPU and TensorFlow
             finds none; the text holds TensorFlow's reason.
     """
+    load_tensorflow()
     import keras
     import tensorflow as tf
 
@@ -100,6 +101,7 @@ def prepare_small_fit(*, seed: int) -> None:
 
     The GPUs belong to other jobs.
     """
+    load_tensorflow()
     import keras
     import tensorflow as tf
 
