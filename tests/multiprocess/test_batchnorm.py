@@ -18,7 +18,9 @@ from trainer.network.classifier import Classifier, Geometry, build_classifier, m
 from trainer.network.freezing import freeze
 from trainer.network.weights import load_arrays
 from trainer.optimizer.build import build_optimizer
+from trainer.optimizer.ema import RUNNING
 from trainer.scoring.metrics import accuracy, negative_log_likelihood
+from trainer.training.state import saved_variables
 from trainer.training.step import TrainStep
 from trainer.world import World
 
@@ -100,6 +102,36 @@ def test_frozen_layers_keep_their_statistics_and_momentum_stays() -> None:
     assert len(moving) == 6
     assert not [v.path for v in moving_statistics(classifier) if np.array_equal(v.numpy(), moving[v.path])]
     assert {layer.momentum for layer in batchnorm_layers(classifier)} == {0.97}
+
+
+def test_averaged_weights_get_statistics_of_their_own() -> None:
+    """Those of the averages are evaluated and saved; training continues with its own."""
+    classifier, world = network("SmallConvNet"), World.start()
+    optimizer = build_optimizer(OptimizerConfig(name="sgd", learning_rate=0.5))
+    step = TrainStep(classifier, optimizer, world, TrainingConfig(), ema_decay=0.9)
+    images, labels = striped()
+    for _ in range(4):
+        step(images, labels)
+    layers = batchnorm_layers(classifier)
+    paths = [layer.moving_variance.path for layer in layers]
+
+    def variances() -> list[np.ndarray]:
+        return [layer.moving_variance.numpy().copy() for layer in layers]
+
+    own = variances()
+    PreciseStatistics(classifier, world).update([images])
+    of_weights = variances()
+    for layer, values in zip(layers, own, strict=True):
+        layer.moving_variance.assign(values)
+    with step.evaluated_weights(keep=True):
+        PreciseStatistics(classifier, world).update([images])
+        of_averages = variances()
+    saved, beside = saved_variables(step)
+    for place, path in enumerate(paths):
+        np.testing.assert_array_equal(layers[place].moving_variance.numpy(), own[place])
+        np.testing.assert_array_equal(saved[path].numpy(), of_averages[place])
+        np.testing.assert_array_equal(beside[f"{RUNNING}{path}"].numpy(), own[place])
+    assert not np.allclose(of_averages[-1], of_weights[-1], rtol=1e-3), "other weights, other statistics"
 
 
 def test_both_settings_reach_the_job_and_change_statistics_alone(tiny: Path, tmp_path: Path) -> None:
