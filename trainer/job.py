@@ -138,7 +138,7 @@ def _train(job: JobPayload, folder: Path, world: World, journal: Journal, heartb
     check_batch(config.stage.global_batch, world.size, config.stage.micro_batches)
     journal.progress("starting", doing="building the network")
     key, compiled = _compiled(config, data.manifest, world)
-    journal.progress("starting", doing="loading its start weights or checkpoint")
+    journal.progress("starting", doing="loading weights")
     state = initial_state(job, compiled.step, world, source)
     del source  # and with it the arrays that were read
     heartbeat.at("starting", step=state.step)

@@ -14,8 +14,10 @@ from launch.progress.pace import JobPace
 COLORS = {"waiting": "dim", "running": "bold cyan", "done": "green", "failed": "bold red", "stopped": "yellow",
           "skipped": "yellow"}  # fmt: skip
 BAR, SHORT_BAR = 24, 8
-WIDE, NARROW = 110, 72
-"""Columns of a terminal with room for groups, and for long bars and losses."""
+LEAST = {"": BAR, "epoch": 5, "step": 9, "left": 10}
+"""Widths of columns whose text grows while a job runs, so that the table stays where it is."""
+WIDE, ROOMY, NARROW = 120, 100, 84
+"""Columns of a terminal with room for groups; for long bars in a table that keeps its widths; for losses."""
 
 
 @dataclass
@@ -53,13 +55,14 @@ class RunView:
 
     def table(self, width: int) -> Table:
         """The running jobs, one in a row, with the columns that `width` characters have room for."""
-        wide, roomy = width >= WIDE, width >= NARROW
+        wide, roomy, narrow = width >= WIDE, width >= ROOMY, width < NARROW
         table = Table(box=None, padding=(0, 1), header_style="dim", expand=False)
-        names = ["job", *(["group"] if wide else []), "", "epoch", "step", *(["loss"] if roomy else []), "accuracy",
+        names = ["job", *(["group"] if wide else []), "", "epoch", "step", *([] if narrow else ["loss"]), "accuracy",
                  "pages/s", "left"]  # fmt: skip
         for name in names:
             justify: Literal["left", "right"] = "left" if name in ("job", "group", "") else "right"
-            table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis")
+            least = LEAST.get(name, 0) if roomy else None
+            table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", min_width=least)
         for name, pace in list(self.running.items()):  # another thread may end one meanwhile
             cells = self._cells(name, pace, bar=BAR if roomy else SHORT_BAR)
             table.add_row(*(cells[name] for name in names))
@@ -71,6 +74,7 @@ class RunView:
         drawn = ProgressBar(total=steps or 1, completed=pace.latest.get("step") or 0, width=bar)
         return {
             "job": Text(name, style="bold"), "group": Text(self.groups.get(name, ""), style="dim"),
-            "": drawn if training and steps else Text(now.phase), "epoch": now.epoch, "step": now.step,
-            "loss": now.loss, "accuracy": now.accuracy, "pages/s": now.rate, "left": now.left,
+            "": drawn if training and steps else Text(now.phase.removeprefix("starting: ")),
+            "epoch": now.epoch, "step": now.step, "loss": now.loss, "accuracy": now.accuracy, "pages/s": now.rate,
+            "left": now.left,
         }  # fmt: skip

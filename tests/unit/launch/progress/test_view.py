@@ -40,7 +40,7 @@ def test_region_jobs_side_by_side_on_their_groups() -> None:
     for part in ("node1 ×2", "2/6", "70/180", "0.500", "87.5%", "1,210", "55 s"):
         assert part in top
     assert "node[2] ×2" in bottom
-    assert "starting: building the network" in bottom
+    assert "building the network" in bottom
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 130, 200])
