@@ -56,12 +56,13 @@ def main() -> int:
         for arm in arms():
             print(f"{arm.name:14} {arm.about}")
         return 0
-    if options.weights is None:
-        raise SystemExit("--weights: name the start weights of MobileNetV2, a .h5 or .weights.h5 file")
-    if options.out is not None:
-        return measure(options, options.out)
+    if options.weights is None or not options.weights.is_file():
+        raise SystemExit("--weights: name the file with start weights of MobileNetV2 (.h5, .weights.h5)")
     with tempfile.TemporaryDirectory() as folder:
-        return measure(options, Path(folder))
+        try:
+            return measure(options, options.out or Path(folder))
+        except UserError as error:
+            raise SystemExit(str(error)) from None
 
 
 def parse() -> argparse.Namespace:
@@ -87,6 +88,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="list the rows and exit")
     parser.add_argument("--quick", action="store_true", help="one fold of few pages at 64 px; about a minute")
     options = parser.parse_args()
+    if options.folds < 2 or any(fold not in range(options.folds) for fold in options.fold or ()):
+        parser.error("--folds must be at least 2, and --fold from 0 to one less")
+    if not options.budget > 0:
+        parser.error("--budget must be more than 0 minutes")
     options.regions = {} if options.holistic else "halves"
     if options.quick:
         options.px, options.budget, options.regions = QUICK_PX, QUICK_MINUTES, options.regions and QUICK_REGIONS
@@ -99,6 +104,8 @@ def measure(options: argparse.Namespace, out: Path) -> int:
     """Run the folds of all rows that have no record, and report."""
     out = out.absolute()
     files = options.labels or sorted((options.pages / "labels").glob("*.txt"))
+    if not files:
+        raise UserError(f"{options.pages}: no labels/*.txt; name label files with --labels")
     pages = read_pages(options.pages, files)
     pages = capped(pages, options.per_class) if options.per_class else pages
     divided = folds(pages, options)
