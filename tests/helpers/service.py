@@ -120,7 +120,6 @@ def serving(run: Path, folder: Path, *options: str, env: Mapping[str, str] | Non
             raise AssertionError(f"serve ended with {process.poll()}: {errors.read_text()[-3000:]}")
         yield Service(process, int(found.group(1)), output, errors)
     finally:
-        check_no_native_line(output.read_text() + errors.read_text())
         if process.poll() is None:
             started = time.monotonic()
             process.terminate()
@@ -129,3 +128,4 @@ def serving(run: Path, folder: Path, *options: str, env: Mapping[str, str] | Non
             if process.poll() != 0:
                 process.kill()
                 raise AssertionError(f"serve: {process.poll()} {time.monotonic() - started:.0f} s after SIGTERM")
+        check_no_native_line(output.read_text() + errors.read_text())
