@@ -9,7 +9,7 @@ import numpy as np
 from tests.helpers.commands import horovodrun
 from tests.multiprocess.test_train import outcome, train
 
-ROUNDS = 6
+ROUNDS = 4
 GROWTH_MIB = 2.0
 """Growth of a process's memory per job that is tolerated, MiB; one graph that is kept takes ten times that."""
 
