@@ -10,7 +10,7 @@ from tests.helpers.commands import regionstack
 
 
 def test_a_corrected_run_is_the_run_of_a_new_conversion(tiny: Path, tmp_path: Path) -> None:
-    """Equal bits: the shards of so few pages keep their order when pages are left out."""
+    """Equal bits: the pages that are left keep their order."""
     config = yaml.safe_load(tiny.read_text())
     rows = ["id,split,label,new_label"]
     for split in ("train", "val", "test"):
