@@ -1,8 +1,8 @@
 """Features of pages that no label of the run has touched: those of the start weights, in a middle layer.
 
-Outputs and features of a run's own models follow the labels that they were trained on, wrong ones too: on real pages they
-hide half of the planted errors. The start weights know no label of the run, so a regression on their features that leaves
-out the page is a fair judge (docs/wrong_labels.md has the figures).
+Outputs and features of a run's own models follow the labels that they were trained on, wrong ones too: on real pages
+they hide half of the planted errors. The start weights know no label of the run, so a regression on their features
+that leaves out the page is a fair judge (docs/wrong_labels.md has the figures).
 """
 
 from collections.abc import Callable
