@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_tools.files import write_atomically
+from data_tools.labels.classes.stratified import Member, joined, split_list
 from data_tools.labels.label import Label
 from data_tools.labels.page_id import document_of
 from data_tools.labels.sources import Sources, read_sources
-from data_tools.labels.stratified import Member, joined, split_list
 from trainer.job_folder.duplicates import Groups
 
 

@@ -43,7 +43,6 @@ from launch.distillation.student import (
     unfinished_of,
     with_settings,
 )
-from launch.progress.world import WorldProgress
 from launch.recipe.stages import plan_recipe
 from launch.report.report import print_summary, write_report
 from launch.run.orphans import end_orphans
@@ -56,9 +55,10 @@ from launch.terminal.console import (
     print_out,
     tables,
 )
-from launch.tracking.follower import followed
 from launch.train import PREPARE_S, end_with, prepare_environment, rank_of_this_process, train_job
 from launch.train_all import run_to_end
+from launch.watching.progress.world import WorldProgress
+from launch.watching.tracking.follower import followed
 from trainer.config import JobConfig
 from trainer.device import prepare_device
 from trainer.distill import teacher

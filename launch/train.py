@@ -35,7 +35,6 @@ from data_tools.cores import available_cores
 from data_tools.errors import Stopped, UserError, is_lost_peer, require_horovod
 from data_tools.protocol import threads_per_worker
 from launch.config import Config, load_config
-from launch.progress.world import WorldProgress
 from launch.recipe.check_folds import check_folds
 from launch.recipe.corrections import check_corrections
 from launch.recipe.jobs import check_exclude_ids, job_specs, payload
@@ -46,7 +45,8 @@ from launch.run.folder import open_run, unfinished_jobs
 from launch.run.model import record_model
 from launch.startup import say_once, settle
 from launch.terminal.console import add_stage_options, guarded, print_err, print_out, tables
-from launch.tracking.follower import Ending, RunEnd, check_tracking, followed
+from launch.watching.progress.world import WorldProgress
+from launch.watching.tracking.follower import Ending, RunEnd, check_tracking, followed
 from trainer.config import STACK, JobConfig
 from trainer.device import hide_gpus, prepare_device
 from trainer.stack import job as stack_job

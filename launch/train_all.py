@@ -31,7 +31,6 @@ from data_tools.errors import UserError, require_horovod
 from launch.config import Config, load_config
 from launch.doctor import check_hosts
 from launch.planning.assumed import recommended_workers
-from launch.progress.run_progress import RunProgress, stages_of
 from launch.recipe.check_folds import check_folds
 from launch.recipe.corrections import check_corrections
 from launch.recipe.jobs import check_exclude_ids, job_specs
@@ -46,7 +45,8 @@ from launch.run.schema import EventRecord
 from launch.run.stop import stop_request
 from launch.startup import settle
 from launch.terminal.console import add_config_options, guarded, print_err, print_out, tables
-from launch.tracking.follower import check_tracking, followed
+from launch.watching.progress.run_progress import RunProgress, stages_of
+from launch.watching.tracking.follower import check_tracking, followed
 from trainer.device import hide_gpus
 from trainer.stop import STOPPED
 

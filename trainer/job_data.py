@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_tools.errors import UserError
-from data_tools.labels.class_weights import weight_of_each
+from data_tools.labels.classes.weights import weight_of_each
 from data_tools.shards.manifest import Manifest
 from data_tools.shards.reader import ShardSet
 from trainer.config import JobConfig, JobPayload

@@ -11,12 +11,12 @@ from pathlib import Path
 from data_tools.documents.page_path import OutsideLinks
 from data_tools.documents.pages import DPI, HIGHEST_DPI, LOWEST_DPI, Pages
 from data_tools.errors import UserError
-from data_tools.labels.class_names import class_names_from, read_class_names
-from data_tools.labels.class_weights import ClassWeights, check_weights, weight_of_each
+from data_tools.labels.classes.names import class_names_from, read_class_names
+from data_tools.labels.classes.stratified import SplitConfig, divide
+from data_tools.labels.classes.weights import ClassWeights, check_weights, weight_of_each
 from data_tools.labels.label import ALL, SPLITS, Label, LabelWarning
 from data_tools.labels.page_id import split_page_id
 from data_tools.labels.sources import Listed, Sources, read_sources
-from data_tools.labels.stratified import SplitConfig, divide
 from data_tools.labels.table import ColumnsConfig
 
 __all__ = ["SPLITS", "DataConfig", "DataSet", "LabelWarning", "capped", "class_names", "hashed", "read_data_set"]

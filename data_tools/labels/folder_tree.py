@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from data_tools.errors import UserError
-from data_tools.labels.class_names import is_integer
+from data_tools.labels.classes.names import is_integer
 from data_tools.labels.label import PAGE_SUFFIXES, Label, LabelWarning
 
 _NAMED = 5

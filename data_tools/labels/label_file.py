@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from data_tools.errors import UserError
-from data_tools.labels.class_names import is_integer, plain_name
+from data_tools.labels.classes.names import is_integer, plain_name
 from data_tools.labels.label import PAGE_SUFFIXES, Notes, Row
 
 PATH_NAMES = (

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_tools.errors import UserError
-from data_tools.labels.class_names import alike, ids_of_labels, is_integer, known_names
+from data_tools.labels.classes.names import alike, ids_of_labels, is_integer, known_names
 from data_tools.labels.folder_tree import labels_of_tree, scan, tree_warnings
 from data_tools.labels.label import ALL, SPLITS, Label, LabelWarning, Notes, Row
 from data_tools.labels.label_file import parse_lines

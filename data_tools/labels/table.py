@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_tools.errors import UserError
-from data_tools.labels.class_names import plain_name
+from data_tools.labels.classes.names import plain_name
 from data_tools.labels.label import PAGE_SUFFIXES, Row
 from data_tools.labels.label_file import LABEL_NAMES, PATH_NAMES, SPLIT_NAMES, looks_like_lines
 

@@ -33,8 +33,8 @@ def review(options: argparse.Namespace, *, pool: bool) -> int:
     Raises:
         UserError: an option, the ranking, a table of decisions or the address cannot be used.
     """
-    from launch.review.content import ReviewOptions
-    from launch.review.server import ServeReview, serve_review, write_review
+    from launch.labels.review.content import ReviewOptions
+    from launch.labels.review.server import ServeReview, serve_review, write_review
 
     chosen = ReviewOptions(
         run=Path(options.run),

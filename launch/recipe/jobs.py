@@ -8,7 +8,7 @@ from cluster.schedule.job import JobSpec
 from data_tools.config import to_mapping
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
-from data_tools.labels.class_weights import weight_of_each
+from data_tools.labels.classes.weights import weight_of_each
 from data_tools.shards.manifest import MANIFEST
 from data_tools.shards.shard_set import ShardSet
 from launch.config import Config

@@ -13,7 +13,7 @@ HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 PROGRAM = """
 import json, logging, sys, threading, time
 from pathlib import Path
-from launch.progress.run_progress import RunProgress
+from launch.watching.progress.run_progress import RunProgress
 from launch.terminal.console import guarded, print_err
 
 run = Path(sys.argv[1])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from launch.config import load_config
-from launch.tracking import follower as module
-from launch.tracking.follower import followed
+from launch.watching.tracking import follower as module
+from launch.watching.tracking.follower import followed
 from tests.helpers.mlflow_server import MlflowServer
 from tests.helpers.waiting import wait_until
 from tests.unit.launch.run_folder import RunSpec, build

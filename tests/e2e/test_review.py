@@ -16,12 +16,12 @@ from data_tools.labels.corrections import read_corrections
 from data_tools.labels.table import parse_table
 from data_tools.shards.reader import ShardSet
 from launch.labels.ranking import read_ranking, write_ranking
-from launch.review.content import ReviewOptions, open_review
-from launch.review.server import write_review
+from launch.labels.review.content import ReviewOptions, open_review
+from launch.labels.review.server import write_review
 from tests.helpers.browser import chromium
 from tests.helpers.commands import ROOT, environment
 from tests.helpers.untrained_run import make_shards
-from tests.unit.launch.review.ranked import IDS, make_run, ranked
+from tests.unit.launch.labels.review.ranked import IDS, make_run, ranked
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}

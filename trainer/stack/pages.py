@@ -10,7 +10,7 @@ import numpy.typing as npt
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
 from data_tools.files import read_json
-from data_tools.labels.class_weights import weight_of_each
+from data_tools.labels.classes.weights import weight_of_each
 from trainer.job_folder.journal import PREDICTIONS, RESULT, job_folder
 from trainer.scoring.predictions import Joined, join, read_predictions
 from trainer.stack.config import StackConfig

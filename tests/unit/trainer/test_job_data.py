@@ -8,7 +8,7 @@ import pytest
 
 from data_tools.conversion.convert import ShardConfig, convert
 from data_tools.errors import UserError
-from data_tools.labels.class_weights import weight_of_each
+from data_tools.labels.classes.weights import weight_of_each
 from tests.helpers.synthetic_pages import made_data
 from trainer.config import CheckpointConfig, Fold, JobConfig, JobPayload, ModelConfig, StageConfig, TrainingConfig
 from trainer.job_data import class_weights_of, open_job_data

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_tools.errors import UserError
+from data_tools.labels.classes.stratified import SplitConfig, divide
 from data_tools.labels.label import ALL
 from data_tools.labels.sources import Sources, read_sources
-from data_tools.labels.stratified import SplitConfig, divide
 
 WORDS = [
     "a.tif",

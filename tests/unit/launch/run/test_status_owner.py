@@ -12,9 +12,9 @@ from cluster.liveness.process import own_identity
 from data_tools.errors import Stopped, UserError
 from data_tools.files import append_line, read_lines
 from launch.config import load_config
-from launch.progress.world import WorldProgress
 from launch.recipe.stages import plan_recipe
 from launch.run.status import RunStatus, read_status
+from launch.watching.progress.world import WorldProgress
 from tests.unit.launch.run_folder import START, RunSpec, build
 
 HOLISTIC = ("holistic_128", "holistic_256")

@@ -1,0 +1,1 @@
+"""Classes of a data set: their names, weights, and splits that keep their shares."""

@@ -1,0 +1,1 @@
+"""Following a run: what a terminal shows, and what an MLflow server gets."""

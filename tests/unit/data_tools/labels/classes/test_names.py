@@ -1,0 +1,95 @@
+"""Class names: files of names, and ids for labels that are names."""
+
+from pathlib import Path
+
+import pytest
+
+from data_tools.errors import UserError
+from data_tools.labels.classes.names import alike, ids_of_labels, known_names, plain_name, read_class_names
+
+
+@pytest.mark.parametrize(
+    ("text", "ids", "names"),
+    [
+        ("letter\nform\nemail\n", [0, 2], {0: "letter", 2: "email"}),
+        ("letter\nform\n", [10, 20], {10: "letter", 20: "form"}),
+        ("7 news article\n3 memo\n", [3, 7], {3: "memo", 7: "news article"}),
+        ("-1 other\n3 memo\n", [-1, 3], {-1: "other", 3: "memo"}),
+    ],
+)
+def test_class_names(tmp_path: Path, text: str, ids: list[int], names: dict[int, str]) -> None:
+    (tmp_path / "n.txt").write_text(text)
+    assert read_class_names(tmp_path / "n.txt", ids) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("letter\n", "1 names"),
+        ("3 memo\n3 form\n", "class 3 has two names"),
+        ("3 memo\n", "no name for class 7"),
+    ],
+)
+def test_bad_class_names(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "n.txt").write_text(text)
+    with pytest.raises(UserError, match=problem):
+        read_class_names(tmp_path / "n.txt", [3, 7])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_class_names_as_editors_save_them(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "n.txt").write_bytes("Brief\r\nMémo\r\n".encode(encoding))
+    assert read_class_names(tmp_path / "n.txt", [0, 1]) == {0: "Brief", 1: "Mémo"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "known", "ids", "names"),
+    [
+        (["7", "-3", "+2"], None, {"7": 7, "-3": -3, "+2": 2}, {}),
+        (["memo", "form"], None, {"form": 0, "memo": 1}, {0: "form", 1: "memo"}),
+        (["memo", "form"], {"memo": 0, "form": 1, "other": 2}, {"memo": 0, "form": 1}, {0: "memo", 1: "form"}),
+        (["1099", "letter"], {"letter": 0, "1099": 1}, {"1099": 1, "letter": 0}, {1: "1099", 0: "letter"}),
+        (["1", "2"], {"1": 5}, {"1": 1, "2": 2}, {}),  # Integers are ids, whatever the names are.
+        (["٣"], None, {"٣": 0}, {0: "٣"}),  # Digits of another script are a name.
+    ],
+)
+def test_ids_of_labels(
+    labels: list[str], known: dict[str, int] | None, ids: dict[str, int], names: dict[int, str]
+) -> None:
+    assert ids_of_labels(dict.fromkeys(labels, "f:1"), known) == (ids, names)
+
+
+@pytest.mark.parametrize(
+    ("labels", "known", "problem"),
+    [
+        ({"3": "f:1", "memo": "f:9"}, None, "f:9: .*'memo'.* f:1 has the class id 3"),
+        ({"3.0": "f:2"}, None, "f:2: the class id must be an integer"),
+        ({"memo": "f:1", "1e3": "f:2"}, None, "f:2: the class id must be an integer"),
+        ({"memo": "f:1", "b.tif": "f:2"}, None, "f:2: .*no class"),
+        ({"memo": "f:1", "scan.tif,3": "f:2"}, None, "f:2: .*path,label"),
+        ({"memo": "f:1", "": "f:2"}, None, "f:2: the class is missing"),
+        ({"memo": "f:1", "bill": "f:2"}, {"memo": 0}, "f:2: .*'bill' is not in data.class_names"),
+        ({"3000000000": "f:2"}, None, "f:2: .* 32 bits"),
+        ({"a\nb": "f:2"}, None, "f:2: .*not printable"),
+    ],
+)
+def test_labels_without_an_id(labels: dict[str, str], known: dict[str, int] | None, problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        ids_of_labels(labels, known)
+
+
+def test_names_are_compared_without_quotes_blanks_and_normalization() -> None:
+    assert plain_name("news\u00a0 article") == "news article"
+    assert plain_name(" 'cafe\u0301' ") == plain_name("caf\u00e9")
+
+
+def test_names_that_look_alike_are_reported() -> None:
+    assert [one.count for one in alike({0: "News Article", 1: "news_article", 2: "memo"})] == [2]
+    assert alike({0: "form", 1: "forms"}) == []
+
+
+def test_known_names(tmp_path: Path) -> None:
+    (tmp_path / "n.txt").write_text("7 news article\n3 memo\n")
+    assert known_names(str(tmp_path / "n.txt")) == {"news article": 7, "memo": 3}
+    assert known_names(("memo", "form")) == {"memo": 0, "form": 1}
+    assert known_names(None) is None
