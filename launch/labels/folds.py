@@ -24,8 +24,10 @@ def fold_config(config: Config, run: Path, *, folds: int, shards: Path) -> Confi
     run: folder of the run whose labels are judged. shards: folder of its shards.
 
     Raises:
-        UserError: no stage trains a whole-page model, or fewer than two folds.
+        UserError: no stage trains a whole-page model, fewer than two folds, or a run that has folds of its own.
     """
+    if config.stack.folds is not None:
+        raise UserError(f"--retrain: {run} has stack.folds, whose outputs judge its training pages; omit the option")
     if folds < 2:
         raise UserError(f"--retrain {folds}: must be at least 2")
     stages = {name: stage for name, stage in config.stages.items() if stage.region == HOLISTIC}

@@ -31,6 +31,7 @@ def test_only_whole_page_stages_are_trained_for_each_fold(tmp_path: Path) -> Non
     ("settings", "folds", "named"),
     [
         ([], 1, "--retrain 1"),
+        (["stack.folds=3"], 3, "stack.folds"),
         (["stages.holistic_32=null", "stages.holistic_64=null", "stages.regions.start=weights"], 3, "whole-page"),
     ],
 )
