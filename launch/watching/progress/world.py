@@ -52,7 +52,9 @@ class WorldProgress:
             self._record(name, "stopped")
             raise
         except BaseException as error:
-            self._record(name, *_ending(error))
+            # A full disk takes no record either; the job's own error says so.
+            with contextlib.suppress(OSError):
+                self._record(name, *_ending(error))
             raise
         self._record(name, "done")
 

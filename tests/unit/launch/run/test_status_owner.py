@@ -127,3 +127,20 @@ def test_the_first_rank_records_how_each_job_ended(
     events = [(event["event"], event["job"]) for event in read_lines(tmp_path / "events.jsonl")]
     assert events == [("started", "holistic_32"), (kind, "holistic_32")]
     assert "holistic_32: started on" in capsys.readouterr().out
+
+
+def test_a_full_disk_that_takes_no_record_does_not_hide_the_error_of_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = plan_recipe(load_config("demo"))
+
+    def full(folder: Path, record: object) -> None:
+        raise OSError(27, "File too large")
+
+    with (
+        pytest.raises(UserError, match="make room"),
+        WorldProgress(tmp_path, recipe, first=True) as progress,
+        progress.job("holistic_32"),
+    ):
+        monkeypatch.setattr("launch.watching.progress.world.record_event", full)
+        raise UserError("step-00000005 cannot be written: make room")
