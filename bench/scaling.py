@@ -130,10 +130,10 @@ def main() -> int:
     return 0 if holds else 1
 
 
-def make_shards(folder: Path, px: int = PX) -> Path:
-    """Drawn pages as shards of `px` px."""
+def make_shards(folder: Path, px: int = PX, *, train: int = 10) -> Path:
+    """Drawn pages as shards of `px` px. train: training pages per class."""
     pages = folder / "pages"
-    draw_data_set(pages, seed=1, pages_per_class={"train": 10, "val": 1, "test": 1})
+    draw_data_set(pages, seed=1, pages_per_class={"train": train, "val": 1, "test": 1})
     labels = {split: str(pages / "labels" / f"{split}.txt") for split in ("train", "val", "test")}
     config = ShardConfig(folder=str(folder / "shards"), height=px, width=px)
     convert(DataConfig(root=str(pages), **labels), config, regions={}, seed=1)

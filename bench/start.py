@@ -73,7 +73,7 @@ def main() -> int:
 
 def measure(backbone: str, folder: Path) -> dict[str, tuple[float, float]]:
     """By job: seconds until its workers were up, and until the end of its first step."""
-    shards = scaling.make_shards(folder)
+    shards = scaling.make_shards(folder, train=2)
     specs = chain([job(name, backbone, batch, shards) for name, batch in JOBS.items()], folder)
     events: list[Event] = []
     config = ClusterConfig(address="local", gpus=0, slots=1, environment={PROGRESS_HOOK: "bench.start:record"})
