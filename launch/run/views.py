@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from data_tools.config import read_yaml
+from data_tools.config import read_yaml, to_mapping
 from data_tools.errors import UserError
 from data_tools.files import atomic_folder
 from launch.config import Config, config_from, resolved
@@ -20,6 +20,7 @@ from launch.run.folder import CONFIG
 from trainer.config import ViewsConfig
 from trainer.job_folder import corrections
 from trainer.job_folder.journal import CHECKPOINTS, RESULT, job_folder
+from trainer.job_folder.journal import CONFIG as JOB_CONFIG
 
 WEIGHTS = "weights"
 
@@ -48,6 +49,7 @@ def copy_with_views(run: Path, target: Path, views: ViewsConfig) -> Path:
     with atomic_folder(target) as folder:
         for name in jobs:
             _link(job_folder(run, name) / CHECKPOINTS, job_folder(folder, name) / CHECKPOINTS)
+            _record_views(job_folder(run, name) / JOB_CONFIG, job_folder(folder, name) / JOB_CONFIG, views)
         if (run / WEIGHTS).is_dir():
             _link(run / WEIGHTS, folder / WEIGHTS)
         for name in (corrections.FILE, corrections.RECORD):
@@ -55,6 +57,15 @@ def copy_with_views(run: Path, target: Path, views: ViewsConfig) -> Path:
                 shutil.copy2(run / name, folder / name)
         (folder / CONFIG).write_text(yaml.safe_dump(resolved(changed), sort_keys=False))
     return target / CONFIG
+
+
+def _record_views(source: Path, target: Path, views: ViewsConfig) -> None:
+    """Write a job's configuration with other views; the job compares it with its own when it resumes."""
+    if not source.exists():
+        return
+    config = read_yaml(source)
+    config["training"] = {**config["training"], "views": to_mapping(views)}
+    target.write_text(yaml.safe_dump(config, sort_keys=False))
 
 
 def _config_of(run: Path) -> Config:
