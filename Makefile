@@ -34,9 +34,11 @@ types: env
 imports: env
 	$(BIN)/lint-imports --config setup.cfg --no-logo
 
-# Distributed tests wait as much as they compute, so two folders run at a time; each prints its output when it ends.
-test: check  ## all checks and tests: the fast ones first, then the distributed ones, two folders at a time
-	$(SIDE_BY_SIDE) --keep-going test-e2e test-cluster test-multiprocess
+# Two processes of tests at a time: the files of tests/e2e are shared out; then two folders side by side, each of which
+# prints its output when it ends. A failure stops nothing, so that one run shows all of them.
+test: check  ## all checks and tests: the fast ones first, then the distributed ones
+	@status=0; $(MAKE) --no-print-directory test-e2e || status=1; \
+	$(SIDE_BY_SIDE:@%=%) --keep-going test-cluster test-multiprocess || status=1; exit $$status
 
 test-unit: env  ## unit tests, without Horovod worlds or Ray
 	$(PYTEST) -n logical --maxprocesses 8 --dist loadfile tests/unit
@@ -48,7 +50,7 @@ test-cluster: env  ## real Ray: groups, waves, killed workers; three hosts in ne
 	$(PYTEST) tests/cluster
 
 test-e2e: env  ## complete commands, from pages to the report
-	$(PYTEST) tests/e2e
+	$(PYTEST) -n 2 --dist loadfile tests/e2e
 
 gpu-wheel: env  ## build Horovod's GPU wheel (NCCL) into the cache; CUDA_HOME names the toolkit
 	$(BIN)/python -m cluster.setup.horovod_wheel --gpu
