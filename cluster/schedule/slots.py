@@ -44,7 +44,8 @@ class Group:
 def place(hosts: Sequence[Host], workers: int, *, busy: Collection[Slot] = (), warm: Collection[Group] = ()) -> Group:
     """A group of `workers` slots outside `busy`: on the fullest host that has room, otherwise on few hosts.
 
-    warm: groups to prefer among those that are as good: as many slots on as many hosts that are as full.
+    warm: groups to prefer among those that are as good: as many slots on as many hosts that are as full. Their order
+    does not matter, since it depends on timing.
 
     Raises:
         UserError: fewer than `workers` slots are outside `busy`.
@@ -62,7 +63,10 @@ def place(hosts: Sequence[Host], workers: int, *, busy: Collection[Slot] = (), w
         chosen += [Slot(name, index) for index in left.pop(name)[:missing]]
     best = Group(tuple(chosen))
     equal = [group for group in warm if _is_free(group, free) and _fullness(group, free) == _fullness(best, free)]
-    return equal[0] if equal else best
+    if not equal or best in equal:
+        return best
+    order = {host.name: number for number, host in enumerate(hosts)}
+    return min(equal, key=lambda group: [(order[slot.host], slot.index) for slot in group.slots])
 
 
 def _is_free(group: Group, free: Mapping[str, Sequence[int]]) -> bool:

@@ -21,6 +21,7 @@ COMMANDS = {
     "export onnx": ["--format", "onnx", "--model", "holistic", "--to", "{out}/onnx"],
     "export litert": ["--format", "litert", "--model", "holistic", "--to", "{out}/litert"],
     "labels": [],
+    "views": ["--shift", "0.02", "--to", "{out}/views"],
 }
 
 

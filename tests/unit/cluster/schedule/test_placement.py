@@ -159,7 +159,8 @@ WARM = [
     (2, "", ["a0 b0"], "a0 a1"),  # over two hosts where one has room
     (6, "", ["b0 b1 b2 b3 a2 a3"], "b0 b1 b2 b3 a2 a3"),
     (2, "", ["c0 c1"], "a0 a1"),  # that host is gone
-    (2, "", ["b0 b1", "a0 a1"], "b0 b1"),
+    (2, "", ["b0 b1", "a0 a1"], "a0 a1"),  # the order in which jobs ended decides nothing
+    (2, "", ["b2 b3", "b0 b1"], "b0 b1"),
 ]
 
 

@@ -35,6 +35,14 @@ def test_a_region_does_not_wait_for_the_slot_of_a_long_job() -> None:
     assert sorted(spans[f"region{i}"].start for i in range(4)) == [10, 15, 20, 25]
 
 
+@pytest.mark.parametrize(("reuses", "host"), [((True, True), "a"), ((False, True), "b"), ((False, False), "a")])
+def test_a_job_goes_to_workers_that_wait_for_one(reuses: tuple[bool, bool], host: str) -> None:
+    """Two jobs of two workers fill two hosts, and end at the same time; a third one follows."""
+    pair = [JobSpec(name, "m:f", {}, workers=2, reuse_workers=reuse) for name, reuse in zip("xy", reuses, strict=True)]
+    spans = schedule([Host("a", 2), Host("b", 2)], [*pair, JobSpec("z", "m:f", {}, workers=2, depends_on=("x", "y"))])
+    assert list(spans["z"].group.hosts) == [host]
+
+
 def test_a_job_wider_than_the_hosts_is_a_bug_of_the_caller() -> None:
     with pytest.raises(ValueError, match="x"):
         simulate([Host("a", 1)], [JobSpec("x", "m:f", {})], workers={"x": 2}, seconds=lambda name, group: 1.0)
