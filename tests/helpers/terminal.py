@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from tests.helpers.commands import ROOT, environment
+from tests.helpers.commands import ROOT, environment, heed_interrupts
 
 LIMIT_S = 60.0
 CTRL_C = b"\x03"
@@ -87,3 +87,4 @@ def _control(terminal: int) -> None:
     """In the child: make this its controlling terminal, from which Ctrl-C comes."""
     os.setsid()
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    heed_interrupts()
