@@ -206,7 +206,10 @@ def test_a_plan_for_this_cluster_names_the_groups_of_the_run(rack: Rack, full: P
     output = from_desk(rack, "ray", "exec", "cluster.yaml", plan)
     planned, _ = json.JSONDecoder().raw_decode(output[output.index('{\n  "pages"') :])
     running = events(full, "running")
-    assert {job["name"]: job["group"] for job in planned["jobs"]} == {job: running[job]["group"] for job in running}
+    groups = {job["name"]: job["group"] for job in planned["jobs"]}
+    # The stack starts on the workers of a region that ended seconds ago; which one did, no plan knows.
+    assert sum(groups.pop("stack").values()) == 1
+    assert groups == {job: running[job]["group"] for job in running if job != "stack"}
     assert planned["total"]["seconds"] > 0
 
 
