@@ -10,6 +10,7 @@ import pytest
 from data_tools.conversion.convert import ShardConfig, convert
 from data_tools.errors import UserError
 from data_tools.labels.corrections import EXCLUDE, Correction, Corrections
+from data_tools.shards.batch import BatchPlan
 from data_tools.shards.reader import EvalBatches, ShardSet, TrainBatches
 from tests.helpers.synthetic_pages import made_data
 
@@ -57,7 +58,7 @@ def test_all_world_sizes_read_the_same_batches(pair: tuple[ShardSet, ShardSet], 
     for rank in range(size):
         seen = []
         for shards in pair:
-            with TrainBatches(shards, global_batch=6, seed=3, rank=rank, size=size) as batches:
+            with TrainBatches(shards, BatchPlan(global_batch=6, seed=3, rank=rank, size=size)) as batches:
                 train = [next(batches) for _ in range(14)]
                 seen.append([(b.images.tobytes(), b.labels.tolist(), b.positions.tolist()) for b in train])
             with EvalBatches(shards, batch=5, rank=rank, size=size) as evaluation:
