@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.unit.trainer.stack.test_stack import MEMBERS, make_run, stack
+from tests.e2e.test_stack import MEMBERS, make_run, stack
 from trainer.scoring.predictions import read_predictions
 
 
