@@ -124,7 +124,7 @@ def test_hangs_a_corrupt_checkpoint_a_full_disk_and_an_error_of_a_worker(
     assert stuck.startswith("rank 1 on "), "the rank that the others wait for"
     assert "it hangs: in training, step 3 for" in stuck
     assert "renamed to damaged-step" in (folder / "jobs" / "top" / "log.txt").read_text()
-    assert (folder / "jobs" / "top" / "result.json").exists(), "it went on from the checkpoint before"
+    assert (folder / "jobs" / "top" / "result.json").exists(), "it continued from the checkpoint before"
     assert attempts(folder)["left"] == 1, "a retry cannot make room"
     end = output[output.index("error: ") :]
     assert "left failed: " in end
