@@ -10,7 +10,7 @@ Capability = tuple[int, int]
 
 @dataclass(frozen=True)
 class Build:
-    """The local part of a version that `make env` installed: `tf2.21.0.cuda12.9.nccl2.32.3.sm80.sm90.r2`.
+    """The local part of a version that `make env` installed: `tf2.21.0.cuda12.9.nccl2.32.3.sm80.sm90.r3`.
 
     cuda, nccl: releases; None for a build without GPUs. capabilities: of the GPUs that it has code for.
     """

@@ -128,7 +128,7 @@ def errors(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def built_of_version(version: str | None) -> tuple[str, ...] | None:
-    """What a Horovod that `make env` installed is built with, from its version (`0.28.1+tf2.21.0.cpu.r2`)."""
+    """What a Horovod that `make env` installed is built with, from its version (`0.28.1+tf2.21.0.cpu.r3`)."""
     parts = (version or "").partition("+")[2].split(".")
     if "cpu" in parts:
         return ("gloo",)

@@ -7,7 +7,7 @@
 
 Horovod 0.28.1 is the last release and has no wheels. One of its sources needs an XLA header that TensorFlow
 no longer ships; without it (collectives inside XLA-compiled graphs, off by default) it builds and runs. The build
-also fixes two lines, see `FIXES`.
+also fixes a few lines: `cluster/setup/horovod_source.py`.
 Any supported Python can look up a cached wheel; to build one, run this in the environment that it is for.
 """
 
@@ -22,12 +22,12 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from cluster.setup.horovod_source import SDIST_SHA256, prepare
 from cluster.setup.horovod_target import (
     CAPABILITIES,
     GPU_LOCK,
@@ -42,29 +42,8 @@ from cluster.setup.horovod_target import (
     wheel_name,
 )
 from data_tools.errors import UserError
-from data_tools.files import sha256, temporary_name
+from data_tools.files import temporary_name
 
-SDIST_SHA256 = "92a43f5a94c43907a56805bad15f19700c62ffc83b7ca483f9e104e229f67ef0"
-DROPPED_SOURCE = "xla_mpi_ops.cc"
-FIXES = (
-    # The list of ranks is filled through a pointer and never resized, so it stays empty; the check for ranks that
-    # do not join a collective iterates over it and never finds one. A hang would never be reported.
-    (
-        "horovod/common/gloo/gloo_controller.cc",
-        "global_ranks_.reserve(size_);",
-        "global_ranks_.resize(size_);",
-        "first",
-    ),
-    # The connections that carry gradients read an interface that is never set in their object. Unfixed,
-    # HOROVOD_GLOO_IFACE applies to the first connection only, and a host name that does not resolve ends the process.
-    (
-        "horovod/common/gloo/gloo_context.cc",
-        "device_attr.iface = gloo_iface_;",
-        "device_attr.iface = global_context.gloo_iface_;",
-        "last",
-    ),
-)
-"""Lines of Horovod that the build replaces: file, old text, new text, and which occurrence of the old text."""
 BYTES_PER_COMPILER = 1.5 * 2**30
 """Peak memory of one compiler process on TensorFlow's headers, bytes."""
 
@@ -80,10 +59,7 @@ def build(target: Target, *, sdist: Path | None, wheel: Path) -> None:
     check_tensorflow(target)
     with tempfile.TemporaryDirectory(prefix="regionstack-horovod-") as name:
         work = Path(name)
-        tree = unpack(sdist or fetch_sdist(work / "sdist"), work)
-        drop_source(tree)
-        apply_fixes(tree)
-        skip_rpath(tree)
+        tree = prepare(sdist or fetch_sdist(work / "sdist"), work)
         nccl_home = fetch_nccl(work / "nccl") if target.gpu else work
         environment = build_environment(os.environ, gpu=target.gpu, nccl_home=nccl_home)
         environment["HOROVOD_LOCAL_VERSION"] = wheel.name.split("-")[1].partition("+")[2]
@@ -138,55 +114,6 @@ def download(folder: Path, requirement: str, kind: str) -> None:
 def pip(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> None:
     """Run this environment's pip."""
     subprocess.run([sys.executable, "-m", "pip", *map(str, arguments)], check=True, env=environment)
-
-
-def unpack(sdist: Path, work: Path) -> Path:
-    """Unpack Horovod's release below `work`; returns its tree.
-
-    Raises:
-        UserError: the SHA-256 of `sdist` is not that of the known release.
-    """
-    found = sha256(sdist)
-    if found != SDIST_SHA256:
-        raise UserError(f"{sdist}: SHA-256 is {found}, but horovod {HOROVOD} has {SDIST_SHA256}; not built")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(work / "source", filter="data")
-    return work / "source" / f"horovod-{HOROVOD}"
-
-
-def drop_source(tree: Path) -> None:
-    """Remove the one source that does not build from Horovod's CMake lists.
-
-    Raises:
-        UserError: the lists do not name it exactly once, so this is not the known release.
-    """
-    lists = tree / "horovod" / "tensorflow" / "CMakeLists.txt"
-    lines = lists.read_text().splitlines(keepends=True)
-    kept = [line for line in lines if DROPPED_SOURCE not in line]
-    if len(lines) - len(kept) != 1:
-        raise UserError(f"{lists}: names {DROPPED_SOURCE} {len(lines) - len(kept)} times, expected once")
-    lists.write_text("".join(kept))
-
-
-def apply_fixes(tree: Path) -> None:
-    """Fix two faults of Horovod's last release; see `FIXES`.
-
-    Raises:
-        UserError: a file does not contain the line to be fixed.
-    """
-    for name, wrong, right, place in FIXES:
-        file = tree / name
-        text = file.read_text()
-        before, found, after = text.rpartition(wrong) if place == "last" else text.partition(wrong)
-        if not found:
-            raise UserError(f"{file}: the line to be fixed is missing ({wrong}); not built")
-        file.write_text(f"{before}{right}{after}")
-
-
-def skip_rpath(tree: Path) -> None:
-    """Keep the temporary folders that the build links against out of the library's search path."""
-    lists = tree / "CMakeLists.txt"
-    lists.write_text("set(CMAKE_SKIP_RPATH TRUE CACHE BOOL unused)\n" + lists.read_text())
 
 
 def build_environment(caller: Mapping[str, str], *, gpu: Gpu | None, nccl_home: Path) -> dict[str, str]:

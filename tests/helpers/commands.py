@@ -42,8 +42,7 @@ def horovodrun(
     if not command[0].startswith("launch/"):
         return run(world, env=env, status=status)
     output = run(world, env={**AS_STARTED, **(env or {})}, status=status)
-    if not as_installed:  # horovodrun itself loads TensorFlow twice before it starts a worker
-        check_no_native_line(output)
+    check_no_native_line(output)
     return output
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.setup.horovod_source import DROPPED_SOURCE, apply_fixes, drop_source, unpack
 from cluster.setup.horovod_target import (
     CAPABILITIES,
     Gpu,
@@ -14,16 +15,7 @@ from cluster.setup.horovod_target import (
     pinned,
     wheel_name,
 )
-from cluster.setup.horovod_wheel import (
-    DROPPED_SOURCE,
-    accept,
-    apply_fixes,
-    build_environment,
-    compilers_at_once,
-    drop_source,
-    tools_and_dependencies,
-    unpack,
-)
+from cluster.setup.horovod_wheel import accept, build_environment, compilers_at_once, tools_and_dependencies
 from data_tools.errors import UserError
 
 GPU = Gpu(cuda_home=Path("/cuda"), cuda="13.0", nccl="2.32.3", capabilities=("80", "90"))
@@ -33,14 +25,14 @@ CPU_TARGET = Target("2.21.0", "cp311", "linux_x86_64")
 @pytest.mark.parametrize(
     ("target", "name"),
     [
-        (CPU_TARGET, "horovod-0.28.1+tf2.21.0.cpu.r2-cp311-cp311-linux_x86_64.whl"),
+        (CPU_TARGET, "horovod-0.28.1+tf2.21.0.cpu.r3-cp311-cp311-linux_x86_64.whl"),
         (
             Target("2.21.0", "cp313", "linux_aarch64"),
-            "horovod-0.28.1+tf2.21.0.cpu.r2-cp313-cp313-linux_aarch64.whl",
+            "horovod-0.28.1+tf2.21.0.cpu.r3-cp313-cp313-linux_aarch64.whl",
         ),
         (
             Target("2.22.0", "cp312", "linux_x86_64", GPU),
-            "horovod-0.28.1+tf2.22.0.cuda13.0.nccl2.32.3.sm80.sm90.r2-cp312-cp312-linux_x86_64.whl",
+            "horovod-0.28.1+tf2.22.0.cuda13.0.nccl2.32.3.sm80.sm90.r3-cp312-cp312-linux_x86_64.whl",
         ),
     ],
 )
@@ -111,10 +103,13 @@ def test_exactly_the_known_lines_are_fixed_or_nothing_is_built(tmp_path: Path) -
     (folder / "gloo_controller.cc").write_text("a\nglobal_ranks_.reserve(size_);\nb\n")
     line = "device_attr.iface = gloo_iface_;\n"
     (folder / "gloo_context.cc").write_text(f"one {line}two {line}three {line}")
+    muted = "            sys.stdout = open(os.devnull, 'w')\n            sys.stderr = open(os.devnull, 'w')\n"
+    (tmp_path / "horovod" / "common" / "util.py").write_text(muted)
     apply_fixes(tmp_path)
     assert (folder / "gloo_controller.cc").read_text() == "a\nglobal_ranks_.resize(size_);\nb\n"
     fixed = "device_attr.iface = global_context.gloo_iface_;\n"
     assert (folder / "gloo_context.cc").read_text() == f"one {line}two {line}three {fixed}"
+    assert "os.dup2(sys.stderr.fileno(), 2)\n" in (tmp_path / "horovod" / "common" / "util.py").read_text()
     with pytest.raises(UserError, match=r"gloo_controller\.cc: .*not built"):
         apply_fixes(tmp_path)
 
