@@ -19,7 +19,7 @@ class Arm:
     """One row. settings: as for `--set`; `stages.*.KEY=V` holds for each stage of the arm.
 
     like: an arm whose trained models this one takes over, since only settings of the stack differ from it. preset: a
-    preset of the product in place of today's options.
+    preset of the product in place of today's options. drawn: start from weights that drawn pages have trained.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Arm:
     settings: tuple[str, ...] = ()
     like: str | None = None
     preset: str | None = None
+    drawn: bool = False
 
 
 def base_config(*, weights: str, px: int, regions: Any) -> dict[str, Any]:
@@ -118,6 +119,7 @@ def arms(px: int = PX) -> tuple[Arm, ...]:
             (_added("holistic_small", small, epochs=6),
              "stages.holistic.start=holistic_small", "stages.holistic.epochs=4",
              _added("holistic_large", large, epochs=3, start="holistic", learning_rate=5e-4), *LATER)),
+        Arm("drawn", "start weights trained further on drawn pages of 16 other classes", drawn=True),
         Arm("views", "predictions averaged over shifted and scaled views",
             ("training.views.shift=0.03", "training.views.scale=0.06")),
         Arm("folds", "stack fitted out of fold (5 folds), models retrained on all pages", ("stack.folds=5", *POOL)),

@@ -46,7 +46,7 @@ class Speed:
 @dataclass(frozen=True)
 class Setting:
     """What all arms share. out: folder of everything; base: configuration without data and folders; budget_s: of a
-    fold; pages: of the splits of a fold."""
+    fold; pages: of the splits of a fold; drawn: weights that drawn pages have trained."""
 
     out: Path
     root: Path
@@ -54,6 +54,7 @@ class Setting:
     budget_s: float
     speed: Speed
     pages: Mapping[str, int]
+    drawn: Path
 
     def settings_of(self, arm: Arm) -> list[str]:
         """The settings of an arm."""
@@ -62,7 +63,8 @@ class Setting:
     def base_of(self, arm: Arm) -> dict[str, Any]:
         """The configuration that an arm's settings change."""
         if arm.preset is None:
-            return dict(self.base)
+            weights = self.drawn if arm.drawn else self.base["model"]["weights"]
+            return {**self.base, "model": {**self.base["model"], "weights": str(weights)}}
         weights = {"weights": self.base["model"]["weights"]}
         return {"preset": arm.preset, "model": weights, **{key: self.base[key] for key in ("regions", "checkpoint")}}
 
