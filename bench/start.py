@@ -2,14 +2,17 @@
 
     python bench/start.py [--quick]
 
-One slot of a private Ray, bound to one core. Three jobs follow each other: the first in a new worker process; the
-second in the same process, with another graph (other pages per batch); the third with the graph of the second. The
-figure is the second's time as a part of the first's. Bar: 0.65 (InceptionResNetV2 at 128 px); no bar with --quick.
+One core. First plain Keras: a new process that imports it, builds and compiles the same network and trains one batch.
+Then one slot of a private Ray, on the same core, and three jobs that follow each other: the first in a new worker
+process; the second in the same process, with another graph (other pages per batch); the third with the graph of the
+second. The figure is the first job's time as a part of Keras'. Bar: 0.65 (InceptionResNetV2 at 128 px); no bar with
+--quick.
 """
 
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -38,8 +41,25 @@ from trainer.hook import PROGRESS_HOOK, Progress  # noqa: E402
 
 BAR = 0.65
 PX = 128
+PLAIN = "plain Keras, new process"
 FIRST_STEP = "first-step"
 """File in a job's folder: when its first step was finished, unix seconds."""
+KERAS = """
+import sys
+import keras
+import numpy as np
+backbone, px, batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+if backbone == "SmallConvNet":
+    from trainer.network.backbones import build_backbone
+    network = build_backbone(backbone, (px, px, 3))
+else:
+    network = getattr(keras.applications, backbone)(include_top=False, weights=None, input_shape=(px, px, 3))
+pooled = keras.layers.GlobalAveragePooling2D()(network.output)
+model = keras.Model(network.input, keras.layers.Dense(16, activation="softmax")(pooled))
+model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy", jit_compile=False)
+print(model.train_on_batch(np.zeros((batch, px, px, 3), np.float32), np.arange(batch) % 16))
+"""
+"""The program of plain Keras."""
 JOBS = {"new process": 16, "same process, another graph": 8, "same process, same graph": 8}
 """Name of each job, and its pages per step."""
 
@@ -59,16 +79,26 @@ def main() -> int:
     backbone = "SmallConvNet" if options.quick else "InceptionResNetV2"
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])  # Ray and its workers inherit it
     with tempfile.TemporaryDirectory() as folder:
-        seconds = measure(backbone, Path(folder))
+        seconds = {PLAIN: (0.0, keras_seconds(backbone))} | measure(backbone, Path(folder))
     print(f"{backbone} at {PX} px on 1 core: seconds from the scheduler's decision to the end of the first step")
-    first = next(iter(seconds.values()))
+    plain = seconds[PLAIN][1]
     for name, (up, step) in seconds.items():
-        print(f"  {name:<30} workers up {up:6.2f} s   first step {step:6.2f} s   {step / first[1]:5.2f}")
-    figure = list(seconds.values())[1][1] / first[1]
+        print(f"  {name:<30} workers up {up:6.2f} s   first step {step:6.2f} s   {step / plain:5.2f}")
+    figure = seconds[next(iter(JOBS))][1] / plain
     holds = options.quick or figure <= BAR
     bar = None if options.quick else BAR
     print(json.dumps({"bench": "start", "figure": round(figure, 4), "bar": bar, "holds": holds}))
     return 0 if holds else 1
+
+
+def keras_seconds(backbone: str) -> float:
+    """Seconds of a new process of plain Keras from its start to the end of its first step."""
+    threads = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = os.environ | threads | {"PYTHONPATH": str(ROOT)}
+    began = time.time()
+    program = [sys.executable, "-c", KERAS, backbone, str(PX), str(next(iter(JOBS.values())))]
+    subprocess.run(program, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return time.time() - began
 
 
 def measure(backbone: str, folder: Path) -> dict[str, tuple[float, float]]:

@@ -4,6 +4,7 @@ The four region jobs of one geometry differ in their pages and start weights alo
 variable as the network's builder left it, so it computes the same bits as with a new network.
 """
 
+import gc
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,11 +54,19 @@ class Kept:
         key: equal keys mean equal graphs and equal initial values.
         """
         last, self._last = self._last, None
-        if last is None or last[0] != key:
+        if last is None:
+            return build()
+        if last[0] != key:
             del last  # Its memory is free before the next network is built.
+            gc.collect()
             return build()
         last[1].restart()
         return last[1]
+
+    @property
+    def full(self) -> bool:
+        """Whether it holds what a job left."""
+        return self._last is not None
 
     def give(self, key: Hashable, compiled: Compiled) -> None:
         """Keep it for the next job; call it after success alone."""

@@ -3,11 +3,14 @@
 import contextlib
 import ctypes
 import os
+import random
 import re
 import socket
 import subprocess
 import sys
 from typing import Any
+
+import numpy as np
 
 from data_tools.cores import available_cores
 from data_tools.errors import UserError
@@ -43,8 +46,10 @@ def prepare_device(world: World, training: TrainingConfig, *, seed: int) -> str:
     if gpu is not None:
         tf.config.set_visible_devices(gpu, "GPU")
         tf.config.experimental.set_memory_growth(gpu, True)
+    else:
+        _skip_graph_optimizer()
     _limit_threads()
-    keras.utils.set_random_seed(seed)
+    _set_seed(seed)
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.mixed_precision.set_global_policy(training.precision)
@@ -109,7 +114,8 @@ def prepare_small_fit(*, seed: int) -> None:
     # A process of another program keeps the threads that it has; a worker has them already, or none yet.
     with contextlib.suppress(RuntimeError):
         _limit_threads()
-    keras.utils.set_random_seed(seed)
+    _skip_graph_optimizer()
+    _set_seed(seed)
     tf.config.experimental.enable_op_determinism()
     keras.mixed_precision.set_global_policy("float32")
 
@@ -123,8 +129,37 @@ def _limit_threads() -> None:
         tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
 
 
-def fresh_session() -> None:
-    """Between two jobs of one process: free the finished model, and name the layers of the next from the start."""
+def _skip_graph_optimizer() -> None:
+    """Run graphs on this process' CPU as they were traced.
+
+    TensorFlow's optimizer takes seconds for the graph of a large network, and does not make its steps or its inference
+    faster: docs/performance.md. What trains and what predicts skips it alike, so that both compute the same bits.
+    """
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+def _set_seed(seed: int) -> None:
+    """Seed Python, NumPy and TensorFlow.
+
+    TensorFlow forgets what it has compiled for its device when it is seeded, so it is not seeded again with the same
+    number: nothing here uses its own generators, whose state would differ.
+    """
+    import tensorflow as tf
+    from tensorflow.python.eager import context
+
+    random.seed(seed)
+    np.random.seed(seed)
+    if context.global_seed() != seed:
+        tf.random.set_seed(seed)
+
+
+def fresh_session(*, keep_compiled: bool) -> None:
+    """Between two jobs of one process: free memory, and name the layers of the next network from the start.
+
+    keep_compiled: a next job may take over what this one has compiled. If it does not, building its network frees that.
+    """
     import keras
     from tensorflow.python.framework.ops import gradient_registry
 
@@ -133,7 +168,8 @@ def fresh_session() -> None:
     table = gradient_registry._registry
     for name in [name for name in table if name.startswith("CustomGradient-")]:
         del table[name]
-    keras.backend.clear_session()
+    if not keep_compiled:
+        keras.backend.clear_session()
     # glibc keeps freed memory in its arenas, where the next job's larger blocks do not fit.
     ctypes.CDLL(None).malloc_trim(0)
 
@@ -156,6 +192,8 @@ def prepare_inference() -> str:
             tf.config.experimental.set_memory_growth(gpu, True)
         # TensorFlow's default follows the affinity, not a container's quota, whose excess threads wait for each other.
         tf.config.threading.set_intra_op_parallelism_threads(available_cores())
+    if not gpus:
+        _skip_graph_optimizer()
     return "GPU 0" if gpus else "CPU"
 
 

@@ -102,7 +102,7 @@ def run(payload: Mapping[str, Any]) -> dict[str, Any]:
     with log_to(folder, rank=world.rank), Heartbeat(folder, rank=world.rank, world_size=world.size) as heartbeat:
         result = _run(job, folder, world, heartbeat)
     # The process may be kept for another job, and must not hold this one's memory while it waits.
-    fresh_session()
+    fresh_session(keep_compiled=KEPT.full)
     return result
 
 

@@ -27,6 +27,7 @@ class FakeDevices:
 def devices(monkeypatch: pytest.MonkeyPatch) -> FakeDevices:
     import keras
     import tensorflow as tf
+    from tensorflow.python.eager import context
 
     fake = FakeDevices([])
     config = tf.config
@@ -40,7 +41,9 @@ def devices(monkeypatch: pytest.MonkeyPatch) -> FakeDevices:
     )
     monkeypatch.setattr(config.experimental, "enable_op_determinism", lambda: fake.calls.append(("deterministic",)))
     # Seeding creates a generator on the device: from there on TensorFlow accepts no settings.
-    monkeypatch.setattr(keras.utils, "set_random_seed", lambda seed: fake.calls.append(("init", seed)))
+    monkeypatch.setattr(context, "global_seed", lambda: None)
+    monkeypatch.setattr(tf.random, "set_seed", lambda seed: fake.calls.append(("init", seed)))
+    monkeypatch.setattr(config.optimizer, "set_experimental_options", lambda options: fake.calls.append(("as traced",)))
     monkeypatch.setattr(keras.mixed_precision, "set_global_policy", lambda policy: None)
     return fake
 
@@ -58,7 +61,7 @@ def test_a_rank_sees_its_own_gpu_alone_and_lets_its_memory_grow_before_tensorflo
 
 def test_without_gpus_a_rank_trains_on_the_cpu(devices: FakeDevices) -> None:
     assert prepare_device(World(1, 2, 1), TrainingConfig(), seed=7) == "CPU"
-    assert devices.calls == [("init", 7), ("deterministic",)]
+    assert devices.calls == [("as traced",), ("init", 7), ("deterministic",)]
 
 
 @pytest.mark.parametrize("hidden", ["", "-1"])
@@ -116,7 +119,13 @@ def test_a_small_fit_computes_alike_in_a_new_process_and_after_a_training_job(
     for pool in ("intra", "inter"):
         monkeypatch.setattr(tf.config.threading, f"set_{pool}_op_parallelism_threads", threads)
     prepare_small_fit(seed=7)
-    expected = [("visible", [], "GPU"), *([] if used else [("threads", 3)] * 2), ("init", 7), ("deterministic",)]
+    expected = [
+        ("visible", [], "GPU"),
+        *([] if used else [("threads", 3)] * 2),
+        ("as traced",),
+        ("init", 7),
+        ("deterministic",),
+    ]
     assert devices.calls == expected
 
 
@@ -146,7 +155,7 @@ def test_inference_sees_one_gpu_and_lets_its_memory_grow(devices: FakeDevices) -
 
 def test_inference_without_a_gpu_runs_on_the_cpu(devices: FakeDevices) -> None:
     assert prepare_inference() == "CPU"
-    assert devices.calls == [("visible", [], "GPU")]
+    assert devices.calls == [("visible", [], "GPU"), ("as traced",)]
 
 
 def test_hidden_gpus_are_not_visible(devices: FakeDevices) -> None:
