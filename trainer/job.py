@@ -13,7 +13,7 @@ from data_tools.shards.manifest import Manifest
 from data_tools.shards.reader import ShardSet
 from trainer.compiled import KEPT, Compiled, graph_key
 from trainer.config import JobConfig, JobPayload
-from trainer.device import fresh_session, prepare_device
+from trainer.device import collector_paused, fresh_session, prepare_device
 from trainer.hook import Progress, on_progress
 from trainer.job_data import class_weights_of, open_job_data
 from trainer.job_folder.attempt_count import keep_config, number_attempt
@@ -186,7 +186,8 @@ def _compiled(config: JobConfig, manifest: Manifest, world: World) -> tuple[Hash
     )
 
     def build() -> Compiled:
-        step, freezing = build_step(config, geometry, classes=classes, world=world, class_weights=weights)
+        with collector_paused():
+            step, freezing = build_step(config, geometry, classes=classes, world=world, class_weights=weights)
         return Compiled(step, freezing, Evaluator(step.classifier, world, batch=config.training.evaluation_batch))
 
     return key, KEPT.take(key, build)

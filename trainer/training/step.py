@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from trainer.config import TrainingConfig
+from trainer.device import collector_paused
 from trainer.network.classifier import Classifier, moving_statistics
 from trainer.network.freezing import freeze
 from trainer.network.fused_batchnorm import fuse_batchnorm
@@ -95,6 +96,7 @@ class TrainStep:
             distill=self.distill,
         )
         self._compiled = tf.function(self._step, autograph=False)
+        self._traced = False
 
     def set_frozen(self, frozen: frozenset[str]) -> None:
         """Freeze the layers of these names and no others; those frozen at construction must be among them."""
@@ -104,7 +106,9 @@ class TrainStep:
             self._compile()
 
     def __call__(self, images: Any, labels: Any, *soft: Any, mix: MixedLabels | None = None) -> None:
-        self._compiled(images, labels, *soft, mix=mix)
+        with nullcontext() if self._traced else collector_paused():
+            self._compiled(images, labels, *soft, mix=mix)
+        self._traced = True
 
     def _step(self, images: Any, labels: Any, *soft: Any, mix: MixedLabels | None = None) -> None:
         import tensorflow as tf
