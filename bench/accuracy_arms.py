@@ -107,6 +107,8 @@ def arms(px: int = PX) -> tuple[Arm, ...]:
         Arm("log_logistic", "regression on log-probabilities, strength by cross-validation",
             ("stack.input=log", "stack.method=logistic", "stack.logistic_l2=null"), like=TODAY),
         Arm("cosine", "cosine schedule, half an epoch of warm-up", COSINE),
+        Arm("slow", "a third of the learning rates",
+            ("stages.holistic.optimizer.learning_rate=0.0003", "stages.regions.optimizer.learning_rate=0.0001")),
         Arm("adamw", "AdamW, decay 0.05", ("stages.*.optimizer.name=adamw", "stages.*.optimizer.weight_decay=0.05")),
         Arm("layer_decay", "learning rate times 0.8 from block to block", ("stages.*.optimizer.layer_decay=0.8",)),
         Arm("ema", "averaged weights, decay 0.99", EMA),
