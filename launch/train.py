@@ -35,10 +35,16 @@ from data_tools.cores import available_cores
 from data_tools.errors import Stopped, UserError, is_lost_peer, require_horovod
 from data_tools.protocol import threads_per_worker
 from launch.config import Config, load_config
-from launch.recipe.check_folds import check_folds
-from launch.recipe.corrections import check_corrections
 from launch.recipe.jobs import check_exclude_ids, job_specs, payload
-from launch.recipe.prepare import check_freezing, check_shards, ensure_shards, ensure_weights, freezes, weights_path
+from launch.recipe.prepare import (
+    check_freezing,
+    check_labels,
+    check_shards,
+    ensure_shards,
+    ensure_weights,
+    freezes,
+    weights_path,
+)
 from launch.recipe.stages import Recipe, plan_recipe
 from launch.report.report import print_summary, write_report
 from launch.run.folder import open_run, unfinished_jobs
@@ -106,9 +112,7 @@ def train(config: Config, stage: str, region: str | None) -> int:
         ensure_weights(config)
     check_shards(config)
     if rank_of_this_process() == 0:
-        check_corrections(config)
-        for note in check_folds(config):
-            print_out(f"note: {note}")
+        check_labels(config)
         record_model(config.paths.run, config.paths.shards)
     recipe = _recipe(config)
     with _watched(config, recipe) as watched:
@@ -189,9 +193,7 @@ def _prepare_run(config: Config) -> None:
     check_exclude_ids(config)
     ensure_weights(config)
     ensure_shards(config)
-    check_corrections(config)
-    for note in check_folds(config):
-        print_out(f"note: {note}")
+    check_labels(config)
     record_model(folder, config.paths.shards)
     if freezes(config):
         print_out("checking the layers to freeze")

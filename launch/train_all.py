@@ -31,10 +31,8 @@ from data_tools.errors import UserError, require_horovod
 from launch.config import Config, load_config
 from launch.doctor import check_hosts
 from launch.planning.assumed import recommended_workers
-from launch.recipe.check_folds import check_folds
-from launch.recipe.corrections import check_corrections
 from launch.recipe.jobs import check_exclude_ids, job_specs
-from launch.recipe.prepare import check_freezing, ensure_shards, ensure_weights, freezes
+from launch.recipe.prepare import check_freezing, check_labels, ensure_shards, ensure_weights, freezes
 from launch.recipe.stages import Recipe, plan_recipe
 from launch.report.report import print_summary, write_report
 from launch.run.failures import describe_failures
@@ -111,9 +109,7 @@ def train_all(config: Config) -> int:
 def _prepare(config: Config) -> None:
     check_exclude_ids(config)
     ensure_shards(config)
-    check_corrections(config)
-    for note in check_folds(config):
-        print_out(f"note: {note}")
+    check_labels(config)
     if freezes(config):
         hide_gpus()  # they belong to the workers
         check_freezing(config)

@@ -16,7 +16,9 @@ from data_tools.errors import UserError
 from data_tools.shards.manifest import MANIFEST, Manifest, read_manifest
 from data_tools.shards.verify import check
 from launch.config import Config
+from launch.recipe.check_folds import check_folds
 from launch.recipe.convert_on_cluster import over_all_hosts
+from launch.recipe.corrections import check_corrections
 from launch.recipe.demo import ensure_demo_pages
 from launch.terminal.console import print_out
 from launch.terminal.page_progress import page_progress
@@ -133,6 +135,17 @@ def check_shards(config: Config) -> None:
             check_size(config.model.backbone, *geometry.size)
         except UserError as error:
             raise UserError(f"stages.{name}.{error}") from None
+
+
+def check_labels(config: Config) -> None:
+    """Check that corrections and folds fit the training pages; print what is worth knowing.
+
+    Raises:
+        UserError: as `check_corrections` and `check_folds`.
+    """
+    check_corrections(config)
+    for note in check_folds(config):
+        print_out(f"note: {note}")
 
 
 def check_manifest(manifest: Manifest, config: Config, folder: Path) -> None:

@@ -17,9 +17,9 @@ import pytest
 from bench.soak import live_workers, raylet_of
 from cluster.liveness.process import is_stopped
 from data_tools.files import read_json, read_lines
-from tests.e2e.test_train_all import JOBS, REGIONS
 from tests.helpers.commands import LONGEST_S, ROOT, environment, regionstack
 from tests.helpers.run_folders import copy_without
+from tests.helpers.tiny import JOBS, REGIONS
 from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(1500)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.e2e.test_stack import MEMBERS, make_run, stack
+from tests.helpers.stacked_run import MEMBERS, make_run, stack
 from trainer.scoring.predictions import read_predictions
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.e2e.test_stack import MEMBERS, make_run, stack
+from tests.helpers.stacked_run import MEMBERS, make_run, stack
 from trainer.scoring.decision import Policy, judge, read_policy
 from trainer.scoring.metrics import correct, expected_calibration_error, negative_log_likelihood
 from trainer.scoring.predictions import read_predictions

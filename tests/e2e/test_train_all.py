@@ -15,12 +15,10 @@ from data_tools.files import read_json, read_lines
 from launch.predict.run import SOME_REJECTED
 from tests.helpers.commands import ROOT, environment, heed_interrupts, regionstack, run
 from tests.helpers.run_folders import copy_without
+from tests.helpers.tiny import JOBS, REGIONS
 from tests.helpers.waiting import wait_until
 from trainer.scoring.decision import calibrate, read_policy
 from trainer.stop import STOPPED
-
-REGIONS = ("top", "bottom", "left", "right")
-JOBS = ("holistic_16", "holistic_32px", *REGIONS, "stack")
 
 
 def spans(folder: Path) -> dict[str, tuple[float, float]]:

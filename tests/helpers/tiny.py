@@ -8,6 +8,9 @@ import yaml
 
 from tests.helpers.commands import regionstack
 
+REGIONS = ("top", "bottom", "left", "right")
+JOBS = ("holistic_16", "holistic_32px", *REGIONS, "stack")
+"""The jobs of its recipe."""
 PAGES = {"train": 6, "val": 2, "test": 2}
 """Drawn pages per class; 96, 32 and 32 in all."""
 

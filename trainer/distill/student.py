@@ -1,15 +1,13 @@
 """What a trained student is measured by: its policy, and its accuracy beside the models that it stands in for."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data_tools.versions import installed
 from trainer.config import STACK, JobConfig
 from trainer.job_folder.journal import PREDICTIONS, job_folder
-from trainer.scoring.decision import FORMAT, Policy, read_policy, unknown_scores, write_policy
+from trainer.scoring.decision import Policy, read_policy, write_policy
 from trainer.scoring.metrics import (
     accuracy,
     correct,
@@ -20,23 +18,10 @@ from trainer.scoring.metrics import (
 from trainer.scoring.predictions import Predictions, join, read_predictions
 from trainer.scoring.schema import CalibratedFigures, StudentComparison, StudentFigures
 from trainer.scoring.temperature import at_temperature, fit_temperature
-from trainer.scoring.thresholds import RISK, alarm_threshold
-from trainer.scoring.unknown import SHIPPED
-from trainer.stack.config import StackConfig
 from trainer.stack.fit import load_stack
 from trainer.stack.pages import StackPayload, baseline_of
-from trainer.stack.policy import thresholds_of
+from trainer.stack.policy import Promises, policy_of
 from trainer.training.split import selection_mask
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What the run's policy asks for; the defaults for a run without one."""
-
-    precision: float = StackConfig.precision
-    threshold_per: Any = StackConfig.threshold_per
-    false_alarms: float = StackConfig.false_alarms
-    faintest: float | None = None
 
 
 def holistic_member(run: Path) -> str:
@@ -60,45 +45,24 @@ def measure_student(run: Path, config: JobConfig) -> StudentFigures:
 def fit_student_policy(run: Path, config: JobConfig, val: Predictions) -> Policy:
     """The policy of one model, from its outputs for the validation pages that did not select its best epoch.
 
-    Without `stack.leak_free` all of them did. No cross-fit is needed: the student was not fitted on any.
+    Without `stack.leak_free` all of them did. No cross-fit is needed: the student was not fitted on any. It
+    promises what the run's policy does.
     """
     if config.selection_share is not None:
         val = val.rows(~selection_mask(val.ids.tolist(), share=config.selection_share, seed=config.seed))
-    wanted = _wanted(run)
     temperature = fit_temperature(val.labels, val.softmax)
-    probabilities = {config.name: at_temperature(val.softmax, temperature).astype(np.float32)}
-    scores = unknown_scores(SHIPPED, probabilities, members=(config.name,), model=config.name)
-    alarm = alarm_threshold(scores, false_alarms=wanted.false_alarms)
-    known = scores <= (np.inf if alarm is None else alarm)
-    threshold, by_class = thresholds_of(
-        probabilities[config.name][known], val.labels[known], precision=wanted.precision
-    )
-    return Policy(
-        format=FORMAT,
-        class_ids=tuple(val.class_ids.tolist()),
+    earlier = read_policy(run)
+    wanted = Promises() if earlier is None else Promises(earlier.precision, earlier.threshold_per, earlier.false_alarms)
+    return policy_of(
+        {config.name: at_temperature(val.softmax, temperature).astype(np.float32)},
+        val.labels,
+        class_ids=val.class_ids,
         members=(config.name,),
         temperatures={config.name: temperature},
-        pages=len(val.ids),
-        folds=0,
-        precision=wanted.precision,
-        risk=RISK,
-        threshold_per=wanted.threshold_per,
-        threshold=threshold,
-        class_thresholds=by_class,
-        unknown_score=SHIPPED,
-        unknown_threshold=alarm,
-        false_alarms=wanted.false_alarms,
-        versions=installed("numpy", "scipy"),
-        faintest=wanted.faintest,
+        promises=wanted,
         model=config.name,
+        faintest=None if earlier is None else earlier.faintest,
     )
-
-
-def _wanted(run: Path) -> _Wanted:
-    policy = read_policy(run)
-    if policy is None:
-        return _Wanted()
-    return _Wanted(policy.precision, policy.threshold_per, policy.false_alarms, policy.faintest)
 
 
 def student_figures(run: Path, config: JobConfig, test: Predictions, *, policy: Policy) -> StudentFigures:

@@ -11,7 +11,7 @@ cross-fit: all validation pages are new to it.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,15 @@ from trainer.stack.pages import MemberOutputs
 
 CROSS_FITTED = "cross_fitted.npz"
 """Name of the predictions file with the stack's outputs of the cross-fit."""
+
+
+@dataclass(frozen=True)
+class Promises:
+    """What thresholds are chosen for, as `Policy` has it; the defaults of the configuration."""
+
+    precision: float = StackConfig.precision
+    threshold_per: Literal["run", "class"] = StackConfig.threshold_per
+    false_alarms: float = StackConfig.false_alarms
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,27 +99,56 @@ def fit_policy(
     probabilities = {
         name: at_temperature(softmax, temperatures[name]).astype(np.float32) for name, softmax in outputs.items()
     }
-    scores = unknown_scores(SHIPPED, probabilities, members=fitted.names)
-    alarm = alarm_threshold(scores, false_alarms=config.false_alarms)
-    known = scores <= (np.inf if alarm is None else alarm)
-    run, by_class = thresholds_of(probabilities[STACK][known], fitted.labels[known], precision=config.precision)
-    return Policy(
-        format=FORMAT,
-        class_ids=tuple(fitted.class_ids.tolist()),
+    return policy_of(
+        probabilities,
+        fitted.labels,
+        class_ids=fitted.class_ids,
         members=fitted.names,
         temperatures=temperatures,
-        pages=len(fitted.ids),
+        promises=Promises(config.precision, config.threshold_per, config.false_alarms),
         folds=held_out.folds,
-        precision=config.precision,
+        faintest=faintest,
+    )
+
+
+def policy_of(
+    probabilities: Outputs,
+    labels: npt.NDArray[np.integer[Any]],
+    *,
+    class_ids: npt.NDArray[np.integer[Any]],
+    members: tuple[str, ...],
+    temperatures: dict[str, float],
+    promises: Promises,
+    model: str = STACK,
+    folds: int = 0,
+    faintest: float | None = None,
+) -> Policy:
+    """The policy of `model` whose thresholds keep `promises` on pages with these calibrated probabilities.
+
+    probabilities: float32[n, C] by model, of the members and of `model`. folds, faintest: see `Policy`.
+    """
+    scores = unknown_scores(SHIPPED, probabilities, members=members, model=model)
+    alarm = alarm_threshold(scores, false_alarms=promises.false_alarms)
+    known = scores <= (np.inf if alarm is None else alarm)
+    chosen, by_class = thresholds_of(probabilities[model][known], labels[known], precision=promises.precision)
+    return Policy(
+        format=FORMAT,
+        class_ids=tuple(class_ids.tolist()),
+        members=members,
+        temperatures=temperatures,
+        pages=len(labels),
+        folds=folds,
+        precision=promises.precision,
         risk=RISK,
-        threshold_per=config.threshold_per,
-        threshold=run,
+        threshold_per=promises.threshold_per,
+        threshold=chosen,
         class_thresholds=by_class,
         unknown_score=SHIPPED,
         unknown_threshold=alarm,
-        false_alarms=config.false_alarms,
+        false_alarms=promises.false_alarms,
         versions=installed("numpy", "scipy"),
         faintest=faintest,
+        model=model,
     )
 
 

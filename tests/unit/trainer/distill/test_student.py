@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_tools.errors import UserError
-from tests.e2e.test_stack import MEMBERS, make_run, stack
+from tests.helpers.stacked_run import MEMBERS, make_run, stack
 from trainer.config import CheckpointConfig, JobConfig, ModelConfig, StageConfig, TrainingConfig
 from trainer.distill.student import fit_student_policy, holistic_member, kept_share, measure_student
 from trainer.distill.teacher import in_order_of, out_of_fold_outputs

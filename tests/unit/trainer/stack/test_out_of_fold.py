@@ -9,7 +9,7 @@ import pytest
 
 from data_tools.errors import UserError
 from data_tools.files import write_atomically, write_json
-from tests.e2e.test_stack import CLASS_IDS, MEMBERS, make_run, member
+from tests.helpers.stacked_run import CLASS_IDS, MEMBERS, make_run, member
 from trainer.scoring.decision import read_policy
 from trainer.scoring.predictions import Predictions, read_predictions, write_predictions
 from trainer.stack.config import StackConfig
