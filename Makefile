@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 PYTEST = $(BIN)/python -m pytest --durations=20
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo check lint types imports test test-unit test-multiprocess test-cluster test-e2e gpu-wheel clean
+.PHONY: help env demo check lint types imports test test-unit test-multiprocess test-cluster test-e2e test-e2e-a-to-k \
+	test-e2e-l-to-z gpu-wheel clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*##/\1/p' $(MAKEFILE_LIST) | while read -r name what; do printf '  make %-18s %s\n' "$$name" "$$what"; done
@@ -34,11 +35,10 @@ types: env
 imports: env
 	$(BIN)/lint-imports --config setup.cfg --no-logo
 
-# Two processes of tests at a time: the files of tests/e2e are shared out; then two folders side by side, each of which
-# prints its output when it ends. A failure stops nothing, so that one run shows all of them.
+# Two lanes side by side, the longest first, each of which prints its output when it ends. A failure stops nothing, so
+# that one run shows all of them.
 test: check  ## all checks and tests: the fast ones first, then the distributed ones
-	@status=0; $(MAKE) --no-print-directory test-e2e || status=1; \
-	$(SIDE_BY_SIDE:@%=%) --keep-going test-cluster test-multiprocess || status=1; exit $$status
+	$(SIDE_BY_SIDE) --keep-going test-cluster test-e2e-l-to-z test-e2e-a-to-k test-multiprocess
 
 test-unit: env  ## unit tests, without Horovod worlds or Ray
 	$(PYTEST) -n logical --maxprocesses 8 --dist loadfile tests/unit
@@ -51,6 +51,12 @@ test-cluster: env  ## real Ray: groups, waves, killed workers; three hosts in ne
 
 test-e2e: env  ## complete commands, from pages to the report
 	$(PYTEST) -n 2 --dist loadfile tests/e2e
+
+test-e2e-a-to-k: env
+	$(PYTEST) $(wildcard tests/e2e/test_[a-k]*.py)
+
+test-e2e-l-to-z: env
+	$(PYTEST) $(wildcard tests/e2e/test_[l-z]*.py)
 
 gpu-wheel: env  ## build Horovod's GPU wheel (NCCL) into the cache; CUDA_HOME names the toolkit
 	$(BIN)/python -m cluster.setup.horovod_wheel --gpu
