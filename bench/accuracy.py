@@ -39,7 +39,7 @@ from data_tools.labels.label import Label  # noqa: E402
 from launch.config import Config  # noqa: E402
 from trainer.config import STACK  # noqa: E402
 from trainer.job_folder.duplicates import read_groups  # noqa: E402
-from trainer.scoring.metrics import mcnemar  # noqa: E402
+from trainer.scoring.metrics import expected_calibration_error, mcnemar, wilson_interval  # noqa: E402
 
 ERROR_BAR, P_BAR = 0.75, 0.05
 VAL = 1 / 6
@@ -196,6 +196,14 @@ def spread(values: Sequence[float]) -> str:
     return f"{100 * np.mean(values):.1f}{error}"
 
 
+def of(hits: np.ndarray) -> str:
+    """The share of right answers among accepted pages, in percent, with its 95 % interval."""
+    if not len(hits):
+        return "–"
+    low, high = wilson_interval(int(hits.sum()), len(hits))
+    return f"{100 * hits.mean():.1f}, {100 * low:.1f} to {100 * high:.1f}"
+
+
 def report(records: Records, chosen: Sequence[Arm], options: argparse.Namespace) -> int:
     """Print the table in Markdown and the last line."""
     print("\n| row | folds | holistic % | stack % | errors vs today | p | p over holistic | NLL | ECE % | accepted % "
@@ -224,12 +232,21 @@ def summarize(found: Sequence[Record], today: Sequence[Record]) -> dict[str, Any
     _, p_holistic = paired(stack, holistic)
     scores = [record["scores"][STACK] for record in found]
     whole = [record["scores"][record["holistic"]]["accuracy"] for record in found]
-    accepted = [record["accepted_right"] for record in found if record["accepted_right"] is not None]
+    labels, softmax, accepted, hits = (
+        np.concatenate([np.array(part) for part in parts])
+        for parts in (
+            [record["labels"] for record in found],
+            [record["softmax"] for record in found],
+            [record["accepted"] for record in found],
+            [record["right"][STACK] for record in found],
+        )
+    )
+    taken = hits[accepted == 1]
     cells = [
         str(len(found)), spread(whole), spread([one["accuracy"] for one in scores]), f"{errors:.2f}", f"{p_value:.3f}",
         f"{p_holistic:.3f}", f"{np.mean([one['nll'] for one in scores]):.3f}",
-        f"{100 * np.mean([one['ece'] for one in scores]):.1f}",
-        f"{100 * np.mean([record['accepted'] for record in found]):.0f} ({100 * np.mean(accepted or [np.nan]):.1f})",
+        f"{100 * expected_calibration_error(labels, softmax):.1f}",
+        f"{100 * accepted.mean():.0f} ({of(taken)})",
         f"{np.mean([record['minutes'] for record in found]):.1f}",
     ]  # fmt: skip
     figure = {"errors": round(errors, 3), "p_over_holistic": round(p_holistic, 4),

@@ -247,8 +247,9 @@ def figures(config: Config) -> Record:
         "epochs": {name: stage.epochs for name, stage in config.stages.items()},
         "holistic": names[0],
         "scores": scores,
-        "accepted": float(accepted.mean()),
-        "accepted_right": float(right[STACK][accepted].mean()) if accepted.any() else None,
+        "accepted": accepted.astype(int).tolist(),
+        "softmax": judged.probabilities[STACK].astype(float).tolist(),
+        "labels": labels.tolist(),
         "ids": found[STACK].ids.tolist(),
         "right": {name: one.astype(int).tolist() for name, one in right.items()},
     }
