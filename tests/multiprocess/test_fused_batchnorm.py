@@ -18,8 +18,13 @@ PX, PAGES = 48, 8
 KERNEL = "FusedBatchNormV3"
 
 
-def pages() -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(1)
+STABLE = 4
+"""Seed of pages on which no unit of ReLU comes within rounding of zero in 20 steps. With other pages one does, in either
+computation, and between two runs of Keras' own that TensorFlow optimizes differently: a gradient then changes by 1e-4."""
+
+
+def pages(seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
     return random.integers(0, 256, (PAGES, PX, PX, 1), np.uint8), random.integers(0, 4, PAGES, np.int32)
 
 
@@ -35,7 +40,7 @@ def built(backbone: str = "SmallConvNet", *, micro_batches: int = 1, **settings:
 
 def losses(step: TrainStep, steps: int) -> list[float]:
     """The mean loss of each step."""
-    images, labels = pages()
+    images, labels = pages(STABLE)
     found = []
     for _ in range(steps):
         step.write_sums(np.zeros(3))
