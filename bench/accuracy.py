@@ -30,7 +30,6 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from bench.accuracy_arms import ALL, PX, TODAY, Arm, arms, base_config, chosen_arms  # noqa: E402
-from bench.accuracy_drawn import train_weights, weights_path  # noqa: E402
 from bench.accuracy_folds import capped, folds_of, read_pages, splits_of, write_labels  # noqa: E402
 from bench.accuracy_runs import Record, Setting, Speed, configured, digest, measured_speed, record_path, run_fold  # noqa: E402
 from data_tools.errors import UserError  # noqa: E402
@@ -115,10 +114,7 @@ def measure(options: argparse.Namespace, out: Path) -> int:
     classes = len({page.class_id for page in pages})
     speed = QUICK_SPEED if options.quick else measured_speed(out, base, classes=classes, px=options.px)
     chosen = chosen_arms(options.arm or [arm.name for arm in arms()], options.px)
-    drawn = weights_path(out, px=options.px)
-    if any(arm.drawn for arm in chosen) and not options.table:
-        train_weights(drawn, base)
-    setting = Setting(out, options.pages, base, options.budget * 60, speed, first, drawn)
+    setting = Setting(out, options.pages, base, options.budget * 60, speed, first)
     print(f"{len(pages)} pages, {options.folds} folds (seed {options.seed}), {first['train']} to train on; "
           f"{options.budget:g} minutes each; {1 / speed.page_s:.0f} pages/s at {speed.px} px", flush=True)  # fmt: skip
     records: Records = {arm.name: [] for arm in chosen}

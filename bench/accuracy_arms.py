@@ -19,7 +19,7 @@ class Arm:
     """One row. settings: as for `--set`; `stages.*.KEY=V` holds for each stage of the arm.
 
     like: an arm whose trained models this one takes over, since only settings of the stack differ from it. preset: a
-    preset of the product in place of today's options. drawn: start from weights that drawn pages have trained.
+    preset of the product in place of today's options.
     """
 
     name: str
@@ -27,7 +27,6 @@ class Arm:
     settings: tuple[str, ...] = ()
     like: str | None = None
     preset: str | None = None
-    drawn: bool = False
 
 
 def base_config(*, weights: str, px: int, regions: Any) -> dict[str, Any]:
@@ -41,6 +40,7 @@ def base_config(*, weights: str, px: int, regions: Any) -> dict[str, Any]:
         "regions": regions,
         "shards": {"height": STORED * px, "width": STORED * px, "shard_mib": 8},
         "model": {"backbone": "MobileNetV2", "weights": weights, "batchnorm_momentum": 0.9, "dense": []},
+        "drawn": {"start": weights},
         "training": {"label_smoothing": 0.1},
         "stages": {"holistic": _stage(px, epochs=12), **({"regions": parts} if regions else {})},
         "checkpoint": {"every_seconds": 120, "keep": 1},
@@ -121,7 +121,8 @@ def arms(px: int = PX) -> tuple[Arm, ...]:
             (_added("holistic_small", small, epochs=6),
              "stages.holistic.start=holistic_small", "stages.holistic.epochs=4",
              _added("holistic_large", large, epochs=3, start="holistic", learning_rate=5e-4), *LATER)),
-        Arm("drawn", "start weights trained further on drawn pages of 16 other classes", drawn=True),
+        Arm("drawn", "start weights trained further on drawn pages of 16 other classes",
+            ("model.weights=drawn",)),
         Arm("views", "predictions averaged over shifted and scaled views",
             ("training.views.shift=0.03", "training.views.scale=0.06")),
         Arm("folds", "stack fitted out of fold (5 folds), models retrained on all pages", ("stack.folds=5", *POOL)),

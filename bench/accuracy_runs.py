@@ -46,7 +46,7 @@ class Speed:
 @dataclass(frozen=True)
 class Setting:
     """What all arms share. out: folder of everything; base: configuration without data and folders; budget_s: of a
-    fold; pages: of the splits of a fold; drawn: weights that drawn pages have trained."""
+    fold; pages: of the splits of a fold."""
 
     out: Path
     root: Path
@@ -54,7 +54,6 @@ class Setting:
     budget_s: float
     speed: Speed
     pages: Mapping[str, int]
-    drawn: Path
 
     def settings_of(self, arm: Arm) -> list[str]:
         """The settings of an arm."""
@@ -63,8 +62,7 @@ class Setting:
     def base_of(self, arm: Arm) -> dict[str, Any]:
         """The configuration that an arm's settings change."""
         if arm.preset is None:
-            weights = self.drawn if arm.drawn else self.base["model"]["weights"]
-            return {**self.base, "model": {**self.base["model"], "weights": str(weights)}}
+            return dict(self.base)
         weights = {"weights": self.base["model"]["weights"]}
         return {"preset": arm.preset, "model": weights, **{key: self.base[key] for key in ("regions", "checkpoint")}}
 

@@ -57,6 +57,27 @@ class TrackingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DrawnConfig:
+    """How the start weights of `model.weights: drawn` are made.
+
+    start: what they start from: `imagenet`, `none`, or a file of the backbone's weights. pages_per_class: training
+    pages of each of the 16 drawn classes. image_px: height that the network works at, px.
+    """
+
+    start: str = "imagenet"
+    pages_per_class: int = 300
+    image_px: int = 96
+    epochs: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("pages_per_class", "image_px", "epochs"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}: must be at least 1, found {getattr(self, name)}")
+        if self.start == "drawn":
+            raise UserError("start: must be imagenet, none or a weight file")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """All settings of a run.
 
@@ -78,6 +99,7 @@ class Config:
     run: RunConfig = field(default_factory=RunConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
+    drawn: DrawnConfig = field(default_factory=DrawnConfig)
 
     @property
     def boxes(self) -> dict[str, Box]:

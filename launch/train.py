@@ -110,6 +110,8 @@ def train(config: Config, stage: str, region: str | None) -> int:
         # The first rank prepares the folder; the others only need the names in it.
         check_free(open_run(config))
         ensure_weights(config)
+    else:
+        _wait_for_first_rank()
     check_shards(config)
     if rank_of_this_process() == 0:
         check_labels(config)
@@ -137,7 +139,7 @@ def train_recipe(config: Config) -> int:
     if rank == 0:
         _prepare_run(config)
     else:
-        os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", PREPARE_S)
+        _wait_for_first_rank()
     recipe = _recipe(config)
     with _watched(config, recipe) as watched:
         watched.say(LOADING)
@@ -182,6 +184,11 @@ def _watched(config: Config, recipe: Recipe) -> Iterator[Watched]:
 def rank_of_this_process() -> int:
     """The rank that horovodrun gave this process; 0 without a launcher."""
     return int(os.environ.get("HOROVOD_RANK", "0"))
+
+
+def _wait_for_first_rank() -> None:
+    """Have this rank wait for the first one, which may still convert pages or fetch weights, to start the world."""
+    os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", PREPARE_S)
 
 
 def _prepare_run(config: Config) -> None:

@@ -34,7 +34,8 @@ class ModelConfig:
     """The network of every stage.
 
     backbone: a name in `keras.applications`, or `SmallConvNet`.
-    weights: `imagenet` (Keras' own download), `none`, or a file of the backbone's weights (`.h5`, `.weights.h5`).
+    weights: `imagenet` (Keras' own download), `none`, a file of the backbone's weights (`.h5`, `.weights.h5`), or
+    `drawn` (trained on drawn pages).
     scaling: `backbone` (as the backbone was trained) or `unit` (1/255, as in the source of the recipe).
     batchnorm_momentum: of the backbone's BatchNorm layers; None: Keras' value.
     dense: widths of the hidden layers of the head; dropout: rate after each of them.

@@ -20,6 +20,7 @@ from launch.recipe.check_folds import check_folds
 from launch.recipe.convert_on_cluster import over_all_hosts
 from launch.recipe.corrections import check_corrections
 from launch.recipe.demo import ensure_demo_pages
+from launch.recipe.drawn_weights import DRAWN, drawn_path, ensure_drawn
 from launch.terminal.console import print_out
 from launch.terminal.page_progress import page_progress
 from trainer.device import hide_gpus
@@ -194,7 +195,8 @@ def freezes(config: Config) -> bool:
 
 
 def ensure_weights(config: Config) -> str | None:
-    """Fetch and check the backbone's start weights once per run; the local file, or None to train from scratch.
+    """Fetch, or train on drawn pages, and check the backbone's start weights once per run; the local file, or None to
+    train from scratch.
 
     A child process without GPUs imports them, so that TensorFlow in this process stays unconfigured.
 
@@ -204,11 +206,14 @@ def ensure_weights(config: Config) -> str | None:
     source, path = config.model.weights, weights_path(config)
     if path is None:
         return None
-    if path.exists() and imported_from(path).get("source") == source:
+    origin = str(drawn_path(config)) if source == DRAWN else source
+    if path.exists() and imported_from(path).get("source") == origin:
         return str(path)
-    print_out(f"start weights: {source}")
+    if source == DRAWN:
+        ensure_drawn(config)
+    print_out(f"start weights: {origin}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = None if source == IMAGENET else Path(source)
+    file = None if source == IMAGENET else Path(origin)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=hide_gpus) as child:
         child.submit(import_weights, config.model.backbone, file, path).result()
     return str(path)

@@ -10,6 +10,7 @@ from typing import Any
 from data_tools.errors import UserError
 from launch.config import Config, load_config, resolved
 from launch.recipe.demo import DEMO
+from launch.recipe.drawn_weights import DRAWN
 from launch.recipe.prepare import IMAGENET, NO_WEIGHTS
 
 SENT = "submitted"
@@ -24,6 +25,7 @@ FILES = (
     ("stack", "duplicates_file"),
     ("stack", "exclude_ids_file"),
     ("model", "weights"),
+    ("drawn", "start"),
 )
 """Settings that may name a file."""
 
@@ -84,7 +86,7 @@ def plan_parcel(config: Config, *, pages: str | None = None) -> Parcel:
         settings["data"]["root"] = _pages_there(root, pages)
     for section, key in FILES:
         value = settings[section].get(key)
-        if not isinstance(value, str) or value in (IMAGENET, NO_WEIGHTS):
+        if not isinstance(value, str) or value in (IMAGENET, NO_WEIGHTS, DRAWN):
             continue
         if Path(value).is_file():
             there = value if _travels(value) else f"{SENT}/{name}/{key}-{Path(value).name}"

@@ -19,8 +19,10 @@ KERNEL = "FusedBatchNormV3"
 
 
 STABLE = 4
-"""Seed of pages on which no unit of ReLU comes within rounding of zero in 20 steps. With other pages one does, in either
-computation, and between two runs of Keras' own that TensorFlow optimizes differently: a gradient then changes by 1e-4."""
+"""Seed of pages on which no unit of ReLU comes within rounding of zero in 20 steps.
+
+With other pages one does, in either computation, and also between two runs of Keras' own that TensorFlow optimizes
+differently; a gradient then changes by 1e-4."""
 
 
 def pages(seed: int = 1) -> tuple[np.ndarray, np.ndarray]:

@@ -81,9 +81,7 @@ def test_a_setting_of_each_stage_is_written_out_for_added_stages_too() -> None:
 def test_every_row_is_a_configuration_that_takes_the_budget(name: str, tmp_path: Path) -> None:
     base = base_config(weights="w.h5", px=128, regions="halves")
     speed = Speed(px=128, page_s=1 / 60, evaluated_page_s=1 / 200, start_s=15)
-    setting = Setting(
-        tmp_path, tmp_path, base, 3600.0, speed, {"train": 800, "val": 160, "test": 240}, tmp_path / "d.h5"
-    )
+    setting = Setting(tmp_path, tmp_path, base, 3600.0, speed, {"train": 800, "val": 160, "test": 240})
     labels = write_labels(tmp_path / "fold-0", {"train": PAGES, "val": PAGES, "test": PAGES})
     config = None
     for arm in chosen_arms([name]):

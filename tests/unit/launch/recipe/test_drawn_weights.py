@@ -1,0 +1,83 @@
+"""Start weights from drawn pages: their place in the cache, and their errors; tests/e2e trains them."""
+
+from pathlib import Path
+
+import pytest
+
+from data_tools.errors import UserError
+from launch.config import load_config
+from launch.recipe import drawn_weights
+from launch.recipe.drawn_weights import drawn_path, ensure_drawn
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REGIONSTACK_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def path_of(*settings: str) -> Path:
+    return drawn_path(load_config("small_data", ["model.weights=drawn", *settings]))
+
+
+def test_equal_settings_share_a_file_whatever_the_run(cache: Path) -> None:
+    path = path_of()
+    assert path.parent == cache / "weights"
+    assert path.name.startswith("drawn-MobileNetV2-")
+    assert path.name.endswith(".weights.h5")
+    assert path_of("seed=9", "run.folder=elsewhere", "model.dense=[8]", "stages.holistic_96.epochs=1") == path
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "model.backbone=MobileNetV3Small",
+        "model.scaling=unit",
+        "model.batchnorm_momentum=0.5",
+        "drawn.start=none",
+        "drawn.pages_per_class=7",
+        "drawn.image_px=128",
+        "drawn.epochs=9",
+    ],
+)
+def test_what_changes_the_weights_changes_the_file(setting: str) -> None:
+    assert path_of(setting) != path_of()
+
+
+def test_a_file_to_start_from_counts_by_its_content(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.h5", "b.h5", "c.h5")]
+    for file, content in zip(files, (b"1", b"1", b"2"), strict=True):
+        file.write_bytes(content)
+    first, same, other = (path_of(f"drawn.start={file}") for file in files)
+    assert first == same != other
+    with pytest.raises(UserError, match=r"drawn\.start: .*gone\.h5: no such file"):
+        path_of(f"drawn.start={tmp_path / 'gone.h5'}")
+
+
+@pytest.mark.parametrize("setting", ["drawn.epochs=0", "drawn.pages_per_class=0", "drawn.start=drawn"])
+def test_invalid_settings(setting: str) -> None:
+    with pytest.raises(UserError, match=r"drawn"):
+        path_of(setting)
+
+
+def test_a_file_in_the_cache_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawn_weights, "_make", lambda *_: pytest.fail("made again"))
+    path = path_of()
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert ensure_drawn(load_config("small_data", ["model.weights=drawn"])) == path
+
+
+def test_a_training_that_fails_leaves_its_run_and_no_file(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failed:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def wait(self) -> int:
+            return 2
+
+    monkeypatch.setattr("data_tools.drawn.draw_data_set", lambda *_, **__: True)
+    monkeypatch.setattr(drawn_weights.subprocess, "Popen", Failed)
+    with pytest.raises(UserError, match=r"status 2.*resumes it"):
+        ensure_drawn(load_config("small_data", ["model.weights=drawn"]))
+    assert not list((cache / "weights").glob("*.h5"))
+    assert list((cache / "weights").glob("drawn-*/config.yaml"))
