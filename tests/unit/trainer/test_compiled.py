@@ -53,7 +53,10 @@ def test_the_next_job_with_the_key_gets_it_with_the_first_values() -> None:
     assert first.step.moment.value.tolist() == [0.0, 0.0]
     assert first.step.calls.value == 0
     assert first.step.restarts == 1
+    assert not kept.full
     assert kept.take("a", compiled) is not first, "a job that failed gives nothing back"
+    kept.give("a", first)
+    assert kept.full
 
 
 def test_a_job_with_another_key_builds_and_the_old_one_is_dropped() -> None:

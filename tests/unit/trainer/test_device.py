@@ -1,5 +1,7 @@
 """The device of a rank, with a fake list of GPUs: TensorFlow's own functions are replaced and record their calls."""
 
+import gc
+import random
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from data_tools.errors import UserError
 from data_tools.protocol import EXPECT_GPU, THREADS
 from trainer import device
 from trainer.config import TrainingConfig
-from trainer.device import hide_gpus, prepare_device, prepare_inference, prepare_small_fit, reasons
+from trainer.device import collector_paused, hide_gpus, prepare_device, prepare_inference, prepare_small_fit, reasons
 from trainer.world import World
 
 
@@ -62,6 +64,36 @@ def test_a_rank_sees_its_own_gpu_alone_and_lets_its_memory_grow_before_tensorflo
 def test_without_gpus_a_rank_trains_on_the_cpu(devices: FakeDevices) -> None:
     assert prepare_device(World(1, 2, 1), TrainingConfig(), seed=7) == "CPU"
     assert devices.calls == [("as traced",), ("init", 7), ("deterministic",)]
+
+
+def test_a_process_with_the_seed_keeps_what_it_has_compiled(
+    devices: FakeDevices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorFlow empties its cache of compiled functions when it is seeded."""
+    from tensorflow.python.eager import context
+
+    monkeypatch.setattr(context, "global_seed", lambda: 7)
+    random.seed(1)
+    prepare_device(World(1, 2, 1), TrainingConfig(), seed=7)
+    assert ("init", 7) not in devices.calls
+    assert random.random() == random.Random(7).random(), "Python's generator starts again"
+    prepare_device(World(1, 2, 1), TrainingConfig(), seed=8)
+    assert ("init", 8) in devices.calls
+
+
+def test_the_collector_is_paused_and_left_as_it_was() -> None:
+    assert gc.isenabled()
+    with pytest.raises(ValueError, match="inside"), collector_paused():
+        assert not gc.isenabled()
+        raise ValueError("inside")
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with collector_paused():
+            pass
+        assert not gc.isenabled(), "whoever disabled it wants it so"
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("hidden", ["", "-1"])
