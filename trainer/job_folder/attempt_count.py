@@ -52,5 +52,7 @@ def _with_defaults(recorded: dict[str, Any]) -> dict[str, Any]:
 
 
 def _result_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that determine the job's result; where shards lie, how often it saves and what it charts do not."""
-    return {key: value for key, value in config.items() if key not in ("checkpoint", "shards", "event_files")}
+    """The settings that determine the job's result; where shards and start weights lie, how often it saves and what it
+    charts do not. (What the start weights are is a setting of the run, `model.weights`.)"""
+    kept = {key: value for key, value in config.items() if key not in ("checkpoint", "shards", "event_files")}
+    return kept | {"weights_file": "a file" if config.get("weights_file") else None}

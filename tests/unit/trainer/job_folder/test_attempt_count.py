@@ -27,6 +27,15 @@ def test_another_configuration_is_rejected(tmp_path: Path) -> None:
         keep_config(tmp_path, replace(CONFIG, seed=2))
 
 
+def test_a_run_with_start_weights_may_be_moved_or_copied(tmp_path: Path) -> None:
+    """They lie in its folder, so another path means another place of the folder."""
+    started = replace(CONFIG, weights_file="/runs/here/weights/start.weights.h5")
+    keep_config(tmp_path, started)
+    keep_config(tmp_path, replace(started, weights_file="/runs/there/weights/start.weights.h5"))
+    with pytest.raises(UserError, match="weights_file: 'a file' -> None"):
+        keep_config(tmp_path, CONFIG)
+
+
 def test_a_configuration_of_a_version_without_a_setting_has_its_default(tmp_path: Path) -> None:
     recorded = to_mapping(CONFIG)
     del recorded["class_weights"]
