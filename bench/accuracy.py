@@ -200,10 +200,19 @@ def of(hits: np.ndarray) -> str:
     return f"{100 * hits.mean():.1f}, {100 * low:.1f} to {100 * high:.1f}"
 
 
+def by_chance(softmax: np.ndarray, *, draws: int = 200) -> float:
+    """The mean calibration error of a perfectly calibrated model with these confidences and as many pages."""
+    random, confidence = np.random.default_rng(1), softmax.max(axis=1)
+    pair = np.stack([confidence, np.zeros_like(confidence)], axis=1)
+    found = [expected_calibration_error((random.random(len(pair)) >= confidence).astype(int), pair)
+             for _ in range(draws)]  # fmt: skip
+    return float(np.mean(found))
+
+
 def report(records: Records, chosen: Sequence[Arm], options: argparse.Namespace) -> int:
     """Print the table in Markdown and the last line."""
-    print("\n| row | folds | holistic % | stack % | errors vs today | p | p over holistic | NLL | ECE % | accepted % "
-          "(right %) | minutes |\n|---|---|---|---|---|---|---|---|---|---|---|")  # fmt: skip
+    print("\n| row | folds | holistic % | stack % | errors vs today | p | p over holistic | NLL | ECE % (by chance) | "
+          "accepted % (right %, interval) | minutes |\n|---|---|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     rows = {name: summarize(found, records.get(TODAY, [])) for name, found in records.items()}
     for arm in chosen:
         row = rows.get(arm.name)
@@ -241,7 +250,7 @@ def summarize(found: Sequence[Record], today: Sequence[Record]) -> dict[str, Any
     cells = [
         str(len(found)), spread(whole), spread([one["accuracy"] for one in scores]), f"{errors:.2f}", f"{p_value:.3f}",
         f"{p_holistic:.3f}", f"{np.mean([one['nll'] for one in scores]):.3f}",
-        f"{100 * expected_calibration_error(labels, softmax):.1f}",
+        f"{100 * expected_calibration_error(labels, softmax):.1f} ({100 * by_chance(softmax):.1f})",
         f"{100 * accepted.mean():.0f} ({of(taken)})",
         f"{np.mean([record['minutes'] for record in found]):.1f}",
     ]  # fmt: skip

@@ -94,6 +94,7 @@ POOL = ("stack.input=log", "stack.method=weighted")
 COSINE = ("stages.*.schedule=cosine", "stages.*.optimizer.warmup_epochs=0.5")
 MIXUP = ("stages.*.augment.mixup=0.2",)
 EMA = ("stages.*.optimizer.ema_decay=0.99",)
+VIEWS = ("training.views.shift=0.03", "training.views.scale=0.06")
 LATER = ("stages.regions.start=holistic_large",)
 
 
@@ -124,10 +125,10 @@ def arms(px: int = PX) -> tuple[Arm, ...]:
         Arm("drawn", "start weights trained further on drawn pages of 16 other classes",
             ("model.weights=drawn",)),
         Arm("views", "predictions averaged over shifted and scaled views",
-            ("training.views.shift=0.03", "training.views.scale=0.06")),
+            VIEWS),
         Arm("folds", "stack fitted out of fold (5 folds), models retrained on all pages", ("stack.folds=5", *POOL)),
         Arm("folds_average", "the same with the models of the folds averaged",
             ("stack.folds=5", *POOL, "stack.members=average"), like="folds"),
         Arm("small_data", "the preset small_data, with its epochs scaled to the budget", preset="small_data"),
-        Arm(ALL, "cosine, mixup, averaged weights, log-opinion pool", (*COSINE, *MIXUP, *EMA, *POOL)),
+        Arm(ALL, "averaged weights, views, log-opinion pool", (*EMA, *VIEWS, *POOL)),
     )  # fmt: skip
