@@ -66,7 +66,7 @@ def test_what_the_small_one_departs_in_from_the_published_recipe() -> None:
         assert not stage.augment.mixes
     assert config.training.label_smoothing == 0.1
     assert (config.stack.method, config.stack.input) == ("weighted", "log")
-    assert config.training.views.count == 7
+    assert config.training.views.count == 1
 
 
 def test_the_small_one_has_quick_statistics_and_suits_two_cores() -> None:
@@ -76,9 +76,7 @@ def test_the_small_one_has_quick_statistics_and_suits_two_cores() -> None:
                config.stages.values())  # fmt: skip
     pages_per_s = 45 * 128**2  # at 128 px on two cores; `regionstack plan` measured 24 on one core of a busy machine
     evaluations = 1.15
-    assert config.training.views.count == 7, "counted below"
-    views = 7 * 500 * 5 / 150  # of validation and test pages by five models
-    assert evaluations * 1000 * work / pages_per_s + views < 30 * 60, "half as fast a machine takes less than an hour"
+    assert evaluations * 1000 * work / pages_per_s < 30 * 60, "half as fast a machine takes less than an hour"
 
 
 def test_the_large_one_mixes_until_the_last_size_and_scales_with_the_batch() -> None:
