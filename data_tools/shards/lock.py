@@ -12,8 +12,10 @@ from data_tools.targets import make_folder
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, writer: str = "conversion") -> Iterator[None]:
     """Lock the shard folder against other conversions and copies.
+
+    writer: what the error calls the process that holds the lock.
 
     Raises:
         UserError: another process holds the lock, or the folder cannot be written.
@@ -28,7 +30,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{folder}: another conversion is writing there; wait for it or stop it") from None
+            raise UserError(f"{folder}: another {writer} is writing there; wait for it or stop it") from None
         # Left by a killed conversion; no other process writes here.
         for leftover in folder.glob(f"{UNFINISHED}*"):
             if leftover.is_file():

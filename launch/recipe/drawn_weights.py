@@ -70,7 +70,7 @@ def ensure_drawn(config: Config) -> Path:
     if path.exists():
         return path
     build = path.with_name(path.name.removesuffix(SUFFIX))
-    with locked(build):
+    with locked(build, writer="run"):
         if not path.exists():
             _make(config, build, path)
         shutil.rmtree(build)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from data_tools.errors import UserError
+from data_tools.shards.lock import locked
 from launch.config import load_config
 from launch.recipe import drawn_weights
 from launch.recipe.drawn_weights import drawn_path, ensure_drawn
@@ -66,6 +67,12 @@ def test_a_file_in_the_cache_is_not_made_again(monkeypatch: pytest.MonkeyPatch) 
     path.parent.mkdir(parents=True)
     path.touch()
     assert ensure_drawn(load_config("small_data", ["model.weights=drawn"])) == path
+
+
+def test_another_process_that_makes_it_is_named(cache: Path) -> None:
+    build = cache / "weights" / path_of().name.removesuffix(".weights.h5")
+    with locked(build), pytest.raises(UserError, match=r"drawn-MobileNetV2-\w+: another run is writing there"):
+        ensure_drawn(load_config("small_data", ["model.weights=drawn"]))
 
 
 def test_a_training_that_fails_leaves_its_run_and_no_file(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
