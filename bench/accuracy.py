@@ -113,8 +113,8 @@ def measure(options: argparse.Namespace, out: Path) -> int:
     base = base_config(weights=str(options.weights.absolute()), px=options.px, regions=options.regions)
     classes = len({page.class_id for page in pages})
     speed = QUICK_SPEED if options.quick else measured_speed(out, base, classes=classes, px=options.px)
-    chosen = chosen_arms(options.arm or [arm.name for arm in arms()], options.px)
     setting = Setting(out, options.pages, base, options.budget * 60, speed, first)
+    chosen = chosen_arms(options.arm or [arm.name for arm in arms()], options.px)
     print(f"{len(pages)} pages, {options.folds} folds (seed {options.seed}), {first['train']} to train on; "
           f"{options.budget:g} minutes each; {1 / speed.page_s:.0f} pages/s at {speed.px} px", flush=True)  # fmt: skip
     records: Records = {arm.name: [] for arm in chosen}
@@ -192,7 +192,7 @@ def spread(values: Sequence[float]) -> str:
     return f"{100 * np.mean(values):.1f}{error}"
 
 
-def of(hits: np.ndarray) -> str:
+def share_right(hits: np.ndarray) -> str:
     """The share of right answers among accepted pages, in percent, with its 95 % interval."""
     if not len(hits):
         return "–"
@@ -200,7 +200,7 @@ def of(hits: np.ndarray) -> str:
     return f"{100 * hits.mean():.1f}, {100 * low:.1f} to {100 * high:.1f}"
 
 
-def by_chance(softmax: np.ndarray, *, draws: int = 200) -> float:
+def error_by_chance(softmax: np.ndarray, *, draws: int = 200) -> float:
     """The mean calibration error of a perfectly calibrated model with these confidences and as many pages."""
     random, confidence = np.random.default_rng(1), softmax.max(axis=1)
     pair = np.stack([confidence, np.zeros_like(confidence)], axis=1)
@@ -250,8 +250,8 @@ def summarize(found: Sequence[Record], today: Sequence[Record]) -> dict[str, Any
     cells = [
         str(len(found)), spread(whole), spread([one["accuracy"] for one in scores]), f"{errors:.2f}", f"{p_value:.3f}",
         f"{p_holistic:.3f}", f"{np.mean([one['nll'] for one in scores]):.3f}",
-        f"{100 * expected_calibration_error(labels, softmax):.1f} ({100 * by_chance(softmax):.1f})",
-        f"{100 * accepted.mean():.0f} ({of(taken)})",
+        f"{100 * expected_calibration_error(labels, softmax):.1f} ({100 * error_by_chance(softmax):.1f})",
+        f"{100 * accepted.mean():.0f} ({share_right(taken)})",
         f"{np.mean([record['minutes'] for record in found]):.1f}",
     ]  # fmt: skip
     figure = {"errors": round(errors, 3), "p_over_holistic": round(p_holistic, 4),

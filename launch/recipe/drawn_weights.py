@@ -1,4 +1,4 @@
-"""Start weights from drawn pages: a backbone that has learned to tell drawn documents apart, made once and cached.
+"""Start weights from drawn pages: a backbone that has learned to tell drawn documents apart, trained once and cached.
 
 `model.weights: drawn` starts from them. They are trained by the product itself: a run of one whole-page stage on pages
 of `regionstack draw`, in a process of its own on this host. docs/accuracy.md has what they give.
@@ -61,10 +61,10 @@ def drawn_path(config: Config) -> Path:
 
 
 def ensure_drawn(config: Config) -> Path:
-    """The file of start weights from drawn pages; makes it if the cache has none. A stopped making is resumed.
+    """The file of start weights from drawn pages; trains it if the cache has none. An interrupted training is resumed.
 
     Raises:
-        UserError: another process makes it, its run fails, or `drawn.start` cannot be had.
+        UserError: another process is training it, its run fails, or `drawn.start` cannot be had.
     """
     path = drawn_path(config)
     if path.exists():
@@ -72,12 +72,12 @@ def ensure_drawn(config: Config) -> Path:
     build = path.with_name(path.name.removesuffix(SUFFIX))
     with locked(build, writer="run"):
         if not path.exists():
-            _make(config, build, path)
+            _build(config, build, path)
         shutil.rmtree(build)
     return path
 
 
-def _make(config: Config, build: Path, path: Path) -> None:
+def _build(config: Config, build: Path, path: Path) -> None:
     from data_tools.drawn import draw_data_set
 
     print_out(f"start weights: training {config.model.backbone} on drawn pages, once, for {path}")

@@ -20,7 +20,7 @@ from launch.recipe.check_folds import check_folds
 from launch.recipe.convert_on_cluster import over_all_hosts
 from launch.recipe.corrections import check_corrections
 from launch.recipe.demo import ensure_demo_pages
-from launch.recipe.drawn_weights import DRAWN, drawn_path, ensure_drawn
+from launch.recipe.drawn_weights import DRAWN, ensure_drawn
 from launch.terminal.console import print_out
 from launch.terminal.page_progress import page_progress
 from trainer.device import hide_gpus
@@ -206,17 +206,24 @@ def ensure_weights(config: Config) -> str | None:
     source, path = config.model.weights, weights_path(config)
     if path is None:
         return None
-    origin = str(drawn_path(config)) if source == DRAWN else source
-    if path.exists() and imported_from(path).get("source") == origin:
+    if path.exists() and _comes_from(path, source):
         return str(path)
-    if source == DRAWN:
-        ensure_drawn(config)
-    print_out(f"start weights: {origin}")
+    file = None if source == IMAGENET else ensure_drawn(config) if source == DRAWN else Path(source)
+    print_out(f"start weights: {file or source}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = None if source == IMAGENET else Path(origin)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=hide_gpus) as child:
         child.submit(import_weights, config.model.backbone, file, path).result()
     return str(path)
+
+
+def _comes_from(path: Path, source: str) -> bool:
+    """Whether the start weights in a run folder are those of `model.weights: source`.
+
+    Weights from drawn pages count wherever their cache was: the run resumes elsewhere, too, and it refuses other
+    settings of `drawn` by itself.
+    """
+    origin = imported_from(path).get("source", "")
+    return Path(origin).name.startswith(f"{DRAWN}-") if source == DRAWN else origin == source
 
 
 def weights_path(config: Config, *, run: Path | None = None) -> Path | None:

@@ -142,3 +142,17 @@ def test_the_saved_model_is_an_ordinary_one(tmp_path: Path) -> None:
     plain = Classifier(model=loaded, logits=loaded, backbone=None)
     assert kernels(plain) == 0, "a loaded model has Keras' own layers"
     np.testing.assert_allclose(loaded(images), model(images), rtol=1e-6)
+
+
+def test_eager_batches_of_several_sizes_move_the_statistics_as_in_keras() -> None:
+    import tensorflow as tf
+
+    images, _ = pages()
+    moved = []
+    for fused in (True, False):
+        step = built(fused_batch_norm=fused)
+        for size in (2, PAGES):
+            step.classifier.logits(tf.constant(images[:size]), training=True)
+        moved.append([v.numpy() for v in moving_statistics(step.classifier)])
+    for one, other in zip(*moved, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)

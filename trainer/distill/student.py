@@ -1,5 +1,6 @@
 """What a trained student is measured by: its policy, and its accuracy beside the models that it stands in for."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +54,15 @@ def fit_student_policy(run: Path, config: JobConfig, val: Predictions) -> Policy
     temperature = fit_temperature(val.labels, val.softmax)
     earlier = read_policy(run)
     wanted = Promises() if earlier is None else Promises(earlier.precision, earlier.threshold_per, earlier.false_alarms)
-    return policy_of(
+    policy = policy_of(
         {config.name: at_temperature(val.softmax, temperature).astype(np.float32)},
         val.labels,
         class_ids=val.class_ids,
-        members=(config.name,),
         temperatures={config.name: temperature},
         promises=wanted,
         model=config.name,
-        faintest=None if earlier is None else earlier.faintest,
     )
+    return replace(policy, faintest=None if earlier is None else earlier.faintest)
 
 
 def student_figures(run: Path, config: JobConfig, test: Predictions, *, policy: Policy) -> StudentFigures:

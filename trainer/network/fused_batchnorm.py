@@ -34,7 +34,7 @@ class _Constants:
 
     def __init__(self) -> None:
         self._filled: dict[tuple[int, float], Any] = {}
-        self._shares: dict[tuple[int, int], tuple[Any, Any]] = {}
+        self._factors: dict[tuple[int, int], tuple[Any, Any]] = {}
 
     def filled(self, size: int, value: float) -> Any:
         """A constant float32 [size]."""
@@ -49,13 +49,19 @@ class _Constants:
         """What turns the unbiased variance of `inputs`, [b, height, width, channels], into the biased one; float32."""
         import tensorflow as tf
 
-        graph, area = tf.compat.v1.get_default_graph(), inputs.shape[1] * inputs.shape[2]
-        found = self._shares.get((id(graph), area))
-        if found is None:
+        area = inputs.shape[1] * inputs.shape[2]
+
+        def factor() -> Any:
             count = tf.cast(tf.shape(inputs)[0] * area, tf.float32)
+            return (count - 1.0) / count
+
+        if tf.executing_eagerly():  # each call has a batch of its own; in a graph, all layers see the same one
+            return factor()
+        graph = tf.compat.v1.get_default_graph()
+        if (id(graph), area) not in self._factors:
             # With the graph, so that no other one gets its number.
-            found = self._shares[id(graph), area] = graph, (count - 1.0) / count
-        return found[1]
+            self._factors[id(graph), area] = graph, factor()
+        return self._factors[id(graph), area][1]
 
 
 class _FusedCall:

@@ -99,16 +99,11 @@ def fit_policy(
     probabilities = {
         name: at_temperature(softmax, temperatures[name]).astype(np.float32) for name, softmax in outputs.items()
     }
-    return policy_of(
-        probabilities,
-        fitted.labels,
-        class_ids=fitted.class_ids,
-        members=fitted.names,
-        temperatures=temperatures,
-        promises=Promises(config.precision, config.threshold_per, config.false_alarms),
-        folds=held_out.folds,
-        faintest=faintest,
+    promises = Promises(config.precision, config.threshold_per, config.false_alarms)
+    policy = policy_of(
+        probabilities, fitted.labels, class_ids=fitted.class_ids, temperatures=temperatures, promises=promises
     )
+    return replace(policy, folds=held_out.folds, faintest=faintest)
 
 
 def policy_of(
@@ -116,17 +111,16 @@ def policy_of(
     labels: npt.NDArray[np.integer[Any]],
     *,
     class_ids: npt.NDArray[np.integer[Any]],
-    members: tuple[str, ...],
     temperatures: dict[str, float],
     promises: Promises,
     model: str = STACK,
-    folds: int = 0,
-    faintest: float | None = None,
 ) -> Policy:
     """The policy of `model` whose thresholds keep `promises` on pages with these calibrated probabilities.
 
-    probabilities: float32[n, C] by model, of the members and of `model`. folds, faintest: see `Policy`.
+    probabilities: float32[n, C] by model, of its members and of `model`; alone, it is its own member. Without a
+    cross-fit and a faintest page.
     """
+    members = tuple(name for name in probabilities if name != model) or (model,)
     scores = unknown_scores(SHIPPED, probabilities, members=members, model=model)
     alarm = alarm_threshold(scores, false_alarms=promises.false_alarms)
     known = scores <= (np.inf if alarm is None else alarm)
@@ -137,7 +131,7 @@ def policy_of(
         members=members,
         temperatures=temperatures,
         pages=len(labels),
-        folds=folds,
+        folds=0,
         precision=promises.precision,
         risk=RISK,
         threshold_per=promises.threshold_per,
@@ -147,7 +141,6 @@ def policy_of(
         unknown_threshold=alarm,
         false_alarms=promises.false_alarms,
         versions=installed("numpy", "scipy"),
-        faintest=faintest,
         model=model,
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.accuracy import by_chance, of, paired, spread
+from bench.accuracy import error_by_chance, paired, share_right, spread
 from bench.accuracy_arms import TODAY, arms, base_config, chosen_arms, settings_of
 from bench.accuracy_folds import capped, folds_of, read_pages, splits_of, write_labels
 from bench.accuracy_runs import Setting, Speed, configured, epoch_seconds
@@ -114,12 +114,12 @@ def test_a_perfect_model_has_a_calibration_error_too_by_chance() -> None:
     """Of 240 pages at confidences of 50 to 100 %, some 3 to 6 %; it falls with the root of the number of pages."""
     confidence = np.random.default_rng(3).uniform(0.5, 1, 4 * 960)
     softmax = np.stack([confidence, 1 - confidence], axis=1)
-    few, many = by_chance(softmax[:240]), by_chance(softmax)
+    few, many = error_by_chance(softmax[:240]), error_by_chance(softmax)
     assert 0.02 < few < 0.07
     assert many == pytest.approx(few / 4, rel=0.25)
-    assert by_chance(np.array([[1.0, 0.0]] * 9)) == 0
+    assert error_by_chance(np.array([[1.0, 0.0]] * 9)) == 0
 
 
 def test_accepted_pages_have_an_interval() -> None:
-    assert of(np.array([], bool)) == "–"
-    assert of(np.array([True] * 98 + [False] * 2)) == "98.0, 93.0 to 99.4"
+    assert share_right(np.array([], bool)) == "–"
+    assert share_right(np.array([True] * 98 + [False] * 2)) == "98.0, 93.0 to 99.4"

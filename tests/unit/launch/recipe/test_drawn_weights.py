@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from data_tools.errors import UserError
+from data_tools.files import write_json
 from data_tools.shards.lock import locked
 from launch.config import load_config
 from launch.recipe import drawn_weights
 from launch.recipe.drawn_weights import drawn_path, ensure_drawn
+from launch.recipe.prepare import ensure_weights
 
 
 @pytest.fixture(autouse=True)
@@ -62,11 +64,22 @@ def test_invalid_settings(setting: str) -> None:
 
 
 def test_a_file_in_the_cache_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawn_weights, "_make", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(drawn_weights, "_build", lambda *_: pytest.fail("made again"))
     path = path_of()
     path.parent.mkdir(parents=True)
     path.touch()
     assert ensure_drawn(load_config("small_data", ["model.weights=drawn"])) == path
+
+
+def test_a_run_that_has_its_weights_resumes_without_the_cache_and_without_what_they_started_from(
+    tmp_path: Path,
+) -> None:
+    run = tmp_path / "run"
+    (run / "weights").mkdir(parents=True)
+    write_json(run / "weights" / "start.json", {"source": "/gone/drawn-MobileNetV2-0.weights.h5", "sha256": "0"})
+    (run / "weights" / "start.weights.h5").touch()
+    settings = ["model.weights=drawn", f"drawn.start={tmp_path / 'gone.h5'}", f"run.folder={run}"]
+    assert ensure_weights(load_config("small_data", settings)) == str(run / "weights" / "start.weights.h5")
 
 
 def test_another_process_that_makes_it_is_named(cache: Path) -> None:
