@@ -41,9 +41,7 @@ def combined(probabilities: Floats) -> npt.NDArray[np.float64]:
 
 def by_document(ids: Iterable[str], labels: Ints, probabilities: Floats) -> Documents:
     """Combine pages by document: ids str[n], labels int[n] and softmax float[n, C] of the pages, in any order."""
-    rows: dict[str, list[int]] = {}
-    for row, page_id in enumerate(ids):
-        rows.setdefault(document_of(page_id), []).append(row)
+    rows = _rows_of(ids)
     groups = list(rows.values())
     classes = [np.unique(labels[group]) for group in groups]
     empty = np.zeros((0, probabilities.shape[1]))
@@ -53,6 +51,14 @@ def by_document(ids: Iterable[str], labels: Ints, probabilities: Floats) -> Docu
         labels=np.array([own[0] if len(own) == 1 else -1 for own in classes], np.int64),
         probabilities=np.stack([combined(probabilities[group]) for group in groups]) if groups else empty,
     )
+
+
+def _rows_of(ids: Iterable[str]) -> dict[str, list[int]]:
+    """The rows of each document's pages."""
+    rows: dict[str, list[int]] = {}
+    for row, page_id in enumerate(ids):
+        rows.setdefault(document_of(page_id), []).append(row)
+    return rows
 
 
 def summary_with_documents(
@@ -66,14 +72,14 @@ def summary_with_documents(
     return figures
 
 
-def document_figures(ids: Iterable[str], labels: Ints, probabilities: Floats) -> DocumentFigures | None:
+def document_figures(ids: Sequence[str], labels: Ints, probabilities: Floats) -> DocumentFigures | None:
     """The accuracy over documents, whose class is the most probable one of `combined`; arguments as `by_document`.
 
     None if no document has several pages. A document whose pages have different labels does not count.
     """
-    documents = by_document(ids, labels, probabilities)
-    if not (documents.pages > 1).any():
+    if len(_rows_of(ids)) == len(ids):
         return None
+    documents = by_document(ids, labels, probabilities)
     counted = documents.labels >= 0
     count = int(counted.sum())
     figures: DocumentFigures = {

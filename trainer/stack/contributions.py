@@ -33,7 +33,7 @@ def contributions(
     chosen, trainer = replace(config, logistic_l2=stack.logistic_l2), MlpTrainer(config)
     found: dict[str, ContributionFigures] = {}
     for column, name in enumerate(pages.test.names):
-        rest = fit_stack(without(pages.fitted, column), chosen, seed=seed, only=(config.method, trainer))
+        rest = fit_stack(without(pages.fitted, column), chosen, seed=seed, methods=[config.method], trainer=trainer)
         test = without(pages.test, column)
         softmax = rest.probabilities(test.softmax)
         paired = paired_test(right, correct(test.labels, softmax), seed=seed)

@@ -1,6 +1,6 @@
 """Fitting, saving and loading the stacked classifier: every method on the same members' outputs, in one file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -89,17 +89,19 @@ def fit_stack(
     *,
     seed: int,
     on_epoch: Callable[[int, FittedStack], None] = lambda *_: None,
-    only: tuple[Method, MlpTrainer] | None = None,
+    methods: Collection[Method] = METHODS,
+    trainer: MlpTrainer | None = None,
 ) -> FittedStack:
-    """Fit every method on `pages`, or only one; the others then stay at their start, the weighted average.
+    """Fit `methods` on `pages`; the others stay at their start, the weighted average.
 
-    on_epoch: called after each epoch of the MLP with its number (from 1) and the stack at that point. only: a method,
-    and what trains an MLP, so that several fits share it. The same pages, configuration and seed give the same weights.
+    on_epoch: called after each epoch of the MLP with its number (from 1) and the stack at that point. trainer: of this
+    configuration; fits with as many members that share one compile its epoch once. The same pages, configuration and
+    seed give the same weights.
 
     Raises:
         UserError: see `starting_mlp`.
     """
-    methods, trainer = ((only[0],), only[1]) if only else (METHODS, MlpTrainer(config))
+    trainer = trainer or MlpTrainer(config)
     classes = len(pages.class_ids)
     inputs = inputs_of(pages.softmax, config.input)
     scale = blend.LOG_SCALE if config.input == "log" else blend.TYPICAL_SCALE

@@ -26,6 +26,7 @@ from trainer.stack.config import StackConfig
 from trainer.stack.contrast import faintest_page, page_contrasts
 from trainer.stack.contributions import contributions
 from trainer.stack.fit import WEIGHTS, FittedStack, fit_stack, save_stack
+from trainer.stack.mlp import MlpTrainer
 from trainer.stack.pages import MemberOutputs, StackPayload, read_pages
 from trainer.stack.policy import CROSS_FITTED, CrossFit, cross_fitted, fit_policy, unseen
 from trainer.stack.scores import all_scores
@@ -65,11 +66,12 @@ def _run(job: StackPayload, folder: Path, heartbeat: Heartbeat) -> dict[str, Any
                 len(pages.fitted.ids), len(pages.test.ids))  # fmt: skip
     charts = Charts(folder, on=job.event_files)
     reporter = EpochReporter(job.config, pages, journal, heartbeat, charts)
-    stack = fit_stack(pages.fitted, job.config, seed=job.seed, on_epoch=reporter.report)
+    trainer = MlpTrainer(job.config)
+    stack = fit_stack(pages.fitted, job.config, seed=job.seed, on_epoch=reporter.report, trainer=trainer)
     save_stack(folder, stack)
     figures = _predict(folder, stack, pages)
     charts.test(reporter.position(job.config.epochs)["step"], figures)
-    held_out = _held_out(job, stack, pages, heartbeat)
+    held_out = _held_out(job, stack, pages, heartbeat, trainer)
     write_predictions(folder / PREDICTIONS / CROSS_FITTED, held_out.predictions)
     policy = _decide(job, pages, held_out, heartbeat)
     result = {
@@ -102,12 +104,16 @@ def _decide(job: StackPayload, pages: MemberOutputs, held_out: CrossFit, heartbe
     return policy
 
 
-def _held_out(job: StackPayload, stack: FittedStack, pages: MemberOutputs, heartbeat: Heartbeat) -> CrossFit:
+def _held_out(
+    job: StackPayload, stack: FittedStack, pages: MemberOutputs, heartbeat: Heartbeat, trainer: MlpTrainer
+) -> CrossFit:
     """The stack's outputs for validation pages that it was not fitted on: its own, or those of a cross-fit."""
     if pages.out_of_fold is not None:
         return unseen(stack, pages)
     config = replace(job.config, logistic_l2=stack.logistic_l2)  # chosen once
-    return cross_fitted(pages, config, seed=job.seed, on_fold=lambda k: heartbeat.at("evaluating", batch=k))
+    return cross_fitted(
+        pages, config, seed=job.seed, trainer=trainer, on_fold=lambda k: heartbeat.at("evaluating", batch=k)
+    )
 
 
 def out_of_fold_use(job: StackPayload, pages: MemberOutputs) -> OutOfFoldUse | None:

@@ -55,21 +55,27 @@ class CrossFit:
 
 
 def cross_fitted(
-    pages: MemberOutputs, config: StackConfig, *, seed: int, on_fold: Callable[[int], None] = lambda _: None
+    pages: MemberOutputs,
+    config: StackConfig,
+    *,
+    seed: int,
+    trainer: MlpTrainer | None = None,
+    on_fold: Callable[[int], None] = lambda _: None,
 ) -> CrossFit:
     """Fit the stack's method on all folds but one, for each fold of the pages that it is fitted on.
 
-    A single page cannot be left out; its output is that of the stack fitted on it. on_fold: called after each fold.
+    A single page cannot be left out; its output is that of the stack fitted on it. trainer: see `fit_stack`.
+    on_fold: called after each fold.
     """
     fitted = pages.val.rows(pages.fitted_on)
     fold = fold_of(fitted.ids.tolist(), fitted.labels)
     folds = int(fold.max()) + 1
-    trainer = MlpTrainer(config)
+    trainer = trainer or MlpTrainer(config)
     softmax = np.zeros((len(fitted.ids), len(fitted.class_ids)), np.float32)
     for number in range(folds):
         here = fold == number
         rest = fitted.rows(~here) if folds > 1 else fitted
-        stack = fit_stack(rest, config, seed=seed, only=(config.method, trainer))
+        stack = fit_stack(rest, config, seed=seed, methods=[config.method], trainer=trainer)
         softmax[here] = stack.probabilities(fitted.softmax[here])
         on_fold(number + 1)
     predictions = Predictions(fitted.ids, fitted.labels, softmax, fitted.class_ids)
