@@ -20,10 +20,10 @@ demo: env  ## draw the demo pages, train the complete recipe on them, write the 
 	$(BIN)/regionstack draw
 	$(BIN)/regionstack train-all --config demo
 
-SIDE_BY_SIDE = @$(MAKE) --no-print-directory --jobs=2 --output-sync=target
+SIDE_BY_SIDE = @$(MAKE) --no-print-directory --output-sync=target
 
 check: env  ## lint, types, import rules, unit tests; under two minutes
-	$(SIDE_BY_SIDE) test-unit types imports lint
+	$(SIDE_BY_SIDE) --jobs=2 test-unit types imports lint
 
 lint: env
 	$(BIN)/ruff check .
@@ -35,10 +35,10 @@ types: env
 imports: env
 	$(BIN)/lint-imports --config setup.cfg --no-logo
 
-# Two lanes side by side, the longest first, each of which prints its output when it ends. A failure stops nothing, so
-# that one run shows all of them.
+# Three lanes side by side, the longest first, each of which prints its output when it ends: tests of processes that start,
+# die and are missed wait for most of their time. A failure stops nothing, so that one run shows all of them.
 test: check  ## all checks and tests: the fast ones first, then the distributed ones
-	$(SIDE_BY_SIDE) --keep-going test-cluster test-e2e-l-to-z test-e2e-a-to-k test-multiprocess
+	$(SIDE_BY_SIDE) --jobs=3 --keep-going test-cluster test-e2e-a-to-k test-e2e-l-to-z test-multiprocess
 
 test-unit: env  ## unit tests, without Horovod worlds or Ray
 	$(PYTEST) -n logical --maxprocesses 8 --dist loadfile tests/unit
