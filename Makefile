@@ -35,8 +35,8 @@ types: env
 imports: env
 	$(BIN)/lint-imports --config setup.cfg --no-logo
 
-# Three lanes side by side, the longest first, each of which prints its output when it ends: tests of processes that start,
-# die and are missed wait for most of their time. A failure stops nothing, so that one run shows all of them.
+# Three lanes side by side, each of which prints its output when it ends: tests of processes that start, die and are
+# found dead wait for half of their time. A failure stops nothing, so that one run shows all of them.
 test: check  ## all checks and tests: the fast ones first, then the distributed ones
 	$(SIDE_BY_SIDE) --jobs=3 --keep-going test-cluster test-e2e-a-to-k test-e2e-l-to-z test-multiprocess
 
