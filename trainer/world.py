@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from data_tools.errors import UserError, horovod_required
-from trainer.native_log import load_tensorflow
+from trainer.native_log import load_tensorflow, no_matplotlib
 
 DIGEST_BYTES = 32
 CPU_CYCLE_MS = "5"
@@ -172,7 +172,8 @@ def _unflatten(flat: Any, tensors: Sequence[Any]) -> list[Any]:
 
 def _horovod() -> Any:
     # Importing Horovod loads TensorFlow's Keras, which takes seconds; only training processes need it.
-    load_tensorflow()
+    with no_matplotlib():
+        load_tensorflow()
     with horovod_required():
         import horovod.tensorflow as hvd
 

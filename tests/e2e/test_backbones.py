@@ -62,7 +62,7 @@ def test_the_smallest_input_and_one_below(name: str, px: int) -> None:
         check_size(name, px - 1, px)
 
 
-@pytest.mark.parametrize(("name", "channels"), [("MobileNetV2", 1), ("VGG16", 3)])
+@pytest.mark.parametrize(("name", "channels"), [("MobileNetV2", 1), ("MobileNetV2", 3), ("VGG16", 1), ("VGG16", 3)])
 def test_pages_as_they_are_stored(name: str, channels: int) -> None:
     """uint8 in; the backbone sees what its own preprocessing would have made of the page."""
     import keras
@@ -70,7 +70,7 @@ def test_pages_as_they_are_stored(name: str, channels: int) -> None:
     config = ModelConfig(backbone=name, weights="none", dense=())
     classifier = build_classifier(config, Geometry(32, 32, channels, 32), classes=3)
     pages = np.random.default_rng(1).integers(0, 256, (2, 32, 32, channels), np.uint8)
-    inside = keras.Model(classifier.model.input, classifier.model.get_layer("scale").output)(pages)
+    inside = classifier.preprocessing(pages)
     module = importlib.import_module(getattr(keras.applications, name).__module__)
     wide = np.broadcast_to(pages, (2, 32, 32, 3)).astype(np.float32)
     np.testing.assert_allclose(np.asarray(inside), module.preprocess_input(wide.copy()), atol=1e-4)
@@ -104,7 +104,7 @@ def test_efficientnet_from_a_file_is_the_network_that_keras_builds_for_imagenet(
     config = ModelConfig(backbone="EfficientNetB0", weights="none", dense=())
     classifier = build_classifier(config, Geometry(32, 32, 3, 32), classes=3)
     load_backbone(classifier.backbone, path)
-    features = keras.Model(classifier.model.input, classifier.backbone(classifier.model.get_layer("scale").output))
+    features = keras.Model(classifier.model.input, classifier.backbone(classifier.preprocessing.output))
     pages = random.integers(0, 256, (4, *size), np.uint8)
     expected = np.asarray(imagenet(pages.astype(np.float32), training=False))
     assert expected.std() > 1e-3

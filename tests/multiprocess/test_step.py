@@ -200,13 +200,10 @@ def test_building_twice_gives_the_same_names() -> None:
 
 def test_a_stored_page_is_reduced_by_area_and_scaled_inside() -> None:
     """The picture that reaches the backbone: means of 2 x 2 gray levels, widened, in -1..1."""
-    import keras
-
     classifier = network()
     images, _ = batch()
-    inside = keras.Model(classifier.model.input, classifier.model.get_layer("scale").output)
     expected = images.astype(np.float32).reshape(BATCH, 16, 2, 16, 2).mean(axis=(2, 4))[..., None] / 127.5 - 1
-    np.testing.assert_allclose(np.asarray(inside(images)), np.repeat(expected, 3, axis=-1), atol=1e-6)
+    np.testing.assert_allclose(np.asarray(classifier.preprocessing(images)), np.repeat(expected, 3, axis=-1), atol=1e-6)
 
 
 @pytest.mark.parametrize(("stored", "px", "reduced"), [((32, 32), 24, (24, 24)), ((56, 42), 24, (24, 18))])
@@ -224,12 +221,11 @@ def test_a_stored_page_is_reduced_by_area_to_any_size(
         classifier = build_classifier(config, Geometry(*stored, channels, px), classes=CLASSES)
     finally:
         keras.mixed_precision.set_global_policy("float32")
-    inside = keras.Model(classifier.model.input, classifier.model.get_layer("scale").output)
     images = np.random.default_rng(0).integers(0, 256, (BATCH, *stored, channels), dtype=np.uint8)
     size = (reduced[1], reduced[0])
     areas = [cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA) for image in images]
     expected = np.stack(areas).reshape(BATCH, *reduced, channels) / 127.5 - 1
-    found = np.asarray(inside(images))
+    found = np.asarray(classifier.preprocessing(images))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, np.broadcast_to(expected, (BATCH, *reduced, 3)), atol=1e-5)
 

@@ -81,10 +81,10 @@ class PageFeatures:
         classifier = build_classifier(config, geometry, classes=2)
         if weights is not None:
             load_backbone(classifier.backbone, weights)
-        scaled = keras.Model(classifier.model.input, classifier.model.get_layer("scale").output)
         backbone = classifier.backbone
+        prepare = classifier.preprocessing
         layer = keras.Model(backbone.input, _middle(backbone, geometry.size[0]).output)
-        self._forward: Any = tf.function(lambda images: pooled(layer(scaled(images), training=False)), autograph=False)
+        self._forward: Any = tf.function(lambda images: pooled(layer(prepare(images), training=False)), autograph=False)
 
     def raw(self, images: npt.NDArray[np.uint8]) -> Features:
         """float32 [n, GRID * GRID * channels] of pages uint8 [n, height, width, channels]."""

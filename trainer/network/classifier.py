@@ -1,5 +1,6 @@
 """The page classifier: uint8 pages in, class probabilities out; scaling and widening happen inside."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,12 +45,14 @@ class Geometry:
 class Classifier:
     """One network as two Keras models with shared weights: `model` returns probabilities, `logits` the softmax's input.
 
-    Both map uint8 [b, height, width, channels] to float32 [b, classes].
+    Both map uint8 [b, height, width, channels] to float32 [b, classes]. `preprocessing` maps the same pages to the
+    backbone's input, float32 [b, height', width', 3].
     """
 
     model: Any
     logits: Any
     backbone: Any
+    preprocessing: Any = None
 
 
 def build_classifier(config: ModelConfig, geometry: Geometry, *, classes: int) -> Classifier:
@@ -76,10 +79,11 @@ def build_classifier(config: ModelConfig, geometry: Geometry, *, classes: int) -
     elif geometry.factor > 1:  # the same function, in one fused operation
         x = layers.AveragePooling2D(geometry.factor, dtype="float32", name="reduce")(x)
     if geometry.channels == 1:
-        x = layers.Concatenate(dtype="float32", name="widen")([x, x, x])
-    elif takes_bgr(config.backbone) and config.scaling == "backbone":
-        x = x[..., ::-1]
-    x = layers.Rescaling(list(scale), list(offset), dtype="float32", name="scale")(x)
+        x = _scale_and_widen(x, scale, offset)
+    else:
+        x = x[..., ::-1] if takes_bgr(config.backbone) and config.scaling == "backbone" else x
+        x = layers.Rescaling(list(scale), list(offset), dtype="float32", name="scale")(x)
+    preprocessing = keras.Model(inputs, x, name="preprocessing")
     x = layers.GlobalAveragePooling2D(name="pool")(backbone(x))
     for number, width in enumerate(config.dense, start=1):
         x = layers.Dense(width, activation="relu", name=f"dense_{number}")(x)
@@ -87,7 +91,23 @@ def build_classifier(config: ModelConfig, geometry: Geometry, *, classes: int) -
     logits = layers.Dense(classes, dtype="float32", name="logits")(x)
     probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
     model = keras.Model(inputs, probabilities, name="page_classifier")
-    return Classifier(model, keras.Model(inputs, logits, name="page_logits"), backbone)
+    return Classifier(model, keras.Model(inputs, logits, name="page_logits"), backbone, preprocessing)
+
+
+def _scale_and_widen(x: Any, scale: Sequence[float], offset: Sequence[float]) -> Any:
+    """Gray levels, float32 [b, height, width, 1], as the input of a backbone, float32 [b, height, width, 3].
+
+    Where all three channels have one scale and offset, as in most backbones, gray levels are scaled before they are
+    repeated: on a CPU, that and a tile in place of a concatenation take a quarter of the time.
+    """
+    import keras
+
+    equal = len({*zip(scale, offset, strict=True)}) == 1
+    if not equal:
+        x = keras.ops.tile(x, (1, 1, 1, 3))
+    count = 1 if equal else 3
+    x = keras.layers.Rescaling(list(scale[:count]), list(offset[:count]), dtype="float32", name="scale")(x)
+    return keras.ops.tile(x, (1, 1, 1, 3)) if equal else x
 
 
 def moving_statistics(classifier: Classifier) -> list[Any]:

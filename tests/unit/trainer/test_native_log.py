@@ -42,3 +42,19 @@ def test_an_interrupt_while_loading_prints_nothing_of_it(tmp_path: Path) -> None
     ended = load(tmp_path, tensorflow="import os\nos.write(2, b'I0000 oneDNN\\n')\nraise KeyboardInterrupt\n")
     assert "I0000" not in ended.stderr
     assert "KeyboardInterrupt" in ended.stderr
+
+
+def test_matplotlib_is_absent_in_the_block_alone() -> None:
+    program = (
+        "from importlib import import_module\nfrom trainer.native_log import no_matplotlib\n"
+        "def found():\n    try:\n        return bool(import_module('matplotlib'))\n"
+        "    except ImportError:\n        return False\n"
+        "with no_matplotlib():\n    inside = found()\n"
+        "after = found()\n"
+        "with no_matplotlib():\n    loaded = found()\n"
+        "print(inside, after, loaded)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PROJECT_ROOT
+    )
+    assert ended.stdout.split() == ["False", "True", "True"]
