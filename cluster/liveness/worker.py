@@ -29,16 +29,28 @@ DUMP_SIGNAL = signal.SIGUSR1
 """On this signal a worker writes its Python stack to its output, and continues."""
 
 
+WORLD_OF_ONE = {
+    f"HOROVOD_{scope}{what}": str(value)
+    for scope in ("", "LOCAL_", "CROSS_")
+    for what, value in (("RANK", 0), ("SIZE", 1))
+}
+"""What Horovod reads about a world with a single process."""
+RENDEZVOUS = ("HOROVOD_GLOO_RENDEZVOUS_ADDR", "HOROVOD_GLOO_RENDEZVOUS_PORT")
+"""Where the ranks of a world find each other."""
+
+
 class WorkerOrder(TypedDict):
     """What `prepare` gets, the same on every rank.
 
-    target: `module:function`. environment: variables to set. interface: the one for Gloo and NCCL; null takes the one
-    that holds this host's address. addresses: Ray's address of each rank's host. bindings: by rank, the slot and the
+    target: `module:function`. alone: whether the process leaves a larger world and is one of its own from now on.
+    environment: variables to set. interface: the one for Gloo and NCCL; null takes the one that holds this host's
+    address. addresses: Ray's address of each rank's host. bindings: by rank, the slot and the
     number of slots that share the host's cores; null does not bind. logs: folder of the ranks' output, or null.
     fences: see `cluster.liveness.fence`.
     """
 
     target: str
+    alone: bool
     environment: dict[str, str]
     interface: str | None
     addresses: list[str]
@@ -52,6 +64,8 @@ def prepare(order: WorkerOrder) -> dict[str, Any]:
 
     Raises nothing: a failure is a report with the key `failure`, as of `call`.
     """
+    if order["alone"]:
+        leave_world()
     rank = int(os.environ["HOROVOD_RANK"])
     os.environ.update(order["environment"])
     if order["bindings"]:
@@ -82,6 +96,20 @@ def prepare(order: WorkerOrder) -> dict[str, Any]:
         "devices": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         "import_s": round(time.monotonic() - began, 3),
     }
+
+
+def leave_world() -> None:
+    """Make this process a world of one, to Horovod and to what reads its variables.
+
+    Horovod leaves when all ranks do or are gone: the first one that leaves takes the others with it, idle or in a
+    world of one already. A stopped process makes this wait.
+    """
+    horovod = sys.modules.get("horovod.tensorflow")
+    if horovod is not None and horovod.is_initialized() and horovod.size() > 1:
+        horovod.shutdown()
+    os.environ.update(WORLD_OF_ONE)
+    for name in RENDEZVOUS:
+        os.environ.pop(name, None)
 
 
 def bind_to_slot(slot: int, slots: int) -> None:

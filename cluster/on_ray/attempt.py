@@ -22,7 +22,7 @@ from cluster.liveness.watch import Hang, Watch
 from cluster.on_ray.hosts import Nodes
 from cluster.on_ray.reports import Failed, Gatherer, first_line
 from cluster.on_ray.worlds.processes import Processes
-from cluster.on_ray.worlds.reservation import Reservation, check_devices
+from cluster.on_ray.worlds.reservation import Bundles, Reservation, check_devices
 from cluster.on_ray.worlds.warm import WarmWorlds
 from cluster.on_ray.worlds.world import END_S, Executor, World
 from cluster.schedule.job import Ended, Failure, JobSpec, Started, Worker
@@ -49,6 +49,7 @@ class Site:
     nodes: Nodes
     executor: Callable[..., Executor]
     warm: WarmWorlds = field(default_factory=WarmWorlds)
+    bundles: Bundles = field(default_factory=Bundles)
     fences: Sequence[Fence] = ()
 
 
@@ -157,7 +158,9 @@ class Attempt:
 
     def _new_world(self) -> World:
         job, site = self._job, self._site
-        reservation = Reservation(job.name, self._group, nodes=site.nodes, config=site.config, gpu=job.gpu)
+        reservation = Reservation(
+            job.name, self._group, nodes=site.nodes, config=site.config, gpu=job.gpu, bundles=site.bundles
+        )
         return World(self._group, reservation)
 
     def _take_warm_world(self) -> bool:
@@ -248,6 +251,7 @@ class Attempt:
         interface = self._config.interface or (None if several_hosts else LOOPBACK_INTERFACE)
         return {
             "target": self._job.target,
+            "alone": self._world.alone,
             "environment": worker_environment(self._config, threads=share.threads, gpu=share.gpus > 0),
             "interface": interface,
             "addresses": [node.address for node in self._world.by_rank],

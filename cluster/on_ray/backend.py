@@ -5,7 +5,7 @@ import logging
 import queue
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
@@ -16,7 +16,7 @@ from cluster.on_ray.attempt import Attempt, Site
 from cluster.on_ray.hosts import Nodes, connect
 from cluster.on_ray.machines.notices import Leaving, watched
 from cluster.on_ray.wait_for_hosts import BOOTSTRAP, expected_hosts, gather, requested
-from cluster.on_ray.worlds.reservation import Share
+from cluster.on_ray.worlds.reservation import Bundle, Share
 from cluster.on_ray.worlds.warm import WarmWorlds
 from cluster.schedule.job import Ended, Failure, JobSpec, Started
 from cluster.schedule.slots import Group, Host
@@ -25,6 +25,7 @@ from data_tools.errors import horovod_required
 with horovod_required():
     from horovod.ray.runner import RayExecutor, StaticAdapter
     from horovod.ray.strategy import PGStrategy
+    from horovod.ray.worker import BaseHorovodWorker
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +135,7 @@ class RayBackend:
 
     def _new_site(self) -> Site:
         warm = WarmWorlds(IDLE_S if self.joined is None else IDLE_JOINED_S)
-        return Site(self._config, Nodes(self._config), WorldExecutor, warm, self._fences)
+        return Site(self._config, Nodes(self._config), WorldExecutor, warm, fences=self._fences)
 
     def _start_again(self) -> None:
         """Replace a private Ray whose raylet is gone or hangs."""
@@ -178,50 +179,108 @@ def _own_signals() -> Iterator[None]:
 
 
 class WorldExecutor(RayExecutor):
-    """A RayExecutor whose rank r runs on bundle r of a given placement group."""
+    """A RayExecutor whose rank r runs on the r-th of the given bundles, which it does not release."""
 
-    def __init__(self, placement_group: Any, *, workers: int, share: Share, timeout_s: int) -> None:
+    def __init__(self, bundles: Sequence[Bundle], *, share: Share, timeout_s: int) -> None:
         # The loopback interface keeps Horovod from probing the network; every worker sets its own afterwards.
         settings = RayExecutor.create_settings(timeout_s=timeout_s, nics={LOOPBACK_INTERFACE})
         settings.verbose = 0
-        super().__init__(settings, num_workers=workers, use_current_placement_group=False)
-        self._strategy = _GivenGroup(settings, placement_group, workers=workers, share=share)
+        super().__init__(settings, num_workers=len(bundles), use_current_placement_group=False)
+        self._strategy = _GivenBundles(settings, bundles, share=share)
         self.adapter = _Adapter(settings, self._strategy)
 
     def _initialize_adapter(self) -> None:
         self._is_remote = False
 
     def kill(self) -> None:
-        """Kill the workers, remove the placement group, stop the rendezvous server; may be called repeatedly."""
+        """Kill the workers, stop the rendezvous server; may be called repeatedly."""
         for actor in list(self._strategy.workers or []):
             ray.kill(actor, no_restart=True)
+        self._end_rendezvous()
+        self.adapter.shutdown()
+
+    def split(self) -> "list[WorldExecutor | OneWorker]":
+        """One executor for each worker; this one then has none."""
+        parts = [OneWorker(actor) for actor in self._strategy.workers]
+        self._strategy.workers = []
+        self._end_rendezvous()
+        self.adapter.shutdown()
+        return [*parts]
+
+    def _end_rendezvous(self) -> None:
         coordinator, self.adapter.coordinator = self.adapter.coordinator, None
         if coordinator is not None and coordinator.rendezvous is not None:
             # Horovod's own shutdown leaves the server's thread and socket open.
             coordinator.rendezvous.stop()
             coordinator.rendezvous._httpd.server_close()
-        self.adapter.shutdown()
+
+
+class OneWorker:
+    """The `Executor` of a worker that was a rank of a larger world, and is a world of one from its next job on."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def start(self) -> None:
+        """The worker is up."""
+
+    def run_remote(self, fn: Callable[..., Any], args: list[Any]) -> list[Any]:
+        """Call `fn(*args)` on the worker; a reference to what it returns."""
+        return [self._actor.execute.remote(lambda _: fn(*args))]
+
+    def kill(self) -> None:
+        """Kill the worker; may be called repeatedly."""
+        ray.kill(self._actor, no_restart=True)
+
+    def split(self) -> "list[OneWorker]":
+        """This one."""
+        return [self]
 
 
 class _Adapter(StaticAdapter):
-    def __init__(self, settings: Any, strategy: "_GivenGroup") -> None:
+    def __init__(self, settings: Any, strategy: "_GivenBundles") -> None:
         super().__init__(settings, num_workers=strategy.num_workers)
         self.strategy = strategy
         self.coordinator = None
 
-    def _create_strategy(self) -> "_GivenGroup":
+    def _create_strategy(self) -> "_GivenBundles":
         return self.strategy
 
 
-class _GivenGroup(PGStrategy):
-    def __init__(self, settings: Any, placement_group: Any, *, workers: int, share: Share) -> None:
+class _GivenBundles(PGStrategy):
+    def __init__(self, settings: Any, bundles: Sequence[Bundle], *, share: Share) -> None:
+        group = bundles[0].placement_group
         super().__init__(
             settings=settings,
-            num_workers=workers,
+            num_workers=len(bundles),
             use_gpu=share.gpus > 0,
             cpus_per_worker=share.cpus,
             gpus_per_worker=1,
-            placement_group=placement_group,
+            placement_group=group,
         )
-        # As if the strategy had made the group: worker r runs on bundle r, and the group is removed at the end.
+        self._bundles = bundles
+        # As if the strategy had made the group: worker r then runs on bundle r.
         self._created_placement_group = True
+        self._in_order = all(b.placement_group is group and b.index == rank for rank, b in enumerate(bundles))
+
+    def create_workers(self) -> tuple[list[Any], list[Any]]:
+        """The workers, and one of each node."""
+        if self._in_order:
+            return super().create_workers()
+        # Horovod places workers in one group only. Other bundles are those of worlds that were split, without GPUs.
+        self.workers = [
+            ray.remote(BaseHorovodWorker)
+            .options(
+                num_cpus=self.cpus_per_worker,
+                placement_group=bundle.placement_group,
+                placement_group_bundle_index=bundle.index,
+                placement_group_capture_child_tasks=False,
+            )
+            .remote(world_rank=rank, world_size=self.num_workers)
+            for rank, bundle in enumerate(self._bundles)
+        ]
+        return self.workers, self.get_node_workers(self.workers)
+
+    def shutdown(self) -> None:
+        """Forget the workers; the reservation releases the bundles."""
+        self.workers = []

@@ -29,6 +29,11 @@ def place(payload: dict[str, Any]) -> dict[str, Any]:
     return here | {"cores": sorted(cores_of_threads())}
 
 
+def touches(payload: dict[str, Any]) -> None:
+    """Create the file `path`."""
+    Path(payload["path"]).touch()
+
+
 def cores_of_threads() -> set[int]:
     """The cores that any thread of this process may run on."""
     cores: set[int] = set()

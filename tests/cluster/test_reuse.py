@@ -49,11 +49,11 @@ def pids(ran: Ran) -> dict[str, list[int]]:
     return {e.job: [worker.pid for worker in e.up.workers] for e in ran.events if e.up is not None}
 
 
-def test_a_chain_of_jobs_in_one_world_until_a_job_has_another_size(chain: Chain, tmp_path: Path) -> None:
+def test_a_chain_of_jobs_in_one_world_and_then_in_a_part_of_it(chain: Chain, tmp_path: Path) -> None:
     jobs = [
         job("first", "world", meet=str(tmp_path), expect=0, folder=str(tmp_path / "first")),
         job("second", "world", "first", meet=str(tmp_path), expect=0, folder=str(tmp_path / "second")),
-        job("third", "world", "second", workers=1, meet=str(tmp_path), expect=0),
+        job("third", "world", "second", workers=1, meet=str(tmp_path), expect=0, folder=str(tmp_path / "third")),
         job("fourth", "place", "third", workers=1),
         job("other", "place", "fourth", workers=1, reuse=False),
     ]
@@ -63,13 +63,67 @@ def test_a_chain_of_jobs_in_one_world_until_a_job_has_another_size(chain: Chain,
     processes = pids(ran)
     assert processes["first"] == processes["second"]
     assert processes["third"] == processes["fourth"]
-    assert processes["third"][0] not in processes["second"]
+    assert processes["third"][0] in processes["second"]
+    assert ran.outcomes["third"].value["size"] == 1
     assert processes["other"] != processes["fourth"]
     reused = {e.job: e.record()["reused"] for e in ran.events if e.event == "running"}
-    assert reused == {"first": False, "second": True, "third": False, "fourth": True, "other": False}
-    for name in ("first", "second"):
+    assert reused == {"first": False, "second": True, "third": True, "fourth": True, "other": False}
+    for name, last in (("first", 1), ("second", 1), ("third", 0)):
         assert (tmp_path / name / "attempt.json").exists()
-        assert (tmp_path / name / "rank-1.txt").exists(), "each job has its own output"
+        assert (tmp_path / name / f"rank-{last}.txt").exists(), "each job has its own output"
+
+
+def test_a_world_of_two_becomes_two_worlds_side_by_side_and_then_another_one(chain: Chain, tmp_path: Path) -> None:
+    for name in ("one", "two", "apart"):
+        (tmp_path / name).mkdir()
+    jobs = [
+        job("first", "world", meet=str(tmp_path / "one"), expect=2),
+        job("left", "world", "first", workers=1, meet=str(tmp_path / "apart"), expect=2),
+        job("right", "world", "first", workers=1, meet=str(tmp_path / "apart"), expect=2),
+        job("last", "world", "left", "right", meet=str(tmp_path / "two"), expect=2),
+    ]
+    ran = chain(jobs)
+    assert {outcome.state for outcome in ran.outcomes.values()} == {"done"}
+    found = {name: (outcome.value["size"], outcome.value["sum"]) for name, outcome in ran.outcomes.items()}
+    assert found == {"first": (2, 3), "left": (1, 1), "right": (1, 1), "last": (2, 3)}
+    processes = pids(ran)
+    assert sorted(processes["left"] + processes["right"]) == sorted(processes["first"])
+    assert set(processes["last"]).isdisjoint(processes["first"])
+
+
+def test_a_job_that_dies_beside_another_part_of_its_world_is_repeated_at_once(chain: Chain, tmp_path: Path) -> None:
+    """Ray cannot give back a part of a placement group: the next attempt takes the bundle of the one that died."""
+    again = tmp_path / "again"
+    jobs = [
+        job("first", "world", meet=str(tmp_path), expect=0),
+        job("stays", "place", "first", workers=1, until=str(again)),
+        job("dies", "killed_once", "first", workers=1, rank=0, mark=str(tmp_path / "killed")),
+        job("next", "touches", "dies", workers=1, path=str(again)),
+    ]
+    ran = chain(jobs)
+    assert ran.of("dies") == ["started", "running", "retried", "started", "running", "done"]
+    assert ran.of("stays") == ["started", "running", "done"], "it does not notice"
+    assert ran.of("next") == ["started", "running", "done"]
+
+
+def test_a_part_that_is_stopped_does_not_keep_the_other_one_from_its_job(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Horovod waits for a stopped rank when another one leaves their world; the job then starts a new process."""
+    monkeypatch.setattr("cluster.on_ray.attempt.ANSWER_S", 2.0)
+    running: dict[str, list[int]] = {}
+
+    def hear(event: Event) -> None:
+        if event.up is not None:
+            running[event.job] = [worker.pid for worker in event.up.workers]
+        if (event.job, event.event) == ("first", "done"):
+            os.kill(running["first"][1], signal.SIGSTOP)
+
+    first = job("first", "world", meet=str(tmp_path), expect=0)
+    ran = chain([first, job("second", "world", "first", workers=1, meet=str(tmp_path), expect=0)], hear)
+    assert ran.of("second") == ["started", "running", "done"]
+    assert ran.outcomes["second"].value["sum"] == 1
+    assert not any(Path(f"/proc/{pid}").exists() for pid in running["first"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

@@ -18,7 +18,7 @@ class Processes:
     """The processes of `workers`, which run on the nodes `by_rank`."""
 
     def __init__(self, workers: Sequence[Worker], by_rank: Sequence[Node], *, nodes: Nodes) -> None:
-        self._nodes = nodes
+        self._workers, self._by_rank, self._nodes = workers, by_rank, nodes
         self._on: dict[str, list[tuple[int, int]]] = {}
         self._own: set[str] = set()
         for one, node in zip(workers, by_rank, strict=False):
@@ -37,6 +37,11 @@ class Processes:
         """
         left = self._on_every_host(process.end, timeout_s)
         return [pid for pids in left for pid in pids or ()]
+
+    def split(self) -> list["Processes"]:
+        """Each rank's process."""
+        pairs = zip(self._workers, self._by_rank, strict=False)
+        return [Processes([worker], [node], nodes=self._nodes) for worker, node in pairs]
 
     def _on_every_host(self, act: Callable[..., list[int] | None], argument: float) -> list[list[int] | None]:
         # The driver's own host needs no Ray, so its processes are reached even when the raylet hangs or is gone.

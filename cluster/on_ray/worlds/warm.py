@@ -19,7 +19,7 @@ class WarmWorlds:
         self._idle_s = idle_s
         self._idle: list[tuple[World, threading.Timer]] = []
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @property
     def groups(self) -> list[Group]:
@@ -41,11 +41,15 @@ class WarmWorlds:
     def take(self, group: Group, by_rank: Sequence[Node], share: Share) -> World | None:
         """The idle world on exactly these slots, nodes and shares, if there is one.
 
-        Every other idle world that holds one of the slots is killed: a job needs them.
+        For a job of one worker that trains on cores, an idle world of several is split into worlds of one; the others
+        stay idle. Every other idle world that holds one of the slots is killed: a job needs them.
         """
         slots = set(group.slots)
-        touching = self._remove(lambda world: not slots.isdisjoint(world.group.slots))
         nodes = [node.node_id for node in by_rank]
+        with self._lock:  # Another job may take another part of the same world at this moment.
+            touching = self._remove(lambda world: not slots.isdisjoint(world.group.slots))
+            if len(nodes) == 1 and not share.gpus:
+                touching = [part for world in touching for part in self._split(world, group, nodes[0], share)]
         found = None
         for world in touching:
             same = (world.group, [node.node_id for node in world.by_rank], world.share) == (group, nodes, share)
@@ -55,6 +59,20 @@ class WarmWorlds:
                 world.end()
         return found
 
+    def _split(self, world: World, group: Group, node_id: str, share: Share) -> list[World]:
+        """The part of `world` on the one slot of `group`; its other parts stay idle.
+
+        A world whose part would not fit stays as it is.
+        """
+        node = next(node for slot, node in zip(world.group.slots, world.by_rank, strict=True) if slot in group.slots)
+        if len(world.group.slots) == 1 or (node.node_id, world.share) != (node_id, share):
+            return [world]
+        parts = world.split()
+        for part in parts:
+            if part.group != group:
+                self.give(part)
+        return [part for part in parts if part.group == group]
+
     def leave(self, node_ids: Collection[str]) -> None:
         """Kill the idle worlds that have a rank on one of these nodes."""
         for world in self._remove(lambda world: any(node.node_id in node_ids for node in world.by_rank)):
@@ -63,7 +81,7 @@ class WarmWorlds:
     def close(self) -> None:
         """Kill all idle worlds, and keep none from now on."""
         for world in self.remove_all():
-            world.kill()
+            world.end()
 
     def remove_all(self) -> list[World]:
         """Keep none from now on, and return the idle worlds without killing them."""

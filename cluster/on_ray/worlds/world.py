@@ -31,12 +31,18 @@ class Executor(Protocol):
         """Kill the workers and release what they held."""
         ...
 
+    def split(self) -> list["Executor"]:
+        """One executor for each rank's worker; this one then has none."""
+        ...
+
 
 class World:
     """The slots of `group` and the workers on them; `hold`, `start`, then `run_remote` any number of times, `kill`."""
 
     def __init__(self, group: Group, reservation: Reservation) -> None:
         self.group = group
+        self.alone = False
+        """Whether its only worker has been a rank of a larger world."""
         self.processes: Processes | None = None
         """Set once the workers have reported which processes they are."""
         self._reservation = reservation
@@ -63,9 +69,7 @@ class World:
 
     def start(self, make: Callable[..., Executor], *, timeout_s: int, look: Callable[[], None]) -> None:
         """Start the workers. look: called once `kill` can end the start; what it raises ends it, too."""
-        self._executor = make(
-            self._reservation.placement_group, workers=len(self.by_rank), share=self.share, timeout_s=timeout_s
-        )
+        self._executor = make(self._reservation.bundles, share=self.share, timeout_s=timeout_s)
         look()
         self._executor.start()
 
@@ -78,6 +82,25 @@ class World:
         if self._executor is None:
             raise RuntimeError("the world is not started")
         return self._executor.run_remote(fn, args)
+
+    def split(self) -> list["World"]:
+        """One world for each slot, with the worker there; this one then has none.
+
+        Raises:
+            RuntimeError: the world is not started.
+        """
+        if self._executor is None or self.processes is None:
+            raise RuntimeError("the world is not started")
+        with self._killing:
+            each = zip(
+                self.group.slots, self._reservation.split(), self._executor.split(), self.processes.split(), strict=True
+            )
+            parts = []
+            for slot, reservation, executor, processes in each:
+                part = World(Group((slot,)), reservation)
+                part.alone, part.processes, part._executor = True, processes, executor
+                parts.append(part)
+        return parts
 
     def kill(self) -> None:
         """Kill the workers and release their slots; may be called from any thread, and repeatedly."""

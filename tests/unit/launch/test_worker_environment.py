@@ -27,7 +27,7 @@ def by_ray(config: ClusterConfig, monkeypatch: pytest.MonkeyPatch, *, gpus: int)
     class Reserved:
         by_rank = [node] * SLOTS
         share = share_of([node] * SLOTS)
-        placement_group = None
+        bundles: ClassVar[list[Any]] = []
 
         def __init__(self, *_: object, **__: object) -> None: ...
 

@@ -14,8 +14,9 @@ import json, os, sys
 from cluster.liveness import worker
 
 def job(logs, fence, bindings, line):
-    order = {"target": "json:dumps", "environment": {"MINE": line}, "interface": "lo", "addresses": ["127.0.0.1"],
-             "bindings": bindings, "logs": logs, "fences": [{"path": fence, "token": "mine"}]}
+    order = {"target": "json:dumps", "alone": False, "environment": {"MINE": line}, "interface": "lo",
+             "addresses": ["127.0.0.1"], "bindings": bindings, "logs": logs,
+             "fences": [{"path": fence, "token": "mine"}]}
     report = worker.prepare(order)
     assert "failure" not in report, report
     print(line, flush=True)

@@ -32,7 +32,7 @@ class FakeReservation:
     def __init__(self, name: str, group: Group, *, gpu: bool, **_: Any) -> None:
         self.by_rank = self.nodes
         self.share = share_of(self.nodes, gpu=gpu)
-        self.placement_group = object()
+        self.bundles: list[Any] | None = []
 
     def find_nodes(self) -> None: ...
 
@@ -40,7 +40,7 @@ class FakeReservation:
         return 0.0
 
     def release(self) -> None:
-        self.placement_group = None
+        self.bundles = None
 
 
 class FakeExecutor:
@@ -250,6 +250,7 @@ class IdleWorld:
     share: Share = SHARE
     asked: int = 0
     killed: bool = False
+    alone: bool = False
 
     def run_remote(self, fn: Callable[..., Any], args: list[Any]) -> list[Any]:
         self.asked += 1

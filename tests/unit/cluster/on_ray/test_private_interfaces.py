@@ -23,6 +23,8 @@ def test_notices_that_ray_would_print_go_to_the_log(
     assert caplog.messages == ["autoscaler: one", "autoscaler: two"]
 
 
-@pytest.mark.parametrize(("owner", "name"), [(PGStrategy, "_created_placement_group"), (RendezvousServer, "_httpd")])
+@pytest.mark.parametrize(
+    ("owner", "name"), [(PGStrategy, "_created_placement_group"), (PGStrategy, "workers"), (RendezvousServer, "_httpd")]
+)
 def test_horovod_still_has_the_attribute(owner: type, name: str) -> None:
     assert f"self.{name}" in inspect.getsource(owner)

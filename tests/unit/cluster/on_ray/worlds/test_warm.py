@@ -35,6 +35,10 @@ class FakeWorld:
 
     end = kill
 
+    def split(self) -> list["FakeWorld"]:
+        pairs = zip(self.group.slots, self.by_rank, strict=True)
+        return [FakeWorld(Group((slot,)), [node], self.share) for slot, node in pairs]
+
     @property
     def killed(self) -> bool:
         return self.ended.is_set()
@@ -56,7 +60,7 @@ def test_a_job_on_the_same_slots_gets_the_world_once() -> None:
 
 def test_a_world_that_does_not_fit_is_killed_where_the_job_needs_its_slots() -> None:
     cases = [  # what the job takes: slots, nodes, share
-        ("a0", nodes("0"), Share(1.0, 0)),  # fewer workers
+        ("a0", nodes("0"), Share(1.0, 1)),  # fewer workers, with GPUs
         ("a1 a0", nodes("0", "0"), Share(1.0, 0)),  # other ranks
         ("a1 a2", nodes("0", "0"), Share(1.0, 0)),
         ("a0 a1", nodes("9", "9"), Share(1.0, 0)),  # the host was started again
@@ -67,6 +71,54 @@ def test_a_world_that_does_not_fit_is_killed_where_the_job_needs_its_slots() -> 
         warm, world = WarmWorlds(LONG_S), one_world()
         warm.give(world)
         assert warm.take(group(slots), by_rank, share) is None, slots
+        assert world.killed
+        assert warm.groups == []
+
+
+def test_jobs_of_one_worker_get_the_parts_of_a_world() -> None:
+    warm, world = WarmWorlds(LONG_S), one_world("a0 a1 b0", "0", "0", "1")
+    warm.give(world)
+    part = warm.take(group("a1"), nodes("0"), SHARE)
+    assert part is not None
+    assert (part.group, part.killed) == (group("a1"), False)
+    assert sorted(map(str, warm.groups)) == sorted(map(str, [group("a0"), group("b0")])), "the others are idle"
+    other = warm.take(group("b0"), nodes("1"), SHARE)
+    assert other is not None
+    warm.give(part)
+    assert warm.take(group("a0 a1"), nodes("0", "0"), SHARE) is None, "parts do not become one world again"
+    assert (part.killed, other.killed) == (True, False)
+    assert warm.groups == []
+
+
+def test_two_jobs_at_once_get_the_two_parts() -> None:
+    for _ in range(20):
+        warm, found = WarmWorlds(LONG_S), dict[str, Any]()
+        warm.give(one_world())
+        start = threading.Barrier(2)
+
+        def take(slot: str, warm: WarmWorlds = warm, found: dict[str, Any] = found, start: Any = start) -> None:
+            start.wait()
+            found[slot] = warm.take(group(slot), nodes("0"), SHARE)
+
+        threads = [threading.Thread(target=take, args=[slot]) for slot in ("a0", "a1")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert {slot: part.group for slot, part in found.items()} == {"a0": group("a0"), "a1": group("a1")}
+
+
+def test_a_world_whose_part_would_not_fit_is_killed() -> None:
+    for world_share, by_rank, share in [
+        (SHARE, nodes("9"), SHARE),  # the host was started again
+        (SHARE, nodes("0"), Share(0.5, 0)),
+        (Share(1.0, 1), nodes("0"), SHARE),
+        (Share(1.0, 1), nodes("0"), Share(1.0, 1)),  # workers see each other's GPUs
+    ]:
+        warm, world = WarmWorlds(LONG_S), one_world()
+        world.share = world_share
+        warm.give(world)
+        assert warm.take(group("a0"), by_rank, share) is None
         assert world.killed
         assert warm.groups == []
 
