@@ -77,8 +77,8 @@ class ClusterConfig:
     """Workers of each job by stage, for the stages named; `auto`: as `regionstack plan --rate assumed` recommends for
     the hosts; null uses as many as fit, and `workers_per_region` for region jobs."""
     reuse_workers: bool = True
-    """Run a job in the processes of an earlier one that had the same slots or, for a job of one worker on cores, its slot
-    among others; the figures are the same."""
+    """Run a job in the processes of an earlier one that had the same slots or, for a job of one worker on cores, also
+    its slot; the figures are the same."""
     max_failures: int = 3
     """Failures of a running job that are tolerated; the next one fails the job."""
     max_start_failures: int = 3

@@ -120,8 +120,8 @@ class Reservation:
         places = [(node.node_id, slot, self.share) for node, slot in zip(self.by_rank, self._group.slots, strict=True)]
         self._take(places)
         while missing := [place for place in places if place not in self._held]:
-            self._request(missing)
-            while not (granted := self._requested.wait(POLL_S)) and not self._take(missing):
+            requested = self._request(missing)
+            while not (granted := requested.wait(POLL_S)) and not self._take(missing):
                 look()
                 self._living()
                 now = time.monotonic()
@@ -130,7 +130,10 @@ class Reservation:
                 if now >= notice_at:
                     notice_at = now + NOTICE_EVERY_S
                     logger.warning("%s waits for %s: in use by another program", self._name, self._demand())
-            self._end_request(missing if granted else [])
+            if granted:
+                self._hold(missing, requested)
+            else:
+                self._withdraw()
         self.bundles = [self._held[place] for place in places]
         return time.monotonic() - begun
 
@@ -140,26 +143,28 @@ class Reservation:
         self._held |= found
         return bool(found)
 
-    def _request(self, places: Sequence[Place]) -> None:
+    def _request(self, places: Sequence[Place]) -> Any:
         bundle = {"CPU": self.share.cpus} | ({"GPU": 1} if self.share.gpus else {})
         self._requested = ray.util.placement_group(
             [bundle] * len(places),
             strategy="PACK",
             bundle_label_selector=[{"ray.io/node-id": node_id} for node_id, *_ in places],
         )
+        return self._requested
 
-    def _end_request(self, places: Sequence[Place]) -> None:
-        """Hold the requested placement group, whose bundles are those of `places`; without places, withdraw it."""
+    def _hold(self, places: Sequence[Place], requested: Any) -> None:
+        self._requested = None
+        self._of_driver.add(places, requested)
+        self._held |= {place: Bundle(requested, index) for index, place in enumerate(places)}
+
+    def _withdraw(self) -> None:
         requested, self._requested = self._requested, None
-        if places:
-            self._of_driver.add(places, requested)
-            self._held |= {place: Bundle(requested, index) for index, place in enumerate(places)}
-        elif requested is not None:
+        if requested is not None:
             ray.util.remove_placement_group(requested)
 
     def release(self) -> None:
         """Release the slots; may be called repeatedly."""
-        self._end_request([])
+        self._withdraw()
         held, self._held = self._held, {}
         self._of_driver.release(held)
 
