@@ -44,8 +44,8 @@ class WorkerOrder(TypedDict):
 
     target: `module:function`. alone: whether the process leaves a larger world and is one of its own from now on.
     environment: variables to set. interface: the one for Gloo and NCCL; null takes the one that holds this host's
-    address. addresses: Ray's address of each rank's host. bindings: by rank, the slot and the
-    number of slots that share the host's cores; null does not bind. logs: folder of the ranks' output, or null.
+    address. addresses: Ray's address of each rank's host. bindings: by rank, the slot and the number of slots that
+    share the host's cores; null does not bind. logs: folder of the ranks' output, or null.
     fences: see `cluster.liveness.fence`.
     """
 

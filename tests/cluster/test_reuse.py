@@ -106,29 +106,16 @@ def test_a_job_that_dies_beside_another_part_of_its_world_is_repeated_at_once(ch
     assert ran.of("next") == ["started", "running", "done"]
 
 
-def test_a_part_that_is_stopped_does_not_keep_the_other_one_from_its_job(
-    chain: Chain, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Horovod waits for a stopped rank when another one leaves their world; the job then starts a new process."""
-    monkeypatch.setattr("cluster.on_ray.attempt.ANSWER_S", 2.0)
-    running: dict[str, list[int]] = {}
-
-    def hear(event: Event) -> None:
-        if event.up is not None:
-            running[event.job] = [worker.pid for worker in event.up.workers]
-        if (event.job, event.event) == ("first", "done"):
-            os.kill(running["first"][1], signal.SIGSTOP)
-
-    first = job("first", "world", meet=str(tmp_path), expect=0)
-    ran = chain([first, job("second", "world", "first", workers=1, meet=str(tmp_path), expect=0)], hear)
-    assert ran.of("second") == ["started", "running", "done"]
-    assert ran.outcomes["second"].value["sum"] == 1
-    assert not any(Path(f"/proc/{pid}").exists() for pid in running["first"])
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize(
+    ("number", "target", "workers"),
+    [
+        (signal.SIGKILL, "place", 2),
+        (signal.SIGSTOP, "place", 2),
+        (signal.SIGSTOP, "world", 1),  # Horovod waits for a stopped rank when another one leaves their world
+    ],
+)
 def test_idle_workers_that_die_or_stop_cost_no_job_anything(
-    chain: Chain, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    chain: Chain, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: signal.Signals, target: str, workers: int
 ) -> None:
     monkeypatch.setattr("cluster.on_ray.attempt.ANSWER_S", 2.0)
     running: dict[str, list[int]] = {}
@@ -139,7 +126,8 @@ def test_idle_workers_that_die_or_stop_cost_no_job_anything(
         if (event.job, event.event) == ("first", "done"):
             os.kill(running["first"][1], number)
 
-    ran = chain([job("first", "place"), job("second", "place", "first")], hear)
+    meet = {"meet": str(tmp_path), "expect": 0}
+    ran = chain([job("first", target, **meet), job("second", target, "first", workers=workers, **meet)], hear)
     assert ran.of("second") == ["started", "running", "done"], "no failure"
     assert set(running["first"]).isdisjoint(running["second"])
     assert not any(Path(f"/proc/{pid}").exists() for pid in running["first"])
