@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-ANSWER_S = 3.0
+ANSWER_S = 10.0
 POLL_S = 0.05
 IN_A_COLLECTIVE = re.compile(r"[/\\](tensorflow|horovod|keras)[/\\]")
 """A rank whose innermost frame lies in one of these packages computes, or waits for other ranks."""
@@ -19,11 +19,11 @@ def take_stacks(logs: Sequence[Path], request: Callable[[], None], *, answer_s: 
     before = [_size(log) for log in logs]
     request()
     until = time.monotonic() + answer_s
-    while time.monotonic() < until and not all(map(_grown, logs, before)):
+    found = [_stack(_since(log, size)) for log, size in zip(logs, before, strict=True)]
+    while time.monotonic() < until and not all(map(_complete, found)):
         time.sleep(POLL_S)
-    time.sleep(POLL_S)  # a stack that is being written is complete by then
-    found = {rank: _stack(_since(log, size)) for rank, (log, size) in enumerate(zip(logs, before, strict=True))}
-    return {rank: stack for rank, stack in found.items() if stack}
+        found = [_stack(_since(log, size)) for log, size in zip(logs, before, strict=True)]
+    return {rank: stack for rank, stack in enumerate(found) if stack}
 
 
 def not_in_a_collective(stacks: Mapping[int, str]) -> int | None:
@@ -34,6 +34,11 @@ def not_in_a_collective(stacks: Mapping[int, str]) -> int | None:
 
 def _first_file(stack: str) -> str:
     return next((line for line in stack.splitlines() if line.lstrip().startswith("File ")), "")
+
+
+def _complete(stack: str) -> bool:
+    """Whether the outermost frame is there, which is that of the main thread's module."""
+    return stack.endswith(" in <module>")
 
 
 def _stack(text: str) -> str:
@@ -57,10 +62,6 @@ def _since(log: Path, size: int) -> str:
             return file.read().decode(errors="replace")
     except OSError:
         return ""
-
-
-def _grown(log: Path, size: int) -> bool:
-    return "\n" in _since(log, size)
 
 
 def _size(log: Path) -> int:

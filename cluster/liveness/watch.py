@@ -23,7 +23,7 @@ PAUSE_S = 20.0
 AFTER_PAUSE_S = 60.0
 """How long no rank counts as hung after such a pause."""
 SUSPICIOUS_S = 20.0
-"""A rank that has done nothing new for this long may be why the other ranks gave up waiting."""
+"""A rank that has done nothing new for this long may be why other ranks wait."""
 TRAINING = "training"
 """The phase in which steps follow each other; `step_s` is its limit, `phase_s` that of every other phase."""
 ENDING = "done", "stopped", "failed"
@@ -98,14 +98,18 @@ def judge(observations: Sequence[Observation], limits: Limits, *, now: float) ->
     """The hang of a world, given the observations of its ranks in order; None where there is none.
 
     A silent rank is why all others wait, so silence comes first; of several silent ranks, the one silent for longest.
-    Where all ranks write heartbeats and none makes progress, the cause is the rank that is furthest behind.
+    Where a rank writes heartbeats and makes no progress, the cause is the rank that is furthest behind. It need not be
+    the one that reaches its limit first: a rank that waits may have come to the same step a moment earlier.
     """
     silent = [rank for rank, one in enumerate(observations) if _too_silent(one, limits, now=now)]
     if silent:
         rank = max(silent, key=lambda r: observations[r].silent_s(now))
         return _hang(observations, rank, now=now)
-    still = [rank for rank, one in enumerate(observations) if _too_still(one, limits, now=now)]
-    return _hang(observations, furthest_behind(observations, still, now=now), now=now) if still else None
+    still = {rank for rank, one in enumerate(observations) if _too_still(one, limits, now=now)}
+    if not still:
+        return None
+    suspicious = {rank for rank, one in enumerate(observations) if _suspicious(one, now=now)}
+    return _hang(observations, furthest_behind(observations, sorted(still | suspicious), now=now), now=now)
 
 
 def furthest_behind(observations: Sequence[Observation], ranks: Sequence[int], *, now: float) -> int:
@@ -128,8 +132,16 @@ def describe(observation: Observation, *, now: float) -> str:
     return f"{position}, silent for {observation.silent_s(now):.0f} s"
 
 
+def _ended(observation: Observation) -> bool:
+    return observation.heartbeat is not None and observation.heartbeat.phase in ENDING
+
+
+def _suspicious(observation: Observation, *, now: float) -> bool:
+    return not _ended(observation) and observation.still_s(now) > SUSPICIOUS_S
+
+
 def _too_silent(observation: Observation, limits: Limits, *, now: float) -> bool:
-    if observation.heartbeat is not None and observation.heartbeat.phase in ENDING:
+    if _ended(observation):
         return False
     limit = limits.silence_s if observation.heartbeat else limits.phase_s
     return bool(limit) and observation.silent_s(now) > limit
@@ -137,7 +149,7 @@ def _too_silent(observation: Observation, limits: Limits, *, now: float) -> bool
 
 def _too_still(observation: Observation, limits: Limits, *, now: float) -> bool:
     last = observation.heartbeat
-    if last is None or last.phase in ENDING:
+    if last is None or _ended(observation):
         return False
     limit = limits.step_s if last.phase == TRAINING else limits.phase_s
     return bool(limit) and observation.still_s(now) > limit

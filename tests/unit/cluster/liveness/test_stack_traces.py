@@ -1,5 +1,6 @@
 """Stacks of workers that hang: read from their output, and who is not in a collective."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from cluster.liveness.stack_traces import not_in_a_collective, take_stacks
 
 WAITS = '  File "/x/site-packages/tensorflow/python/eager/execute.py", line 53 in quick_execute'
 HANGS = '  File "/y/trainer/faults.py", line 67 in __call__'
+STACK = f'{HANGS}\n  File "/z/default_worker.py", line 300 in <module>'
 
 
 def test_the_rank_outside_a_collective() -> None:
@@ -17,6 +19,20 @@ def test_the_rank_outside_a_collective() -> None:
     assert not_in_a_collective({0: HANGS, 1: HANGS}) is None
     assert not_in_a_collective({0: WAITS, 1: WAITS}) is None
     assert not_in_a_collective({0: HANGS}) is None, "a single stack proves nothing"
+
+
+def test_a_stack_is_read_when_it_is_complete(tmp_path: Path) -> None:
+    """Whatever the process prints before it, and however slowly it arrives."""
+    log = tmp_path / "rank-0.txt"
+    lines = ["a warning", "Current thread 0x1 (most recent call first):", *STACK.splitlines()]
+    code = f"import time\nfor line in {lines}:\n    time.sleep(0.3)\n    print(line, flush=True)"
+    with log.open("a") as file, contextlib.ExitStack() as stack:
+
+        def request() -> None:
+            stack.enter_context(subprocess.Popen([sys.executable, "-c", code], stdout=file))
+
+        stacks = take_stacks([log], request, answer_s=60.0)
+    assert stacks == {0: STACK}
 
 
 def test_a_stack_on_request(tmp_path: Path) -> None:

@@ -47,6 +47,10 @@ TABLE = [
     ([observation(1, step=8, still_s=950), observation(1, step=7, still_s=950)], 1),  # furthest behind
     ([observation(1, still_s=901), observation(1, still_s=950)], 1),  # of equals, the one that was there first
     ([observation(1, still_s=950, waiting=True), observation(1, still_s=901)], 1),  # unless it waits for the other
+    ([observation(1, still_s=901, waiting=True), observation(1, still_s=890)], 1),  # also if it was there first
+    ([observation(1, step=8, still_s=901, waiting=True), observation(1, "saving", still_s=895)], 1),  # in another phase
+    ([observation(1, still_s=901, waiting=True), observation(1, still_s=5)], 0),  # the other did something new just now
+    ([observation(1, still_s=901, waiting=True), observation(400, "failed", still_s=0)], 0),  # that one has returned
     ([observation(1, still_s=3000), observation(301, still_s=5)], 1),  # silence first: the others wait for it
     ([observation(1, "starting", 0, still_s=3590)], None),  # tracing, compiling
     ([observation(1, "starting", 0, still_s=3600)], 0),
