@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from data_tools.errors import UserError
 from data_tools.labels.classes.names import is_integer
 from data_tools.labels.label import PAGE_SUFFIXES, Label, LabelWarning
+from data_tools.labels.text import is_printable
 
 _NAMED = 5
 """Files that a report names."""
@@ -128,7 +129,7 @@ def _is_page(entry: os.DirEntry[str]) -> bool:
 
 
 def _checked(page_id: str, folder: Path) -> str:
-    if not page_id.isprintable():
+    if not is_printable(page_id):
         # Line breaks and surrogates for bytes that are not UTF-8 do not survive in a text file.
         raise UserError(f"{folder}: {page_id!r} is not a printable UTF-8 file name; rename it")
     return page_id

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data_tools.errors import UserError
 from data_tools.labels.label import ALL, PAGE_SUFFIXES, LabelWarning
-from data_tools.labels.text import read_text
+from data_tools.labels.text import is_printable, read_text
 
 _INT32 = range(-(2**31), 2**31)
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -74,7 +74,7 @@ def _check_name(label: str, where: str) -> None:
         raise UserError(f"{where}: the class is missing; write its id or name")
     if _NUMBER.fullmatch(label):
         raise UserError(f"{where}: the class id must be an integer, found {label!r}")
-    if not label.isprintable():
+    if not is_printable(label):
         raise UserError(f"{where}: the class {label!r} is not printable text; check the line")
     if Path(re.split("[,;|]", label)[0]).suffix.lower() in PAGE_SUFFIXES:
         raise UserError(
@@ -84,10 +84,11 @@ def _check_name(label: str, where: str) -> None:
 
 
 def alike(names: Mapping[int, str]) -> list[LabelWarning]:
-    """A warning for each set of names that differ in upper and lower case or in blanks alone."""
+    """A warning for each set of names that differ in upper and lower case, blanks or invisible characters alone."""
     same: defaultdict[str, list[str]] = defaultdict(list)
     for name in names.values():
-        same[re.sub(r"[\s_-]+", " ", name.casefold())].append(name)
+        visible = "".join(letter for letter in name.casefold() if unicodedata.category(letter) != "Cf")
+        same[re.sub(r"[\s_-]+", " ", visible).strip()].append(name)
     sets = [some for some in same.values() if len(some) > 1]
     texts = [f"classes {' and '.join(map(repr, some))} are counted as different" for some in sets]
     return [LabelWarning("similar_classes", ALL, None, text, len(some)) for text, some in zip(texts, sets, strict=True)]

@@ -116,9 +116,42 @@ def test_problems_of_the_folders(tmp_path: Path) -> None:
         scan(tmp_path / "root", tmp_path)
     with pytest.raises(UserError, match="no such folder"):
         scan(tmp_path, tmp_path / "none")
-    make_tree(tmp_path, ["bad/a/line\nbreak.tif"])
-    with pytest.raises(UserError, match="not a printable"):
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Screenshot 2026-01-01 at 3.04.05\u202fPM.png",
+        "a\u00a0b.png",
+        "\u0646\u0627\u0645\u0647\u200c\u0647\u0627.png",
+        "\ue022.png",
+        "caf\u00e9 \U0001f468\u200d\U0001f469.png",
+    ],
+    ids=["macOS", "no-break blank", "Persian", "colon over SMB", "emoji"],
+)
+def test_names_of_pages_in_any_script(tmp_path: Path, name: str) -> None:
+    make_tree(tmp_path, [f"train/a/{name}"])
+    assert labels(tmp_path, "train")[0]["train"] == [(f"train/a/{name}", 0)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a\nb.tif",
+        "a\tb.tif",
+        "a\x85b.tif",
+        "a\u2028b.tif",
+        "a\u2029b.tif",
+        "a\u202eb.tif",
+        "a\u2066b.tif",
+        "\udce4.tif",
+    ],
+)
+def test_names_that_would_not_survive_in_a_line_of_text(tmp_path: Path, name: str) -> None:
+    make_tree(tmp_path, [f"bad/a/{name}"])
+    with pytest.raises(UserError, match="not a printable") as caught:
         scan(tmp_path, tmp_path / "bad")
+    assert str(caught.value).isprintable()
 
 
 def test_class_folders_start_empty() -> None:

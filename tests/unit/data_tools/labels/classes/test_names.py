@@ -71,11 +71,21 @@ def test_ids_of_labels(
         ({"memo": "f:1", "bill": "f:2"}, {"memo": 0}, "f:2: .*'bill' is not in data.class_names"),
         ({"3000000000": "f:2"}, None, "f:2: .* 32 bits"),
         ({"a\nb": "f:2"}, None, "f:2: .*not printable"),
+        ({"a\u202eb": "f:2"}, None, r"f:2: .*u202e.*not printable"),
     ],
 )
 def test_labels_without_an_id(labels: dict[str, str], known: dict[str, int] | None, problem: str) -> None:
     with pytest.raises(UserError, match=problem):
         ids_of_labels(labels, known)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\N{WOMAN}\u200d\N{STAFF OF AESCULAPIUS}\ufe0f", "\u0646\u0627\u0645\u0647\u200c\u0647\u0627", "Akte\u202f12"],
+    ids=["emoji of several characters", "Persian", "narrow blank"],
+)
+def test_names_of_any_script(name: str) -> None:
+    assert ids_of_labels({name: "f:1"}) == ({name: 0}, {0: name})
 
 
 def test_names_are_compared_without_quotes_blanks_and_normalization() -> None:
@@ -85,6 +95,7 @@ def test_names_are_compared_without_quotes_blanks_and_normalization() -> None:
 
 def test_names_that_look_alike_are_reported() -> None:
     assert [one.count for one in alike({0: "News Article", 1: "news_article", 2: "memo"})] == [2]
+    assert [one.count for one in alike({0: "inv", 1: "inv ", 2: " inv", 3: "inv\u200b"})] == [4]
     assert alike({0: "form", 1: "forms"}) == []
 
 
