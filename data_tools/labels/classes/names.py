@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from data_tools.errors import UserError
@@ -12,7 +12,19 @@ from data_tools.labels.text import is_printable, read_text
 
 _INT32 = range(-(2**31), 2**31)
 _INTEGER = re.compile(r"[+-]?[0-9]+")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9.]+[eE][+-]?[0-9]+)")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+[.,][0-9]*|[.,][0-9]+|[0-9.,]+[eE][+-]?[0-9]+)")
+"""Numbers that are no integers, with a decimal point or comma."""
+
+_NUMBERED = re.compile(r"""(["']?)([+-]?\d{1,10})\1(\s*[,;:]\s*|\s+)(\S.*)""")
+"""A line `ID NAME` of a file; the id may be in quotes."""
+_LISTED = re.compile(r"()(-?\d{1,10})( +)(\S.*)")
+"""An entry `ID NAME` of a list in the configuration."""
+_LIKE_ID = re.compile(r"""["'+-]*(\d{1,9})\d*(?:[.,]0+)?["']?[\s,;:]""")
+_LAST_ID = re.compile(r"[\s,;:]([+-]?\d{1,10})$")
+_COMMENT = re.compile(r"#(?:\s|$)")
+_ID_TITLES = ("id", "ids", "class_id", "label_id", "index", "number")
+_TITLES = frozenset({*_ID_TITLES, "name", "names", "class", "classes", "class_name", "label", "labels", "category"})
+"""Words of which a header consists."""
 
 
 def plain_name(text: str) -> str:
@@ -63,9 +75,11 @@ def ids_of_labels(
 
 
 def _id_of(label: str, where: str) -> int:
-    class_id = int(label)
+    digits = label.lstrip("+-").lstrip("0") or "0"
+    # Python refuses to convert thousands of digits; the first eleven are out of range already.
+    class_id = int(digits[:11]) * (-1 if label.startswith("-") else 1)
     if class_id not in _INT32:
-        raise UserError(f"{where}: the class id {class_id} does not fit in 32 bits")
+        raise UserError(f"{where}: the class id {label[:20]} does not fit in 32 bits")
     return class_id
 
 
@@ -102,22 +116,31 @@ def known_names(given: str | tuple[str, ...] | None) -> dict[str, int] | None:
     """
     if given is None:
         return None
-    lines = _lines(read_text(Path(given), what="class names file")) if isinstance(given, str) else list(given)
-    names = _numbered(lines, given if isinstance(given, str) else "data.class_names")
+    if isinstance(given, str):
+        lines = _lines(read_text(Path(given), what="class names file"))
+        names = _numbered_file(lines, (), given)
+    else:
+        lines = list(given)
+        names = _numbered(lines, _LISTED, "data.class_names")
     return {plain_name(name): class_id for class_id, name in (names or dict(enumerate(lines))).items()}
 
 
 def read_class_names(path: Path, class_ids: list[int]) -> dict[int, str]:
     """Names of `class_ids` from a file with lines `ID NAME`, or with one name a line.
 
+    Between id and name are blanks, a tab, a comma, a semicolon or a colon. With ids, a header and comments are skipped.
     Without ids, line i (from 0) names class i if every class id is less than the number of lines. Otherwise line i
     names the i-th smallest class id, and there must be as many lines as classes.
 
     Raises:
-        UserError: the file is missing or unreadable, or a class has no name or two names.
+        UserError: the file is missing or unreadable, a class has no name or two names, or some lines look like
+            `ID NAME` and others do not.
     """
-    text = read_text(path, what="class names file")
-    return class_names_from(_lines(text), class_ids, source=str(path))
+    source, lines = str(path), _lines(read_text(path, what="class names file"))
+    names = _numbered_file(lines, class_ids, source)
+    if not names:
+        _check_names_alone(lines, class_ids, source)
+    return _of_classes(names or _in_order(lines, class_ids, source), class_ids, source)
 
 
 def _lines(text: str) -> list[str]:
@@ -125,30 +148,69 @@ def _lines(text: str) -> list[str]:
 
 
 def class_names_from(lines: list[str], class_ids: list[int], *, source: str) -> dict[int, str]:
-    """Names of `class_ids` from the lines of a class names file, see `read_class_names`.
+    """Names of `class_ids` from a list of names in their order, or of entries `ID NAME`.
 
     Raises:
         UserError: a class has no name or two names; the text begins with `source`.
     """
-    names = _numbered(lines, source)
-    if names is None:
-        names = _in_order(lines, class_ids, source)
+    return _of_classes(_numbered(lines, _LISTED, source) or _in_order(lines, class_ids, source), class_ids, source)
+
+
+def _of_classes(names: Mapping[int, str], class_ids: list[int], source: str) -> dict[int, str]:
     missing = [str(class_id) for class_id in class_ids if class_id not in names]
     if missing:
-        raise UserError(f"{source}: no name for class {', '.join(missing)}")
+        raise UserError(f"{source}: no name for class {', '.join(missing)}; add lines `ID NAME`")
+    for class_id in class_ids:
+        if not is_printable(names[class_id]):
+            raise UserError(f"{source}: class {class_id}: the name {names[class_id]!r} is not printable text")
     return {class_id: names[class_id] for class_id in class_ids}
 
 
-def _numbered(lines: list[str], path: str) -> dict[int, str] | None:
-    names: dict[int, str] = {}
-    for line in lines:
-        number, space, name = line.partition(" ")
-        if not space or not number.lstrip("-").isdecimal():
-            return None
-        if int(number) in names:
-            raise UserError(f"{path}: class {number} has two names; keep one")
-        names[int(number)] = name.strip()
+def _numbered_file(lines: list[str], class_ids: Collection[int], path: str) -> dict[int, str]:
+    """Names by id from the lines of a file, without a header and comments; none if the lines are names alone.
+
+    Raises:
+        UserError: most lines begin like an id, but not all are `ID NAME`: by position, names would be wrong.
+    """
+    body = [line for line in lines if not _COMMENT.match(line)]
+    body = body[1:] if body and _is_header(body[0]) else body
+    names = _numbered(body, _NUMBERED, path)
+    if not names:
+        begins = [int(found[1]) for line in body if (found := _LIKE_ID.match(line))]
+        likely = sum(number in class_ids or number < len(lines) for number in begins)
+        if likely * 2 > len(body):
+            wrong = next(line for line in body if not _NUMBERED.fullmatch(line))
+            raise UserError(f"{path}: most lines begin like an id; expected `ID NAME`, found {wrong[:80]!r}")
     return names
+
+
+def _numbered(lines: list[str], form: re.Pattern[str], path: str) -> dict[int, str]:
+    """Names by id if all lines have the form; otherwise none."""
+    found = [match for line in lines if (match := form.fullmatch(line))]
+    names: dict[int, str] = {}
+    for match in found if len(found) == len(lines) else ():
+        class_id = int(match[2])
+        if class_id in names:
+            raise UserError(f"{path}: class {class_id} has two names; keep one")
+        # With a blank alone, the name is the rest of the line as it is, as ever; a cell of a table may be in quotes.
+        names[class_id] = plain_name(match[4]) if match[3].strip(" ") else match[4].strip()
+    return names
+
+
+def _is_header(line: str) -> bool:
+    words = re.findall(r"\w+", line.casefold())
+    return bool(words) and _TITLES.issuperset(words)
+
+
+def _check_names_alone(lines: list[str], class_ids: list[int], path: str) -> None:
+    """Refuse lines that are not names and would shift those below them, and ids at the end of lines."""
+    for place, line in enumerate(lines):
+        title = place == 0 and _is_header(line) and len(lines) > len(class_ids)
+        if title or _COMMENT.match(line) or line in ("[", "{", "---"):
+            raise UserError(f"{path}: {line[:80]!r} is not a class name; remove the line, or write lines `ID NAME`")
+    last = [int(found[1]) for line in lines if (found := _LAST_ID.search(line))]
+    if len(last) == len(lines) and last != sorted(last) == sorted(class_ids):
+        raise UserError(f"{path}: {lines[0][:80]!r} has its id at the end; write lines `ID NAME`")
 
 
 def _in_order(lines: list[str], class_ids: list[int], path: str) -> dict[int, str]:
