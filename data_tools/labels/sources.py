@@ -145,7 +145,7 @@ def _read_file(sources: Sources, split: str, place: Path, *, shared: bool, warni
     notes = Notes()
     text = read_text(place, what="label file", notes=notes)
     if is_table(text, place, sources.columns):
-        table = parse_table(text, place, sources.columns, group=sources.group)
+        table = parse_table(text, place, sources.columns, group=sources.group, notes=notes)
         rows, has_splits = table.rows, table.has_splits
         if has_splits and (sources.columns is None or sources.columns.split is None):
             # A column `fold` or `set` by its usual name alone may as well hold folds 0 to 4 of a cross-validation.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data_tools.errors import UserError
 from data_tools.labels.classes.names import plain_name
-from data_tools.labels.label import PAGE_SUFFIXES, Row
+from data_tools.labels.label import PAGE_SUFFIXES, Notes, Row
 from data_tools.labels.label_file import LABEL_NAMES, PATH_NAMES, SPLIT_NAMES, looks_like_lines
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -18,6 +18,8 @@ _TABLE_SUFFIXES = {".csv": None, ".tsv": "\t", ".tab": "\t"}
 """Suffixes of tables, and the delimiter of those that have one."""
 _USUAL = {"path": PATH_NAMES, "label": LABEL_NAMES, "split": SPLIT_NAMES}
 _LONGEST_FIELD = 2**20
+_DECLARATION = re.compile(r"""\s*"?sep=([^\s"]|\t)"?[^\S\n]*\n""", re.IGNORECASE)
+"""Excel's line `sep=;` with the line end, and blank lines before it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ def is_table(text: str, path: Path, columns: ColumnsConfig | None) -> bool:
         return True
     if path.suffix.lower() in _TABLE_SUFFIXES:
         return not looks_like_lines(text)
-    if _declared_delimiter(text):
+    if _DECLARATION.match(text):
         return True
     return any(
         _find("path", header, None) is not None and _find("label", header, None) is not None
@@ -69,31 +71,36 @@ def is_table(text: str, path: Path, columns: ColumnsConfig | None) -> bool:
     )
 
 
-def parse_table(text: str, path: Path, columns: ColumnsConfig | None, *, group: str | None = None) -> Table:
+def parse_table(
+    text: str, path: Path, columns: ColumnsConfig | None, *, group: str | None = None, notes: Notes | None = None
+) -> Table:
     """The rows of a table, in its order; rows without any text are skipped. group: the column of `data.split.by`.
+
+    Headers that are repeated, as in joined tables, are counted in `notes`.
 
     Raises:
         UserError: a column is missing or ambiguous, a row lacks its path or class, or the quotes do not match.
     """
     columns = columns or ColumnsConfig()
-    delimiter = _declared_delimiter(text) or _delimiter(text, path, columns)
-    skipped = 1 if _declared_delimiter(text) else 0
-    records = _records(text.split("\n", 1)[1] if skipped else text, delimiter, path, skipped)
+    declared = _DECLARATION.match(text)
+    skipped = declared[0].count("\n") if declared else 0
+    delimiter = declared[1] if declared else _delimiter(text, path, columns)
+    records = _records(text[declared.end() :] if declared else text, delimiter, path, skipped)
     first = next(records, None)
     if first is None:
         raise UserError(f"{path}: the table is empty")
     header = [name.strip() for name in first[1]]
     places = _places(header, columns, group, f"{path}:{first[0]}")
-    rows = [_row(record, line, places, len(header), path) for line, record in records]
+    rows, names = [], [name.casefold() for name in header]
+    for line, record in records:
+        if _is_header_again(record, names, places, f"{path}:{line}"):
+            if notes is not None:
+                notes.add(["header"], f"line {line}")
+        else:
+            rows.append(_row(record, line, places, len(header), path))
     if not rows:
         raise UserError(f"{path}: the table has a header and no rows")
     return Table(rows, places.split is not None)
-
-
-def _declared_delimiter(text: str) -> str | None:
-    """The delimiter of Excel's line `sep=;`."""
-    line = text[:16].split("\n", 1)[0].strip().strip('"')
-    return line[4] if len(line) == 5 and line.lower().startswith("sep=") and "\n" in text else None
 
 
 def _delimiter(text: str, path: Path, columns: ColumnsConfig) -> str:
@@ -175,21 +182,33 @@ def _column_error(purpose: str, header: Sequence[str], given: str | None, where:
     if given is not None:
         many = [name for name in header if name.casefold() == given.casefold()]
         near = difflib.get_close_matches(given, header, n=1)
-        problem = f"{len(many)} columns {given!r}" if many else f"no column {given!r}"
+        problem = f"{len(many)} columns {given!r}; rename all but one" if many else f"no column {given!r}"
         return UserError(
             f"{where}: data.columns.{purpose}: {problem}; {f'did you mean {near[0]!r}? ' if near and not many else ''}"
             f"the columns: {known}"
         )
     if usual:
-        return UserError(
-            f"{where}: the columns {', '.join(usual)} may all hold the {purpose}; choose one with "
-            f"data.columns: {{{purpose}: {usual[0]}}}"
-        )
+        # A name that two columns have chooses neither of them.
+        single = next((name for name in usual if usual.count(name) == 1), None)
+        choice = f"choose one with data.columns: {{{purpose}: {single}}}" if single else "rename or delete all but one"
+        return UserError(f"{where}: the columns {', '.join(usual)} may all hold the {purpose}; {choice}")
     if any(Path(name.strip()).suffix.lower() in PAGE_SUFFIXES for name in header):
         return UserError(f"{where}: the table has no header; begin it with a line such as `path,label`")
     return UserError(
         f"{where}: no column for the {purpose} among {known}; name it: data.columns: {{{purpose}: COLUMN}}"
     )
+
+
+def _is_header_again(record: Sequence[str], names: Sequence[str], places: _Places, where: str) -> bool:
+    """Whether a row is the header of another table that was joined to this one. names: the columns in lower case."""
+    for place in (places.label, places.path):
+        cell = record[place].strip().casefold() if place < len(record) else ""
+        if not cell or cell not in names:
+            return False
+    cells = [cell.strip().casefold() for cell in record]
+    if cells[: len(names)] != names or any(cells[len(names) :]):
+        raise UserError(f"{where}: a header with its columns in another order or number; join tables of equal columns")
+    return True
 
 
 def _row(record: Sequence[str], line: int, places: _Places, width: int, path: Path) -> Row:
