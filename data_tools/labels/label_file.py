@@ -26,16 +26,17 @@ SPLIT_NAMES = ("split", "fold", "set", "subset", "partition")
 _SUFFIX = "|".join(sorted(suffix[1:] for suffix in PAGE_SUFFIXES))
 _AFTER_PAGE = re.compile(rf"""^(.*\.(?:{_SUFFIX})(?:\#page=\d+)?["']?)\s+(\S.*)$""", re.IGNORECASE)
 """A page's path and the rest of the line, which may be a class name of several words."""
-_DELIMITED = re.compile(rf"\.(?:{_SUFFIX})[\"']?\s*[,;|]", re.IGNORECASE)
+_DELIMITERS = (",", ";", "|", ":")
+_DELIMITED = re.compile(rf"\.(?:{_SUFFIX})(?:#page=\d+)?[\"']?\s*[,;|:]", re.IGNORECASE)
 _PAGE_END = re.compile(rf"\.(?:{_SUFFIX})(?:#page=\d+)?[\"']?\s*$", re.IGNORECASE)
 _PAGE_IN = re.compile(rf"\.(?:{_SUFFIX})(?:#page=\d+)?[\"']?(?:\s|$)", re.IGNORECASE)
 
 
 def parse_lines(text: str, path: Path, notes: Notes) -> list[Row]:
-    """The rows of a label file in its order; blank lines are skipped, as is a first line `path label`.
+    """The rows of a label file in its order; blank lines are skipped, as are lines `path label`.
 
     Raises:
-        UserError: a line has no path or no class, or there is no line.
+        UserError: a line has no path or no class, or a delimiter between them, or there is no line.
     """
     rows: list[Row] = []
     for number, line in enumerate(text.split("\n"), start=1):
@@ -43,7 +44,7 @@ def parse_lines(text: str, path: Path, notes: Notes) -> list[Row]:
         if not body:
             continue
         page, label, unusual = _parts(body, f"{path}:{number}")
-        if not rows and page.strip().lower() in PATH_NAMES and label.lower() in LABEL_NAMES:
+        if page.strip().lower() in PATH_NAMES and label.lower() in LABEL_NAMES:
             notes.add(["header"], f"line {number}")
             continue
         if unusual or body != line:
@@ -67,9 +68,13 @@ def _parts(body: str, where: str) -> tuple[str, str, bool]:
         return page, token, False
     page, label, unusual = _unusual_parts(body)
     label = plain_name(label)
-    if not page.strip() or not label:
-        table = "; a table needs a first line such as `path,label`" if _DELIMITED.search(body) else ""
-        raise UserError(f"{where}: expected `path/to/page.tif CLASS_ID`, found {body!r}{table}")
+    delimited = page.endswith(_DELIMITERS) or label.startswith(_DELIMITERS)
+    delimited = delimited or (_DELIMITED.search(body) is not None and not _ends_as_page(page))
+    if delimited or not page.strip() or not label:
+        hint = (
+            "; put a blank alone between the two; a table needs a first line such as `path,label`" if delimited else ""
+        )
+        raise UserError(f"{where}: expected `path/to/page.tif CLASS_ID`, found {body!r}{hint}")
     return page, label, unusual
 
 
