@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_tools.errors import UserError
+from data_tools.labels.classes.names import known_names, read_class_names
 from data_tools.labels.classes.stratified import SplitConfig, divide
 from data_tools.labels.label import ALL
 from data_tools.labels.sources import Sources, read_sources
@@ -58,3 +59,24 @@ def test_any_content(tmp_path_factory: pytest.TempPathFactory, content: bytes, s
             assert not path.is_absolute()
             assert ".." not in path.parts
             assert str(path) == label.page_id or "#page=" in label.page_id
+
+
+NAME_PIECES = st.sampled_from(
+    ["memo", "id", "name", "0", "1", "-", "--2", "1.0", "\u0663", "\u00b2", "#", "[", '"', *MARKS, ":"]
+)
+NAME_LISTS = st.lists(st.lists(NAME_PIECES, max_size=5).map("".join), max_size=6).map("\n".join)
+
+
+@given(content=st.one_of(st.binary(max_size=60), NAME_LISTS.map(str.encode)))
+@settings(max_examples=300, deadline=None)
+def test_any_class_names(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    file = tmp_path_factory.getbasetemp() / "names.txt"
+    file.write_bytes(content)
+    try:
+        known_names(str(file))
+        names = read_class_names(file, [0, 1])
+    except UserError as error:
+        assert "\n" not in str(error)
+        assert str(file) in str(error)
+    else:
+        assert list(names) == [0, 1]
