@@ -20,11 +20,12 @@ _NUMBERED = re.compile(r"""(["']?)([+-]?\d{1,10})\1(\s*[,;:]\s*|\s+)(\S.*)""")
 _LISTED = re.compile(r"()(-?\d{1,10})( +)(\S.*)")
 """An entry `ID NAME` of a list in the configuration."""
 _LIKE_ID = re.compile(r"""["'+-]*(\d{1,9})\d*(?:[.,]0+)?["']?[\s,;:]""")
+"""What is meant as an id, such as `2.0` or `--2`."""
 _LAST_ID = re.compile(r"[\s,;:]([+-]?\d{1,10})$")
 _COMMENT = re.compile(r"#(?:\s|$)")
-_ID_TITLES = ("id", "ids", "class_id", "label_id", "index", "number")
-_TITLES = frozenset({*_ID_TITLES, "name", "names", "class", "classes", "class_name", "label", "labels", "category"})
-"""Words of which a header consists."""
+_NAME_TITLES = frozenset({"name", "names", "class", "classes", "class_name", "label", "labels", "category"})
+_TITLES = _NAME_TITLES | {"id", "ids", "class_id", "label_id", "index", "number"}
+"""Words of which a header consists, of names alone and of ids and names."""
 
 
 def plain_name(text: str) -> str:
@@ -173,7 +174,7 @@ def _numbered_file(lines: list[str], class_ids: Collection[int], path: str) -> d
         UserError: most lines begin like an id, but not all are `ID NAME`: by position, names would be wrong.
     """
     body = [line for line in lines if not _COMMENT.match(line)]
-    body = body[1:] if body and _is_header(body[0]) else body
+    body = body[1:] if body and _is_header(body[0], _TITLES) else body
     names = _numbered(body, _NUMBERED, path)
     if not names:
         begins = [int(found[1]) for line in body if (found := _LIKE_ID.match(line))]
@@ -192,20 +193,20 @@ def _numbered(lines: list[str], form: re.Pattern[str], path: str) -> dict[int, s
         class_id = int(match[2])
         if class_id in names:
             raise UserError(f"{path}: class {class_id} has two names; keep one")
-        # With a blank alone, the name is the rest of the line as it is, as ever; a cell of a table may be in quotes.
+        # After blanks alone, the name is kept as written; a cell of a table may be in quotes.
         names[class_id] = plain_name(match[4]) if match[3].strip(" ") else match[4].strip()
     return names
 
 
-def _is_header(line: str) -> bool:
+def _is_header(line: str, titles: frozenset[str]) -> bool:
     words = re.findall(r"\w+", line.casefold())
-    return bool(words) and _TITLES.issuperset(words)
+    return bool(words) and titles.issuperset(words)
 
 
 def _check_names_alone(lines: list[str], class_ids: list[int], path: str) -> None:
     """Refuse lines that are not names and would shift those below them, and ids at the end of lines."""
     for place, line in enumerate(lines):
-        title = place == 0 and _is_header(line) and len(lines) > len(class_ids)
+        title = place == 0 and _is_header(line, _NAME_TITLES) and len(lines) > len(class_ids)
         if title or _COMMENT.match(line) or line in ("[", "{", "---"):
             raise UserError(f"{path}: {line[:80]!r} is not a class name; remove the line, or write lines `ID NAME`")
     last = [int(found[1]) for line in lines if (found := _LAST_ID.search(line))]

@@ -41,6 +41,7 @@ ABC = {0: "a b", 1: "b", 2: "c"}
         ("1. reminder\n2. reminder\nbill\n", [0, 1, 2], {0: "1. reminder", 1: "2. reminder", 2: "bill"}),
         ("form 0\nform 1\n", [0, 1], {0: "form 0", 1: "form 1"}),
         ("class\nlabel\n", [0, 1], {0: "class", 1: "label"}),
+        ("index\nmemo\nform\n", [0, 1], {0: "index", 1: "memo"}),
     ],
 )
 def test_class_names(tmp_path: Path, text: str, ids: list[int], names: dict[int, str]) -> None:
