@@ -128,10 +128,10 @@ def read_data_set(data: DataConfig, *, seed: int) -> DataSet:
     listed = _read_listed(data)
     labels, names, label_warnings = listed.labels, listed.names, listed.warnings
     kept = None if data.classes is None else _ids_of(data.classes, data, listed)
-    for split in labels:
-        chosen = [label for label in labels[split] if kept is None or label.class_id in kept]
-        _refuse_contradictions(chosen, split, listed)
-        labels[split] = _without_duplicates(chosen, split, label_warnings)
+    if kept is not None:
+        labels = {split: [label for label in labels[split] if label.class_id in kept] for split in labels}
+    _refuse_contradictions(labels, listed)
+    labels = {split: _without_duplicates(labels[split], split, label_warnings) for split in labels}
     labels = divide(labels, listed.groups, data.split)
     label_warnings.extend(_shared_pages(labels))
     class_ids = tuple(sorted(kept or {label.class_id for split in SPLITS for label in labels[split]}))
@@ -243,17 +243,19 @@ def _named(class_id: int, names: Mapping[int, str]) -> str:
     return f"{class_id} ({names[class_id]})" if names.get(class_id, str(class_id)) != str(class_id) else str(class_id)
 
 
-def _refuse_contradictions(labels: list[Label], split: str, listed: Listed) -> None:
-    classes: dict[str, int] = {}
-    for page_id, class_id in labels:
-        before = classes.setdefault(page_id, class_id)
-        if before != class_id:
-            source = "labels" if split == ALL else split
-            lines = listed.where(split, page_id)
-            raise UserError(
-                f"data.{source}: {page_id} has two classes, {_named(before, listed.names)} and "
-                f"{_named(class_id, listed.names)}; keep one of the lines{f' {lines}' if lines else ''}"
-            )
+def _refuse_contradictions(labels: Mapping[str, list[Label]], listed: Listed) -> None:
+    """Check that no page has two classes, within a split or in two."""
+    first: dict[str, tuple[int, str]] = {}
+    for split in (ALL, *SPLITS):
+        for page_id, class_id in labels.get(split, []):
+            before, earlier = first.setdefault(page_id, (class_id, split))
+            if before != class_id:
+                lines = ", ".join(filter(None, (listed.where(one, page_id) for one in dict.fromkeys((earlier, split)))))
+                raise UserError(
+                    f"data.{'labels' if split == ALL else split}: {page_id} has two classes, "
+                    f"{_named(before, listed.names)}{'' if earlier == split else f' in {earlier}'} and "
+                    f"{_named(class_id, listed.names)}; keep one of the lines{f' {lines}' if lines else ''}"
+                )
 
 
 def _without_duplicates(labels: list[Label], split: str, warnings: list[LabelWarning]) -> list[Label]:

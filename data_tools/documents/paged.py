@@ -3,7 +3,7 @@
 All pages of a document carry its label and stay in its split.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -40,18 +40,24 @@ def read_paged_data_set(
 ) -> PagedDataSet:
     """Read the labels, count the pages of their documents if `data.pages` asks for more than the first, and list them.
 
+    Of first pages alone, only the documents in several splits are counted, since several pages make that an error.
+
     Raises:
         UserError: invalid labels (see `read_data_set`), or a PDF and no pypdfium2.
     """
     data_set = read_data_set(data, seed=seed)
     require_pdf_reader(data_set)
     listed = listed_documents(data_set, exists=lambda path: Path(data.root, path).exists())
-    counts: Mapping[str, int] = {}
-    if page_limit(data.pages) > 1:
-        documents = list(dict.fromkeys(one.document for split in SPLITS for one in listed[split]))
+    several_pages = page_limit(data.pages) > 1
+    every = list(dict.fromkeys(one.document for split in SPLITS for one in listed[split]))
+    documents = every if several_pages else list(_numbers_of_shared(listed))
+    counts: dict[str, int] = {}
+    if documents:
         setup = CountSetup(data.root, data.outside_links)
         found = count_documents(setup, documents, workers=workers, timeout_s=_COUNT_TIMEOUT_S, progress=progress)
         counts = {document: found[document] for document in documents if found[document] > 1}
+    _refuse_shared(listed, counts)
+    counts = counts if several_pages else {}
     return PagedDataSet(with_pages(data_set, listed, data, counts=counts, seed=seed), counts)
 
 
@@ -98,7 +104,7 @@ def _listed(label: Label, exists: Callable[[str], bool]) -> Listed:
 
 def with_pages(
     data_set: DataSet,
-    listed: Mapping[str, Iterable[Listed]],
+    listed: Mapping[str, Sequence[Listed]],
     data: DataConfig,
     *,
     counts: Mapping[str, int],
@@ -109,11 +115,11 @@ def with_pages(
     `data.max_per_class` limits pages: documents in an order by hash, and the pages of each in theirs.
 
     Raises:
-        UserError: a page has two classes, or pages of one document are in two splits.
+        UserError: a page has two classes, or a document is in two splits.
     """
+    _refuse_shared(listed, counts)
     limit = page_limit(data.pages)
     labels = {split: _pages_of(split, listed[split], counts=counts, limit=limit) for split in SPLITS}
-    _refuse_shared(labels)
     if data.max_per_class is not None:
         labels["train"] = capped(labels["train"], data.max_per_class, seed)
     return replace(data_set, labels=labels)
@@ -134,21 +140,30 @@ def _pages_of(split: str, listed: Iterable[Listed], *, counts: Mapping[str, int]
     return [Label(page_id, class_id) for page_id, class_id in classes.items()]
 
 
-def _refuse_shared(labels: Mapping[str, Iterable[Label]]) -> None:
-    """Check that no document has some pages in one split and others in another.
+def _numbers_of_shared(listed: Mapping[str, Iterable[Listed]]) -> dict[str, dict[str, set[int | None]]]:
+    """Of each document in several splits, by split, the numbers of the pages that labels name; None: the document."""
+    first: dict[str, str] = {}
+    shared = {
+        one.document for split in SPLITS for one in listed[split] if first.setdefault(one.document, split) != split
+    }
+    numbers: dict[str, dict[str, set[int | None]]] = {}
+    for split in SPLITS if shared else ():
+        for one in listed[split]:
+            if one.document in shared:
+                numbers.setdefault(one.document, {}).setdefault(split, set()).add(one.number)
+    return numbers
 
-    A document that is listed twice with the same pages has a label warning, as any page in two splits.
+
+def _refuse_shared(listed: Mapping[str, Iterable[Listed]], counts: Mapping[str, int]) -> None:
+    """Check that no document is in two splits: no file of several pages, and none of which a label names a page.
+
+    A plain image that is listed in two splits has a label warning instead.
     """
-    ids = [(split, label.page_id) for split in SPLITS for label in labels[split]]
-    several = {document_of(page_id) for _, page_id in ids if document_of(page_id) != page_id}
-    places: dict[str, dict[str, set[str]]] = {}
-    for split, page_id in ids:
-        if document_of(page_id) in several:
-            places.setdefault(document_of(page_id), {}).setdefault(split, set()).add(page_id)
-    for document, by_split in places.items():
-        pages = list(by_split.values())
-        if any(other != pages[0] for other in pages[1:]):
+    for document, by_split in _numbers_of_shared(listed).items():
+        splits = list(by_split)
+        if counts.get(document, 1) > 1 or any(map(any, by_split.values())):
+            other = next((split for split in splits if by_split[split] != by_split[splits[0]]), None)
             raise UserError(
-                f"data.{list(by_split)[1]}: {document} has other pages in {next(iter(by_split))}; list all pages of a "
-                "document in one split"
+                f"data.{other or splits[1]}: {document} has {'other' if other else 'the same'} pages in {splits[0]}; "
+                "list all pages of a document in one split"
             )

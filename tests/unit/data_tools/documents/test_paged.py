@@ -79,6 +79,45 @@ def test_pages_of_a_document_are_never_in_two_splits() -> None:
         listed_pages(data_set(train=[("a.pdf", 0)], test=[("a.pdf#page=2", 0)]), "all")
 
 
+@pytest.mark.parametrize(
+    ("train", "val", "pages"),
+    [
+        ("a.pdf", "a.pdf", "all"),
+        ("a.pdf", "a.pdf", 2),
+        ("a.pdf#page=2", "a.pdf#page=2", "first"),
+        ("a.pdf", "a.pdf#page=1", "first"),  # One page of it, written in two ways.
+        ("c.png#page=1", "c.png", "first"),
+    ],
+)
+def test_a_document_is_in_one_split(train: str, val: str, pages: Pages) -> None:
+    with pytest.raises(UserError, match=rf"data\.val: {train[:5]} has .* in train; list all pages .* in one split"):
+        listed_pages(data_set(train=[(train, 0)], val=[(val, 0)]), pages)
+
+
+def test_an_image_may_be_in_two_splits() -> None:
+    lines = [("c.png", 0), ("odd#page=1", 1)]  # The second is a file of that name.
+    found = listed_pages(data_set(train=lines, val=lines), "all", on_disk=frozenset({"odd#page=1"}))
+    assert found.labels["train"] == found.labels["val"] == [("c.png", 0), ("odd#page=1#page=1", 1)]
+
+
+@pytest.mark.parametrize("pages", ["first", "all"])
+@pytest.mark.parametrize("name", ["d.tif", "d.pdf"])
+def test_the_pages_of_a_document_in_two_splits_are_counted(tmp_path: Path, name: str, pages: Pages) -> None:
+    (tmp_path / "d.tif").write_bytes(tiff([gray_page(page(number)) for number in range(3)]))
+    (tmp_path / "d.pdf").write_bytes(hand_pdf.document(3))
+    write_page(tmp_path / "one.png", page(1))
+    for split, own in {"train": name, "val": name, "test": "t.png"}.items():
+        (tmp_path / f"{split}.txt").write_text(f"{own} 0\none.png 0\n")
+    config = DataConfig(str(tmp_path), *(str(tmp_path / f"{split}.txt") for split in paged.SPLITS), pages=pages)
+    with pytest.raises(UserError, match=rf"data\.val: {name} has the same pages in train"):
+        paged.read_paged_data_set(config, seed=1, workers=1)
+    for split in paged.SPLITS:
+        (tmp_path / f"{split}.txt").write_text("one.png 0\n")
+    found = paged.read_paged_data_set(config, seed=1, workers=1)
+    assert [warning.kind for warning in found.data_set.label_warnings] == ["in_two_splits"] * 2
+    assert found.counts == {}
+
+
 def test_the_cap_counts_pages_and_keeps_documents_together() -> None:
     lines = [(f"{number}.pdf#page={page}", 0) for number in range(20) for page in (1, 2, 3)]
     kept = capped([Label(*line) for line in lines], 10, seed=1)

@@ -82,8 +82,19 @@ def test_every_spelling_of_a_path_is_one_page(root: Path, line: str) -> None:
     assert ("train", "duplicate_line") in kinds(both)
     with pytest.raises(UserError, match=r"train/memo/0.tif has two classes, 1 and 0; .*train.txt:11 .*train.txt:21"):
         read(root, **lists(root, train=[*plain, line[:-1] + "0"]))
-    shared = read(root, **lists(root, val=["val/memo/1.tif 1", "val/letter/1.tif 0", line]))
+    others = ["val/memo/1.tif 1", "val/letter/1.tif 0"]
+    shared = read(root, **lists(root, val=[*others, line]))
     assert kinds(shared)["val", "in_two_splits"] == 1
+    with pytest.raises(
+        UserError, match=r"val: train/memo/0.tif has two classes, 1 in train and 0; .*train.txt:11 .*val.txt:3"
+    ):
+        read(root, **lists(root, val=[*others, line[:-1] + "0"]))
+
+
+def test_a_list_to_divide_does_not_contradict_a_given_split(root: Path) -> None:
+    given = lists(root, test=["test/memo/1.tif 1", "test/letter/1.tif 0", "train/memo/0.tif 0"])
+    with pytest.raises(UserError, match=r"data\.test: train/memo/0.tif has two classes, 1 in train and 0;"):
+        read(root, train=given["train"], test=given["test"], split={"val": 0.1})
 
 
 def test_plain_label_files_have_no_warnings(root: Path) -> None:
