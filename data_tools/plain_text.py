@@ -1,4 +1,4 @@
-"""Text for an output whose encoding lacks some characters: a plain substitute, never an error."""
+"""Text for an output: a substitute for characters that its encoding lacks or that are not printable, never an error."""
 
 import codecs
 import os
@@ -44,6 +44,20 @@ def substitute(character: str) -> str:
         return "+"
     parts = unicodedata.normalize("NFKD", character)
     return "".join(part for part in parts if part.isascii()) or "?"
+
+
+def printable(text: str) -> str:
+    r"""`text` as one line of valid UTF-8; control characters and undecodable bytes are written as `\n`, `\xff`."""
+    return "".join(
+        character if character.isprintable() or character == "\u00a0" else _escaped(character) for character in text
+    )
+
+
+def _escaped(character: str) -> str:
+    # Python stands for a byte of a file name that is not UTF-8 with one of these.
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def _handle(error: UnicodeError) -> tuple[str, int]:

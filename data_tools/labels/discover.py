@@ -14,6 +14,7 @@ from data_tools.labels.sources import SPLIT_OF, split_folders
 from data_tools.labels.spelling import others_of, same_letters
 from data_tools.labels.table import is_table, parse_table
 from data_tools.labels.text import read_text
+from data_tools.plain_text import printable
 
 _LISTS = frozenset({".txt", ".lst", ".csv", ".tsv", ".tab"})
 _LABEL_FOLDERS = ("labels", "annotations", "splits")
@@ -57,7 +58,7 @@ def discover(place: Path, *, root: Path | None = None) -> Discovery:
         names = sorted(path.name for path in place.iterdir())
         raise UserError(
             f"{place}: neither a folder for each split or class, nor label files, nor a table; it holds "
-            f"{', '.join(names[:8]) or 'nothing'}{', ...' if names[8:] else ''}. Give the label file itself"
+            f"{printable(', '.join(names[:8])) or 'nothing'}{', ...' if names[8:] else ''}. Give the label file itself"
         )
     return found
 

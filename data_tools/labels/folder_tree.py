@@ -11,6 +11,7 @@ from data_tools.errors import UserError
 from data_tools.labels.classes.names import is_integer
 from data_tools.labels.label import PAGE_SUFFIXES, Label, LabelWarning
 from data_tools.labels.text import is_printable
+from data_tools.plain_text import printable
 
 _NAMED = 5
 """Files that a report names."""
@@ -173,7 +174,7 @@ def _check_empty(one: ClassFolders, folder: Path, *, allow_empty: bool) -> None:
     empty = [name for name, pages in sorted(one.pages.items()) if not pages]
     if empty and not allow_empty:
         others = [path for paths in one.passed_over.values() for path in paths if path.startswith(f"{empty[0]}/")]
-        holds = f"; it holds {', '.join(sorted(others)[:_NAMED])}" if others else ""
+        holds = f"; it holds {printable(', '.join(sorted(others)[:_NAMED]))}" if others else ""
         more = f" (nor have {', '.join(empty[1:_NAMED])})" if empty[1:] else ""
         raise UserError(
             f"{folder / empty[0]}: the class folder has no page{more}{holds}; add pages, remove the folder, or set "
@@ -195,9 +196,9 @@ def tree_warnings(one: ClassFolders, split: str, folder: Path) -> list[LabelWarn
         total = counts.total()
         detail = f"{folder}: {total} {'file is not a page' if total == 1 else 'files are not pages'} ({kinds}): {first}"
         more = ", ..." if total > _NAMED else ""
-        warnings.append(LabelWarning("passed_over", split, None, detail + more, total))
+        warnings.append(LabelWarning("passed_over", split, None, printable(detail + more), total))
     for name, problem in one.links[:_NAMED]:
-        warnings.append(LabelWarning("link_not_read", split, None, f"{folder / name}: the link {problem}"))
+        warnings.append(LabelWarning("link_not_read", split, None, printable(f"{folder / name}: the link {problem}")))
     if len(one.links) > _NAMED:
         rest = len(one.links) - _NAMED
         warnings.append(LabelWarning("link_not_read", split, None, f"{folder}: {rest} more links are not read", rest))

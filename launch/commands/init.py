@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch.terminal.console import Commands, command, print_out
+from launch.terminal.console import Commands, command, print_note, print_out
 
 if TYPE_CHECKING:
     from launch.recipe.first_config import FirstConfig
@@ -63,9 +63,9 @@ def _report(made: FirstConfig, out: str) -> None:
     shown = ", ".join(data.class_names[:8]) + (", ..." if data.class_names[8:] else "")
     print_out(f"classes: {len(data.class_ids)} ({shown})")
     for warning in data.label_warnings[:WARNINGS_SHOWN]:
-        print_out(f"note: {warning.split}: {f'{warning.page_id} ' if warning.page_id else ''}{warning.detail}")
+        print_note(f"{warning.split}: {f'{warning.page_id} ' if warning.page_id else ''}{warning.detail}")
     if len(data.label_warnings) > WARNINGS_SHOWN:
-        print_out(f"note: and {len(data.label_warnings) - WARNINGS_SHOWN} more, which regionstack survey lists")
+        print_note(f"and {len(data.label_warnings) - WARNINGS_SHOWN} more, which regionstack survey lists")
     print_out(
         f"wrote {out}; next:\n"
         f"  regionstack survey    --config {out}   examine the pages\n"

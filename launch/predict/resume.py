@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from data_tools.errors import UserError
+from data_tools.plain_text import printable
 from data_tools.targets import target_of
 from launch.predict.forms import Counts, Key
 from launch.predict.line_file import LineFile
 from launch.predict.sources import Source
-from trainer.serving.answer import printable, source_cell
+from trainer.serving.answer import source_cell
 
 
 @dataclass

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
+from data_tools.plain_text import printable
 from launch.terminal.console import tables
-from trainer.serving.answer import Answer, Vote, printable
+from trainer.serving.answer import Answer, Vote
 
 ROWS = 50
 """Rows of one table: widths of columns follow from as many, and no more are kept."""

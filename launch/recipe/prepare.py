@@ -21,7 +21,7 @@ from launch.recipe.convert_on_cluster import over_all_hosts
 from launch.recipe.corrections import check_corrections
 from launch.recipe.demo import ensure_demo_pages
 from launch.recipe.drawn_weights import DRAWN, ensure_drawn
-from launch.terminal.console import print_out
+from launch.terminal.console import print_note, print_out
 from launch.terminal.page_progress import page_progress
 from trainer.device import hide_gpus
 from trainer.network.backbones import check_size
@@ -55,13 +55,13 @@ def ensure_shards(config: Config) -> None:
                 f"in {summary.seconds:.0f} s, {summary.rejected} pages rejected"
             )
         for warning in summary.label_warnings[:LABEL_WARNINGS_SHOWN]:
-            print_out(f"note: {warning.split}: {f'{warning.page_id} ' if warning.page_id else ''}{warning.detail}")
+            print_note(f"{warning.split}: {f'{warning.page_id} ' if warning.page_id else ''}{warning.detail}")
         more = len(summary.label_warnings) - LABEL_WARNINGS_SHOWN
         if more > 0:
-            print_out(f"note: and {more} more label warnings, see label_warnings.jsonl in {summary.folder}")
+            print_note(f"and {more} more label warnings, see label_warnings.jsonl in {summary.folder}")
         if summary.written:
             for line in summary_lines(summary.page_notes, pages=str(config.data.pages)):
-                print_out(f"note: {line}")
+                print_note(line)
     check_shards(config)
 
 
@@ -146,7 +146,7 @@ def check_labels(config: Config) -> None:
     """
     check_corrections(config)
     for note in check_folds(config):
-        print_out(f"note: {note}")
+        print_note(note)
 
 
 def check_manifest(manifest: Manifest, config: Config, folder: Path) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_tools.documents.regions import WHOLE_PAGE, Box
+from data_tools.plain_text import printable
 from launch.report.html import page as html_page
 from launch.report.plotting import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from launch.report.samples import top_classes
 from launch.report.shard_pages import png_of
-from trainer.serving.answer import Answer, printable
+from trainer.serving.answer import Answer
 
 BOX_COLORS = (VERMILION, GREEN, PURPLE, ORANGE, SKY, BLUE)
 

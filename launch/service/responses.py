@@ -4,10 +4,11 @@ import base64
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from data_tools.plain_text import printable
 from launch.predict.answers import Judgement
 from launch.service.decoder import Rejection
 from launch.service.replica import About, Classified
-from trainer.serving.answer import Answer, as_json, printable
+from trainer.serving.answer import Answer, as_json
 from trainer.serving.classify import FileOutputs
 
 STATUS = {"empty": 422, "unsupported": 415, "unreadable": 422, "too_large": 413, "failed": 422}

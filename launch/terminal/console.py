@@ -14,7 +14,7 @@ from typing import Any, Protocol, TextIO
 from rich.console import Console
 
 from data_tools.errors import UserError, storage_problem
-from data_tools.plain_text import plain_output
+from data_tools.plain_text import plain_output, printable
 
 USER_ERROR = 2
 """Exit status after a UserError."""
@@ -132,6 +132,11 @@ def print_err(line: str) -> None:
     sys.stderr.flush()
 
 
+def print_note(text: str) -> None:
+    """Print `text` to stdout as one line that begins with `note:`; what is not printable in it is escaped."""
+    print_out(printable(f"note: {text}"))
+
+
 class TerminalLog(logging.StreamHandler[TextIO]):
     """Log records on standard error as it is at that moment: a live view puts what is printed meanwhile above it."""
 
@@ -220,5 +225,5 @@ def _discard_output() -> None:
 
 
 def _failed(error: UserError) -> int:
-    print_err(f"error: {error}")
+    print_err(printable(f"error: {error}"))
     return USER_ERROR

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from data_tools.plain_text import printable
 from trainer.config import STACK
 from trainer.scoring.decision import answering
 
@@ -183,20 +184,6 @@ def source_cell(source: str) -> str:
 
 def _text_cell(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def printable(text: str) -> str:
-    r"""`text` as one line of valid UTF-8; control characters and undecodable bytes are written as `\n`, `\xff`."""
-    return "".join(
-        character if character.isprintable() or character == "\u00a0" else _escaped(character) for character in text
-    )
-
-
-def _escaped(character: str) -> str:
-    # Python stands for a byte of a file name that is not UTF-8 with one of these.
-    if "\udc80" <= character <= "\udcff":
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def json_schema() -> dict[str, Any]:

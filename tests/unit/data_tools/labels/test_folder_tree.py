@@ -69,6 +69,21 @@ def test_a_tree_of_pages_alone_has_no_warning(tmp_path: Path) -> None:
     assert tree_warnings(scan(tmp_path, tmp_path / "train"), "train", tmp_path / "train") == []
 
 
+def test_names_of_files_are_printable_in_messages(tmp_path: Path) -> None:
+    make_tree(
+        tmp_path, ["train/a/x.tif", "train/a/new\nline.txt", "train/a/esc\x1b[31m.txt", "train/a/byte\udcff.\udcffq"]
+    )
+    (tmp_path / "train" / "a" / "link\n").symlink_to("/etc")
+    texts = [warning.detail for warning in tree_warnings(scan(tmp_path, tmp_path / "train"), "train", tmp_path)]
+    assert all(text.isprintable() for text in texts)
+    assert all(name in texts[0] for name in (r"new\nline.txt", r"esc\x1b[31m.txt", r"byte\xff.\xffq", r"1 .\xffq"))
+    assert r"a/link\n: the link" in texts[1]
+    make_tree(tmp_path, ["val/a/new\nline.txt", "val/b/x.tif"])
+    with pytest.raises(UserError) as caught:
+        labels(tmp_path, "val")
+    assert r"it holds a/new\nline.txt" in str(caught.value)
+
+
 @pytest.fixture
 def linked(tmp_path: Path) -> Path:
     """A class with links to its parent, itself, a sub-folder, a place in the root, one outside, and nothing."""

@@ -10,6 +10,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from data_tools.plain_text import printable
 from trainer.serving.answer import (
     Place,
     answer_of,
@@ -18,7 +19,6 @@ from trainer.serving.answer import (
     csv_row,
     distinct_names,
     json_schema,
-    printable,
     rejected,
 )
 
