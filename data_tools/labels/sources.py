@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from data_tools.errors import UserError
 from data_tools.labels.classes.names import alike, ids_of_labels, is_integer, known_names
-from data_tools.labels.folder_tree import labels_of_tree, scan, tree_warnings
+from data_tools.labels.folder_tree import labels_of_tree, scan, scan_beside, tree_warnings
 from data_tools.labels.label import ALL, SPLITS, Label, LabelWarning, Notes, Row
 from data_tools.labels.label_file import parse_lines
 from data_tools.labels.page_id import canonical, document_of
@@ -90,12 +90,14 @@ def _read_trees(sources: Sources) -> Listed:
     places = dict(sources.places)
     if sources.columns is not None:
         raise UserError("data.columns: has no effect on folders; remove it, or give a table")
-    if ALL in places:
-        inside = split_folders(places[ALL])
-        places = inside or places
+    warnings: list[LabelWarning] = []
+    if ALL in places and (inside := split_folders(places[ALL])):
+        beside = scan_beside(places[ALL], {place.name for place in inside.values()})
+        warnings = tree_warnings(beside, ALL, places[ALL], where="beside the folders of the splits, ")
+        places = inside
     found = {split: scan(sources.root, place, follow_outside=sources.follow_outside) for split, place in places.items()}
     labels, names = labels_of_tree(found, places, allow_empty=sources.allow_empty)
-    warnings = [warning for split, one in found.items() for warning in tree_warnings(one, split, places[split])]
+    warnings += [warning for split, one in found.items() for warning in tree_warnings(one, split, places[split])]
     return Listed(labels, names, warnings + alike(names))
 
 

@@ -112,6 +112,54 @@ def test_links_out_of_the_root_are_followed_on_request(linked: Path) -> None:
     assert "train/a/out/v.tif" in scan(linked, linked / "train", follow_outside=True).pages["a"]
 
 
+@pytest.fixture
+def linked_classes(tmp_path: Path) -> Path:
+    """Two class folders, and links beside them to each kind of place."""
+    root = make_tree(tmp_path / "root", ["train/inv/x.tif", "train/let/sub/y.tif", "pool/z.tif", "train/.kept/w.tif"])
+    make_tree(tmp_path, ["outside/v.tif"])
+    for name, target in {
+        "again": "../pool", "hidden": ".kept", "loop": ".", "memo": "let", "out": "../../outside", "part": "let/sub",
+        "pool": "../pool", "up": "..", "inv/let": "../let",
+    }.items():  # fmt: skip
+        (root / "train" / name).symlink_to(target)
+    return root
+
+
+def test_a_linked_class_folder_is_read_unless_another_class_has_its_pages(linked_classes: Path) -> None:
+    found = scan(linked_classes, linked_classes / "train")
+    assert found.pages == {
+        "again": ["train/again/z.tif"],
+        "hidden": ["train/hidden/w.tif"],
+        "inv": ["train/inv/x.tif"],
+        "let": ["train/let/sub/y.tif"],
+    }
+    read_already = "leads to a folder that is read already"
+    problems = {name: problem for name, problem in found.links if problem == read_already}
+    assert problems.keys() == {"loop", "memo", "part", "pool", "up", "inv/let"}
+    assert dict(found.links).keys() - problems.keys() == {"out"}
+    followed = scan(linked_classes, linked_classes / "train", follow_outside=True)
+    assert followed.pages == found.pages | {"out": ["train/out/v.tif"]}
+
+
+def test_links_that_are_the_only_classes_and_lead_out_are_named(tmp_path: Path) -> None:
+    make_tree(tmp_path, ["outside/v.tif"])
+    (tmp_path / "root" / "train").mkdir(parents=True)
+    (tmp_path / "root" / "train" / "out").symlink_to("../../outside")
+    (tmp_path / "root" / "train" / "loop").symlink_to(".")
+    with pytest.raises(UserError, match=r"no pages; .*; the link loop leads .*; the link out leads out of data\.root"):
+        labels(tmp_path / "root", "train")
+
+
+def test_folders_that_are_passed_over_are_named_as_folders(tmp_path: Path) -> None:
+    make_tree(tmp_path, ["train/a/x.tif", "train/.memo/y.tif", "train/a/.sub/z.tif", "train/a/n.txt"])
+    (warning,) = tree_warnings(scan(tmp_path, tmp_path / "train"), "train", tmp_path / "train")
+    kinds = "1 .txt, 1 hidden, 1 hidden, not in a class folder"
+    assert warning.detail.endswith(
+        f"train: 1 file is not a page and 2 folders are not read ({kinds}): .memo/, a/.sub/, a/n.txt"
+    )
+    assert warning.count == 3
+
+
 @pytest.mark.parametrize("others", [[], ["train/b/notes.txt"], ["train/b/.x.tif"]])
 def test_a_class_folder_without_a_page_is_named(tmp_path: Path, others: list[str]) -> None:
     make_tree(tmp_path, ["train/a/x.tif", "train/c/y.tif", *others])

@@ -217,6 +217,19 @@ def test_folder_trees(root: Path) -> None:
     assert sizes(read(root, labels=str(root))) == dict.fromkeys(SPLITS, 20)
 
 
+def test_what_lies_beside_the_folders_of_splits_is_named(root: Path) -> None:
+    for name in ("holdout/memo/a.tif", "Training set/memo/b.tif", "loose.tif", "readme.txt", ".cache/c.tif"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    (warning,) = read(root, labels=str(root)).label_warnings
+    assert (warning.kind, warning.split, warning.count) == ("passed_over", "all", 5)
+    assert warning.detail == (
+        f"{root}: beside the folders of the splits, 2 files are not pages and 3 folders are not read "
+        "(2 folder, 1 .tif, 1 .txt, 1 hidden): .cache/, Training set/, holdout/, loose.tif, readme.txt"
+    )
+    assert read(root, **{split: str(root / split) for split in SPLITS}).label_warnings == ()
+
+
 def test_an_empty_class_folder_does_not_shift_ids(root: Path) -> None:
     (root / "train" / "invoice").mkdir()
     folders = {split: str(root / split) for split in SPLITS}
