@@ -93,13 +93,17 @@ class _Scanner:
         for entry in entries:
             if entry.name not in folders:
                 self.found.pass_over(entry, entry.name, where=_NO_CLASS)
-            elif not entry.is_symlink() or self._may_read(entry.name, self._classes):
-                self._read_class(entry)
+        # All class folders are known before a link in one of them is followed, whatever their order.
+        read = [
+            name for name, entry in folders.items() if not entry.is_symlink() or self._may_read(name, self._classes)
+        ]
+        for name in read:
+            self._read_class(name)
 
-    def _read_class(self, entry: os.DirEntry[str]) -> None:
+    def _read_class(self, folder: str) -> None:
         """Read a class folder: its own tree first, then what links in it lead to."""
         pages: list[str] = []
-        waiting, seen = [(entry.name, False)], set(self._classes)
+        waiting, seen = [(folder, False)], set(self._classes)
         while waiting:
             name, linked = waiting.pop(0)
             if linked and not self._may_read(name, seen):
@@ -108,7 +112,7 @@ class _Scanner:
             folders = self._read_folder(name, pages)
             plain = [(sub, False) for sub, is_link in folders if not is_link]
             waiting = plain + waiting + [(sub, True) for sub, is_link in folders if is_link]
-        self.found.pages[entry.name] = sorted(pages)
+        self.found.pages[folder] = sorted(pages)
 
     def _read_folder(self, name: str, pages: list[str]) -> list[tuple[str, bool]]:
         """Add the pages in a folder to `pages`; its sub-folders, and whether they are links."""
