@@ -250,11 +250,10 @@ def _refuse_contradictions(labels: Mapping[str, list[Label]], listed: Listed) ->
         for page_id, class_id in labels.get(split, []):
             before, earlier = first.setdefault(page_id, (class_id, split))
             if before != class_id:
-                lines = ", ".join(filter(None, (listed.where(one, page_id) for one in dict.fromkeys((earlier, split)))))
                 raise UserError(
                     f"data.{'labels' if split == ALL else split}: {page_id} has two classes, "
                     f"{_named(before, listed.names)}{'' if earlier == split else f' in {earlier}'} and "
-                    f"{_named(class_id, listed.names)}; keep one of the lines{f' {lines}' if lines else ''}"
+                    f"{_named(class_id, listed.names)}; {listed.remedy(page_id, {earlier, split})}"
                 )
 
 

@@ -1,6 +1,6 @@
 """From the label sources of a configuration to labels by split."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from data_tools.labels.classes.names import alike, ids_of_labels, is_integer, kn
 from data_tools.labels.folder_tree import labels_of_tree, scan, scan_beside, tree_warnings
 from data_tools.labels.label import ALL, SPLITS, Label, LabelWarning, Notes, Row
 from data_tools.labels.label_file import parse_lines
+from data_tools.labels.links import FileId, file_ids, link_warnings, links_among
 from data_tools.labels.page_id import canonical, document_of
 from data_tools.labels.spelling import spelled_as_on_disk
 from data_tools.labels.table import ColumnsConfig, is_table, parse_table
@@ -57,7 +58,8 @@ class Line(NamedTuple):
 class Listed:
     """Labels by split, or by `ALL` where the source gives no split; class names by id if the source has names.
 
-    groups: the value of the column `Sources.group` by page id. lines: of files, where each label is found.
+    groups: the value of the column `Sources.group` by page id. lines: of files, where each label is found. links: of
+    folders, the page of each page id that is a link to it.
     """
 
     labels: dict[str, list[Label]]
@@ -65,11 +67,15 @@ class Listed:
     warnings: list[LabelWarning]
     groups: dict[str, str] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
+    links: dict[str, str] = field(default_factory=dict)
 
-    def where(self, split: str, page_id: str) -> str:
-        """The lines that name a page, for errors."""
-        return ", ".join(f"{line.where} ({line.row.label})" for line in self.lines
-                         if (line.split, line.page_id) == (split, page_id))  # fmt: skip
+    def remedy(self, page_id: str, splits: Collection[str]) -> str:
+        """What to do about a page with two classes, for errors."""
+        lines = [line for line in self.lines if line.page_id == page_id and line.split in splits]
+        if lines:
+            return f"keep one of the lines {', '.join(f'{line.where} ({line.row.label})' for line in lines)}"
+        links = [link for link, page in self.links.items() if page == page_id]
+        return f"remove the link {' or '.join(links)}" if links else "keep one of them"
 
 
 def read_sources(sources: Sources) -> Listed:
@@ -97,8 +103,15 @@ def _read_trees(sources: Sources) -> Listed:
         places = inside
     found = {split: scan(sources.root, place, follow_outside=sources.follow_outside) for split, place in places.items()}
     labels, names = labels_of_tree(found, places, allow_empty=sources.allow_empty)
+    links: dict[str, str] = {}
+    if any(one.through_links for one in found.values()):
+        page_ids = [label.page_id for own in labels.values() for label in own]
+        links = links_among(str(sources.root), page_ids, file_ids(str(sources.root), page_ids))
     warnings += [warning for split, one in found.items() for warning in tree_warnings(one, split, places[split])]
-    return Listed(labels, names, warnings + alike(names))
+    for split, own in labels.items():
+        warnings += link_warnings(split, places[split], [label.page_id for label in own], links)
+        labels[split] = [label._replace(page_id=links.get(label.page_id, label.page_id)) for label in own]
+    return Listed(labels, names, warnings + alike(names), links=links)
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
@@ -123,7 +136,7 @@ def _read_files(sources: Sources) -> Listed:
     for split, place in sources.places.items():
         shared = sum(other.absolute() == place.absolute() for other in sources.places.values()) > 1
         lines += _read_file(sources, split, place, shared=shared, warnings=warnings)
-    lines = _with_disk_spellings(sources.root, lines, warnings)
+    lines = _with_one_name(sources.root, lines, warnings)
     labels: dict[str, str] = {}
     for line in lines:
         if line.row.label not in labels:
@@ -179,9 +192,24 @@ def _split_of(value: str, where: str) -> str:
     return split
 
 
-def _with_disk_spellings(root: Path, lines: list[Line], warnings: list[LabelWarning]) -> list[Line]:
+def _with_one_name(root: Path, lines: list[Line], warnings: list[LabelWarning]) -> list[Line]:
+    """`lines` with one page id for each page: as on disk, and of a link to a listed page that page's id."""
+    files = file_ids(str(root), list(dict.fromkeys(document_of(line.page_id) for line in lines)))
+    lines = _with_disk_spellings(root, lines, files, warnings)
+    others = list({document_of(line.page_id): None for line in lines}.keys() - files.keys())
+    links = links_among(str(root), [line.page_id for line in lines], files | file_ids(str(root), others))
+    if not links:
+        return lines
+    for split in dict.fromkeys(line.split for line in lines):
+        warnings += link_warnings(split, root, [line.page_id for line in lines if line.split == split], links)
+    return [line._replace(page_id=links.get(line.page_id, line.page_id)) for line in lines]
+
+
+def _with_disk_spellings(
+    root: Path, lines: list[Line], files: Mapping[str, FileId | None], warnings: list[LabelWarning]
+) -> list[Line]:
     """`lines` with the page ids that have another spelling on disk replaced; adds a warning for each split."""
-    found = spelled_as_on_disk(str(root), list(dict.fromkeys(line.page_id for line in lines)))
+    found = spelled_as_on_disk(str(root), list(dict.fromkeys(line.page_id for line in lines)), files)
     if not found:
         return lines
     for split in dict.fromkeys(line.split for line in lines):

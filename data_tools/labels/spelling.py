@@ -5,14 +5,11 @@ import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from data_tools.labels.links import FileId, file_ids
 from data_tools.labels.page_id import document_of
 
-_CHUNK = 2048
-_THREADS = 8
-"""Lookups at once: on network storage each takes a fraction of a millisecond."""
 _SUFFIXES = ({".tif", ".tiff"}, {".jpg", ".jpeg", ".jpe", ".jfif"})
 """Suffixes of one format."""
 _MOST = 8
@@ -21,13 +18,19 @@ _MOST = 8
 Key = Callable[[str], str]
 
 
-def spelled_as_on_disk(root: str, page_ids: Sequence[str]) -> dict[str, str]:
+def spelled_as_on_disk(
+    root: str, page_ids: Sequence[str], files: Mapping[str, FileId | None] | None = None
+) -> dict[str, str]:
     """The page ids to replace, by page id as written: those whose file exists in exactly one other spelling.
 
     Of ids without any file, those that differ in Unicode normalization alone are replaced by their composed form.
+    files: those of the documents; None to look for them.
     """
     _listing.cache_clear()
-    missing = _missing(root, page_ids)
+    if files is None:
+        files = file_ids(root, list(dict.fromkeys(map(document_of, page_ids))))
+    gone = {document for document, file in files.items() if file is None}
+    missing = [page_id for page_id in page_ids if document_of(page_id) in gone] if gone else []
     found: dict[str, str] = {}
     composed: defaultdict[str, list[str]] = defaultdict(list)
     for page_id in missing:
@@ -41,17 +44,6 @@ def spelled_as_on_disk(root: str, page_ids: Sequence[str]) -> dict[str, str]:
         if len(spellings) > 1:
             found |= {page_id: plain for page_id in spellings if page_id != plain}
     return found
-
-
-def _missing(root: str, page_ids: Sequence[str]) -> list[str]:
-    prefix = root.rstrip("/") + "/"
-
-    def look(chunk: Sequence[str]) -> list[str]:
-        return [page_id for page_id in chunk if not os.path.lexists(prefix + document_of(page_id))]
-
-    chunks = [page_ids[start : start + _CHUNK] for start in range(0, len(page_ids), _CHUNK)]
-    with ThreadPoolExecutor(_THREADS) as threads:
-        return [page_id for some in threads.map(look, chunks) for page_id in some]
 
 
 def same_letters(name: str) -> str:

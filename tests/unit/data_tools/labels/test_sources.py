@@ -1,6 +1,7 @@
 """Data sets from sources of every kind, with real files: one page for each path, classes, splits, and warnings."""
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,68 @@ def test_a_list_to_divide_does_not_contradict_a_given_split(root: Path) -> None:
     given = lists(root, test=["test/memo/1.tif 1", "test/letter/1.tif 0", "train/memo/0.tif 0"])
     with pytest.raises(UserError, match=r"data\.test: train/memo/0.tif has two classes, 1 in train and 0;"):
         read(root, train=given["train"], test=given["test"], split={"val": 0.1})
+
+
+def test_a_link_to_a_listed_page_is_that_page(root: Path) -> None:
+    (root / "train" / "memo" / "link.tif").symlink_to("0.tif")
+    (root / "same").symlink_to("train")
+    plain = [f"train/{name}/{n}.tif {NAMES.index(name)}" for name in NAMES for n in range(10)]
+    for link in ("train/memo/link.tif", "same/memo/0.tif"):
+        both = read(root, **lists(root, train=[*plain, f"{link} 1"]))
+        assert both.labels == read(root, **lists(root)).labels
+        assert kinds(both) == {("train", "linked"): 1, ("train", "duplicate_line"): 1}
+        assert both.label_warnings[0].detail == (
+            f"{root}: 1 page is named a second time through a link, and read as one page (first: {link} is "
+            "train/memo/0.tif)"
+        )
+        with pytest.raises(UserError, match=r"train/memo/0.tif has two classes, 1 and 0; .*txt:11 .*train.txt:21"):
+            read(root, **lists(root, train=[*plain, f"{link} 0"]))
+        shared = read(root, **lists(root, val=["val/memo/1.tif 1", "val/letter/1.tif 0", f"{link} 1"]))
+        assert kinds(shared)["val", "in_two_splits"] == 1
+        alone = read(root, **lists(root, train=[*plain[:10], *plain[11:], f"{link} 1"]))
+        assert (alone.labels["train"][-1].page_id, alone.label_warnings) == (link, ())
+
+
+def test_links_in_folder_trees_are_the_pages_that_they_lead_to(root: Path) -> None:
+    before = read(root, labels=str(root))
+    (root / "val" / "memo" / "copies").symlink_to("../../train/memo")
+    (root / "train" / "memo" / "link.tif").symlink_to("0.tif")
+    found = read(root, labels=str(root))
+    assert found.labels["train"] == before.labels["train"]
+    assert found.labels["val"] == [*before.labels["val"], *before.labels["train"][10:]]
+    assert Counter(warning.kind for warning in found.label_warnings) == {
+        "in_two_splits": 10, "linked": 2, "duplicate_line": 2
+    }  # fmt: skip
+    (root / "val" / "letter" / "wrong.tif").symlink_to("../../train/memo/3.tif")
+    with pytest.raises(
+        UserError,
+        match=r"data\.val: train/memo/3.tif has two classes, 1 \(memo\) in train and 0 \(letter\); remove the link "
+        r"val/letter/wrong.tif or val/memo/copies/3.tif",
+    ):
+        read(root, labels=str(root))
+
+
+def test_a_split_that_is_a_link_to_another_has_its_pages(root: Path) -> None:
+    shutil.rmtree(root / "val")
+    (root / "val").symlink_to("train")
+    assert Counter(warning.kind for warning in read(root, labels=str(root)).label_warnings) == {
+        "in_two_splits": 20, "linked": 1
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["document", "folder", "customer"])
+def test_a_list_with_links_to_its_pages_is_divided_like_one_without(root: Path, tmp_path: Path, by: str) -> None:
+    (root / "links").mkdir()
+    settings = {"labels": str(tmp_path / "all.csv"), "split": {"val": 0.3, "test": 0.3, "by": by}}
+    rows = [(page, name, f"c{n // 2}") for n, (page, name, _) in enumerate(pages(*SPLITS))]
+    for n, (page, _, _) in enumerate(rows):
+        (root / "links" / f"{n}.tif").symlink_to(f"../{page}")
+    linked = [(f"links/{n}.tif", *rest) for n, (_, *rest) in enumerate(rows)]
+    found = []
+    for listed in (rows, [*linked, *rows]):
+        (tmp_path / "all.csv").write_text("\n".join(["path,label,customer", *map(",".join, listed)]))
+        found.append(read(root, **settings))
+    assert [found[0].fingerprint(split) for split in SPLITS] == [found[1].fingerprint(split) for split in SPLITS]
 
 
 def test_plain_label_files_have_no_warnings(root: Path) -> None:
