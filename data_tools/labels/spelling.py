@@ -9,6 +9,7 @@ from pathlib import Path
 
 from data_tools.labels.links import FileId, file_ids
 from data_tools.labels.page_id import document_of
+from data_tools.plain_text import printable
 
 _SUFFIXES = ({".tif", ".tiff"}, {".jpg", ".jpeg", ".jpe", ".jfif"})
 """Suffixes of one format."""
@@ -89,10 +90,13 @@ def _listing(folder: str, key: Key) -> Mapping[str, tuple[str, ...]]:
 
 
 def hint(path: Path | str) -> str:
-    """The end of a message about a missing file: its other spellings, if there are any."""
+    """The end of a message about a missing file: its other spellings, if there are any, or where its link leads."""
     path = Path(path).absolute()
+    if path.is_symlink():
+        return printable(f"; it is a link to {path.readlink()}, which does not exist")
     start = next((folder for folder in path.parents if folder.is_dir()), None)
     if start is None:
         return ""
     others = others_of(start, str(path.relative_to(start)), key=same_stem)
-    return f"; did you mean {' or '.join(str(start / other) for other in others[:2])}?" if others else ""
+    named = printable(" or ".join(str(start / other) for other in others[:2]))
+    return f"; did you mean {named}?" if others else ""

@@ -109,3 +109,11 @@ def test_a_missing_file_is_reported_with_its_other_spelling(root: Path, written:
 
 def test_a_missing_file_without_another_spelling_has_no_hint(root: Path) -> None:
     assert hint(root / "x" / "nothing.tif") == ""
+
+
+@pytest.mark.parametrize(("target", "shown"), [("nothing.tif", "nothing.tif"), ("x\n\x1b.tif", r"x\n\x1b.tif")])
+def test_a_link_that_leads_nowhere_is_reported_with_its_target(root: Path, target: str, shown: str) -> None:
+    (root / "gone.tif").symlink_to(target)
+    assert hint(root / "gone.tif") == f"; it is a link to {shown}, which does not exist"
+    (root / "gone").symlink_to("no folder")
+    assert hint(root / "gone" / "a.tif") == ""
