@@ -1,7 +1,6 @@
 """Folder trees: one folder of pages for each class."""
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from data_tools.errors import UserError
 from data_tools.labels.classes.names import is_integer
 from data_tools.labels.label import PAGE_SUFFIXES, Label, LabelWarning
+from data_tools.labels.spelling import composed
 from data_tools.labels.text import is_printable
 from data_tools.plain_text import printable
 
@@ -185,7 +185,7 @@ def labels_of_tree(
         UserError: a folder holds no pages, or, without `allow_empty`, a class folder holds none.
     """
     written = {name for one in found.values() for name in one.pages}
-    plain = _composed(written)
+    plain = composed(written)
     names = sorted(set(plain.values()))
     numbers = all(is_integer(name) and name.isdecimal() and int(name) in _INT32 for name in names)
     numbers = numbers and len({int(name) for name in names}) == len(names)
@@ -202,12 +202,6 @@ def labels_of_tree(
         for split, one in found.items()
     }
     return labels, {ids[name]: name for name in names}
-
-
-def _composed(names: Collection[str]) -> dict[str, str]:
-    """The name of the class of each folder: its own, or the composed form of names that differ in that form alone."""
-    forms = Counter(unicodedata.normalize("NFC", name) for name in names)
-    return {name: form if forms[form := unicodedata.normalize("NFC", name)] > 1 else name for name in names}
 
 
 def _check_empty(one: ClassFolders, folder: Path, *, allow_empty: bool) -> None:

@@ -12,7 +12,7 @@ from data_tools.labels.label import ALL, SPLITS, Label, LabelWarning, Notes, Row
 from data_tools.labels.label_file import parse_lines
 from data_tools.labels.links import FileId, file_ids, link_warnings, links_among
 from data_tools.labels.page_id import canonical, document_of
-from data_tools.labels.spelling import spelled_as_on_disk
+from data_tools.labels.spelling import composed, spelled_as_on_disk
 from data_tools.labels.table import ColumnsConfig, is_table, parse_table
 from data_tools.labels.text import read_text
 
@@ -22,6 +22,10 @@ SPLIT_OF = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """The split of each value of a split column, and of each name of a folder, in lower case."""
+
+
+_DIVIDED = (ALL, "train")
+"""Where `data.split` takes pages from."""
 
 
 @dataclass(frozen=True)
@@ -146,13 +150,26 @@ def _read_files(sources: Sources) -> Listed:
     by_split: dict[str, list[Label]] = {}
     for line in lines:
         by_split.setdefault(line.split, []).append(Label(line.page_id, ids[line.row.label]))
-    # A group by the path is that of the document, however the path is written.
-    groups = {
-        line.page_id: document_of(line.page_id) if line.row.group == line.row.path else line.row.group
-        for line in lines
-        if line.row.group is not None
-    }
-    return Listed(by_split, names, warnings + alike(names), groups, lines)
+    return Listed(by_split, names, warnings + alike(names), _groups(lines, sources.group), lines)
+
+
+def _groups(lines: list[Line], by: str | None) -> dict[str, str]:
+    """The group of each page that may be divided; names that differ in Unicode form alone are one group.
+
+    A group by the path is that of the document, however the path is written.
+    """
+    grouped = [(line, line.row.group) for line in lines if line.row.group and line.split in _DIVIDED]
+    plain = composed({group for _, group in grouped})
+    found: dict[str, tuple[str, Line]] = {}
+    for line, group in grouped:
+        own = document_of(line.page_id) if group == line.row.path else plain[group]
+        before, first = found.setdefault(line.page_id, (own, line))
+        if before != own:
+            raise UserError(
+                f"data.split.by: {line.page_id} has the {by} {before!r} at {first.where} and {own!r} at {line.where}; "
+                "keep one of the lines, or correct them"
+            )
+    return {page_id: group for page_id, (group, _) in found.items()}
 
 
 def _read_file(sources: Sources, split: str, place: Path, *, shared: bool, warnings: list[LabelWarning]) -> list[Line]:
@@ -160,7 +177,8 @@ def _read_file(sources: Sources, split: str, place: Path, *, shared: bool, warni
     notes = Notes()
     text = read_text(place, what="label file", notes=notes)
     if is_table(text, place, sources.columns):
-        table = parse_table(text, place, sources.columns, group=sources.group, notes=notes)
+        group = sources.group if split in _DIVIDED else None
+        table = parse_table(text, place, sources.columns, group=group, notes=notes)
         rows, has_splits = table.rows, table.has_splits
         if has_splits and (sources.columns is None or sources.columns.split is None):
             # A column `fold` or `set` by its usual name alone may as well hold folds 0 to 4 of a cross-validation.

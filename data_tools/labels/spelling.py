@@ -3,8 +3,8 @@
 import functools
 import os
 import unicodedata
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from data_tools.labels.links import FileId, file_ids
@@ -33,18 +33,24 @@ def spelled_as_on_disk(
     gone = {document for document, file in files.items() if file is None}
     missing = [page_id for page_id in page_ids if document_of(page_id) in gone] if gone else []
     found: dict[str, str] = {}
-    composed: defaultdict[str, list[str]] = defaultdict(list)
+    forms: defaultdict[str, list[str]] = defaultdict(list)
     for page_id in missing:
         document = document_of(page_id)
         others = others_of(root, document, key=same_letters)
         if len(others) == 1:
             found[page_id] = others[0] + page_id[len(document) :]
         else:
-            composed[unicodedata.normalize("NFC", page_id)].append(page_id)
-    for plain, spellings in composed.items():
+            forms[unicodedata.normalize("NFC", page_id)].append(page_id)
+    for plain, spellings in forms.items():
         if len(spellings) > 1:
             found |= {page_id: plain for page_id in spellings if page_id != plain}
     return found
+
+
+def composed(names: Collection[str]) -> dict[str, str]:
+    """By name, the name itself, or the composed form of names that differ in Unicode normalization alone."""
+    forms = Counter(unicodedata.normalize("NFC", name) for name in names)
+    return {name: form if forms[form := unicodedata.normalize("NFC", name)] > 1 else name for name in names}
 
 
 def same_letters(name: str) -> str:

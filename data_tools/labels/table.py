@@ -10,8 +10,11 @@ from pathlib import Path
 
 from data_tools.errors import UserError
 from data_tools.labels.classes.names import plain_name
+from data_tools.labels.classes.stratified import DOCUMENT, FOLDER
 from data_tools.labels.label import PAGE_SUFFIXES, Notes, Row
+from data_tools.labels.label import PAGE_SUFFIXES, Row
 from data_tools.labels.label_file import LABEL_NAMES, PATH_NAMES, SPLIT_NAMES, looks_like_lines
+from data_tools.plain_text import printable
 
 _DELIMITERS = (",", ";", "\t", "|")
 _TABLE_SUFFIXES = {".csv": None, ".tsv": "\t", ".tab": "\t"}
@@ -166,13 +169,26 @@ def _places(header: Sequence[str], columns: ColumnsConfig, group: str | None, wh
         return found
 
     optional = columns.split is None and not any(is_usual(name, "split") for name in header)
-    grouped = [position for position, name in enumerate(header) if name == group]
     return _Places(
         path=place("path"),
         label=place("label"),
         split=None if optional else place("split"),
-        group=grouped[0] if len(grouped) == 1 else None,
+        group=None if group is None else _group_place(header, group, where),
     )
+
+
+def _group_place(header: Sequence[str], group: str, where: str) -> int | None:
+    """The position of the column of `data.split.by`; None if that is a word of the setting and no column."""
+    if group in (*DOCUMENT, FOLDER):
+        return header.index(group) if header.count(group) == 1 else None
+    found = _find("group", header, group)
+    if found is None:
+        many = any(name.casefold() == group.casefold() for name in header)
+        raise UserError(
+            f"{where}: data.split.by: the table has {'several columns' if many else 'no value in a column'} {group!r}; "
+            f"the columns: {printable(', '.join(header))}; name one of them, document, or folder"
+        )
+    return found
 
 
 def _column_error(purpose: str, header: Sequence[str], given: str | None, where: str) -> UserError:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +261,75 @@ def test_groups_of_a_column_stay_together(root: Path, tmp_path: Path) -> None:
     assert all(customers)
     with pytest.raises(UserError, match=r"by: .* no value in a column 'Customer id'"):
         read(root, labels=str(tmp_path / "all.csv"), split={"by": "Customer id"})
+
+
+def grouped(path: Path, groups: Sequence[str], *more: str, column: str = "customer") -> str:
+    """A table of all pages, in which `groups` are repeated over the pages of each class."""
+    rows = [f"{page},{name},{groups[n % len(groups)]}" for n, (page, name, _) in enumerate(pages(*SPLITS))]
+    path.write_text("\n".join([f"path,label,{column}", *rows, *more]))
+    return str(path)
+
+
+def test_a_page_with_two_values_of_its_group_is_an_error(root: Path, tmp_path: Path) -> None:
+    settings: Any = {"split": {"val": 0.2, "test": 0.2, "by": "customer"}}
+    groups = [f"C{n}" for n in range(12)]
+    rows = ("train/letter/0.tif,letter,C7", "./train/letter/0.tif,letter,C7")
+    for more in rows:
+        with pytest.raises(
+            UserError,
+            match=r"by: train/letter/0.tif has the customer 'C0' at .*all.csv:2 and 'C7' at .*all.csv:62; keep one",
+        ):
+            read(root, labels=grouped(tmp_path / "all.csv", groups, more), **settings)
+    plain = read(root, labels=grouped(tmp_path / "all.csv", groups), **settings)
+    for more in ("train/letter/0.tif,letter,C0", "train/letter/0.tif,letter,"):
+        twice = read(root, labels=grouped(tmp_path / "all.csv", groups, more), **settings)
+        assert twice.labels == plain.labels
+
+
+def test_groups_in_two_unicode_forms_are_one_group(root: Path, tmp_path: Path) -> None:
+    settings: Any = {"split": {"val": 0.2, "test": 0.2, "by": "customer"}}
+    nfc = [f"M\u00fcller {n}" for n in range(12)]
+    nfd = [f"Mu\u0308ller {n}" for n in range(12)]
+    expected = read(root, labels=grouped(tmp_path / "all.csv", nfc), **settings).labels
+    mixed = [name for n in range(12) for name in ([nfd[n]] if n % 2 else [nfc[n]])]
+    changed = [*nfc, *mixed, *nfd, *nfc, *nfc]
+    assert read(root, labels=grouped(tmp_path / "all.csv", changed), **settings).labels == expected
+
+
+@pytest.mark.parametrize(("column", "by"), [("Customer", "customer"), ("customer", "CUSTOMER"), ("Kunde", "Kunde")])
+def test_the_column_of_groups_in_upper_or_lower_case(root: Path, tmp_path: Path, column: str, by: str) -> None:
+    groups = [f"C{n}" for n in range(12)]
+    file = grouped(tmp_path / "all.csv", groups, column=column)
+    data = read(root, labels=file, split={"val": 0.2, "test": 0.2, "by": by})
+    plain = read(root, labels=grouped(tmp_path / "b.csv", groups), split={"val": 0.2, "test": 0.2, "by": "customer"})
+    assert data.labels == plain.labels
+
+
+@pytest.mark.parametrize("by", ["document", "file", "folder"])
+def test_words_of_the_setting_are_no_columns_in_another_case(root: Path, tmp_path: Path, by: str) -> None:
+    groups = [f"C{n}" for n in range(12)]
+    settings: Any = {"columns": {"path": "path"}, "split": {"val": 0.3, "test": 0.3, "by": by}}
+    named = read(root, labels=grouped(tmp_path / "all.csv", groups, column=by.title()), **settings)
+    plain = read(root, labels=grouped(tmp_path / "all.csv", groups, column="other"), **settings)
+    assert named.labels == plain.labels
+
+
+@pytest.mark.parametrize(
+    ("column", "by", "problem"),
+    [
+        ("customer", "kunde", "no value in a column 'kunde'; the columns: path, label, customer;"),
+        ("Kunde,kunde", "KUNDE", "several columns 'KUNDE'; the columns: path, label, Kunde, kunde;"),
+    ],
+)
+def test_an_unknown_column_of_groups_names_the_columns(
+    root: Path, tmp_path: Path, column: str, by: str, problem: str
+) -> None:
+    file = grouped(tmp_path / "all.csv", ["C0"], column=column)
+    with pytest.raises(UserError, match=rf"all\.csv:1: data\.split\.by: the table has {problem}"):
+        read(root, labels=file, split={"by": by})
+    given = {split: table(tmp_path / f"{split}.csv", "path,label", split) for split in ("val", "test")}
+    with pytest.raises(UserError, match=r"data\.split: has no effect"):
+        read(root, train=grouped(tmp_path / "train.csv", ["C0"]), **given, split={"by": "customer"})
 
 
 def test_two_splits_and_a_share_of_train(root: Path, tmp_path: Path) -> None:
