@@ -15,6 +15,10 @@ class UserError(Exception):
     """
 
 
+class ErrorList(UserError):
+    """Several problems, a line each: of hosts, of failed jobs. Entry points print the lines as they are."""
+
+
 _NO_ROOM = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 _FORBIDDEN = errno.EROFS, errno.EACCES, errno.EPERM
 _BROKEN = errno.EIO, errno.ESTALE

@@ -17,6 +17,9 @@ _PLAIN = {
 _DRAWN = {"━": "-", "─": "-", "│": "|", "┃": "|", "╸": "-", "╺": "-", "█": "#"}
 """Lines of rich's tables and progress bars; its other box characters become `+`."""
 _BOXES = range(0x2500, 0x2580)
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode categories: control characters, bytes that are not UTF-8, and separators of lines and paragraphs."""
+_REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def plain_output() -> None:
@@ -46,11 +49,23 @@ def substitute(character: str) -> str:
     return "".join(part for part in parts if part.isascii()) or "?"
 
 
+def is_printable(text: str) -> bool:
+    r"""Whether a name can stand in a line of a file and of a terminal, and is read there as it is.
+
+    Blanks of all widths, joiners (in Persian, Hindi and emoji), private characters (for `:` on SMB volumes) and
+    characters newer than Python's tables are text. Overrides and isolates of the writing direction are not: they
+    reorder what follows on the line, so that `a\u202efdp.tif` is shown as `afit.pdf`.
+    """
+    return text.isprintable() or not any(map(_unprintable, text))
+
+
 def printable(text: str) -> str:
-    r"""`text` as one line of valid UTF-8; control characters and undecodable bytes are written as `\n`, `\xff`."""
-    return "".join(
-        character if character.isprintable() or character == "\u00a0" else _escaped(character) for character in text
-    )
+    r"""`text` as one line of valid UTF-8; what is not printable is written as `\n`, `\x1b`, `\u202e`, `\xff`."""
+    return "".join(_escaped(character) if _unprintable(character) else character for character in text)
+
+
+def _unprintable(character: str) -> bool:
+    return unicodedata.category(character) in _UNPRINTABLE or character in _REORDERING
 
 
 def _escaped(character: str) -> str:

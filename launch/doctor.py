@@ -19,7 +19,7 @@ from cluster.doctor.versions import NAMES
 from cluster.setup.horovod_target import HOROVOD, LOCK, pinned
 from data_tools.config import read_yaml
 from data_tools.documents.data_set import SPLITS
-from data_tools.errors import UserError
+from data_tools.errors import ErrorList, UserError
 from data_tools.shards.manifest import MANIFEST
 from launch.config import Config
 from launch.terminal.console import print_out, tables
@@ -80,7 +80,7 @@ def check_hosts(config: Config, *, joined: bool) -> None:
     """The short form of every run: the hosts of this process' Ray, without loading Horovod.
 
     Raises:
-        UserError: a job would fail or hang on a host; one line for each reason.
+        ErrorList: a job would fail or hang on a host; one line for each reason.
     """
     from cluster.doctor.examination import examine_cluster
 
@@ -92,7 +92,7 @@ def check_hosts(config: Config, *, joined: bool) -> None:
     if found := errors(findings):
         lines = [finding.line() for finding in found]
         hint = "check again with regionstack doctor --cluster" if joined else "check again with regionstack doctor"
-        raise UserError("\n".join(["the hosts are not ready:", *(f"  {line}" for line in lines), hint]))
+        raise ErrorList("\n".join(["the hosts are not ready:", *(f"  {line}" for line in lines), hint]))
 
 
 def _examination(config: Config | None, settings: ClusterConfig, *, load: bool) -> "Examination":

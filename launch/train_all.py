@@ -27,7 +27,7 @@ from cluster.schedule.job import Event, JobOutcome, JobSpec
 from cluster.schedule.placement import plan_workers
 from cluster.schedule.scheduler import StopRule, run_jobs
 from cluster.schedule.slots import Host
-from data_tools.errors import UserError, require_horovod
+from data_tools.errors import ErrorList, require_horovod
 from launch.config import Config, load_config
 from launch.doctor import check_hosts
 from launch.planning.assumed import recommended_workers
@@ -127,7 +127,7 @@ def run_to_end(
     job is, by name, for messages.
 
     Raises:
-        UserError: failed jobs; all others have finished then, and the report is written.
+        ErrorList: failed jobs; all others have finished then, and the report is written.
     """
     from cluster.on_ray.backend import RayBackend  # Ray takes seconds to import; a finished run does not need it
 
@@ -161,7 +161,7 @@ def run_to_end(
         outcomes = run_jobs(specs, backend=backend, retries=config.cluster.retries, on_event=on_event, stop=rule)
     if any(outcome.state == "failed" for outcome in outcomes.values()):
         write_report(folder)
-        raise UserError(describe_failures(outcomes, descriptions))
+        raise ErrorList(describe_failures(outcomes, descriptions))
     return _report_stop(outcomes) if any(outcome.state == "stopped" for outcome in outcomes.values()) else 0
 
 

@@ -10,8 +10,7 @@ from data_tools.errors import UserError
 from data_tools.labels.classes.names import is_integer
 from data_tools.labels.label import PAGE_SUFFIXES, Label, LabelWarning
 from data_tools.labels.spelling import composed
-from data_tools.labels.text import is_printable
-from data_tools.plain_text import printable
+from data_tools.plain_text import is_printable, printable
 
 _NAMED = 5
 """Files that a report names."""

@@ -12,7 +12,6 @@ from data_tools.errors import UserError
 from data_tools.labels.classes.names import plain_name
 from data_tools.labels.classes.stratified import DOCUMENT, FOLDER
 from data_tools.labels.label import PAGE_SUFFIXES, Notes, Row
-from data_tools.labels.label import PAGE_SUFFIXES, Row
 from data_tools.labels.label_file import LABEL_NAMES, PATH_NAMES, SPLIT_NAMES, looks_like_lines
 from data_tools.plain_text import printable
 

@@ -2,7 +2,6 @@
 
 import codecs
 import re
-import unicodedata
 from pathlib import Path
 
 from data_tools.errors import UserError
@@ -34,21 +33,6 @@ _FORMATS = (
 )
 """First bytes of files that are no text, what they are, and what to do."""
 _MARKED = re.compile("^\ufeff+", re.MULTILINE)
-_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Unicode categories: control characters, bytes that are not UTF-8, and separators of lines and paragraphs."""
-_REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
-def is_printable(text: str) -> bool:
-    r"""Whether a name can stand in a line of a file and of a terminal, and is read there as it is.
-
-    Blanks of all widths, joiners (in Persian, Hindi and emoji), private characters (for `:` on SMB volumes) and
-    characters newer than Python's tables are text. Overrides and isolates of the writing direction are not: they
-    reorder what follows on the line, so that `a\u202efdp.tif` is shown as `afit.pdf`.
-    """
-    return text.isprintable() or not any(
-        unicodedata.category(character) in _UNPRINTABLE or character in _REORDERING for character in text
-    )
 
 
 def read_text(path: Path, *, what: str, notes: Notes | None = None) -> str:

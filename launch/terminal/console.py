@@ -13,7 +13,7 @@ from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 
-from data_tools.errors import UserError, storage_problem
+from data_tools.errors import ErrorList, UserError, storage_problem
 from data_tools.plain_text import plain_output, printable
 
 USER_ERROR = 2
@@ -225,5 +225,7 @@ def _discard_output() -> None:
 
 
 def _failed(error: UserError) -> int:
-    print_err(printable(f"error: {error}"))
+    # The lines of a list are its own; in any other text, a line break is part of a name.
+    lines = str(error).split("\n") if isinstance(error, ErrorList) else [str(error)]
+    print_err("error: " + "\n".join(map(printable, lines)))
     return USER_ERROR

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from data_tools.errors import UserError
 from data_tools.labels.label import ALL, PAGE_SUFFIXES, LabelWarning
-from data_tools.labels.text import is_printable, read_text
+from data_tools.labels.text import read_text
+from data_tools.plain_text import is_printable
 
 _INT32 = range(-(2**31), 2**31)
 _INTEGER = re.compile(r"[+-]?[0-9]+")

@@ -111,6 +111,8 @@ def test_a_relative_name_stays_openable_in_csv_and_unchanged_in_json(
         ("caf\udce9.tif", r"caf\xe9.tif"),
         ("\ud800.tif", r"\ud800.tif"),
         ("a\u2028b.tif", r"a\u2028b.tif"),
+        ("a\u202efdp.tif", r"a\u202efdp.tif"),
+        ("at 3.04.05\u202fPM.png", "at 3.04.05\u202fPM.png"),
     ],
 )
 def test_names_become_one_line_of_utf8(text: str, shown: str) -> None:
