@@ -10,13 +10,13 @@ from rich.console import Console
 
 from data_tools.documents.document import MAX_PAGES
 from data_tools.errors import UserError
-from data_tools.targets import target_of
 from launch.api import Run, open_run
 from launch.predict.answers import Judgement
 from launch.predict.engine import Resources, open_engine
 from launch.predict.forms import About, Counts, CsvForm, Form, JsonForm, JsonLinesForm
 from launch.predict.html_form import HtmlForm, picture_of_answer
 from launch.predict.line_file import LineFile
+from launch.predict.outputs import check_outputs
 from launch.predict.resume import Position, resume
 from launch.predict.sources import Source, Sources, find_sources, groups_of
 from launch.predict.table import AnswerTable
@@ -62,7 +62,8 @@ def predict(request: Request, *, run: Run | None = None) -> int:
     130.
 
     Raises:
-        UserError: the run is not finished, a list or a file to resume cannot be used.
+        UserError: the run is not finished, a list or a file to resume cannot be used, or an output would replace a
+            source or a file of the run.
     """
     run = run or open_run(request.run, model=request.model)
     check_model(run.folder, run.model)
@@ -73,17 +74,8 @@ def predict(request: Request, *, run: Run | None = None) -> int:
         print_err(f"{sources.skipped} other files in the folders are no pages and were left out")
     with output_files(*(request.outputs.get(kind) for kind in OUTPUTS)) as paths:
         given = {kind: path for kind, path in zip(OUTPUTS, paths, strict=True) if path is not None}
-        _reject_shared(given)
+        check_outputs(given, sources, run.folder, resume=request.resume)
         return _Prediction(request, run, sources, given).run()
-
-
-def _reject_shared(paths: dict[str, Path]) -> None:
-    places: dict[Path, str] = {}
-    for kind, path in paths.items():
-        target = target_of(path)
-        other = places.setdefault(target.path, kind) if target.replaceable else kind
-        if other != kind:
-            raise UserError(f"{path}: is the file of --{other} and of --{kind}; name another one")
 
 
 class _Prediction:

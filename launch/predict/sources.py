@@ -28,10 +28,14 @@ class Source:
 
 @dataclass
 class Sources:
-    """The files in the order of the arguments. skipped: files in folders that are no pages, by their suffix."""
+    """The files in the order of the arguments. skipped: files in folders that are no pages, by their suffix.
+
+    lists: the files that were read as lists of paths.
+    """
 
     files: list[Source] = field(default_factory=list)
     skipped: int = 0
+    lists: list[str] = field(default_factory=list)
 
 
 def find_sources(arguments: Iterable[str], *, stdin: BinaryIO | None = None) -> Sources:
@@ -46,16 +50,17 @@ def find_sources(arguments: Iterable[str], *, stdin: BinaryIO | None = None) -> 
     """
     found = Sources()
     for argument in arguments:
-        for path in _lines(argument, stdin):
+        for path in _lines(argument, stdin, found.lists):
             _expand(path, found)
     if not found.files:
         raise UserError("predict: no page to classify: the list of paths is empty")
     return found
 
 
-def _lines(argument: str, stdin: BinaryIO | None) -> Iterator[str]:
-    """The paths of a list, one a line; of anything else the argument itself."""
+def _lines(argument: str, stdin: BinaryIO | None, lists: list[str]) -> Iterator[str]:
+    """The paths of a list, one a line; of anything else the argument itself. lists: gets the name of a list."""
     if argument == STDIN:
+        lists.append("/dev/stdin")
         yield from _paths((stdin or sys.stdin.buffer).read())
     elif argument.startswith(LIST) and len(argument) > 1 and not os.path.lexists(argument):
         path = Path(argument[1:])
@@ -63,6 +68,7 @@ def _lines(argument: str, stdin: BinaryIO | None) -> Iterator[str]:
             content = path.read_bytes()
         except OSError as error:
             raise UserError(f"{path}: the list of pages cannot be read ({error.strerror})") from None
+        lists.append(str(path))
         yield from _paths(content)
     else:
         yield argument

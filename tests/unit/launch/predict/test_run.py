@@ -1,6 +1,8 @@
 """The command in one process: outputs, statuses and messages, with a stand-in for the models."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from launch.config import load_config, resolved
 from launch.predict import run as module
 from launch.predict.engine import Resources
 from launch.predict.run import NONE_READ, SOME_REJECTED, Request, predict
+from tests.helpers.commands import environment
 from trainer.serving.classify import FileOutputs, Group
 
 STACK = {"members": ["holistic_32"], "class_ids": [0, 1], "method": "average"}
@@ -123,3 +126,64 @@ def test_a_host_that_does_not_see_the_pages_is_an_error(place: Path, monkeypatch
     monkeypatch.setattr(Path, "absolute", lambda path: Path("/other/host") / path)
     with pytest.raises(UserError, match=r"a\.tif"):
         predict(request("a.tif", resources=Resources(address="10.0.0.1:6379")))
+
+
+@pytest.mark.parametrize(
+    ("sources", "output"),
+    [
+        (["b.tif", "*.tif"], "a.tif"),
+        (["a.tif"], "a.tif"),
+        (["sub"], "sub/c.tif"),
+        (["sub/*.tif"], "./sub/../sub/c.tif"),
+        (["b.tif", "sub"], "link.csv"),
+        (["@list.txt"], "list.txt"),
+        (["@list.txt"], "a.tif"),
+        (["linked.tif"], "a.tif"),
+    ],
+)
+@pytest.mark.parametrize("resume", [False, True])
+def test_an_output_never_replaces_a_source(place: Path, sources: list[str], output: str, resume: bool) -> None:
+    Path("sub").mkdir()
+    Path("sub/c.tif").write_bytes(b"page")
+    Path("link.csv").symlink_to("sub/c.tif")
+    Path("linked.tif").symlink_to("a.tif")
+    Path("list.txt").write_text("a.tif\nb.tif\n")
+    before = {path: path.read_bytes() for path in place.rglob("*.t*")}
+    with pytest.raises(UserError, match="is also a source"):
+        predict(request(*sources, outputs={"csv": output, "jsonl": "new.jsonl"}, resume=resume))
+    assert {path: path.read_bytes() for path in place.rglob("*.t*")} == before
+    assert not Path("new.jsonl").exists()
+
+
+def test_an_output_never_replaces_the_list_on_standard_input(place: Path) -> None:
+    Path("list.txt").write_text("a.tif\n")
+    script = (
+        "from launch.predict.sources import find_sources\n"
+        "from launch.predict.outputs import check_outputs\nfrom pathlib import Path\n"
+        "check_outputs({'csv': Path('list.txt')}, find_sources(['-']), Path('run'), resume=False)"
+    )
+    with Path("list.txt").open() as stdin:
+        ended = subprocess.run(
+            [sys.executable, "-c", script], stdin=stdin, env=environment(), capture_output=True, text=True, check=False
+        )
+    assert "list.txt: is also a source" in ended.stderr
+
+
+@pytest.mark.parametrize("output", ["run/run.json", "run/jobs/stack/result.json", "alias/config.yaml"])
+def test_an_output_never_replaces_a_file_of_the_run(place: Path, output: str) -> None:
+    Path("run/jobs/stack").mkdir(parents=True)
+    Path("run/jobs/stack/result.json").write_text("{}")
+    Path("alias").symlink_to("run")
+    before = Path(output).read_bytes()
+    with pytest.raises(UserError, match="run folder"):
+        predict(request("a.tif", outputs={"json": output}))
+    assert Path(output).read_bytes() == before
+
+
+def test_a_new_file_may_lie_beside_the_sources_and_in_the_run_folder_and_is_resumed_there(place: Path) -> None:
+    Path("other.csv").write_text("kept by nobody")
+    for resume in (False, True):
+        outputs = {"csv": "run/answers.csv", "jsonl": "answers.jsonl"}
+        assert predict(request("a.tif", "b.tif", outputs=outputs, resume=resume)) == 0
+    assert predict(request("a.tif", outputs={"csv": "other.csv"})) == 0
+    assert Path("other.csv").read_text().startswith("source,")

@@ -1,0 +1,59 @@
+"""What the files of `predict` may replace: neither one another, nor a source or a list of sources, nor a run's files."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from data_tools.errors import UserError
+from data_tools.targets import target_of
+from launch.predict.sources import Sources
+
+Identity = tuple[int, int]
+"""Device and inode: the same for all names of a file."""
+
+
+def check_outputs(outputs: Mapping[str, Path], sources: Sources, run: Path, *, resume: bool) -> None:
+    """Check the outputs (by kind) before the first is written. resume: files that exist are continued.
+
+    Raises:
+        UserError: an output is another one as well, a source or a list of sources, or a file in the run folder `run`.
+    """
+    kinds: dict[Path, str] = {}
+    existing: dict[Identity, Path] = {}
+    for kind, path in outputs.items():
+        target = target_of(path)
+        if not target.replaceable:
+            continue
+        other = kinds.setdefault(target.path, kind)
+        if other != kind:
+            raise UserError(f"{path}: is the file of --{other} and of --{kind}; name another one")
+        identity = _identity(target.path)
+        if identity is None:
+            continue
+        existing[identity] = path
+        if not resume and run.resolve() in target.path.parents:
+            raise UserError(
+                f"{path}: is in the run folder, whose files predict does not replace; name another file, or remove it"
+            )
+    if existing:
+        _refuse_sources(existing, sources)
+
+
+def _refuse_sources(outputs: Mapping[Identity, Path], sources: Sources) -> None:
+    for name in (*sources.lists, *(source.path for source in sources.files if source.error is None)):
+        output = outputs.get(_identity(name) or (-1, -1))
+        if output is not None:
+            also = "" if name == str(output) else f" ({name})"
+            raise UserError(
+                f"{output}: is also a source{also}, and would be replaced; name another file (is the FILE after the "
+                "option missing?)"
+            )
+
+
+def _identity(path: Path | str) -> Identity | None:
+    """None for a file that does not exist or cannot be looked at; its row will give the reason."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 (the path as given: a million of them need no Path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
