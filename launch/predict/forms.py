@@ -33,6 +33,13 @@ class Counts:
         if decision:
             self.decisions[decision] = self.decisions.get(decision, 0) + 1
 
+    def plus(self, answers: Sequence[Answer]) -> "Counts":
+        """These and those of `answers`."""
+        counts = Counts(self.answered, self.rejected, dict(self.decisions))
+        for answer in answers:
+            counts.add(rejected=answer.error is not None, decision=answer.decision)
+        return counts
+
 
 class Key(NamedTuple):
     """What a written line is about. source: as the file shows it; page: None for a document."""

@@ -1,6 +1,7 @@
 """An output file of `predict`: written as it goes, cut and continued by `--resume`."""
 
 import contextlib
+import copy
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -19,11 +20,12 @@ class LineFile:
     """A file of a `Form`. Lines of one call of `write` reach it in one piece; nothing is written before the first.
 
     A link's target is written. A FIFO, a device and an open descriptor are written to and cannot be resumed.
+    counts: the answers that it holds, one a line, also after a write that an error or an interrupt has ended.
     """
 
     def __init__(self, path: Path, form: Form) -> None:
         self.path, self.form = path, form
-        self._rows = 0
+        self.counts = Counts()
         self._start: int | None = None
         """Where a resumed file is continued, in bytes; None: it is written from its beginning."""
         self._descriptor: int | None = None
@@ -43,15 +45,15 @@ class LineFile:
                     f"{self.path}: answer {number} is not what predict writes; without --resume the file is replaced"
                 ) from None
 
-    def resume(self, rows: int) -> None:
-        """Continue after the first `rows` lines; what follows them is cut off with the first write."""
+    def resume(self, counts: Counts) -> None:
+        """Continue after the lines of the first answers, `counts`; what follows is cut off with the first write."""
         start = len(self.form.head().encode())
         for number, line in enumerate(self._lines()):
-            if number == rows:
+            if number == counts.total:
                 break
             start += len(line.encode("utf-8", "surrogateescape")) + 1
             self.form.resume(line)
-        self._rows, self._start = rows, start if rows else None
+        self.counts, self._start = counts.plus([]), start if counts.total else None
 
     def _lines(self) -> Iterator[str]:
         """The complete lines between head and tail."""
@@ -76,36 +78,34 @@ class LineFile:
         """Append a line for each answer."""
         if not answers:
             return
-        lines = [self.form.line(answer, row) for row, answer in enumerate(answers, start=self._rows)]
-        self._append("".join(f"{line}\n" for line in lines))
-        self._rows += len(lines)
+        form = copy.copy(self.form)  # A form may count its lines; this one counts those that are written.
+        lines = [form.line(answer, row) for row, answer in enumerate(answers, start=self.counts.total)]
+        self._append("".join(f"{line}\n" for line in lines), form, self.counts.plus(answers))
 
-    def close(self, counts: Counts, *, complete: bool) -> None:
+    def close(self, *, complete: bool) -> None:
         """Write the tail, so that the file is usable; an interrupted file without a line is not touched."""
-        if complete or self._rows:
-            self._append(self.form.tail(counts))
+        if complete or self.counts.total:
+            self._append(self.form.tail(self.counts), self.form, self.counts)
         if self._descriptor is not None:
             if stat.S_ISREG(os.fstat(self._descriptor).st_mode):
                 os.fsync(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _append(self, text: str) -> None:
-        """Append all of `text`; a regular file that has no room for it stays as it was."""
-        raw, written = text.encode(), 0
+    def _append(self, text: str, form: Form, counts: Counts) -> None:
+        """Append all of `text`, after which `form` continues the file, and `counts` are its answers."""
+        raw = text.encode()
         try:
             if self._descriptor is None:
                 self._descriptor = self._open()
                 raw = raw if self._start is not None else self.form.head().encode() + raw
-            while written < len(raw):
-                written += os.write(self._descriptor, raw[written:])
+            _write(self._descriptor, raw)
+            # An interrupt from here on leaves a new file to `close`, which ends it and gives it its name.
+            self.form, self.counts = form, counts
             if self._temporary is not None:
                 self._temporary.replace(target_of(self.path).path)
                 self._temporary = None
         except OSError as error:
-            if self._descriptor is not None and written:
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._descriptor, os.lseek(self._descriptor, 0, os.SEEK_CUR) - written)
             error.filename, error.filename2 = str(self.path), None
             raise
 
@@ -138,3 +138,20 @@ class LineFile:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _write(descriptor: int, raw: bytes) -> None:
+    """Write all of `raw`; a regular file that has no room for it, or whose writing is interrupted, stays as it was."""
+    start: int | None = None
+    with contextlib.suppress(OSError):  # a pipe has no position
+        start = os.lseek(descriptor, 0, os.SEEK_CUR)
+    written = 0
+    try:
+        while written < len(raw):
+            written += os.write(descriptor, raw[written:])
+    except (OSError, KeyboardInterrupt):
+        if start is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, start)
+                os.lseek(descriptor, start, os.SEEK_SET)
+        raise

@@ -1,4 +1,4 @@
-"""What the files of `predict` may replace: neither one another, nor a source or a list of sources, nor a run's files."""
+"""What the files of `predict` must not replace: one another, a source, a list of sources, a file of the run."""
 
 import os
 from collections.abc import Mapping

@@ -14,10 +14,9 @@ from trainer.serving.answer import source_cell
 
 @dataclass
 class Position:
-    """The complete groups in the files of an earlier command, and the rows that they take."""
+    """The complete groups in the files of an earlier command, and their answers, each of which takes a row."""
 
     groups: int = 0
-    rows: int = 0
     counts: Counts = field(default_factory=Counts)
 
 
@@ -39,7 +38,7 @@ def resume(files: Sequence[LineFile], groups: Sequence[Sequence[Source]]) -> Pos
     rows = min(count for _, count in held)
     position = _position(named, groups, rows)
     for file, _ in held:
-        file.resume(position.rows)
+        file.resume(position.counts)
     return position
 
 
@@ -55,7 +54,7 @@ def _position(file: LineFile, groups: Sequence[Sequence[Source]], rows: int) -> 
             taken += len(own)
             for key in own:
                 counts.add(rejected=key.rejected, decision=key.decision)
-        position = Position(number, taken, Counts(counts.answered, counts.rejected, dict(counts.decisions)))
+        position = Position(number, counts.plus([]))
     if keys.peek() is not None:
         raise UserError(f"{file.path}: holds answers about other files than those given; give the same sources")
     return position

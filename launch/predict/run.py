@@ -127,7 +127,7 @@ class _Prediction:
                 for file in self._files:
                     # What stopped the command matters more than a file that cannot be ended.
                     with nullcontext() if complete else suppress(OSError):
-                        file.close(self._counts, complete=complete)
+                        file.close(complete=complete)
         return self._report(complete)
 
     def _classify(self, groups: Sequence[Sequence[Source]]) -> None:
@@ -141,9 +141,8 @@ class _Prediction:
                 answers = self._answers(group, outputs)
                 for file in self._files:
                     file.write(answers)
+                self._counts = self._counts.plus(answers)
                 self._table.add(answers)
-                for answer in answers:
-                    self._counts.add(rejected=answer.error is not None, decision=answer.decision)
                 progress.written(len(group), self._counts)
         self._table.close()
 
@@ -164,16 +163,19 @@ class _Prediction:
         return answers
 
     def _report(self, complete: bool) -> int:
-        counts = self._counts
+        # An interrupt may have come when some files had the answers of a group, and others had not.
+        counts = max([self._counts, *(file.counts for file in self._files)], key=lambda one: one.total)
         if not complete and counts.total == 0:
-            print_err("no page was classified, and no file was written")
+            print_err("no file was written" if self._files else "no page was classified")
             return INTERRUPTED
         decided = "".join(f", {number} {decision}" for decision, number in sorted(counts.decisions.items()))
         print_err(f"{counts.answered} answered{decided}, {counts.rejected} rejected")
         if self._left_out:
             print_err(f"{self._left_out} pages of documents of more than {MAX_PAGES} pages were left out")
         for file in self._files:
-            print_out(f"{file.form.kind}: {file.path}")
+            if complete or file.counts.total:
+                behind = "" if file.counts.total == counts.total else f" (the first {file.counts.total} answers)"
+                print_out(f"{file.form.kind}: {file.path}{behind}")
         if not complete:
             print_err("the files are usable; the same command with --resume continues them" if self._files else "")
             return INTERRUPTED

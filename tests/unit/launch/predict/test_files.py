@@ -1,11 +1,13 @@
 """Files of answers: complete after every write, cut and continued to the same bytes."""
 
+import contextlib
 import csv
 import errno
 import json
 import os
+import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jsonschema
@@ -70,14 +72,11 @@ def write(tmp_path: Path, about: About) -> Callable[..., dict[str, bytes]]:
         groups = groups_of([Source(path) for path in FILES])
         files = [LineFile(place / f"out.{kind}", form_of(kind, about)) for kind in kinds]
         position = resume(files, groups) if resumes else None
-        counts = position.counts if position else Counts()
         for group in groups[position.groups if position else 0 : until]:
             for file in files:
                 file.write(answers(group))
-            for one in answers(group):
-                counts.add(rejected=one.error is not None, decision=one.decision)
         for file in files:
-            file.close(counts, complete=until is None)
+            file.close(complete=until is None)
         return {kind: (place / f"out.{kind}").read_bytes() for kind in kinds}
 
     return write
@@ -165,7 +164,7 @@ def test_a_page_alone_cannot_be_resumed(tmp_path: Path, about: About) -> None:
 def test_nothing_is_touched_before_the_first_answer(tmp_path: Path, about: About) -> None:
     path = tmp_path / "out.csv"
     path.write_text("kept")
-    LineFile(path, CsvForm(about)).close(Counts(), complete=False)
+    LineFile(path, CsvForm(about)).close(complete=False)
     assert path.read_text() == "kept"
 
 
@@ -200,6 +199,56 @@ def test_a_write_that_fails_leaves_the_old_file_and_names_it(
     assert path.read_bytes() == complete, "complete lines"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("name", "before", "held"),
+    # The first group takes a write and a renaming, the second one a write.
+    [("write", True, [0, 1]), ("write", False, [0, 1]), ("replace", True, [1]), ("replace", False, [1])],
+)
+def test_an_interrupt_anywhere_leaves_a_file_that_holds_what_it_counts(
+    tmp_path: Path, about: About, monkeypatch: pytest.MonkeyPatch, kind: str, name: str, before: bool, held: list[int]
+) -> None:
+    """The interrupt comes before or after the system call in which each group is written."""
+    owner = os if name == "write" else Path
+    real = getattr(owner, name)
+    for groups in held:
+        path, calls = tmp_path / f"{groups}.{kind}", iter([False] * groups * (name == "write") + [True])
+
+        def interrupted(*arguments: object, calls: Iterator[bool] = calls) -> object:
+            now = next(calls, False)
+            if now and before:
+                raise KeyboardInterrupt
+            result = real(*arguments)
+            if now:
+                raise KeyboardInterrupt
+            return result
+
+        with LineFile(path, form_of(kind, about)) as file:
+            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+                patch.setattr(owner, name, interrupted)
+                file.write([answer("a.tif"), answer("b.tif")])
+                file.write([answer("c.tif")])
+            with contextlib.suppress(OSError):  # the renaming has taken place
+                file.close(complete=False)
+            assert file.counts.total == 2 * groups
+        assert path.exists() == bool(groups)
+        if groups:
+            assert written_rows(kind, path) == 2
+        assert [found.name for found in tmp_path.iterdir()] == [path.name] * bool(groups)
+        path.unlink(missing_ok=True)
+
+
+def written_rows(kind: str, path: Path) -> int:
+    text = path.read_text()
+    if kind == "html":
+        counted = re.search(r"(\d+) answered, 0 rejected, \1 accepted. Shown above: \1\.", Page(path).text)
+        assert counted, Page(path).text
+        return int(counted[1])
+    if kind == "csv":
+        return len(list(csv.DictReader(text.splitlines())))
+    return len(json.loads(text)["answers"] if kind == "json" else [json.loads(line) for line in text.splitlines()])
+
+
 def test_a_pipe_is_written_to_and_a_link_stays_one(tmp_path: Path, about: About) -> None:
     os.mkfifo(tmp_path / "pipe")
     read: list[str] = []
@@ -209,7 +258,7 @@ def test_a_pipe_is_written_to_and_a_link_stays_one(tmp_path: Path, about: About)
     for name in ("pipe", "link.csv"):
         file = LineFile(tmp_path / name, CsvForm(about))
         file.write([answer("a.tif")])
-        file.close(Counts(), complete=True)
+        file.close(complete=True)
     reader.join()
     assert (tmp_path / "link.csv").is_symlink()
     assert read == [(tmp_path / "target.csv").read_text()]

@@ -19,6 +19,7 @@ from launch.predict import run as module
 from launch.predict.engine import Resources
 from launch.predict.run import NONE_READ, SOME_REJECTED, Request, predict
 from tests.helpers.commands import environment
+from tests.helpers.parsed_page import Page
 from trainer.serving.classify import FileOutputs, Group
 
 STACK = {"members": ["holistic_32"], "class_ids": [0, 1], "method": "average"}
@@ -82,7 +83,9 @@ def test_an_interrupt_before_the_first_answer_touches_no_file(place: Path, capsy
     assert predict(request("a.tif", "interrupt.tif", outputs={"csv": "out.csv", "json": "new.json"})) == 130
     assert Path("out.csv").read_text() == "kept"
     assert not Path("new.json").exists()
-    assert "out.csv" not in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "out.csv" not in printed.out
+    assert "no file was written" in printed.err
 
 
 def test_an_interrupt_after_a_group_leaves_valid_files_and_says_how_to_continue(
@@ -95,6 +98,32 @@ def test_an_interrupt_after_a_group_leaves_valid_files_and_says_how_to_continue(
     Path("interrupt.tif").rename("late.tif")
     assert predict(request(*sources[:-1], "late.tif", outputs={"json": "out.json"}, resume=True)) == 0
     assert len(json.loads(Path("out.json").read_text())["answers"]) == 65
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_an_interrupt_between_two_files_reports_what_each_holds(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, groups: int
+) -> None:
+    """The picture of a page takes long: the CSV has the group, and the HTML page has not."""
+    shown = iter([False] * 64 * (groups - 1) + [True])
+
+    def picture(answer: object, *, color: bool) -> None:
+        if next(shown):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "picture_of_answer", picture)
+    assert predict(request(*["a.tif"] * 200, outputs={"csv": "out.csv", "html": "out.html"})) == 130
+    rows = Path("out.csv").read_text().count("\n") - 1
+    assert rows == 64 * groups
+    printed = capsys.readouterr()
+    assert f"{rows} answered, 0 rejected" in printed.err
+    assert "no file was written" not in printed.err
+    lines = [line for line in printed.out.splitlines() if "out." in line]
+    assert lines[0] == "csv: out.csv"
+    assert lines[1:] == ["html: out.html (the first 64 answers)"] * (groups - 1)
+    assert Path("out.html").exists() == (groups == 2)
+    if groups == 2:
+        assert "64 answered, 0 rejected" in Page(Path("out.html")).text
 
 
 @pytest.mark.parametrize(
