@@ -13,7 +13,7 @@ _HELP = {
     "pages": "pages of one document",
     "megapixels": "millions of pixels of one page",
     "decode_s": "seconds to decode one page",
-    "upload_s": "seconds in which a request must arrive",
+    "upload_s": "seconds in which the headers of a request must arrive, and then its body",
     "answer_s": "seconds from a request to its answer",
     "queue": "requests at once; more get status 429",
     "memory_mib": "MiB of all uploads at once; more get status 429",

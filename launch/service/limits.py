@@ -32,7 +32,7 @@ class Limits:
     decode_s: float = 20.0
     """Seconds to decode one page, after which its decoder process is killed."""
     upload_s: float = 60.0
-    """Seconds in which a request must arrive."""
+    """Seconds in which the headers of a request must arrive, and then its body."""
     answer_s: float = 120.0
     """Seconds from a request's arrival to its answer."""
     queue: int = 64

@@ -86,21 +86,26 @@ def _serve(options: ServeOptions, run: Path, access: Access, listener: socket.so
         app = create_app(backend, options.limits, access)
         # uvicorn answers what is in progress, and then raises the signal again.
         with contextlib.suppress(KeyboardInterrupt):
-            answer(app, listener, what=f"serving {options.run}")
+            answer(app, listener, what=f"serving {options.run}", headers_s=options.limits.upload_s)
         print_err("stopping ...")
     print_err("stopped")
 
 
-def answer(app: "ASGIApp", listener: socket.socket, *, what: str) -> None:
+def answer(app: "ASGIApp", listener: socket.socket, *, what: str, headers_s: float = Limits.upload_s) -> None:
     """Answer HTTP requests until SIGINT or SIGTERM; what: is being served, for the line that names the address.
+
+    headers_s: seconds in which the headers of a request must arrive.
 
     Raises:
         KeyboardInterrupt: it was stopped, after the answers to requests in progress.
     """
     import uvicorn  # Takes long to import.
 
+    from launch.service.arrival import http_protocol
+
     config = uvicorn.Config(
         app,
+        http=http_protocol(headers_s),
         log_level="error",
         access_log=False,
         lifespan="off",
