@@ -1,9 +1,11 @@
 """The command line: `regionstack COMMAND`. A command imports what it needs when it runs, not before."""
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
 
+from data_tools.errors import UserError
 from launch.commands.cluster import cluster_commands
 from launch.commands.data import data_commands
 from launch.commands.init import init_commands
@@ -40,11 +42,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    refuse_empty(sys.argv[1:] if arguments is None else arguments)
     options = build_parser().parse_args(arguments)
     handler: Handler = options.handler
     if not getattr(options, "from_outside", False):
         settle(options, say=getattr(options, "say", print_err))
     return handler(options)
+
+
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuse an empty argument, which a path would take for the working folder, and an option for its default.
+
+    Raises:
+        UserError: one of them is empty.
+    """
+    for before, argument in itertools.pairwise(["regionstack", *arguments]):
+        if argument == "":
+            raise UserError(f"{before} '': the argument is empty; is a variable unset?")
+        if argument.startswith("--") and argument.find("=") == len(argument) - 1:
+            raise UserError(f"{argument}: has no value; is a variable unset?")
 
 
 def build_parser() -> argparse.ArgumentParser:
