@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_tools.errors import UserError
-from launch.commands.review import add_review_options, review, wants_review
-from launch.labels.ranking import RANKING, ranking_folder, read_ranking
+from launch.commands.review import add_review_options, review, review_place, wants_review
+from launch.labels.ranking import RANKING, SUMMARY, ranking_folder, read_ranking
 from launch.terminal.console import Commands, command, print_err, print_out, tables
+from launch.terminal.outputs import output_files
 
 if TYPE_CHECKING:
     from launch.api import Run
@@ -49,17 +50,23 @@ def _labels(options: argparse.Namespace) -> int:
         raise UserError("--retrain: judges labels, and a --pool has none; give one of them")
     if not wants_review(options):
         return _make(options)
-    status = 0 if _is_made(options) else _make(options)
-    return status or review(options, pool=options.pool is not None)
+    with output_files(options.html) as (html,):
+        place = review_place(options)
+        status = 0 if _is_made(options) else _make(options)
+        return status or review(options, pool=options.pool is not None, html=html, place=place)
 
 
 def _is_made(options: argparse.Namespace) -> bool:
     """Whether the run has a ranking for these options, so that a review can continue with it."""
     if options.retrain is not None or options.shards is not None:
         return False
+    folder = ranking_folder(Path(options.run), pool=options.pool is not None)
+    if not (folder / SUMMARY).exists():
+        return False
     try:
-        summary = read_ranking(ranking_folder(Path(options.run), pool=options.pool is not None), most=1).summary
-    except UserError:
+        summary = read_ranking(folder, most=options.most).summary
+    except UserError as error:
+        print_err(f"making the ranking anew: {error}")
         return False
     made = options.pool is None or Path(summary.get("root", "")) == Path(options.pool).absolute()
     if made:

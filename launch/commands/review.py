@@ -2,8 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from launch.terminal.outputs import output_files
+from data_tools.files import require_writable
+
+if TYPE_CHECKING:
+    from launch.labels.review.server import ServeReview
 
 
 def add_review_options(parser: argparse.ArgumentParser) -> None:
@@ -27,14 +31,34 @@ def wants_review(options: argparse.Namespace) -> bool:
     return bool(options.serve or options.html is not None)
 
 
-def review(options: argparse.Namespace, *, pool: bool) -> int:
-    """Write or serve the review page of a run's ranking, as the options say; returns 0.
+def review_place(options: argparse.Namespace) -> "ServeReview | None":
+    """Where the review is to be served, None without --serve; checked before a ranking takes minutes.
+
+    Raises:
+        UserError: the address, the token or the table of decisions cannot be used, or a package is missing.
+        OSError: the table cannot be written.
+    """
+    if not options.serve:
+        return None
+    from launch.labels.review.server import ServeReview, check_place
+
+    place = ServeReview(
+        host=options.host, port=options.port, token_file=options.token_file, without_token=options.without_token
+    )
+    check_place(place)
+    if options.decisions is not None:
+        require_writable(Path(options.decisions))
+    return place
+
+
+def review(options: argparse.Namespace, *, pool: bool, html: Path | None, place: "ServeReview | None") -> int:
+    """Write the review page of a run's ranking to `html`, and serve it at `place`; returns 0.
 
     Raises:
         UserError: an option, the ranking, a table of decisions or the address cannot be used.
     """
     from launch.labels.review.content import ReviewOptions
-    from launch.labels.review.server import ServeReview, serve_review, write_review
+    from launch.labels.review.server import serve_review, write_review
 
     chosen = ReviewOptions(
         run=Path(options.run),
@@ -43,13 +67,6 @@ def review(options: argparse.Namespace, *, pool: bool) -> int:
         table=None if options.decisions is None else Path(options.decisions),
         data_root=None if options.data_root is None else Path(options.data_root),
     )
-    if options.html is not None:
-        with output_files(options.html) as (path,):
-            if path is not None:
-                write_review(chosen, path)
-    if options.serve:
-        place = ServeReview(
-            host=options.host, port=options.port, token_file=options.token_file, without_token=options.without_token
-        )
-        return serve_review(chosen, place)
-    return 0
+    if html is not None:
+        write_review(chosen, html)
+    return 0 if place is None else serve_review(chosen, place)

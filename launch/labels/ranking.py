@@ -6,6 +6,7 @@ The review page reads both. docs/wrong_labels.md describes the fields for reader
 """
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ POOL = "pool"
 """In place of a split, in a ranking of unlabelled pages."""
 DIGITS = 4
 """Decimal digits of probabilities, scores and similarities in the file."""
+_ANEW = "regionstack labels RUN writes it anew"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,9 +152,24 @@ def read_ranking(folder: Path, *, most: int | None = None) -> Ranking:
     if not (folder / SUMMARY).exists():
         raise UserError(f"{folder}: no ranking of pages; write it with `regionstack labels RUN`")
     summary = read_json(folder / SUMMARY)
-    if not isinstance(summary, dict) or summary.get("format") != FORMAT:
-        raise UserError(f"{folder / SUMMARY}: not a ranking of format {FORMAT}; write it anew: regionstack labels RUN")
-    return Ranking(cast(RankingSummary, summary), _read_pages(folder / RANKING, most))
+    if not isinstance(summary, dict) or summary.get("format") != FORMAT or not _is_complete(summary):
+        raise UserError(f"{folder / SUMMARY}: not a ranking of format {FORMAT}; {_ANEW}")
+    pages = _read_pages(folder / RANKING, most)
+    if summary["pages"] and not _ends_with_a_line(folder / RANKING):
+        raise UserError(f"{folder / RANKING}: corrupt (cut off); {_ANEW}")
+    return Ranking(cast(RankingSummary, summary), pages)
+
+
+def _is_complete(summary: dict[str, Any]) -> bool:
+    kinds: dict[str, Any] = {"created": int | float, "kind": str, "run": str, "classes": list, "pages": int}
+    return all(isinstance(summary.get(name), kind) for name, kind in kinds.items())
+
+
+def _ends_with_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return file.read() == b"\n"
 
 
 def _read_pages(path: Path, most: int | None) -> list[RankedPage]:
@@ -164,7 +181,7 @@ def _read_pages(path: Path, most: int | None) -> list[RankedPage]:
                     break
                 pages.append(from_mapping(RankedPage, json.loads(line), where=f"line {number}"))
     except (OSError, ValueError, UserError) as error:
-        raise UserError(f"{path}: corrupt ({error}); write it anew: regionstack labels RUN") from None
+        raise UserError(f"{path}: corrupt ({error}); {_ANEW}") from None
     return pages
 
 

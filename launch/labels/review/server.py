@@ -49,23 +49,33 @@ def write_review(options: ReviewOptions, path: Path) -> int:
     return 0
 
 
-def serve_review(options: ReviewOptions, place: ServeReview) -> int:
-    """Serve the review until SIGINT or SIGTERM; decisions go into its table; returns 0.
+def check_place(place: ServeReview) -> Access:
+    """Who may use a review that is served at `place`.
 
     Raises:
-        UserError: see `open_review`; or a package is missing, or the address cannot be used.
-        OSError: the table cannot be written.
+        UserError: a package is missing, or the address or the token cannot be used.
     """
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
             f"{', '.join(missing)}: not installed; pip install 'regionstack[serve]' brings what --serve needs"
         )
-    from launch.labels.review.service import review_app
-
     token = read_token(place.token_file)
     check_exposure(place.host, token, without_token=place.without_token)
-    access = Access(token=token, loopback_only=token is None and is_loopback(place.host))
+    listening(place.host, place.port).close()
+    return Access(token=token, loopback_only=token is None and is_loopback(place.host))
+
+
+def serve_review(options: ReviewOptions, place: ServeReview) -> int:
+    """Serve the review until SIGINT or SIGTERM; decisions go into its table; returns 0.
+
+    Raises:
+        UserError: see `open_review` and `check_place`.
+        OSError: the table cannot be written.
+    """
+    access = check_place(place)
+    from launch.labels.review.service import review_app
+
     with listening(place.host, place.port) as listener:
         review = _opened(options)
         check_columns(review.sheet)

@@ -60,6 +60,10 @@ def test_an_unfinished_ranking_is_none(tmp_path: Path) -> None:
         (SUMMARY, json.dumps({**SUMMARY_VALUE, "format": FORMAT + 1})),
         (SUMMARY, "[]"),
         (SUMMARY, "{"),
+        (SUMMARY, json.dumps({"format": FORMAT})),
+        (SUMMARY, json.dumps({**SUMMARY_VALUE, "classes": None})),
+        (RANKING, ""),
+        (RANKING, "null\n"),
         (RANKING, "{\n"),
         (RANKING, "[]\n"),
         (RANKING, '{"id": 1}\n'),
@@ -70,6 +74,19 @@ def test_corrupt_files_are_named(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=name):
         read_ranking(tmp_path)
+
+
+def test_a_ranking_that_is_cut_off_is_corrupt_even_behind_the_pages_that_are_read(tmp_path: Path) -> None:
+    write_ranking(tmp_path, SUMMARY_VALUE, [_page(1), _page(2)])
+    path = tmp_path / RANKING
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UserError, match=RANKING):
+        read_ranking(tmp_path, most=1)
+
+
+def test_a_ranking_of_no_page_is_complete(tmp_path: Path) -> None:
+    write_ranking(tmp_path, {**SUMMARY_VALUE, "pages": 0}, [])
+    assert read_ranking(tmp_path).pages == []
 
 
 def test_a_review_begins_with_the_corrections_of_the_run(tmp_path: Path) -> None:
