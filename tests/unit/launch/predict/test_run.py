@@ -184,6 +184,16 @@ def test_an_output_never_replaces_a_source(place: Path, sources: list[str], outp
     assert not Path("new.jsonl").exists()
 
 
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n", b"II*\0", b"\xff\xd8\xff\xe0", b"BM", b"%PDF-1.7\n"])
+def test_an_output_never_replaces_a_page(place: Path, content: bytes, resume: bool) -> None:
+    """As `--csv *.tif`, where the shell's first match becomes the file to write, and no source."""
+    Path("a.tif").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.tif: is a page"):
+        predict(request("b.tif", outputs={"csv": "a.tif"}, resume=resume))
+    assert Path("a.tif").read_bytes() == content
+
+
 def test_an_output_never_replaces_the_list_on_standard_input(place: Path) -> None:
     Path("list.txt").write_text("a.tif\n")
     script = (
