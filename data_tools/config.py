@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from data_tools.errors import UserError
+from data_tools.files import read_json
 
 T = TypeVar("T")
 
@@ -59,6 +60,18 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], *, where: str) -> T:
         return cls(**values)
     except UserError as error:
         raise UserError(f"{where}.{error}" if where else str(error)) from None
+
+
+def read_record(cls: type[T], path: Path, *, advice: str) -> T:
+    """The dataclass `cls` from the JSON object in `path`.
+
+    Raises:
+        UserError: as `from_mapping`, or the file is missing or not JSON; the text ends with `advice`.
+    """
+    try:
+        return from_mapping(cls, read_json(path), where=str(path))
+    except UserError as error:
+        raise UserError(f"{error}; {advice}") from None
 
 
 def unknown_key(dotted: str, key: str, known: Sequence[str]) -> str:

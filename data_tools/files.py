@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +22,8 @@ UNFINISHED = ".unfinished-"
 
 _LONGEST_NAME = 255
 """Bytes of a file name on Linux' file systems."""
+
+_JSON_TYPES: Mapping[type, str] = {str: "text", list: "a list", dict: "an object"}
 
 
 def temporary_name(path: Path) -> Path:
@@ -192,6 +194,32 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: no such file") from None
     except (ValueError, OSError) as error:
         raise UserError(f"{path}: not readable as JSON ({error})") from None
+
+
+def read_json_object(path: Path, keys: Mapping[str, type] | None = None, *, advice: str) -> dict[str, Any]:
+    """The JSON object in `path`, which has `keys` with values of these types.
+
+    Raises:
+        UserError: it is missing, unreadable, another value, or lacks a key; the text ends with `advice`.
+    """
+    try:
+        value = read_json(path)
+    except UserError as error:
+        raise UserError(f"{error}; {advice}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected a JSON object, found {_short_json(value)}; {advice}")
+    for key, kind in (keys or {}).items():
+        if key not in value:
+            raise UserError(f"{path}: has no {key}; {advice}")
+        if not isinstance(value[key], kind):
+            found = _short_json(value[key])
+            raise UserError(f"{path}: {key}: expected {_JSON_TYPES[kind]}, found {found}; {advice}")
+    return value
+
+
+def _short_json(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def append_line(path: Path, value: Any, *, sync: bool = False) -> None:

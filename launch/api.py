@@ -23,7 +23,7 @@ from data_tools.cores import available_cores
 from data_tools.documents.pixels import PageError, Pixels, read_page
 from data_tools.errors import UserError
 from launch.config import Config, config_from, load_config
-from launch.run.folder import CONFIG
+from launch.run.folder import CONFIG, RUN
 from launch.run.model import Edges, ModelRecord, model_record
 from launch.run.record import JobRecord, read_run
 from launch.run.status import State, status_of
@@ -173,6 +173,10 @@ class Run:
 
         check_model(self.folder, self.model)
         region = member_config(self.folder, self.model).region
+        if region not in self.record.regions:
+            raise UserError(
+                f"{self.folder / RUN}.regions: has no {region}, which {self.model} takes; restore it from a copy"
+            )
         return {region: self.record.regions[region]}
 
     @property

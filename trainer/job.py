@@ -8,7 +8,7 @@ from typing import Any
 
 from data_tools.config import from_mapping, to_mapping
 from data_tools.errors import UserError
-from data_tools.files import read_json, write_json
+from data_tools.files import write_json
 from data_tools.shards.manifest import Manifest
 from data_tools.shards.reader import ShardSet
 from trainer.compiled import KEPT, Compiled, graph_key
@@ -19,7 +19,7 @@ from trainer.job_data import class_weights_of, open_job_data
 from trainer.job_folder.attempt_count import keep_config, number_attempt
 from trainer.job_folder.checkpoint import CheckpointFolder
 from trainer.job_folder.heartbeat import Heartbeat
-from trainer.job_folder.journal import CHECKPOINTS, RESULT, Journal, job_folder, log_to
+from trainer.job_folder.journal import CHECKPOINTS, RESULT, Journal, job_folder, log_to, read_result
 from trainer.job_folder.writer import BackgroundWriter
 from trainer.native_log import load_tensorflow
 from trainer.network.batchnorm import set_momentum
@@ -97,7 +97,7 @@ def run(payload: Mapping[str, Any]) -> dict[str, Any]:
     config = job.config
     folder = job_folder(Path(job.run), config.name)
     if (folder / RESULT).exists():
-        return dict(read_json(folder / RESULT))
+        return read_result(folder)
     world = World.start()
     with log_to(folder, rank=world.rank), Heartbeat(folder, rank=world.rank, world_size=world.size) as heartbeat:
         result = _run(job, folder, world, heartbeat)

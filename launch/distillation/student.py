@@ -9,7 +9,6 @@ from cluster.schedule.job import JobSpec
 from data_tools.config import differences, from_mapping, override, read_yaml, to_mapping
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
-from data_tools.files import read_json
 from data_tools.shards.shard_set import ShardSet
 from launch.config import Config, config_from, resolved
 from launch.recipe.jobs import payload
@@ -22,7 +21,7 @@ from trainer.job_folder.corrections import kept_corrections
 from trainer.job_folder.journal import CONFIG, RESULT, job_folder
 from trainer.serving.ensemble import member_config
 from trainer.soft_targets.config import DISTILLED, START_HOLISTIC, TEACHER, Distillation, DistillConfig
-from trainer.stack.out_of_fold import AVERAGED
+from trainer.stack.out_of_fold import jobs_of_member
 
 SETTABLE = ("distill", "cluster", "checkpoint")
 """Sections whose settings `regionstack distill` may change; all others are those of the run."""
@@ -139,7 +138,7 @@ def _start_job(run: Path, config: Config, base: JobConfig, start: str) -> str | 
         return None
     if start == START_HOLISTIC:
         # A member that is the average of its folds' models has no weights of its own; the first of them has.
-        return (read_json(job_folder(run, base.name) / RESULT).get(AVERAGED) or [base.name])[0]
+        return jobs_of_member(run, base.name)[0]
     known = [job.name for job in plan_recipe(config).jobs]
     if start not in known:
         names = ", ".join([START_HOLISTIC, START_FROM_WEIGHTS, *known])

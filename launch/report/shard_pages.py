@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from data_tools.documents.regions import HOLISTIC, WHOLE_PAGE
 from data_tools.errors import UserError
-from data_tools.files import read_json, write_atomically
+from data_tools.files import read_object, write_atomically
 from launch.report.schema import SplitSize
-from launch.run.model import shard_folders
+from launch.run.model import names_in, shard_folders
 from launch.run.record import RunRecord
 from trainer.job_folder.corrections import corrections_record
 
@@ -42,10 +42,7 @@ def data_set(record: RunRecord) -> dict[str, SplitSize]:
     corrections = kept.get("splits") if kept else None
     for split in ("train", "val", "test"):
         folder = find_shard_set(record, split)
-        try:
-            manifest = read_json(folder / "manifest.json") if folder else {}
-        except UserError:
-            continue
+        manifest = read_object(folder / "manifest.json") if folder else {}
         if isinstance(manifest.get("count"), int):
             excluded = (corrections or {}).get(split, {}).get("exclude", 0)
             found[split] = {"pages": manifest["count"] - excluded, "rejected": int(manifest.get("rejected", 0))}
@@ -55,21 +52,15 @@ def data_set(record: RunRecord) -> dict[str, SplitSize]:
 def class_names(record: RunRecord) -> dict[int, str]:
     """Names by class id, from the run's record, the shards, or the last report; empty if none has them."""
     sources: list[Any] = [record.run.get("classes")]
-    for path in (
-        found / "manifest.json" if (found := find_shard_set(record)) else None,
-        record.folder / "metrics.json",
-    ):
-        try:
-            value = read_json(path) if path else {}
-        except UserError:
-            continue
+    found = find_shard_set(record)
+    for path in (*([found / "manifest.json"] if found else []), record.folder / "metrics.json"):
+        value = read_object(path)
         ids, names = value.get("class_ids"), value.get("class_names")
         if isinstance(ids, list) and isinstance(names, list):
             value = {"classes": [{"id": i, "name": name} for i, name in zip(ids, names, strict=False)]}
         sources.append(value.get("classes"))
     for entries in sources:
-        named = {int(e["id"]): str(e["name"]) for e in entries or () if isinstance(e, dict) and e.get("name")}
-        if named:
+        if named := names_in(entries):
             return named
     return {}
 

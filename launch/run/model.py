@@ -18,8 +18,7 @@ from launch.config import Config, config_from
 from launch.run.folder import CONFIG, RUN
 from launch.run.record import JOBS
 from trainer.config import STACK
-from trainer.job_folder.journal import job_folder
-from trainer.stack.fit import DESCRIPTION
+from trainer.job_folder.journal import STACK_DESCRIPTION, job_folder
 
 KEYS = ("classes", "regions", "page", "shards", "labels")
 """The keys of `run.json` that hold the record."""
@@ -100,7 +99,9 @@ def model_record(run: Path, config: Config) -> ModelRecord:
     """
     info = read_object(run / RUN)
     if all(key in info for key in KEYS):
-        return from_mapping(ModelRecord, {key: info[key] for key in KEYS}, where=str(run / RUN))
+        record = from_mapping(ModelRecord, {key: info[key] for key in KEYS}, where=str(run / RUN))
+        _check_classes(run, record)
+        return record
     found = next(_of_shards(run, config), None)
     if found is None:
         return _of_folder(run, config, info)
@@ -108,6 +109,16 @@ def model_record(run: Path, config: Config) -> ModelRecord:
         with contextlib.suppress(OSError):
             write_json(run / RUN, {**info, **to_mapping(found)})
     return found
+
+
+def _check_classes(run: Path, record: ModelRecord) -> None:
+    """Check that the record has the classes that the run's stack answers with, if that is finished."""
+    ids = _stack_ids(run)
+    if ids not in (None, record.class_ids):
+        raise UserError(
+            f"{run / RUN}.classes: ids {record.class_ids}, and {job_folder(run, STACK) / STACK_DESCRIPTION} has "
+            f"{ids}; restore the damaged one from a copy of the run"
+        )
 
 
 def complete_record(run: Path) -> None:
@@ -137,7 +148,7 @@ def _plain(value: Any) -> Any:
 
 def _of_shards(run: Path, config: Config) -> Iterator[ModelRecord]:
     """Records of the shard sets that lie where the run's configuration and jobs say, and have the run's classes."""
-    ids = read_object(job_folder(run, STACK) / DESCRIPTION).get("class_ids")
+    ids = _stack_ids(run)
     for folder in shard_folders(run, [config.shards.folder]):
         with contextlib.suppress(UserError):
             record = _of_manifests(*_manifests(folder, config), folder)
@@ -153,7 +164,9 @@ def _manifests(shards: Path, config: Config) -> tuple[dict[str, Manifest], dict[
 
 def _of_folder(run: Path, config: Config, info: Mapping[str, Any]) -> ModelRecord:
     """The record of a run without shards, from its configuration and its stack."""
-    ids = _class_ids(run)
+    ids = _stack_ids(run)
+    if ids is None:
+        raise UserError(f"{run}: {STACK} is not finished; run train-all to the end first")
     names = _names(run, config, info, ids)
     shards = config.shards
     return ModelRecord(
@@ -165,23 +178,27 @@ def _of_folder(run: Path, config: Config, info: Mapping[str, Any]) -> ModelRecor
     )
 
 
-def _class_ids(run: Path) -> list[int]:
-    ids = read_object(job_folder(run, STACK) / DESCRIPTION).get("class_ids")
-    if not isinstance(ids, list):
-        raise UserError(f"{run}: {STACK} is not finished; run train-all to the end first")
-    return [int(class_id) for class_id in ids]
+def _stack_ids(run: Path) -> list[int] | None:
+    """Class ids in the order of the stack's outputs; None if it is not finished or its file is damaged."""
+    ids = read_object(job_folder(run, STACK) / STACK_DESCRIPTION).get("class_ids")
+    return ids if isinstance(ids, list) and all(isinstance(class_id, int) for class_id in ids) else None
 
 
 def _names(run: Path, config: Config, info: Mapping[str, Any], ids: list[int]) -> dict[int, str]:
     """Names by class id from the record, the file of names or the last report; empty if none has them."""
     given = config.data.class_names
     for entries in (info.get("classes"), read_object(run / METRICS).get("classes")):
-        named = {int(e["id"]): str(e["name"]) for e in entries or () if isinstance(e, dict) and e.get("name")}
-        if named:
+        if named := names_in(entries):
             return named
     if given is None or (isinstance(given, str) and not Path(given).exists()):
         return {}
     return class_names(given, ids)
+
+
+def names_in(entries: Any) -> dict[int, str]:
+    """Names by class id of `classes` in a record or a report; those that are damaged are left out."""
+    listed = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    return {e["id"]: str(e["name"]) for e in listed if isinstance(e.get("id"), int) and e.get("name")}
 
 
 def shard_folders(run: Path, named: Sequence[str]) -> Iterator[Path]:

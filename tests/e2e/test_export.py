@@ -1,5 +1,6 @@
 """The exported model loads with TensorFlow alone and reproduces the recorded predictions."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -314,6 +315,9 @@ def test_another_model_is_not_exported_in_any_format(tmp_path: Path, finished: P
     arrays = dict(load_arrays(run / "jobs" / "stack" / "weights.safetensors"))
     arrays["mlp/output_bias"] = arrays["mlp/output_bias"] + np.arange(5, dtype=np.float32)
     save_arrays(run / "jobs" / "stack" / "weights.safetensors", arrays)
+    result = json.loads((run / "jobs" / "stack" / "result.json").read_text())
+    digest = hashlib.sha256((run / "jobs" / "stack" / "weights.safetensors").read_bytes()).hexdigest()
+    (run / "jobs" / "stack" / "result.json").write_text(json.dumps({**result, "weights_digest": digest}))
     with pytest.raises(UserError, match=r"exported stack gives page .* probabilities that differ"):
         export(run, tmp_path / "out", request=ExportRequest(form=form, measure=False))
     assert not list(tmp_path.glob("*out*"))

@@ -1,5 +1,6 @@
 """A finished run with random weights, made in seconds, for tests of what comes after a training."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,8 @@ def make_run(config: Config) -> Path:
         np.zeros(len(CLASSES)), Mlp(nothing, nothing, nothing, nothing),
     )  # fmt: skip
     save_stack(run / "jobs" / STACK, stack)
-    write_json(run / "jobs" / STACK / "result.json", {"members": list(members)})
+    digest = hashlib.sha256((run / "jobs" / STACK / "weights.safetensors").read_bytes()).hexdigest()
+    write_json(run / "jobs" / STACK / "result.json", {"members": list(members), "weights_digest": digest})
     return run
 
 
@@ -93,4 +95,6 @@ def make_member(run: Path, name: str, *, region: str, config: Config) -> None:
             values = generator.normal(0.0, 0.3, variable.shape).astype(np.float32)
             arrays[path] = np.abs(values) + 0.5 if "variance" in path else values
     save_arrays(checkpoint / "weights.safetensors", arrays)
+    digest = hashlib.sha256((checkpoint / "weights.safetensors").read_bytes()).hexdigest()
+    write_json(checkpoint / "manifest.json", {"step": 1, "sha256": {"weights.safetensors": digest}})
     write_json(folder / "result.json", {"region": region, "best_checkpoint": "checkpoints/step-00000001"})

@@ -14,14 +14,14 @@ import yaml
 from data_tools.config import from_mapping, to_mapping
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import Stopped, UserError
-from data_tools.files import read_json, sha256, write_atomically, write_json
+from data_tools.files import sha256, write_atomically, write_json
 from data_tools.shards.shard_set import ShardSet
 from data_tools.versions import installed
 from trainer.config import STACK
 from trainer.job_folder.attempt_count import attempts_before
 from trainer.job_folder.corrections import kept_corrections
 from trainer.job_folder.heartbeat import Heartbeat
-from trainer.job_folder.journal import CONFIG, PREDICTIONS, RESULT, Journal, job_folder, log_to
+from trainer.job_folder.journal import CONFIG, PREDICTIONS, RESULT, Journal, job_folder, log_to, read_result
 from trainer.scoring.decision import read_policy
 from trainer.scoring.predictions import Predictions, join, read_predictions, write_predictions
 from trainer.scoring.temperature import at_temperature
@@ -86,7 +86,7 @@ def run(payload: Mapping[str, Any]) -> dict[str, Any]:
     job = from_mapping(TeacherPayload, payload, where="payload")
     folder = job_folder(Path(job.run), TEACHER)
     if (folder / RESULT).exists():
-        return dict(read_json(folder / RESULT))
+        return read_result(folder)
     with log_to(folder, rank=0), Heartbeat(folder, rank=0) as heartbeat, StopRequest() as stop:
         result = _run(job, folder, heartbeat, stop)
         heartbeat.at("done")

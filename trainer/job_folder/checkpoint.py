@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 
 from data_tools.errors import UserError
-from data_tools.files import UNFINISHED, atomic_folder, read_json, sha256, temporary_name, write_json
+from data_tools.files import (
+    UNFINISHED,
+    atomic_folder,
+    read_json,
+    read_json_object,
+    sha256,
+    temporary_name,
+    write_json,
+)
 from trainer.network.weights import load_arrays, save_arrays
 
 logger = logging.getLogger(__name__)
@@ -25,6 +33,7 @@ CONFIG = "config.json"
 MANIFEST = "manifest.json"
 POINTER = "newest.json"
 DAMAGED = "damaged-"
+TRAIN_AGAIN = "restore it from a copy of the run, or train its job again"
 _NAME = re.compile(r"step-(\d{8})")
 
 
@@ -183,3 +192,22 @@ class CheckpointFolder:
         path = self.path(step)
         state = read_json(path / STATE)
         return Snapshot(step, load_arrays(path / WEIGHTS), load_arrays(path / OPTIMIZER), state)
+
+
+def verified_sha256(path: Path) -> str:
+    """The hex SHA-256 of a checkpoint's file, verified against the one in the checkpoint's manifest.
+
+    Raises:
+        UserError: the file differs or cannot be read, or the manifest is missing or damaged.
+    """
+    try:
+        found = sha256(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error}); {TRAIN_AGAIN}") from None
+    manifest = path.with_name(MANIFEST)
+    expected = read_json_object(manifest, {"sha256": dict}, advice=TRAIN_AGAIN)["sha256"]
+    if path.name not in expected:
+        raise UserError(f"{manifest}: sha256: has no {path.name}; {TRAIN_AGAIN}")
+    if found != expected[path.name]:
+        raise UserError(f"{path}: changed since it was written (checksum); {TRAIN_AGAIN}")
+    return found

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from data_tools.errors import UserError, storage_problem
-from data_tools.files import write_atomically
+from data_tools.files import read_json_object, write_atomically
+from trainer.config import STACK
 from trainer.job_folder.heartbeat import Heartbeat
 
 logger = logging.getLogger(__name__)
@@ -20,6 +21,8 @@ RESULT = "result.json"
 CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"
 PREDICTIONS = "predictions"
+STACK_DESCRIPTION = "stack.json"
+"""In the folder of the stack's job: its members, classes and method."""
 
 REPORT_S = 1.0
 """Shortest interval in seconds between two reports of the figures that a person follows."""
@@ -28,6 +31,22 @@ REPORT_S = 1.0
 def job_folder(run: Path, job: str) -> Path:
     """Folder of one job within the run folder."""
     return run / "jobs" / job
+
+
+def read_result(folder: Path, keys: Mapping[str, type] | None = None) -> dict[str, Any]:
+    """The result of a finished job, which has `keys` with values of these types.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    advice = "restore it from a copy of the run, or delete it and run train-all again (for a student: distill)"
+    return read_json_object(folder / RESULT, keys, advice=advice)
+
+
+def make_again(folder: Path) -> str:
+    """What to do about a damaged file in the `folder` of the stack or of its student."""
+    command = "train-all" if folder.name == STACK else "distill"
+    return f"restore {folder} from a copy of the run, or delete it and run {command} again, which makes it anew"
 
 
 class JobLog(logging.FileHandler):

@@ -10,18 +10,18 @@ import numpy.typing as npt
 
 from data_tools.config import from_mapping, read_yaml
 from data_tools.errors import UserError
-from data_tools.files import read_json
+from data_tools.files import sha256
 from trainer.config import STACK, JobConfig
 from trainer.device import prepare_inference
-from trainer.job_folder.checkpoint import WEIGHTS
-from trainer.job_folder.journal import CONFIG, RESULT, job_folder
+from trainer.job_folder.checkpoint import WEIGHTS, verified_sha256
+from trainer.job_folder.journal import CONFIG, RESULT, job_folder, make_again, read_result
 from trainer.network.classifier import Classifier, Geometry, build_classifier
 from trainer.network.views import with_views
 from trainer.network.weights import load_arrays, transfer
 from trainer.soft_targets.config import DISTILLED
 from trainer.stack.blend import EPSILON
 from trainer.stack.fit import FittedStack, load_stack
-from trainer.stack.out_of_fold import AVERAGED
+from trainer.stack.out_of_fold import jobs_of_member
 
 BATCH = 64
 """Pages that `Ensemble.predict` computes at once."""
@@ -160,8 +160,12 @@ def open_stack(run: Path) -> FittedStack:
     Raises:
         UserError: the run is not finished, or a file of the stack is damaged.
     """
-    _result(run, STACK)
-    return load_stack(job_folder(run, STACK))
+    folder = _finished(run, STACK)
+    digest = read_result(folder, {"weights_digest": str})["weights_digest"]
+    stack = load_stack(folder)
+    if sha256(folder / WEIGHTS) != digest:
+        raise UserError(f"{folder / WEIGHTS}: changed since it was written (checksum); {make_again(folder)}")
+    return stack
 
 
 def check_model(run: Path, model: str) -> None:
@@ -207,8 +211,9 @@ def open_member(run: Path, name: str, regions: Mapping[str, RegionPages], *, cla
         raise UserError(f"{run}: {name} takes the region {config.region}, and there are no pages of it")
     pages = regions[config.region]
     views, geometry = config.training.views, Geometry(*pages.shape, config.stage.image_px)
-    averaged = _result(run, name).get(AVERAGED) or [name]
-    models = [with_views(_load_classifier(run, job, geometry, classes=classes), views).model for job in averaged]
+    _finished(run, name)
+    jobs = jobs_of_member(run, name)
+    models = [with_views(_load_classifier(run, job, geometry, classes=classes), views).model for job in jobs]
     model = models[0] if len(models) == 1 else MeanModel(tuple(models))
     return Member(name, config.region, pages, model, views.count)
 
@@ -225,14 +230,18 @@ def member_config(run: Path, name: str) -> JobConfig:
 
 def _load_classifier(run: Path, name: str, geometry: Geometry, *, classes: int) -> Classifier:
     """A finished job's network with its best weights."""
-    arrays = load_arrays(job_folder(run, name) / _result(run, name)["best_checkpoint"] / WEIGHTS)
+    folder = _finished(run, name)
+    weights = folder / read_result(folder, {"best_checkpoint": str})["best_checkpoint"] / WEIGHTS
+    verified_sha256(weights)
+    arrays = load_arrays(weights)
     classifier = build_classifier(member_config(run, name).model, geometry, classes=classes)
     transfer(classifier.model.variables, arrays, source=name)
     return classifier
 
 
-def _result(run: Path, job: str) -> dict[str, Any]:
-    path = job_folder(run, job) / RESULT
-    if not path.exists():
-        raise UserError(f"{run}: {job} is not finished ({path} is missing); run train-all to the end first")
-    return dict(read_json(path))
+def _finished(run: Path, job: str) -> Path:
+    """The folder of a job of `run` that has a result."""
+    folder = job_folder(run, job)
+    if not (folder / RESULT).exists():
+        raise UserError(f"{run}: {job} is not finished ({folder / RESULT} is missing); run train-all to the end first")
+    return folder

@@ -1,14 +1,17 @@
 """Fitting, saving and loading the stacked classifier: every method on the same members' outputs, in one file."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from data_tools.files import read_json, write_atomically, write_json
+from data_tools.config import read_record, to_mapping
+from data_tools.errors import UserError
+from data_tools.files import write_atomically, write_json
+from trainer.job_folder.journal import STACK_DESCRIPTION, make_again
 from trainer.scoring.predictions import Joined
 from trainer.stack import blend
 from trainer.stack.config import Input, Method, StackConfig
@@ -18,12 +21,27 @@ from trainer.stack.mlp import Mlp, MlpTrainer, starting_mlp
 METHODS: tuple[Method, ...] = get_args(Method)
 
 WEIGHTS = "weights.safetensors"
-DESCRIPTION = "stack.json"
 
 CHOICE_PAGES = 4000
 """Pages, at most, on which cross-validation chooses the strength of the regression's L2."""
 
 Floats = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackDescription:
+    """What a stack takes and answers, as in `stack.json`; the fields are those of `FittedStack`."""
+
+    members: tuple[str, ...]
+    class_ids: tuple[int, ...]
+    method: Method
+    input: Input = "probabilities"
+    logistic_l2: float | None = None
+
+    def __post_init__(self) -> None:
+        for key, values in (("members", self.members), ("class_ids", self.class_ids)):
+            if not values or len(set(values)) != len(values):
+                raise UserError(f"{key}: {list(values)} is empty or names one twice")
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,29 +160,56 @@ def save_stack(folder: Path, stack: FittedStack) -> None:
     arrays = stack.arrays()
     content = save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)})
     write_atomically(folder / WEIGHTS, content)
-    description = {"members": stack.members, "class_ids": stack.class_ids.tolist(), "method": stack.method,
-                   "input": stack.input, "logistic_l2": stack.logistic_l2}  # fmt: skip
-    write_json(folder / DESCRIPTION, description)
+    description = StackDescription(
+        members=stack.members, class_ids=tuple(stack.class_ids.tolist()), method=stack.method, input=stack.input,
+        logistic_l2=stack.logistic_l2,
+    )  # fmt: skip
+    write_json(folder / STACK_DESCRIPTION, to_mapping(description))
 
 
 def load_stack(folder: Path) -> FittedStack:
     """The stack that `save_stack` wrote.
 
     Raises:
-        UserError: a file of it is missing or corrupt.
+        UserError: a file of it is missing or damaged, or the two do not fit together.
     """
     from trainer.network.weights import load_arrays
 
-    description: Mapping[str, Any] = read_json(folder / DESCRIPTION)
+    description = read_record(StackDescription, folder / STACK_DESCRIPTION, advice=make_again(folder))
     arrays = load_arrays(folder / WEIGHTS)
+    _check_arrays(arrays, description, folder)
     return FittedStack(
-        members=tuple(description["members"]),
-        class_ids=np.array(description["class_ids"], np.int64),
-        method=description["method"],
+        members=description.members,
+        class_ids=np.array(description.class_ids, np.int64),
+        method=description.method,
         member_weights=arrays["weighted/members"],
         kernel=arrays["logistic/kernel"],
         bias=arrays["logistic/bias"],
-        mlp=Mlp(**{name.removeprefix("mlp/"): arrays[name] for name in arrays if name.startswith("mlp/")}),
-        input=description.get("input", "probabilities"),
-        logistic_l2=description.get("logistic_l2"),
+        mlp=Mlp(**{field.name: arrays[f"mlp/{field.name}"] for field in fields(Mlp)}),
+        input=description.input,
+        logistic_l2=description.logistic_l2,
     )
+
+
+def _check_arrays(arrays: Mapping[str, npt.NDArray[Any]], description: StackDescription, folder: Path) -> None:
+    """Check that all arrays are there, and those of the stack's method as its members and classes need them."""
+    classes, inputs = len(description.class_ids), len(description.members) * len(description.class_ids)
+    hidden = arrays["mlp/hidden_bias"].size if "mlp/hidden_bias" in arrays else 0
+    shapes = {
+        "weighted/members": (len(description.members),),
+        "logistic/kernel": (inputs, classes),
+        "logistic/bias": (classes,),
+        "mlp/hidden_kernel": (inputs, hidden),
+        "mlp/hidden_bias": (hidden,),
+        "mlp/output_kernel": (hidden, classes),
+        "mlp/output_bias": (classes,),
+    }
+    path = folder / WEIGHTS
+    for name, shape in shapes.items():
+        if name not in arrays:
+            raise UserError(f"{path}: has no {name}; {make_again(folder)}")
+        if name.startswith(f"{description.method}/") and arrays[name].shape != shape:
+            raise UserError(
+                f"{path}: {name} is {list(arrays[name].shape)}, and members and classes in {STACK_DESCRIPTION} need "
+                f"{list(shape)}; {make_again(folder)}"
+            )

@@ -10,13 +10,13 @@ from typing import Any
 import yaml
 
 from data_tools.config import from_mapping, to_mapping
-from data_tools.files import read_json, sha256, write_atomically, write_json
+from data_tools.files import sha256, write_atomically, write_json
 from data_tools.versions import installed
 from trainer.config import STACK
 from trainer.device import prepare_small_fit
 from trainer.job_folder.attempt_count import attempts_before
 from trainer.job_folder.heartbeat import Heartbeat
-from trainer.job_folder.journal import CONFIG, PREDICTIONS, RESULT, Journal, job_folder, log_to
+from trainer.job_folder.journal import CONFIG, PREDICTIONS, RESULT, Journal, job_folder, log_to, read_result
 from trainer.scoring.contrast import contrast_file, write_contrasts
 from trainer.scoring.decision import Policy, write_policy
 from trainer.scoring.metrics import accuracy, negative_log_likelihood
@@ -46,7 +46,7 @@ def run(payload: Mapping[str, Any]) -> dict[str, Any]:
     job = from_mapping(StackPayload, payload, where="payload")
     folder = job_folder(Path(job.run), STACK)
     if (folder / RESULT).exists():
-        return dict(read_json(folder / RESULT))
+        return read_result(folder)
     with log_to(folder, rank=0), Heartbeat(folder, rank=0) as heartbeat:
         result = _run(job, folder, heartbeat)
         heartbeat.at("done")

@@ -14,8 +14,8 @@ import yaml
 
 from data_tools.config import read_yaml
 from data_tools.errors import UserError
-from data_tools.files import read_json, write_atomically, write_json
-from trainer.job_folder.journal import CONFIG, PREDICTIONS, RESULT, job_folder
+from data_tools.files import write_atomically, write_json
+from trainer.job_folder.journal import CONFIG, PREDICTIONS, RESULT, job_folder, read_result
 from trainer.scoring.metrics import accuracy, negative_log_likelihood
 from trainer.scoring.predictions import Predictions, join, read_predictions, write_predictions
 
@@ -59,8 +59,20 @@ def write_average(run: Path, member: str, jobs: Sequence[str]) -> None:
         write_predictions(_file(run, member, split), rows)
     config = {**read_yaml(job_folder(run, jobs[0]) / CONFIG), "name": member, "fold": None, "start_job": None}
     write_atomically(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
-    results = [dict(read_json(job_folder(run, job) / RESULT)) for job in jobs]
+    results = [read_result(job_folder(run, job)) for job in jobs]
     write_json(folder / RESULT, _result(member, jobs, results) | figures)
+
+
+def jobs_of_member(run: Path, member: str) -> list[str]:
+    """The jobs whose mean probabilities are the member's: itself, unless it is the average of its folds' models.
+
+    Raises:
+        UserError: its result is missing or damaged.
+    """
+    folder = job_folder(run, member)
+    if AVERAGED not in read_result(folder):
+        return [member]
+    return [str(job) for job in read_result(folder, {AVERAGED: list})[AVERAGED]] or [member]
 
 
 def average_of(models: Sequence[tuple[str, Predictions]]) -> Predictions:

@@ -9,9 +9,8 @@ import numpy.typing as npt
 
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
-from data_tools.files import read_json
 from data_tools.labels.classes.weights import weight_of_each
-from trainer.job_folder.journal import PREDICTIONS, RESULT, job_folder
+from trainer.job_folder.journal import PREDICTIONS, RESULT, job_folder, read_result
 from trainer.scoring.predictions import Joined, join, read_predictions
 from trainer.stack.config import StackConfig
 from trainer.stack.out_of_fold import TRAIN, write_average, write_out_of_fold
@@ -145,7 +144,7 @@ def baseline_of(job: StackPayload) -> str:
 
 def _member_result(job: StackPayload, name: str) -> dict[str, Any]:
     path = job_folder(Path(job.run), name) / RESULT
-    return dict(read_json(path)) if path.exists() else {}
+    return read_result(path.parent) if path.exists() else {}
 
 
 def read_duplicates(job: StackPayload, test: Joined) -> npt.NDArray[np.bool_] | None:

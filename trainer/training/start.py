@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from data_tools.errors import UserError
-from data_tools.files import read_json, sha256
 from trainer.config import JobPayload
-from trainer.job_folder.checkpoint import MANIFEST, WEIGHTS, CheckpointFolder, Snapshot
-from trainer.job_folder.journal import RESULT, job_folder
+from trainer.job_folder.checkpoint import WEIGHTS, CheckpointFolder, Snapshot, verified_sha256
+from trainer.job_folder.journal import RESULT, job_folder, read_result
 from trainer.network.weights import imported_from, is_seed, load_arrays, load_backbone, transfer
 from trainer.training.state import TrainingState, load_variables, restore_state, seed_counters, seed_generators
 from trainer.training.step import TrainStep
@@ -94,7 +93,7 @@ def _read_earlier_job(job: JobPayload, name: str) -> WarmStart:
     source = job_folder(Path(job.run), name)
     if not (source / RESULT).exists():
         raise UserError(f"{job.config.name}: starts from {name}, which is not finished; train that job first")
-    result = read_json(source / RESULT)
+    result = read_result(source, {"best_checkpoint": str, "weights_digest": str})
     path = source / result["best_checkpoint"] / WEIGHTS
     file_digest = verified_sha256(path)
     record = {
@@ -120,18 +119,3 @@ def _load_start_weights(job: JobPayload, step: TrainStep, warm: WarmStart | None
         digest = load_backbone(step.classifier.backbone, path)
         return {"kind": "weights", "from": str(path), "digest": digest, **imported_from(path)}
     return {"kind": "fresh", "from": None, "digest": None}
-
-
-def verified_sha256(path: Path) -> str:
-    """The hex SHA-256 of a checkpoint's file, verified against the one in the checkpoint's manifest.
-
-    Raises:
-        UserError: the file differs or cannot be read.
-    """
-    try:
-        found = sha256(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error}); train its job again") from None
-    if found != read_json(path.with_name(MANIFEST)).get("sha256", {}).get(path.name):
-        raise UserError(f"{path}: changed since it was written (checksum); train its job again")
-    return found

@@ -1,6 +1,7 @@
 """Files are complete or absent."""
 
 import errno
+import json
 import os
 import resource
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from data_tools.files import (
     append_line,
     atomic_folder,
     read_json,
+    read_json_object,
     read_lines,
     read_object,
     read_text,
@@ -166,3 +168,28 @@ def test_a_file_without_room_is_named(tmp_path: Path, write: Callable[[Path], No
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert caught.value.filename == str(tmp_path / "file")
     assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (None, "no such file"),
+        ('{"a": ', "not readable as JSON"),
+        ("null", "expected a JSON object, found null"),
+        ("[1, 2]", r"expected a JSON object, found \[1, 2\]"),
+        (json.dumps("x" * 100), 'expected a JSON object, found "x+'),
+        ("{}", "has no a"),
+        ('{"a": 1}', "a: expected text, found 1"),
+    ],
+)
+def test_anything_but_the_expected_object_is_one_line_with_advice(
+    tmp_path: Path, text: str | None, problem: str
+) -> None:
+    path = tmp_path / "record.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=f"^{path}: {problem}.*; restore it$") as caught:
+        read_json_object(path, {"a": str}, advice="restore it")
+    assert len(str(caught.value)) < len(str(path)) + 120
+    path.write_text('{"a": "b", "c": 1}')
+    assert read_json_object(path, {"a": str}, advice="restore it") == {"a": "b", "c": 1}

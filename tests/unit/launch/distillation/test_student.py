@@ -10,7 +10,7 @@ import yaml
 
 from data_tools.config import to_mapping
 from data_tools.errors import UserError
-from data_tools.files import write_json
+from data_tools.files import sha256, write_json
 from launch.config import Config, load_config, resolved
 from launch.distillation.student import (
     Pages,
@@ -46,7 +46,8 @@ def finished_run(folder: Path, *settings: str) -> Config:
     stack = FittedStack(members, np.arange(2), "average", np.ones(len(members)), np.zeros((2 * len(members), 2)),
                         np.zeros(2), Mlp(nothing, nothing, nothing, nothing))  # fmt: skip
     save_stack(folder / "jobs" / STACK, stack)
-    write_json(folder / "jobs" / STACK / "result.json", {"members": list(members)})
+    digest = sha256(folder / "jobs" / STACK / "weights.safetensors")
+    write_json(folder / "jobs" / STACK / "result.json", {"members": list(members), "weights_digest": digest})
     return config
 
 

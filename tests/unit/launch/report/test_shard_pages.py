@@ -12,7 +12,8 @@ from PIL import Image
 
 from data_tools.conversion.convert import DataConfig, ShardConfig, convert
 from launch.report.report import write_report
-from launch.report.shard_pages import png_of
+from launch.report.shard_pages import class_names, png_of
+from launch.run.record import read_run
 from tests.helpers.parsed_page import Page
 from tests.unit.launch.run_folder import START, RunSpec, build
 
@@ -72,6 +73,14 @@ def test_corrupt_shards_only_remove_the_pictures(made: Path, tmp_path: Path) -> 
     report = write_report(made, now=START + 200)
     assert gray_values(report) == {}
     assert "images/test-0" in Page(report).text, "the predictions are still shown"
+
+
+@pytest.mark.parametrize("name", ["run/metrics.json", "shards/test/holistic/manifest.json"])
+@pytest.mark.parametrize("text", ["null", "[]", '{"classes": 5}', '{"cla'])
+def test_damaged_sources_of_names_are_passed_over(made: Path, tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    named = class_names(read_run(made))
+    assert named == ({} if name.startswith("shards") else dict(enumerate(NAMES)))
 
 
 def test_large_pages_are_reduced() -> None:

@@ -163,3 +163,26 @@ def test_evaluate_refuses_shards_of_other_boxes_or_classes(tmp_path: Path, chang
 def test_every_key_of_the_record_is_written(tmp_path: Path) -> None:
     make_run(tmp_path / "run", make_shards(tmp_path / "shards"))
     assert set(KEYS) <= set(json.loads((tmp_path / "run" / "run.json").read_text()))
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        [{"id": 7, "name": "memo"}, {"id": 2, "name": "form"}],
+        [{"id": 2, "name": "form"}],
+        [{"id": 2, "name": "form"}, {"id": 7, "name": "memo"}, {"id": 9, "name": "note"}],
+    ],
+)
+def test_a_record_of_other_classes_than_the_stack_s_is_refused(tmp_path: Path, classes: list[object]) -> None:
+    config = make_run(tmp_path / "run", make_shards(tmp_path / "shards"))
+    path = tmp_path / "run" / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"classes": classes}))
+    with pytest.raises(UserError, match=r"run\.json\.classes: .*stack\.json has \[2, 7\].*copy of the run"):
+        model_record(tmp_path / "run", config)
+
+
+@pytest.mark.parametrize("metrics", ["null", "[]", '{"classes": 5}', '{"classes": [{"id": "two", "name": "form"}]}'])
+def test_a_damaged_report_names_no_class(tmp_path: Path, metrics: str) -> None:
+    config = make_run(tmp_path / "run", tmp_path / "gone", record=False)
+    (tmp_path / "run" / "metrics.json").write_text(metrics)
+    assert [entry.name for entry in model_record(tmp_path / "run", config).classes] == ["2", "7"]

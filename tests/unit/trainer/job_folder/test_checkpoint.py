@@ -1,5 +1,6 @@
 """Checkpoints are complete or absent, and the newest intact one is read."""
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,15 @@ import pytest
 
 from data_tools.errors import UserError
 from data_tools.files import read_json
-from trainer.job_folder.checkpoint import MANIFEST, POINTER, STATE, WEIGHTS, CheckpointFolder, Snapshot
+from trainer.job_folder.checkpoint import (
+    MANIFEST,
+    POINTER,
+    STATE,
+    WEIGHTS,
+    CheckpointFolder,
+    Snapshot,
+    verified_sha256,
+)
 from trainer.job_folder.writer import BackgroundWriter
 from trainer.optimizer.schedule import PlateauState
 from trainer.training.state import TrainingState
@@ -229,3 +238,26 @@ def test_after_an_error_the_checkpoint_is_written_before_the_exit(tmp_path: Path
         raise RuntimeError("the job's own")
     order.append("left")
     assert order == ["written", "left"]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "problem"),
+    [
+        (None, f"{MANIFEST}: no such file"),
+        ('{"sha256": {"weig', f"{MANIFEST}: not readable as JSON"),
+        ("null", f"{MANIFEST}: expected a JSON object"),
+        ("{}", f"{MANIFEST}: has no sha256"),
+        ('{"sha256": null}', f"{MANIFEST}: sha256"),
+        ('{"sha256": {}}', f"{MANIFEST}: sha256: has no {WEIGHTS}"),
+        ('{"sha256": {"weights.safetensors": null}}', f"{WEIGHTS}: changed since it was written"),
+    ],
+)
+def test_weights_without_their_checksum_are_named(tmp_path: Path, manifest: str | None, problem: str) -> None:
+    path = CheckpointFolder(tmp_path, keep=1).write(snapshot(1), best=None)
+    assert verified_sha256(path / WEIGHTS) == hashlib.sha256((path / WEIGHTS).read_bytes()).hexdigest()
+    if manifest is None:
+        (path / MANIFEST).unlink()
+    else:
+        (path / MANIFEST).write_text(manifest)
+    with pytest.raises(UserError, match=f"^{path}/{problem}.*copy of the run"):
+        verified_sha256(path / WEIGHTS)
