@@ -8,6 +8,7 @@ The stack's job fits the policy (`trainer.stack.policy`) and writes it to `jobs/
 a probability or a decision takes it from here, so the report, `evaluate`, `predict`, `serve` and the export agree.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from data_tools.config import from_mapping, to_mapping
+from data_tools.config import read_record, to_mapping
 from data_tools.errors import UserError
-from data_tools.files import read_json, write_json
+from data_tools.files import read_object, write_json
 from trainer.config import STACK
-from trainer.job_folder.journal import job_folder
+from trainer.job_folder.journal import STACK_DESCRIPTION, job_folder, make_again
 from trainer.scoring.temperature import at_temperature
 from trainer.scoring.thresholds import Threshold
 from trainer.scoring.unknown import SCORES
@@ -73,13 +74,24 @@ class Policy:
     def __post_init__(self) -> None:
         if self.format != FORMAT:
             raise UserError(f"format: {self.format} is not {FORMAT}; another version of regionstack wrote it")
+        for key in ("class_ids", "members"):
+            values = getattr(self, key)
+            if not values or len(set(values)) != len(values):
+                raise UserError(f"{key}: {list(values)} is empty or names one twice")
         if self.unknown_score not in SCORES:
             raise UserError(f"unknown_score: {self.unknown_score!r} is not one of {', '.join(SCORES)}")
         if len(self.class_thresholds) != len(self.class_ids):
             raise UserError(f"class_thresholds: {len(self.class_thresholds)} for {len(self.class_ids)} classes")
-        for name in (*self.members, self.model):
-            if not self.temperatures.get(name, 0) > 0:
-                raise UserError(f"temperatures: {name} has none above 0")
+        for name in (*self.members, self.model, *self.temperatures):
+            if not 0 < self.temperatures.get(name, 0) < math.inf:
+                raise UserError(f"temperatures: {name} has no finite one above 0")
+        for key in ("precision", "risk", "false_alarms"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise UserError(f"{key}: {getattr(self, key)} is not between 0 and 1")
+        for key in ("unknown_threshold", "faintest"):
+            value = getattr(self, key)
+            if value is not None and not math.isfinite(value):
+                raise UserError(f"{key}: {value} is not finite")
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,10 +191,26 @@ def read_policy(run: Path, model: str = STACK) -> Policy | None:
     """The policy of a run's stack or of its job `model`; None without one, as of a run of an earlier version.
 
     Raises:
-        UserError: its file is damaged or was written by another version.
+        UserError: its file is damaged, was written by another version, or is of other models than the run's.
     """
     path = policy_file(run, model)
-    return from_mapping(Policy, read_json(path), where=str(path)) if path.exists() else None
+    if not path.exists():
+        return None
+    advice = make_again(path.parent)
+    policy = read_record(Policy, path, advice=advice)
+    for key, wanted in _expected(run, model).items():
+        found = to_mapping(getattr(policy, key))
+        if found != wanted:
+            raise UserError(f"{path}.{key}: {found}, and the run's models need {wanted}; {advice}")
+    return policy
+
+
+def _expected(run: Path, model: str) -> dict[str, Any]:
+    """What the policy of `model` holds by key, as far as the run's stack is finished."""
+    stack = read_object(job_folder(run, STACK) / STACK_DESCRIPTION)
+    members = stack.get("members") if model == STACK else [model]
+    expected = {"model": model, "members": members, "class_ids": stack.get("class_ids")}
+    return {key: value for key, value in expected.items() if value is not None}
 
 
 def policy_file(run: Path, model: str = STACK) -> Path:

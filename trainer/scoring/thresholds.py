@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from data_tools.errors import UserError
+
 Floats = npt.NDArray[np.floating[Any]]
 Flags = npt.NDArray[np.bool_]
 
@@ -26,6 +28,10 @@ class Threshold:
     pages: int
     accepted: int
     errors: int
+
+    def __post_init__(self) -> None:
+        if self.value is not None and not 0 <= self.value <= 1:
+            raise UserError(f"value: {self.value} is not between 0 and 1")
 
 
 def precision_threshold(confidence: Floats, right: Flags, *, precision: float, risk: float = RISK) -> Threshold:

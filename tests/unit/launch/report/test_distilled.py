@@ -23,7 +23,7 @@ from trainer.soft_targets.config import DISTILLED, TEACHER, Distillation
 from trainer.stack.fit import FittedStack, save_stack
 from trainer.stack.mlp import Mlp
 
-MEMBERS = ("holistic_256", "top", "left")
+MEMBERS = ("holistic_256", "top", "bottom", "left", "right")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run whose student answers half way between the whole-page model and the stack."""
     run = build(tmp_path_factory.mktemp("distilled") / "run", RunSpec(classes=4, pages=200))
     nothing = np.zeros((0, 0), np.float32)
-    save_stack(run / "jobs" / "stack", FittedStack(MEMBERS, np.arange(4), "average", np.ones(3), np.zeros((12, 4)),
+    save_stack(run / "jobs" / "stack", FittedStack(MEMBERS, np.arange(4), "average", np.ones(5), np.zeros((20, 4)),
                                                    np.zeros(4), Mlp(nothing, nothing, nothing, nothing)))  # fmt: skip
     for split in ("val", "test"):
         files = (run / "jobs" / name / "predictions" / f"{split}.npz" for name in ("holistic_256", "stack"))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,17 @@ def test_the_file_gives_the_policy_back(tmp_path: Path) -> None:
         ({"temperatures": {"a": 1.0, "b": 0, "stack": 1.0}}, "temperatures: b"),
         ({"surprise": 1}, "surprise"),
         ({"precision": "high"}, "precision"),
+        ({"precision": math.nan}, "precision: nan"),
+        ({"unknown_threshold": math.nan}, "unknown_threshold: nan"),
+        ({"unknown_threshold": -math.inf}, "unknown_threshold: -inf"),
+        ({"faintest": math.nan}, "faintest: nan"),
+        ({"temperatures": {"a": 1.0, "b": 2.0, "stack": math.inf}}, "temperatures: stack"),
+        ({"temperatures": {"a": math.nan, "b": 2.0, "stack": 1.0}}, "temperatures: a"),
+        ({"threshold": {"value": math.nan, "pages": 9, "accepted": 8, "errors": 0}}, "threshold.value: nan"),
+        ({"threshold": {"value": 95.0, "pages": 9, "accepted": 8, "errors": 0}}, "threshold.value: 95.0"),
+        ({"members": []}, r"members: \[\]"),
+        ({"members": ["c", "d"]}, "temperatures: c"),
+        ({"class_ids": [3, 3]}, r"class_ids: \[3, 3\]"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
@@ -130,3 +142,43 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     policy_file(tmp_path).write_text('{"format": 1, "cla')
     with pytest.raises(UserError, match=r"calibration\.json"):
         read_policy(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "{}"])
+def test_a_file_without_a_policy_is_named(tmp_path: Path, text: str) -> None:
+    write_policy(tmp_path, policy())
+    policy_file(tmp_path).write_text(text)
+    with pytest.raises(UserError, match=r"calibration\.json.*train-all"):
+        read_policy(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"class_ids": [5, 3], "threshold_per": "class"}, r"class_ids: \[5, 3\].*\[3, 5\]"),
+        ({"class_ids": [3], "class_thresholds": [dataclasses.asdict(threshold(0.8))]}, r"class_ids: \[3\]"),
+        ({"members": ["a"]}, r"members: \['a'\].*\['a', 'b'\]"),
+        ({"members": ["b", "a"]}, r"members: \['b', 'a'\]"),
+        ({"model": "a"}, "model: a"),
+    ],
+)
+def test_the_policy_of_another_stack_is_refused(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
+    write_policy(tmp_path, policy())
+    (tmp_path / "jobs" / "stack" / "stack.json").write_text('{"members": ["a", "b"], "class_ids": [3, 5]}')
+    assert read_policy(tmp_path) == policy()
+    path = policy_file(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=rf"calibration\.json\.{problem}.*train-all"):
+        read_policy(tmp_path)
+
+
+def test_the_policy_of_a_student_is_of_itself_and_of_the_classes_of_the_stack(tmp_path: Path) -> None:
+    own = policy(model="distilled", members=("distilled",), temperatures={"distilled": 1.0})
+    write_policy(tmp_path, own)
+    stack = tmp_path / "jobs" / "stack" / "stack.json"
+    stack.parent.mkdir()
+    stack.write_text('{"members": ["a", "b"], "class_ids": [3, 5]}')
+    assert read_policy(tmp_path, "distilled") == own
+    stack.write_text('{"members": ["a", "b"], "class_ids": [3, 6]}')
+    with pytest.raises(UserError, match=r"distilled/calibration\.json\.class_ids.*distill again"):
+        read_policy(tmp_path, "distilled")
