@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from data_tools.errors import UserError
-from data_tools.files import read_json
+from data_tools.files import read_json_object
 
 T = TypeVar("T")
 
@@ -68,8 +68,11 @@ def read_record(cls: type[T], path: Path, *, advice: str) -> T:
     Raises:
         UserError: as `from_mapping`, or the file is missing or not JSON; the text ends with `advice`.
     """
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    required = [f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING]
+    value = read_json_object(path, dict.fromkeys(required, object), advice=advice)
     try:
-        return from_mapping(cls, read_json(path), where=str(path))
+        return from_mapping(cls, value, where=str(path))
     except UserError as error:
         raise UserError(f"{error}; {advice}") from None
 

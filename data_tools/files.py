@@ -213,7 +213,7 @@ def read_json_object(path: Path, keys: Mapping[str, type] | None = None, *, advi
             raise UserError(f"{path}: has no {key}; {advice}")
         if not isinstance(value[key], kind):
             found = _short_json(value[key])
-            raise UserError(f"{path}: {key}: expected {_JSON_TYPES[kind]}, found {found}; {advice}")
+            raise UserError(f"{path}.{key}: expected {_JSON_TYPES[kind]}, found {found}; {advice}")
     return value
 
 

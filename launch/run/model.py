@@ -44,6 +44,10 @@ class PageRecord:
     width: int
     channels: int
 
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1 or self.channels not in (1, 3):
+            raise UserError(f"height, width, channels: {self.height}, {self.width}, {self.channels} is no page")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
@@ -58,6 +62,13 @@ class ModelRecord:
     page: PageRecord
     shards: str
     labels: dict[str, str]
+
+    def __post_init__(self) -> None:
+        for name, edges in self.regions.items():
+            try:
+                Box(*edges)
+            except UserError as error:
+                raise UserError(f"regions.{name}: {error}") from None
 
     @property
     def class_ids(self) -> list[int]:
@@ -99,9 +110,7 @@ def model_record(run: Path, config: Config) -> ModelRecord:
     """
     info = read_object(run / RUN)
     if all(key in info for key in KEYS):
-        record = from_mapping(ModelRecord, {key: info[key] for key in KEYS}, where=str(run / RUN))
-        _check_classes(run, record)
-        return record
+        return _recorded(run, info)
     found = next(_of_shards(run, config), None)
     if found is None:
         return _of_folder(run, config, info)
@@ -111,14 +120,19 @@ def model_record(run: Path, config: Config) -> ModelRecord:
     return found
 
 
-def _check_classes(run: Path, record: ModelRecord) -> None:
-    """Check that the record has the classes that the run's stack answers with, if that is finished."""
+def _recorded(run: Path, info: Mapping[str, Any]) -> ModelRecord:
+    """The record in `run.json`, whose classes are those that the run's stack answers with, if that is finished."""
+    try:
+        record = from_mapping(ModelRecord, {key: info[key] for key in KEYS}, where=str(run / RUN))
+    except UserError as error:
+        raise UserError(f"{error}; restore it from a copy of the run") from None
     ids = _stack_ids(run)
     if ids not in (None, record.class_ids):
         raise UserError(
             f"{run / RUN}.classes: ids {record.class_ids}, and {job_folder(run, STACK) / STACK_DESCRIPTION} has "
             f"{ids}; restore the damaged one from a copy of the run"
         )
+    return record
 
 
 def complete_record(run: Path) -> None:

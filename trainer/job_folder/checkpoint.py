@@ -207,7 +207,7 @@ def verified_sha256(path: Path) -> str:
     manifest = path.with_name(MANIFEST)
     expected = read_json_object(manifest, {"sha256": dict}, advice=TRAIN_AGAIN)["sha256"]
     if path.name not in expected:
-        raise UserError(f"{manifest}: sha256: has no {path.name}; {TRAIN_AGAIN}")
+        raise UserError(f"{manifest}.sha256: has no {path.name}; {TRAIN_AGAIN}")
     if found != expected[path.name]:
         raise UserError(f"{path}: changed since it was written (checksum); {TRAIN_AGAIN}")
     return found

@@ -1,6 +1,7 @@
 """A run folder says by itself what its models take and answer, and finds the shards that it was made from."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -101,13 +102,22 @@ def test_the_next_command_completes_an_old_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"classes": [{"id": "two", "name": "form"}]}, {"page": None}, {"regions": {"left": [0, 1]}}]
+    "changes",
+    [
+        {"classes": [{"id": "two", "name": "form"}]},
+        {"page": None},
+        {"page": {"height": 0, "width": 48, "channels": 1}},
+        {"page": {"height": 64, "width": 48, "channels": 4}},
+        {"regions": {"left": [0, 1]}},
+        {"regions": {"left": [0, 0, math.nan, 1]}},
+        {"regions": {"left": [0.5, 0, 0, 1]}},
+    ],
 )
 def test_a_corrupt_record_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
     config = make_run(tmp_path / "run", make_shards(tmp_path / "shards"))
     path = tmp_path / "run" / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    with pytest.raises(UserError, match=f"run.json.{next(iter(changes))}"):
+    with pytest.raises(UserError, match=f"run.json.{next(iter(changes))}.*copy of the run"):
         model_record(tmp_path / "run", config)
 
 

@@ -247,8 +247,8 @@ def test_after_an_error_the_checkpoint_is_written_before_the_exit(tmp_path: Path
         ('{"sha256": {"weig', f"{MANIFEST}: not readable as JSON"),
         ("null", f"{MANIFEST}: expected a JSON object"),
         ("{}", f"{MANIFEST}: has no sha256"),
-        ('{"sha256": null}', f"{MANIFEST}: sha256"),
-        ('{"sha256": {}}', f"{MANIFEST}: sha256: has no {WEIGHTS}"),
+        ('{"sha256": null}', f"{MANIFEST}.sha256: expected an object, found null"),
+        ('{"sha256": {}}', f"{MANIFEST}.sha256: has no {WEIGHTS}"),
         ('{"sha256": {"weights.safetensors": null}}', f"{WEIGHTS}: changed since it was written"),
     ],
 )

@@ -94,14 +94,15 @@ def test_a_file_that_is_no_record_is_named(run: Path, name: str, text: str) -> N
 @pytest.mark.parametrize(
     ("name", "change", "problem"),
     [
-        ("jobs/left/result.json", {"best_checkpoint": None}, ": best_checkpoint: expected text, found null"),
-        ("jobs/left/result.json", {"models": 5}, ": models: expected a list, found 5"),
-        ("jobs/stack/result.json", {"weights_digest": 5}, ": weights_digest: expected text, found 5"),
+        ("jobs/left/result.json", {"best_checkpoint": None}, r"\.best_checkpoint: expected text, found null"),
+        ("jobs/left/result.json", {"models": 5}, r"\.models: expected a list, found 5"),
+        ("jobs/stack/result.json", {"weights_digest": 5}, r"\.weights_digest: expected text, found 5"),
         ("jobs/stack/stack.json", {"members": []}, r"\.members: \[\] is empty"),
         ("jobs/stack/stack.json", {"members": ["left", "left"]}, r"\.members: .*names one twice"),
         ("jobs/stack/stack.json", {"members": 5}, r"\.members: expected a list"),
         ("jobs/stack/stack.json", {"class_ids": ["a", "b", "c"]}, r"\.class_ids\[0\]: expected an integer"),
         ("jobs/stack/stack.json", {"method": "magic"}, r"\.method: 'magic'"),
+        ("jobs/stack/stack.json", {"surprise": 1}, r"\.surprise: unknown"),
     ],
 )
 def test_a_damaged_key_is_named(run: Path, name: str, change: dict[str, Any], problem: str) -> None:
