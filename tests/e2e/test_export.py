@@ -109,6 +109,8 @@ def make_member(run: Path, name: str, *, region: str, shards: Path) -> None:
             arrays[path] = np.abs(values) + 0.5 if "variance" in path else values
             variable.assign(arrays[path])
     save_arrays(checkpoint / "weights.safetensors", arrays)
+    digest = hashlib.sha256((checkpoint / "weights.safetensors").read_bytes()).hexdigest()
+    write_json(checkpoint / "manifest.json", {"step": 1, "sha256": {"weights.safetensors": digest}})
     for split in ("val", "test"):
         pages = ShardSet.open(shards / split / region)
         softmax = model(pages.gather(np.arange(len(pages))), training=False).numpy()
