@@ -76,6 +76,7 @@ def kinds() -> dict[str, Kind]:
         _alpha_tiff,
         _alpha_png,
         _alpha_others,
+        _masked_bmp,
     )
     return {name: kind for part in parts for name, kind in part()}
 
@@ -368,3 +369,40 @@ def _alpha_others() -> Iterator[tuple[str, Kind]]:
     body = body.ljust(108, b"\0")
     head = b"BM" + struct.pack("<IHHI", 14 + 108 + len(pixels), 0, 0, 14 + 108)
     yield "bmp RGBA", Kind(head + body + pixels, seen)
+
+
+def _masked_bmp() -> Iterator[tuple[str, Kind]]:
+    """Ground truth: each color rounded to the number of its mask's bits."""
+    masks = {
+        "RGBX": (32, (0xFF, 0xFF00, 0xFF0000)),
+        "XBGR": (32, (0xFF000000, 0xFF0000, 0xFF00)),
+        "XRGB": (32, (0xFF00, 0xFF0000, 0xFF000000)),
+        "BGRX": (32, (0xFF0000, 0xFF00, 0xFF)),
+        "10-10-10": (32, (0x3FF00000, 0xFFC00, 0x3FF)),
+        "4-4-4": (16, (0xF00, 0xF0, 0xF)),
+        "5-6-5 BGR": (16, (0x1F, 0x7E0, 0xF800)),
+    }
+    for name, (bits, each) in masks.items():
+        pixels, shown = np.zeros((HEIGHT, WIDTH), np.int64), []
+        for place, mask in enumerate(each):
+            top, lowest = mask // (mask & -mask), mask & -mask
+            levels = (colors()[:, :, place].astype(np.int64) * top + 127) // 255
+            pixels += levels * lowest
+            shown.append(np.rint(levels * 255 / top).astype(np.uint8))
+        seen = gray_of(np.dstack(shown))
+        for header in (40, 52, 108):
+            for upward in (True, False):
+                # OpenCV cuts ten bits, where it knows the masks.
+                tolerance = 2 if name == "10-10-10" else 1
+                content = _bmp(pixels, bits, each, header, upward)
+                yield f"bmp masks {name} {header} {upward}", Kind(content, seen, tolerance)
+
+
+def _bmp(pixels: NDArray[np.int64], bits: int, masks: tuple[int, ...], header: int, upward: bool) -> bytes:
+    rows = [row.astype(f"<u{bits // 8}").tobytes() for row in (pixels[::-1] if upward else pixels)]
+    data = b"".join(row + bytes(-len(row) % 4) for row in rows)
+    height = HEIGHT if upward else -HEIGHT
+    head = struct.pack("<IiiHHIIiiII", header, WIDTH, height, 1, bits, 3, len(data), 2835, 2835, 0, 0)
+    head = (head + struct.pack("<III", *masks)).ljust(header, b"\0")
+    start = 14 + len(head)
+    return b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + head + data

@@ -7,7 +7,7 @@ import numpy as np
 
 from data_tools.documents.content import Content as Kind
 from data_tools.documents.content import content_of
-from data_tools.documents.formats import alpha, headers, tiff
+from data_tools.documents.formats import alpha, bmp, headers, tiff
 from data_tools.documents.formats.imdecode import by_opencv
 from data_tools.documents.formats.page_error import PageError, Pixels, damaged
 from data_tools.documents.formats.scaled import scaled
@@ -41,7 +41,7 @@ def decode_image(content: Content, kind: str, *, color: bool) -> Pixels:
 def _decoded(content: Content, kind: str, *, color: bool) -> Pixels:
     directory = tiff.directory(content) if kind == "TIFF" else None
     flag = cv2.IMREAD_COLOR_RGB if color else cv2.IMREAD_GRAYSCALE
-    if directory is not None and misread(directory):
+    if (directory is not None and misread(directory)) or (kind == "BMP" and bmp.misread(content)):
         return _by_others(content, kind, directory, color=color)
     transparent = alpha.may_be_transparent(content, kind, directory)
     page = by_opencv(content, kind, flag | cv2.IMREAD_IGNORE_ORIENTATION if transparent else flag)
@@ -62,7 +62,7 @@ def _turned(page: Pixels, content: Content, kind: str) -> Pixels:
 
 
 def _by_others(content: Content, kind: str, directory: tiff.Directory | None, *, color: bool) -> Pixels:
-    """The page by OpenCV's deep samples, by Pillow, by its specification, or from an old-style JPEG stream."""
+    """The page by OpenCV's deep samples, by Pillow, by its samples or color masks, or from an old-style JPEG stream."""
     from data_tools.documents.formats import pillow  # Imported late: most pages need no second decoder.
 
     page = None if directory is None else deep_page(content, directory)
@@ -73,6 +73,8 @@ def _by_others(content: Content, kind: str, directory: tiff.Directory | None, *,
             page = _opaque(scaled(found, inverted=inverted), directory)
     if page is None and directory is not None:
         page = by_specification(content, directory)
+    if page is None and kind == "BMP":
+        page = bmp.by_masks(content)
     if page is not None:
         return _shaped(page, color=color)
     if directory is not None and (stream := jpeg_stream(content, directory)):
