@@ -72,6 +72,7 @@ def kinds() -> dict[str, Kind]:
         _compressions,
         _old_jpegs,
         _orientations,
+        _tiled_orientations,
         _unusual,
         _alpha_tiff,
         _alpha_png,
@@ -230,6 +231,37 @@ def _orientations() -> Iterator[tuple[str, Kind]]:
         yield f"tiff RGBA orientation {orientation}", Kind(tiff([page]), smooth(), 1)
         content = saved(alpha, "WEBP", lossless=True, exact=True, exif=exif)
         yield f"webp RGBA orientation {orientation}", Kind(content, smooth())
+
+
+def _tiled_orientations() -> Iterator[tuple[str, Kind]]:
+    """Ground truth: NumPy's transformations of the page as stored, by the table of TIFF 6.0's tag Orientation."""
+    gray, rgb = smooth(), colors()
+    _, opacity, seen = inked()
+    cmyk = np.dstack([255 - rgb, np.zeros_like(gray)])
+    ink = np.dstack([np.full((HEIGHT, WIDTH, 3), 40, np.uint8), opacity])
+    palette = [*range(65535, -1, -257)] * 3
+    layouts = {
+        "gray": (gray, {"bits": 8, "photometric": 1, "samples": 1}, gray),
+        "gray white is zero": (255 - gray, {"bits": 8, "photometric": 0, "samples": 1}, gray),
+        "RGB": (rgb, {"bits": [8] * 3, "photometric": 2, "samples": 3}, gray_of(rgb)),
+        "RGB 16-bit": (rgb.astype("<u2") * 257, {"bits": [16] * 3, "photometric": 2, "samples": 3}, gray_of(rgb)),
+        "RGBA": (ink, {"bits": [8] * 4, "photometric": 2, "samples": 4, "extra": 2}, seen),
+        "CMYK": (cmyk, {"bits": [8] * 4, "photometric": 5, "samples": 4}, gray_of(rgb)),
+        "palette": (255 - gray, {"bits": 8, "photometric": 3, "samples": 1, "colors": palette}, gray),
+    }
+    stored_as = {
+        2: lambda page: page[:, ::-1],
+        3: lambda page: page[::-1, ::-1],
+        6: lambda page: np.rot90(page, 1),
+        7: lambda page: np.swapaxes(page[::-1, ::-1], 0, 1),
+    }
+    for orientation, turned in stored_as.items():
+        for name, (page, layout, shown) in layouts.items():
+            stored = turned(page)
+            data = [np.ascontiguousarray(tile).tobytes() for tile in tiles(stored, TILE)]
+            tags = hand([], **layout).tags | {ORIENTATION: orientation}
+            content = tiff([TiffPage(stored.shape[1], stored.shape[0], data, tags, TILE)], big="gray" in name)
+            yield f"tiff {name} tiled orientation {orientation}", Kind(content, shown, 1)
 
 
 def inked() -> tuple[NDArray[np.uint8], NDArray[np.uint8], Gray]:

@@ -3,6 +3,8 @@
 What OpenCV reads keeps OpenCV's pixels to the bit; what is transparent lies on white paper.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from data_tools.documents.content import Content as Kind
@@ -17,6 +19,7 @@ from data_tools.documents.formats.tiff_page import (
     deep_page,
     jpeg_stream,
     last_sample,
+    mirrors_tiles,
     misread,
 )
 from data_tools.documents.opencv import cv2
@@ -40,6 +43,16 @@ def decode_image(content: Content, kind: str, *, color: bool) -> Pixels:
 
 def _decoded(content: Content, kind: str, *, color: bool) -> Pixels:
     directory = tiff.directory(content) if kind == "TIFF" else None
+    if directory is not None and mirrors_tiles(directory):
+        from data_tools.documents.formats import pillow  # Imported late: most pages need no second decoder.
+
+        page = _by_header(tiff.unturned(content), kind, replace(directory, orientation=1), color=color)
+        return pillow.oriented(page, directory.orientation)
+    return _by_header(content, kind, directory, color=color)
+
+
+def _by_header(content: Content, kind: str, directory: tiff.Directory | None, *, color: bool) -> Pixels:
+    """The image by the decoder that its header asks for."""
     flag = cv2.IMREAD_COLOR_RGB if color else cv2.IMREAD_GRAYSCALE
     if (directory is not None and misread(directory)) or (kind == "BMP" and bmp.misread(content)):
         return _by_others(content, kind, directory, color=color)

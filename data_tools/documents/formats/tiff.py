@@ -159,6 +159,18 @@ def put_first(content: bytearray, offset: int) -> None:
     struct.pack_into(f"{order}{'Q' if big else 'I'}", content, 8 if big else 4, offset)
 
 
+def unturned(content: Content) -> bytearray:
+    """A copy of a file whose first directory can be read, with orientation 1 in it: decoders return it as stored."""
+    copy = bytearray(content)
+    order, big = _layout(content)
+    offset = _number(content, 8 if big else 4, f"{order}{'Q' if big else 'I'}")
+    for place in _places(content, offset):
+        tag, kind = struct.unpack_from(f"{order}HH", content, place)
+        if tag == _ORIENTATION and kind in _FORMATS:
+            struct.pack_into(f"{order}{_FORMATS[kind]}", copy, place + (12 if big else 8), 1)
+    return copy
+
+
 def directory(content: Content) -> Directory | None:
     """The first directory; None if it cannot be read."""
     try:
@@ -231,13 +243,10 @@ def _layout(content: Content) -> tuple[str, bool]:
 def _entries(content: Content, offset: int, *, wanted: frozenset[int] = _TAGS) -> tuple[dict[int, Sequence[int]], int]:
     """The values of the `wanted` tags of a directory, and the offset of the next directory."""
     order, big = _layout(content)
-    count_format, entry, room = ("Q", 20, 8) if big else ("H", 12, 4)
-    count = _number(content, offset, order + count_format)
-    start = offset + struct.calcsize(count_format)
-    if start + count * entry > len(content):
-        raise ValueError("the directory ends outside the file")
+    room = 8 if big else 4
+    places = _places(content, offset)
     tags: dict[int, Sequence[int]] = {}
-    for place in range(start, start + count * entry, entry):
+    for place in places:
         tag, kind = struct.unpack_from(f"{order}HH", content, place)
         if tag not in wanted or kind not in _FORMATS:
             continue
@@ -252,10 +261,21 @@ def _entries(content: Content, offset: int, *, wanted: frozenset[int] = _TAGS) -
             tags[_CUT] = (tag,)
             continue
         tags[tag] = struct.unpack_from(numbers, content, at)
-    end = start + count * entry
     # A file may end right after its last directory.
+    end = places.stop
     after = _number(content, end, order + ("Q" if big else "I")) if end + room <= len(content) else 0
     return tags, after
+
+
+def _places(content: Content, offset: int) -> range:
+    """Where the entries of the directory at `offset` start; it ends where the last one ends."""
+    order, big = _layout(content)
+    count_format, entry = ("Q", 20) if big else ("H", 12)
+    count = _number(content, offset, order + count_format)
+    start = offset + struct.calcsize(count_format)
+    if start + count * entry > len(content):
+        raise ValueError("the directory ends outside the file")
+    return range(start, start + count * entry, entry)
 
 
 def _number(content: Content, place: int, form: str) -> int:

@@ -17,6 +17,8 @@ WHITE_IS_ZERO = 0
 """Photometric interpretation of a page whose largest value is black."""
 _OPAQUE = 255
 _OLD_JPEG = 6
+_MIRRORED = frozenset({2, 3, 6, 7})
+"""Orientations whose rows as stored start at the right or end at the top."""
 
 
 def misread(directory: tiff.Directory) -> bool:
@@ -33,6 +35,11 @@ def misread(directory: tiff.Directory) -> bool:
         or (directory.alpha is not None and directory.samples == 2)
         or (partial and directory.bits == 16 and directory.samples == 1)
     )
+
+
+def mirrors_tiles(directory: tiff.Directory) -> bool:
+    """Whether OpenCV 5.0 mirrors each tile in its place, and not the page."""
+    return directory.tiled and directory.orientation in _MIRRORED
 
 
 def deep_page(content: Content, directory: tiff.Directory) -> Pixels | None:

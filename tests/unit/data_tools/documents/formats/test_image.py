@@ -25,7 +25,7 @@ from tests.helpers.page_kinds import HEIGHT, WIDTH, colors, hand, inked, kinds, 
 
 KINDS = kinds()
 
-MISREAD = ("signed", "undeclared", "16-bit tiled", "bmp masks")
+MISREAD = ("signed", "undeclared", "16-bit tiled", "tiled orientation", "bmp masks")
 """Kinds that OpenCV 5.0 returns as another page than the file holds."""
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
