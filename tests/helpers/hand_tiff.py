@@ -50,6 +50,15 @@ def tiles(image: NDArray, side: int) -> list[NDArray]:
     ]
 
 
+def lzw(raw: bytes) -> bytes:
+    """`raw` as LZW codes of TIFF 6.0, section 13, without compression: the table is cleared before codes get longer."""
+    codes = []
+    for start in range(0, len(raw), 200):
+        codes += [256, *raw[start : start + 200]]
+    bits = "".join(f"{code:09b}" for code in [*codes, 257])
+    return int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8))
+
+
 def tiff(pages: Sequence[TiffPage], *, big_endian: bool = False, big: bool = False) -> bytes:
     """The file of `pages`; `big`: as BigTIFF."""
     order = ">" if big_endian else "<"

@@ -1,6 +1,7 @@
 """A page in every kind of image file: its bytes, and the gray levels that a person sees. No file is stored."""
 
 import io
+import lzma
 import struct
 import zlib
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from tests.helpers.hand_tiff import (
     SAMPLE_FORMAT,
     SAMPLES,
     TiffPage,
+    lzw,
     packed,
     tiff,
     tiles,
@@ -74,6 +76,7 @@ def kinds() -> dict[str, Kind]:
         _orientations,
         _tiled_orientations,
         _unusual,
+        _compressed_samples,
         _alpha_tiff,
         _alpha_png,
         _alpha_others,
@@ -133,12 +136,20 @@ def _deep() -> Iterator[tuple[str, Kind]]:
     yield "tiff 10-bit", one(packed(gray.astype(int) * 4 + gray // 64, 10), 10)
     yield "tiff 32-bit", one((gray.astype("<u4") * 0x01010101).tobytes(), 32)
     yield "tiff signed 8-bit", one((gray.astype(int) - 128).astype(np.int8).tobytes(), 8, 2)
+    tiled = [tile.tobytes() for tile in tiles((gray.astype(int) - 128).astype(np.int8), 16)]
+    page = hand(tiled, tile=16, bits=8, photometric=1, samples=1, format=2)
+    yield "tiff signed 8-bit tiled", Kind(tiff([page]), gray)
     yield "tiff signed 16-bit", one((gray.astype("<i2") * 128).tobytes(), 16, 2)
     yield "tiff signed 32-bit", one((gray.astype("<i4") * 0x00808080).tobytes(), 32, 2)
     yield "tiff float to 1", one((gray / 255).astype("<f4").tobytes(), 32, 3)
     yield "tiff float to 1, white is zero", one((1 - gray / 255).astype("<f4").tobytes(), 32, 3, 0)
     yield "tiff float to 255", one(gray.astype("<f4").tobytes(), 32, 3)
     yield "tiff double", one((gray / 255).astype("<f8").tobytes(), 64, 3)
+    for bits in (1, 2, 4, 8, 10, 16):
+        levels = (gray.astype(int) * (2**bits - 1) + 127) // 255
+        raw = levels.astype("<u2").tobytes() if bits == 16 else packed(levels, bits)
+        seen = (levels * 255 // (2**bits - 1)).astype(np.uint8)
+        yield f"tiff undefined {bits}-bit", Kind(one(raw, bits, 4).content, seen, 1)
     yield "png 16-bit", Kind(saved(Image.fromarray(gray.astype(np.uint16) * 257), "PNG"), gray, 1)
 
 
@@ -262,6 +273,60 @@ def _tiled_orientations() -> Iterator[tuple[str, Kind]]:
             tags = hand([], **layout).tags | {ORIENTATION: orientation}
             content = tiff([TiffPage(stored.shape[1], stored.shape[0], data, tags, TILE)], big="gray" in name)
             yield f"tiff {name} tiled orientation {orientation}", Kind(content, shown, 1)
+
+
+def _zstandard(raw: bytes) -> bytes:
+    """`raw` as the only strip of a file that Pillow writes."""
+    content = saved(Image.frombytes("L", (len(raw), 1), raw), "TIFF", compression="zstd")
+    with Image.open(io.BytesIO(content)) as image:
+        (start,), (length,) = image.tag_v2[273], image.tag_v2[279]
+    return content[start : start + length]
+
+
+def _compressed_samples() -> Iterator[tuple[str, Kind]]:
+    """Deep, signed and transparent samples in compressions that OpenCV lacks or reads only with common samples."""
+    gray, rgb, (level, opacity, seen) = smooth(), colors(), inked()
+    one = {"bits": 16, "photometric": 1, "samples": 1}
+    layouts = {
+        "signed 16-bit": ((gray.astype(int) - 128) * 256, "i2", one | {"format": 2}, gray),
+        "signed 8-bit": (gray.astype(int) - 128, "i1", one | {"bits": 8, "format": 2}, gray),
+        "32-bit": (gray.astype("u4") * 0x1010101, "u4", one | {"bits": 32}, gray),
+        "float": (gray / 255, "f4", one | {"bits": 32, "format": 3}, gray),
+        "half float": (gray / 255, "f2", one | {"format": 3}, gray),
+        "16-bit white is zero": ((255 - gray).astype("u2") * 257, "u2", one | {"photometric": 0}, gray),
+        "RGB float": (
+            rgb / 255,
+            "f4",
+            {"bits": [32] * 3, "photometric": 2, "samples": 3, "format": [3] * 3},
+            gray_of(rgb),
+        ),
+        "16-bit gray and alpha": (
+            np.dstack([level, opacity]).astype("u2") * 257,
+            "u2",
+            {"bits": [16] * 2, "photometric": 1, "samples": 2, "extra": 2},
+            seen,
+        ),
+        "CMYK and alpha": (
+            np.dstack([np.zeros((HEIGHT, WIDTH, 3), np.uint8), 255 - level, opacity]),
+            "u1",
+            {"bits": [8] * 5, "photometric": 5, "samples": 5, "extra": 2},
+            seen,
+        ),
+    }
+    for name, (samples, kind, layout, shown) in layouts.items():
+        for number, compress in ((5, lzw), (34925, lzma.compress), (50000, _zstandard)):
+            for order in "<>":
+                page = hand([compress(samples.astype(order + kind).tobytes())], compression=number, **layout)
+                content = tiff([page], big_endian=order == ">")
+                yield f"tiff {name}, compression {number} {order}", Kind(content, shown, 1)
+    # Technical Note 3 of Adobe Photoshop's TIFF: bytes by significance, then differences.
+    for samples, width in (((gray / 255).astype(">f4"), 4), ((gray / 255).astype(">f2"), 2)):
+        grouped = samples.view(np.uint8).reshape(HEIGHT, WIDTH, width).swapaxes(1, 2).reshape(HEIGHT, -1)
+        steps = np.diff(grouped, axis=1, prepend=np.zeros((HEIGHT, 1), np.uint8))
+        options = one | {"bits": 8 * width, "format": 3, "predictor": 3}
+        for number, compress in ((8, zlib.compress), (5, lzw), (34925, lzma.compress)):
+            page = hand([compress(steps.tobytes())], compression=number, **options)
+            yield f"tiff {8 * width}-bit float predictor, compression {number}", Kind(tiff([page]), gray, 1)
 
 
 def inked() -> tuple[NDArray[np.uint8], NDArray[np.uint8], Gray]:

@@ -39,19 +39,21 @@ _DECODER_ERRORS = (
 """What Pillow raises on corrupt input."""
 
 
-def decode(content: bytes | bytearray, kind: str, *, upright: bool = True) -> NDArray[np.generic] | None:
+def decode(
+    content: bytes | bytearray, kind: str, *, upright: bool = True, limit: int = MAX_PIXELS
+) -> NDArray[np.generic] | None:
     """The first image of a `kind` ("TIFF", "PNG", ...) as it is stored; None if Pillow does not read it.
 
     uint8 [h, w] or [h, w, 3] (RGB), with alpha [h, w, 2] or [h, w, 4]; deeper samples [h, w] keep their dtype.
     upright: turned as EXIF says.
 
     Raises:
-        PageError: more than MAX_PIXELS pixels.
+        PageError: more than `limit` pixels.
     """
     try:
         with Image.open(io.BytesIO(content), formats=[kind.upper()]) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise PageError(f"more than {MAX_PIXELS} pixels")
+            if image.width * image.height > limit:
+                raise PageError(f"more than {limit} pixels")
             image.load()
             # Pillow turns a TIFF itself.
             turned = ImageOps.exif_transpose(image) if upright and kind != "TIFF" else image

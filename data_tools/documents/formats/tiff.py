@@ -28,8 +28,10 @@ _MAX_VALUES = 2**20
 _NO_PAGE = 0b101
 """Bits of NewSubfileType: a reduced copy of another image, and a transparency mask."""
 
-_RGB = 2
-UINT, INT, FLOAT = 1, 2, 3
+RGB = 2
+MAX_SAMPLES = 16
+"""Samples of a pixel that are read."""
+UINT, INT, FLOAT, _UNDEFINED = 1, 2, 3, 4
 ASSOCIATED = 1
 COMPRESSIONS = {
     1: "no",
@@ -112,7 +114,7 @@ class Directory:
     @property
     def undeclared_alpha(self) -> bool:
         """Whether there is one sample beside gray or RGB that is not declared as alpha; some programs write it so."""
-        colors = {0: 1, 1: 1, _RGB: 3}.get(self.photometric)
+        colors = {0: 1, 1: 1, RGB: 3}.get(self.photometric)
         return colors is not None and self.samples == colors + 1 and self.alpha is None
 
     def truncated(self, size: int) -> bool:
@@ -129,7 +131,7 @@ class Directory:
             return f"{self.bits}-bit {kind}samples (format {self.sample_format})"
         if self.sample_format == FLOAT and self.bits < 32:
             return f"{self.bits}-bit {kind}samples"
-        return None
+        return f"{self.samples} samples a pixel" if self.samples > MAX_SAMPLES else None
 
     def described(self) -> str:
         """Compression and samples in words, for a file that no decoder reads."""
@@ -194,7 +196,8 @@ def directory(content: Content) -> Directory | None:
         height=one(_HEIGHT, 0),
         bits=one(_BITS, 1),
         samples=one(_SAMPLES, 1),
-        sample_format=one(_FORMAT, UINT),
+        # TIFF 6.0 has undefined samples read as unsigned integers.
+        sample_format=UINT if one(_FORMAT, UINT) == _UNDEFINED else one(_FORMAT, UINT),
         compression=one(_COMPRESSION, 1),
         photometric=one(_PHOTOMETRIC, 1),
         predictor=one(_PREDICTOR, 1),

@@ -50,15 +50,15 @@ def deep_page(content: Content, directory: tiff.Directory) -> Pixels | None:
     """
     if directory.truncated(len(content)):
         raise damaged("TIFF")
-    whole = directory.sample_format == tiff.UINT and directory.bits > 8 and directory.bits < 32
-    if directory.alpha is not None or whole or (directory.planar and directory.bits > 8):
+    deep = directory.bits > 8 or directory.sample_format == tiff.INT
+    if deep or directory.alpha is not None:
         page = by_specification(content, directory)
         if page is not None:
             return page
-    if directory.alpha is None and (directory.bits > 8 or directory.sample_format == tiff.INT):
-        deep = imdecode(content, "TIFF", cv2.IMREAD_UNCHANGED)
-        if deep is not None and deep.size:
-            page = scaled(deep, inverted=directory.photometric == WHITE_IS_ZERO)
+    if deep and directory.alpha is None:
+        samples = imdecode(content, "TIFF", cv2.IMREAD_UNCHANGED)
+        if samples is not None and samples.size:
+            page = scaled(samples, inverted=directory.photometric == WHITE_IS_ZERO)
             if page.ndim == 3:
                 page = np.ascontiguousarray(page[:, :, 2::-1] if page.shape[2] > 2 else page[:, :, 0])
             return page
@@ -79,6 +79,8 @@ def by_specification(content: Content, directory: tiff.Directory) -> Pixels | No
         opacity = _levels(samples[:, :, count + directory.extra.index(directory.alpha)], directory)
         if opacity.min() < _OPAQUE:
             page = alpha.on_white(page, opacity, premultiplied=directory.alpha == tiff.ASSOCIATED)
+    if directory.orientation == 1:
+        return page
     from data_tools.documents.formats import pillow  # Imported late: most pages need no second decoder.
 
     return pillow.oriented(page, directory.orientation)
@@ -99,10 +101,13 @@ def last_sample(content: Content, directory: tiff.Directory) -> Pixels | None:
 
 def _levels(samples: NDArray[Any], directory: tiff.Directory) -> Pixels:
     """Samples of any depth as uint8: unsigned ones by the top of their depth, others as `scaled`."""
-    if directory.sample_format == tiff.UINT and directory.bits <= 32:
-        top = 2**directory.bits - 1
-        if directory.bits <= 8:
-            return np.asarray(samples.astype(np.uint16) * 255 // top, np.uint8)
+    if directory.sample_format == tiff.UINT and directory.bits < 32:
+        if directory.bits == 8:
+            return np.asarray(samples, np.uint8)
+        if directory.bits == 1:
+            return np.asarray(samples * np.uint8(255), np.uint8)
+        if directory.bits < 8:
+            return np.asarray(samples.astype(np.uint16) * 255 // (2**directory.bits - 1), np.uint8)
         # As OpenCV.
         return np.asarray(samples >> (directory.bits - 8), np.uint8)
     return scaled(samples, inverted=False)

@@ -1,31 +1,31 @@
 """The samples of a TIFF page by its specification, for layouts that no decoder reads, such as 16-bit gray with alpha.
 
-Pure NumPy: strips and tiles, chunky and planar, any depth, without compression, deflate or PackBits.
+Strips and tiles, chunky and planar, any depth, in the compressions of `tiff_parts`.
 """
 
-import zlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data_tools.documents.formats import tiff_parts
 from data_tools.documents.formats.tiff import FLOAT, INT, UINT, Content, Directory
-from data_tools.documents.opencv import MAX_PIXELS
+from data_tools.documents.opencv import MAX_PIXELS, cv2
 
-_NONE, _DEFLATE, _PACKBITS = frozenset({1}), frozenset({8, 32946}), frozenset({32773})
 _COLORS = {0: 1, 1: 1, 2: 3, 5: 4}
 """Color samples by photometric interpretation: gray, RGB, CMYK."""
+_HORIZONTAL, _FLOATING_POINT = 2, 3
+"""Predictors."""
 
 
 def readable(directory: Directory) -> bool:
     """Whether `read` knows this kind of page."""
-    known = directory.compression in _NONE | _DEFLATE | _PACKBITS and directory.photometric in _COLORS
     return (
-        known
-        and directory.fill_order == 1
+        tiff_parts.readable(directory)
+        and directory.photometric in _COLORS
         and _known_samples(directory)
-        and _COLORS[directory.photometric] + _extra(directory) <= directory.samples <= 16
-        and 0 < directory.width * directory.height <= MAX_PIXELS // directory.samples
+        and _COLORS[directory.photometric] + _extra(directory) <= directory.samples
+        and directory.width * directory.height <= MAX_PIXELS // directory.samples
     )
 
 
@@ -39,32 +39,77 @@ def _known_samples(directory: Directory) -> bool:
     if bits not in (8, 16, 32, 64):
         return 1 <= bits < 64 and form == UINT and directory.predictor == 1
     if form == FLOAT:
-        return bits > 8 and directory.predictor == 1
-    return form in (UINT, INT) and directory.predictor in (1, 2)
+        return bits > 8 and directory.predictor in (1, _FLOATING_POINT)
+    return form in (UINT, INT) and directory.predictor in (1, _HORIZONTAL)
 
 
 def read(content: Content, directory: Directory) -> NDArray[Any] | None:
     """All samples of a page, [h, w, samples], in a dtype of at least their depth; None if the file is damaged."""
-    width, height = directory.width, directory.height
-    part_width = directory.tile[0] if directory.tiled else width
-    part_height = directory.tile[1] if directory.tiled else min(directory.rows, height)
-    planes = directory.samples if directory.planar else 1
-    each = 1 if directory.planar else directory.samples
-    across, down = -(-width // max(part_width, 1)), -(-height // max(part_height, 1))
-    if len(directory.parts) != across * down * planes:
-        return None
-    page = np.zeros((height, width, directory.samples), _dtype(directory).newbyteorder("="))
-    for place, (offset, length) in enumerate(directory.parts):
-        plane, (row, column) = place // (across * down), divmod(place % (across * down), across)
-        rows = part_height if directory.tiled else min(part_height, height - row * part_height)
-        part = _part(bytes(content[offset : offset + length]), directory, (rows, part_width, each))
-        if part is None:
+    planes = []
+    for number in range(tiff_parts.grid(directory).planes):
+        packed = tiff_parts.plane(content, directory, number)
+        if packed is None:
             return None
-        top, left = row * part_height, column * part_width
-        inner = part[: height - top, : width - left]
-        first = plane if directory.planar else 0
-        page[top : top + rows, left : left + part_width, first : first + each] = inner
-    return page
+        planes.append(_plane(packed, directory))
+    return planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
+
+
+def _plane(packed: NDArray[np.uint8], directory: Directory) -> NDArray[Any]:
+    """The samples of one plane, [h, w, samples], from its parts, [rows, bytes]."""
+    parts = tiff_parts.grid(directory)
+    values = _values(packed, directory, (len(packed), parts.columns, parts.samples))
+    if not directory.tiled:
+        return values
+    tiles = values.reshape(parts.down, parts.across, parts.rows, parts.columns, parts.samples)
+    page = tiles.swapaxes(1, 2).reshape(parts.down * parts.rows, -1, parts.samples)
+    return page[: directory.height, : directory.width]
+
+
+def _values(packed: NDArray[np.uint8], directory: Directory, shape: tuple[int, int, int]) -> NDArray[Any]:
+    rows, columns, samples = shape
+    bits, dtype = directory.bits, _dtype(directory)
+    if directory.predictor == _FLOATING_POINT:
+        return _undifferenced(packed, dtype, shape)
+    if bits in (8, 16, 32, 64):
+        values = packed.view(dtype).reshape(shape)
+        values = values.astype(dtype.newbyteorder("="), copy=False)
+        if directory.predictor == _HORIZONTAL:
+            _sum(values)
+        return values
+    unpacked = np.unpackbits(packed, axis=1, count=columns * samples * bits)
+    if bits == 1:
+        return unpacked.reshape(shape)
+    places = 1 << np.arange(bits - 1, -1, -1, dtype=np.uint64)
+    values = (unpacked.reshape(rows, -1, bits) * places).sum(axis=2)
+    return values.astype(dtype.newbyteorder("=")).reshape(shape)
+
+
+_BAND, _BLOCK = 2**17, 16
+"""Samples and columns that `_sum` adds at once."""
+
+
+def _sum(steps: NDArray[Any]) -> None:
+    """Replace each row of `steps` [h, w, samples] by its running sums, which undoes the horizontal predictor.
+
+    As np.cumsum, which takes several times as long for bytes: here, the columns of all blocks are added as rows.
+    """
+    if steps.dtype.itemsize > 2:
+        np.cumsum(steps, axis=1, out=steps)
+        return
+    rows = max(1, _BAND // (steps.shape[1] * steps.shape[2]))
+    for top in range(0, len(steps), rows):
+        _sum_band(steps[top : top + rows])
+
+
+def _sum_band(steps: NDArray[Any]) -> None:
+    rows, columns, samples = steps.shape
+    padded = np.zeros((rows, -(-columns // _BLOCK) * _BLOCK, samples), steps.dtype)
+    padded[:, :columns] = steps
+    sums = cv2.transpose(padded.reshape(-1, _BLOCK * samples)).reshape(_BLOCK, samples, rows, -1)
+    for column in range(1, _BLOCK):
+        sums[column] += sums[column - 1]
+    sums[:, :, :, 1:] += np.cumsum(sums[-1, :, :, :-1], axis=2, dtype=steps.dtype)
+    steps[:] = cv2.transpose(sums.reshape(_BLOCK * samples, -1)).reshape(padded.shape)[:, :columns]
 
 
 def _dtype(directory: Directory) -> np.dtype[Any]:
@@ -73,46 +118,13 @@ def _dtype(directory: Directory) -> np.dtype[Any]:
     return np.dtype(f"{directory.order}{kind}{size}")
 
 
-def _part(raw: bytes, directory: Directory, shape: tuple[int, int, int]) -> NDArray[Any] | None:
-    """One strip or tile of (rows, columns, samples); None if it is short."""
-    rows, columns, samples = shape
-    row_bytes = -(-columns * samples * directory.bits // 8)
-    if directory.compression in _DEFLATE:
-        raw = _inflated(raw, rows * row_bytes)
-    elif directory.compression in _PACKBITS:
-        raw = _unpacked(raw, rows * row_bytes)
-    if len(raw) < rows * row_bytes:
-        return None
-    packed = np.frombuffer(raw, np.uint8, rows * row_bytes).reshape(rows, row_bytes)
-    if directory.bits in (8, 16, 32, 64):
-        values = packed.view(_dtype(directory)).reshape(shape)
-    else:
-        bits = np.unpackbits(packed, axis=1)[:, : columns * samples * directory.bits]
-        places = 1 << np.arange(directory.bits - 1, -1, -1, dtype=np.uint64)
-        values = (bits.reshape(rows, -1, directory.bits) * places).sum(axis=2).astype(_dtype(directory)).reshape(shape)
-    values = values.astype(values.dtype.newbyteorder("="))
-    return np.cumsum(values, axis=1, dtype=values.dtype) if directory.predictor == 2 else values
-
-
-def _inflated(raw: bytes, size: int) -> bytes:
-    try:
-        return zlib.decompressobj().decompress(raw, size)
-    except zlib.error:
-        return b""
-
-
-def _unpacked(raw: bytes, size: int) -> bytes:
-    """PackBits (TIFF 6.0, section 9)."""
-    out, place = bytearray(), 0
-    while place < len(raw) and len(out) < size:
-        head = raw[place]
-        if head < 128:
-            out += raw[place + 1 : place + 2 + head]
-            place += 2 + head
-        else:
-            out += raw[place + 1 : place + 2] * (257 - head if head > 128 else 0)
-            place += 2 if head > 128 else 1
-    return bytes(out)
+def _undifferenced(packed: NDArray[np.uint8], dtype: np.dtype[Any], shape: tuple[int, int, int]) -> NDArray[Any]:
+    """Floating-point values of rows whose bytes are grouped by significance and differenced (TIFF Technical Note 3)."""
+    rows, _, samples = shape
+    sums = np.cumsum(packed.reshape(rows, -1, samples), axis=1, dtype=np.uint8)
+    values = np.ascontiguousarray(sums.reshape(rows, dtype.itemsize, -1).swapaxes(1, 2))
+    # The most significant bytes come first, whatever the file's byte order.
+    return values.view(dtype.newbyteorder(">")).astype(dtype.newbyteorder("=")).reshape(shape)
 
 
 def colors(directory: Directory) -> int:

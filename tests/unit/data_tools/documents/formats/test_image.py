@@ -79,9 +79,13 @@ def test_colors_are_composited() -> None:
         (hand([bytes(100)], bits=8, photometric=1, samples=1, compression=50001), "WebP compression"),
         (hand([bytes(100)], bits=8, photometric=1, samples=1, compression=34661), "JBIG compression"),
         (hand([bytes(100)], bits=8, photometric=1, samples=1, compression=4711), "compression 4711"),
-        (hand([bytes(100)], bits=16, photometric=1, samples=1, format=3, compression=5), "16-bit floating-point"),
-        (hand([bytes(100)], bits=24, photometric=1, samples=1, compression=5), "24-bit samples"),
-        (hand([bytes(100)], bits=[16, 16], photometric=1, samples=2, extra=2, compression=5), "2 x 16-bit samples"),
+        (hand([bytes(100)], bits=16, photometric=1, samples=1, format=3, compression=32766), "16-bit floating-point"),
+        (hand([bytes(100)], bits=24, photometric=1, samples=1, compression=32766), "24-bit samples"),
+        (
+            hand([bytes(100)], bits=[16, 16], photometric=1, samples=2, extra=2, compression=32766),
+            "2 x 16-bit samples",
+        ),
+        (hand([bytes(64 * WIDTH * HEIGHT)], bits=8, photometric=1, samples=64), "64 samples a pixel"),
         (hand([bytes(3 * WIDTH * HEIGHT)], bits=[8] * 3, photometric=32844, samples=3), "interpretation 32844"),
     ],
 )
