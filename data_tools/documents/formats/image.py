@@ -16,6 +16,7 @@ from data_tools.documents.formats.scaled import scaled
 from data_tools.documents.formats.tiff_page import (
     WHITE_IS_ZERO,
     by_specification,
+    checked,
     deep_page,
     jpeg_stream,
     last_sample,
@@ -53,6 +54,8 @@ def _decoded(content: Content, kind: str, *, color: bool) -> Pixels:
 
 def _by_header(content: Content, kind: str, directory: tiff.Directory | None, *, color: bool) -> Pixels:
     """The image by the decoder that its header asks for."""
+    if directory is not None and (found := checked(content, directory, color=color)) is not None:
+        return _shaped(found, color=color)
     flag = cv2.IMREAD_COLOR_RGB if color else cv2.IMREAD_GRAYSCALE
     if (directory is not None and misread(directory)) or (kind == "BMP" and bmp.misread(content)):
         return _by_others(content, kind, directory, color=color)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_tools.documents.formats import alpha, tiff, tiff_samples
+from data_tools.documents.formats import alpha, tiff, tiff_parts, tiff_samples
 from data_tools.documents.formats.imdecode import imdecode
 from data_tools.documents.formats.page_error import Pixels, damaged
 from data_tools.documents.formats.scaled import scaled
@@ -40,6 +40,29 @@ def misread(directory: tiff.Directory) -> bool:
 def mirrors_tiles(directory: tiff.Directory) -> bool:
     """Whether OpenCV 5.0 mirrors each tile in its place, and not the page."""
     return directory.tiled and directory.orientation in _MIRRORED
+
+
+def checked(content: Content, directory: tiff.Directory, *, color: bool) -> Pixels | None:
+    """A common page in a compression whose damage OpenCV hides, as OpenCV reads it; None for other pages.
+
+    The others are intact, or of a kind that is not checked; OpenCV decompresses them a second time. RGB in gray is one
+    of them, since OpenCV's conversion is not the one of `cv2.cvtColor` to the bit.
+
+    Raises:
+        PageError: a strip or a tile is damaged.
+    """
+    if not tiff_parts.damage_hidden(directory):
+        return None
+    gray = directory.samples == 1 and directory.bits in (1, 8)
+    rgb = color and directory.photometric == tiff.RGB and directory.samples == 3 and directory.bits == 8
+    if (gray or rgb) and directory.sample_format == tiff.UINT and tiff_samples.readable(directory):
+        page = by_specification(content, directory)
+        if page is None:
+            raise damaged("TIFF")
+        return page
+    if not tiff_parts.intact(content, directory):
+        raise damaged("TIFF")
+    return None
 
 
 def deep_page(content: Content, directory: tiff.Directory) -> Pixels | None:

@@ -1,4 +1,7 @@
-"""The strips and tiles of a TIFF page, decompressed: by zlib with its checksum, or by Pillow's libtiff."""
+"""The strips and tiles of a TIFF page, decompressed: by zlib with its checksum, or by Pillow's libtiff.
+
+OpenCV ignores libtiff's errors and shows what follows the damage as zeros; here a damaged part is an error.
+"""
 
 import itertools
 import struct
@@ -16,6 +19,7 @@ _DEFLATE = frozenset({8, 32946})
 _LZW, _PACKBITS, _LZMA, _ZSTANDARD = 5, 32773, 34925, 50000
 COMPRESSIONS = _DEFLATE | {1, _LZW, _PACKBITS, _LZMA, _ZSTANDARD}
 """Compressions that `plane` reads."""
+_HIDDEN = _DEFLATE | {_LZW, _PACKBITS}
 _YCBCR = 6
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """Each byte with its bits in reverse order."""
@@ -69,6 +73,17 @@ def readable(directory: Directory) -> bool:
         and len(directory.parts) == parts.planes * parts.across * parts.down
         and all(length for _, length in directory.parts)
     )
+
+
+def damage_hidden(directory: Directory) -> bool:
+    """Whether OpenCV hides damage of this page's parts that `plane` finds."""
+    return directory.compression in _HIDDEN and readable(directory)
+
+
+def intact(content: Content, directory: Directory) -> bool:
+    """Whether all parts of a `readable` page decompress to their size."""
+    planes = range(grid(directory).planes)
+    return all(rows is not None for number in planes for rows in _decompressed(content, directory, number))
 
 
 def plane(content: Content, directory: Directory, number: int) -> NDArray[np.uint8] | None:

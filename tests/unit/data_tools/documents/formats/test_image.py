@@ -1,8 +1,10 @@
 """Every kind of intact image is read as a person sees it; what is not read is rejected with a true reason."""
 
+import io
 import random
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,9 +18,13 @@ from tests.helpers.hand_tiff import (
     COMPRESSION,
     EXTRA_SAMPLES,
     PHOTOMETRIC,
+    ROWS,
     SAMPLE_FORMAT,
     SAMPLES,
+    STRIP_BYTES,
+    STRIP_OFFSETS,
     TiffPage,
+    packed,
     tiff,
 )
 from tests.helpers.page_kinds import HEIGHT, WIDTH, colors, hand, inked, kinds, png, saved, smooth
@@ -95,6 +101,61 @@ def test_an_intact_tiff_that_is_not_read_is_not_called_damaged(page: TiffPage, r
     assert "truncated" not in str(error.value)
 
 
+STRIPS = ("tiff_lzw", "packbits", "tiff_adobe_deflate")
+
+
+def strips(mode: str, compression: str, rows: int) -> tuple[bytes, list[tuple[int, int]]]:
+    """A TIFF file of strips of `rows` rows, and (offset, bytes) of each."""
+    image = Image.fromarray(np.tile(colors(), (2, 2, 1))).convert(mode)
+    content = saved(image, "TIFF", compression=compression, tiffinfo={ROWS: rows})
+    with Image.open(io.BytesIO(content)) as image:
+        return content, list(zip(image.tag_v2[STRIP_OFFSETS], image.tag_v2[STRIP_BYTES], strict=True))
+
+
+@pytest.mark.parametrize("rows", [9, 2 * HEIGHT])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "RGBA"])
+@pytest.mark.parametrize("compression", STRIPS)
+def test_a_strip_with_wrong_bytes_is_rejected(compression: str, mode: str, rows: int) -> None:
+    content, places = strips(mode, compression, rows)
+    assert decode(content).shape == (2 * HEIGHT, 2 * WIDTH)
+    start, length = places[len(places) // 2]
+    wrong = bytearray(content)
+    # PackBits: codes that stand for nothing.
+    fill = b"\x80" if compression == "packbits" else b"\0"
+    wrong[start + length // 2 : start + length] = fill * (length - length // 2)
+    with pytest.raises((OSError, zlib.error)):
+        if compression == "tiff_adobe_deflate":
+            zlib.decompress(wrong[start : start + length])
+        else:
+            Image.open(io.BytesIO(wrong)).load()
+    for color in (False, True):
+        with pytest.raises(PageError, match="truncated or damaged"):
+            decode(bytes(wrong), color=color)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_checksum_of_deflate_is_checked(mode: str) -> None:
+    content, places = strips(mode, "tiff_adobe_deflate", 9)
+    start, length = places[-1]
+    wrong = bytearray(content)
+    wrong[start + length - 1] ^= 1
+    with pytest.raises(PageError, match="truncated or damaged"):
+        decode(bytes(wrong))
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_deflate_as_other_decoders_tolerate_it(bits: int) -> None:
+    raw = packed(smooth() >> (8 - bits), bits)
+    seen = (smooth() >> (8 - bits)) * (255 // (2**bits - 1))
+    tags = {"bits": bits, "photometric": 1, "samples": 1, "compression": 8}
+    without_checksum = hand([zlib.compress(raw)[:-4]], **tags)
+    assert np.array_equal(decode(tiff([without_checksum])), seen)
+    row = len(raw) // HEIGHT
+    halves = [zlib.compress(raw[: 40 * row]), zlib.compress(raw[40 * row :] + bytes(20 * row))]
+    filled_up = hand(halves, **tags)
+    assert np.array_equal(decode(tiff([replace(filled_up, tags={**filled_up.tags, ROWS: 40})])), seen)
+
+
 def test_a_jpeg_with_twelve_bits_a_sample() -> None:
     content = bytearray(saved(Image.fromarray(smooth()), "JPEG"))
     content[content.index(b"\xff\xc0") + 4] = 12
@@ -124,6 +185,9 @@ def test_sizes_that_lie() -> None:
             assert decode(tiff([page])).size
         except PageError as error:
             assert str(error)
+    rows = hand([zlib.compress(bytes(WIDTH))] * HEIGHT, bits=8, photometric=1, samples=1, compression=8)
+    with pytest.raises(PageError):
+        decode(tiff([replace(rows, tags={**rows.tags, ROWS: 0})]))
     short = png(8, 3, [bytes(WIDTH)] * HEIGHT, {b"PLTE": bytes(6), b"tRNS": struct.pack(">H", 0)})
     assert decode(short).shape == (HEIGHT, WIDTH)
 
