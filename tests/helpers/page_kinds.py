@@ -491,11 +491,12 @@ def _masked_bmp() -> Iterator[tuple[str, Kind]]:
             for upward in (True, False):
                 # OpenCV cuts ten bits, where it knows the masks.
                 tolerance = 2 if name == "10-10-10" else 1
-                content = _bmp(pixels, bits, each, header, upward)
+                content = bmp(pixels, bits, each, header=header, upward=upward)
                 yield f"bmp masks {name} {header} {upward}", Kind(content, seen, tolerance)
 
 
-def _bmp(pixels: NDArray[np.int64], bits: int, masks: tuple[int, ...], header: int, upward: bool) -> bytes:
+def bmp(pixels: NDArray[np.int64], bits: int, masks: tuple[int, ...], *, header: int, upward: bool = True) -> bytes:
+    """A BMP of pixels [HEIGHT, WIDTH] with the masks of red, green and blue; header: its bytes."""
     rows = [row.astype(f"<u{bits // 8}").tobytes() for row in (pixels[::-1] if upward else pixels)]
     data = b"".join(row + bytes(-len(row) % 4) for row in rows)
     height = HEIGHT if upward else -HEIGHT

@@ -38,10 +38,12 @@ def misread(content: Content) -> bool:
 def by_masks(content: Content) -> Pixels | None:
     """The image as RGB, uint8 [h, w, 3]; None if it has no usable masks, or ends early."""
     colors = masks(content)
-    if colors is None or not all(map(_contiguous, colors)):
+    if colors is None:
         return None
     start, width, height = *struct.unpack_from("<I", content, 10), *struct.unpack_from("<ii", content, 18)
     size, rows = struct.unpack_from("<H", content, 28)[0] // 8, abs(height)
+    if not all(_contiguous(mask) and mask < 2 ** (8 * size) for mask in colors):
+        return None
     stride = -(-width * size // 4) * 4
     if not 0 < width * rows <= MAX_PIXELS or start + rows * stride > len(content):
         return None

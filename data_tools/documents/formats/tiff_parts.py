@@ -21,6 +21,9 @@ COMPRESSIONS = _DEFLATE | {1, _LZW, _PACKBITS, _LZMA, _ZSTANDARD}
 """Compressions that `plane` reads."""
 _HIDDEN = _DEFLATE | {_LZW, _PACKBITS}
 _YCBCR = 6
+_MAX_BITS = 64
+_MAX_BYTES = 8 * MAX_PIXELS
+"""Size of a plane that is decompressed: RGB with alpha of 16 bits has it at the largest page."""
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """Each byte with its bits in reverse order."""
 
@@ -68,8 +71,10 @@ def readable(directory: Directory) -> bool:
         and directory.photometric != _YCBCR
         and directory.width * directory.height * directory.samples > 0
         and directory.samples <= MAX_SAMPLES
+        and directory.bits <= _MAX_BITS
         and parts.rows * parts.row_bytes > 0
         and parts.height * parts.columns <= MAX_PIXELS
+        and parts.height * parts.row_bytes <= _MAX_BYTES
         and len(directory.parts) == parts.planes * parts.across * parts.down
         and all(length for _, length in directory.parts)
     )

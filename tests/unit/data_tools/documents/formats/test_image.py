@@ -27,7 +27,7 @@ from tests.helpers.hand_tiff import (
     packed,
     tiff,
 )
-from tests.helpers.page_kinds import HEIGHT, WIDTH, colors, hand, inked, kinds, png, saved, smooth
+from tests.helpers.page_kinds import HEIGHT, WIDTH, bmp, colors, hand, inked, kinds, png, saved, smooth
 
 KINDS = kinds()
 
@@ -92,6 +92,7 @@ def test_colors_are_composited() -> None:
             "2 x 16-bit samples",
         ),
         (hand([bytes(64 * WIDTH * HEIGHT)], bits=8, photometric=1, samples=64), "64 samples a pixel"),
+        (hand([bytes(100)], bits=5512, photometric=1, samples=1, compression=5), "5512-bit samples"),
         (hand([bytes(3 * WIDTH * HEIGHT)], bits=[8] * 3, photometric=32844, samples=3), "interpretation 32844"),
     ],
 )
@@ -156,6 +157,13 @@ def test_deflate_as_other_decoders_tolerate_it(bits: int) -> None:
     assert np.array_equal(decode(tiff([replace(filled_up, tags={**filled_up.tags, ROWS: 40})])), seen)
 
 
+def test_color_masks_that_are_none() -> None:
+    pixels = smooth().astype(np.int64)
+    for bits, masks in ((16, (0xFF0000, 0xFF00, 0xFF)), (32, (0xF0F, 0xF0, 0xF000))):
+        with pytest.raises(PageError, match="BMP cannot be decoded"):
+            decode(bmp(pixels, bits, masks, header=40))
+
+
 def test_a_jpeg_with_twelve_bits_a_sample() -> None:
     content = bytearray(saved(Image.fromarray(smooth()), "JPEG"))
     content[content.index(b"\xff\xc0") + 4] = 12
@@ -179,7 +187,8 @@ def test_too_many_pixels_are_not_decoded_by_the_second_decoder() -> None:
 
 
 def test_sizes_that_lie() -> None:
-    for tags in ({EXTRA_SAMPLES: 2, SAMPLES: 60_000}, {SAMPLE_FORMAT: 9}, {BITS: 0}, {PHOTOMETRIC: 60_000}):
+    lies = [{EXTRA_SAMPLES: 2, SAMPLES: 60_000}, {SAMPLE_FORMAT: 9}, {BITS: 0}, {PHOTOMETRIC: 60_000}]
+    for tags in (*lies, {BITS: 2**32 - 1, COMPRESSION: 5}, {BITS: 2**32 - 1, COMPRESSION: 8}):
         page = TiffPage(WIDTH, HEIGHT, [smooth().tobytes()], {BITS: 8, PHOTOMETRIC: 1, SAMPLES: 1} | tags)
         try:
             assert decode(tiff([page])).size
