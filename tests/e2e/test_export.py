@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from numpy.typing import NDArray
 from PIL import Image
 
 from data_tools.config import to_mapping
@@ -69,6 +70,31 @@ named = {"signature_" + n: o.numpy() for n, o in model.signatures["serving_defau
 classes = {"class_ids": model.class_ids.numpy(), "class_names": model.class_names.numpy().astype("S")}
 np.savez(sys.argv[3], **outputs, **page, **file, **named, **classes)
 """
+
+ON_EACH_PAGE = """
+import pathlib, shutil
+code = pathlib.Path("card.py").read_text()
+for page in sorted(pathlib.Path("pages").iterdir()):
+    shutil.copy(page, "page.png")
+    exec(code, {})
+"""
+
+
+def save_as_people_have_it(page: NDArray[np.uint8], folder: Path) -> list[Path]:
+    """`page` [h, w] on opaque paper, as ink on transparent paper, and lying on its side; files in order of name."""
+    folder.mkdir()
+    ink = 255 - page
+    black = np.zeros_like(page)
+    palette = Image.fromarray(page, "L")
+    palette.putpalette(bytes(768))
+    on_its_side = Image.Exif()
+    on_its_side[0x0112] = 6
+    Image.fromarray(page).save(folder / "a_opaque.png")
+    Image.fromarray(np.dstack([black, black, black, ink])).save(folder / "b_rgba.png")
+    Image.fromarray(np.dstack([black, ink]), "LA").save(folder / "c_gray_alpha.png")
+    palette.save(folder / "d_palette.png", transparency=bytes(range(255, -1, -1)))
+    Image.fromarray(np.rot90(page)).save(folder / "e_turned.jpg", exif=on_its_side)
+    return sorted(folder.iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -277,17 +303,22 @@ def test_the_command_writes_a_card_and_prints_the_check(finished: Path, capfd: p
 def test_the_code_of_the_card_gives_the_class_of_a_page(
     tmp_path: Path, finished: Path, shards: Path, form: Format
 ) -> None:
-    """The card's Python, in a folder with the export and a page, without this project on the path."""
+    """The card's Python, in a folder with the export and each page in turn, without this project on the path."""
     folder = tmp_path / "out"
     assert main(["export", str(finished), "--format", form, "--to", str(folder)]) == 0
     recorded = read_predictions(finished / "jobs" / "stack" / "predictions" / "test.npz")
-    page = read_page(shards.parent / "pages" / str(recorded.ids[0]))
-    Image.fromarray(page).save(folder / "page.png")
+    pages = save_as_people_have_it(read_page(shards.parent / "pages" / str(recorded.ids[0])), folder / "pages")
+    answers = list(open_run(finished).predict(pages))
+    assert answers[0].outputs["stack"] == pytest.approx(recorded.softmax[0], abs=0.1)
     code = re.findall(r"```python\n(.*?)```", (folder / "MODEL_CARD.md").read_text(), re.DOTALL)
-    command = [sys.executable, "-I", "-c", "\n".join(code)]
+    (folder / "card.py").write_text("\n".join(code))
+    command = [sys.executable, "-I", "-c", ON_EACH_PAGE]
     printed = subprocess.run(command, check=True, cwd=folder, stdout=subprocess.PIPE, text=True).stdout
     names = json.loads((folder / "export.json").read_text())["classes"]
-    assert names[int(recorded.softmax[0].argmax())]["name"] in printed
+    for path, answer, line in zip(pages, answers, printed.splitlines(), strict=True):
+        probabilities = answer.outputs["stack"]
+        assert names[int(np.argmax(probabilities))]["name"] in line, path
+        assert float(line.rsplit(maxsplit=1)[1]) == pytest.approx(max(probabilities), abs=1e-3), path
 
 
 @pytest.mark.parametrize(("model", "job"), [("holistic", "holistic_32"), ("top", "top")])

@@ -1,7 +1,7 @@
 """The artifact as a SavedModel, which also decodes a page and cuts its regions; it loads with TensorFlow alone.
 
     model = tf.saved_model.load("export/saved_model")
-    model.encoded(content)               # the bytes of a JPEG or PNG file
+    model.encoded(content)               # the bytes of a JPEG or PNG file; transparent pages lie on white paper
     model.page(page)                     # uint8 [h, w, channels], one page as scanned
     model.regions({"holistic": …, …})    # uint8 [n, height, width, channels] each, as stored in the shards
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.export.artifact import Artifact, Pages, Runner
+from trainer.export.encoded import decode
 
 FOLDER = "saved_model"
 
@@ -94,23 +95,6 @@ def open_saved_model(path: Path) -> Runner:
         return {name: output.numpy() for name, output in outputs.items()}
 
     return run
-
-
-def decode(content: Any, channels: int) -> Any:
-    """A JPEG or PNG file, a string scalar, as a page uint8 [h, w, channels]. TensorFlow decodes no TIFF.
-
-    A file in color becomes gray as TensorFlow's decoders do it, within a gray level of OpenCV.
-    """
-    import tensorflow as tf
-
-    def jpeg() -> Any:
-        return tf.io.decode_jpeg(content, channels=channels, dct_method="INTEGER_ACCURATE")
-
-    def png() -> Any:
-        return tf.io.decode_png(content, channels=channels)
-
-    page = tf.cond(tf.io.is_jpeg(content), jpeg, png)
-    return tf.ensure_shape(page, [None, None, channels])
 
 
 def cut_region(page: Any, box: tuple[float, float, float, float], shape: tuple[int, int, int]) -> Any:

@@ -12,8 +12,9 @@ probabilities = outputs["{output}"].numpy()[0]
 print(model.class_names.numpy()[probabilities.argmax()].decode(), probabilities.max())
 ```
 
-`model.page` takes a decoded page, uint8 [height, width, {channels}], of any size (TensorFlow decodes no TIFF), and
-`model.regions` a batch of regions, uint8 [n, {height}, {width}, {channels}] each."""
+`model.encoded` lays a transparent page on white paper and turns it upright by EXIF orientation. `model.page` takes a
+decoded page, uint8 [height, width, {channels}], of any size (TensorFlow decodes no TIFF), and `model.regions` a batch
+of regions, uint8 [n, {height}, {width}, {channels}] each."""
 
 _REGIONS = """\
 ```python
@@ -25,6 +26,10 @@ import numpy as np
 about = json.load(open("export.json"))
 page = cv2.imread("page.png", cv2.{mode})
 rows, columns = page.shape[:2]
+stored = cv2.imread("page.png", cv2.IMREAD_UNCHANGED)
+if stored.ndim == 3 and stored.shape[2] == 4:  # transparent paper is white
+    opacity = stored[:, :, 3:] / np.iinfo(stored.dtype).max
+    page = (255.5 - (255 - page.reshape(rows, columns, -1)) * opacity).astype(np.uint8)
 height, width, channels = (about["page"][key] for key in ("height", "width", "channels"))
 
 
@@ -57,6 +62,13 @@ print(about["classes"][int(probabilities[0].argmax())], probabilities.max())
 ```"""
 
 
+_NOT_READ = """
+
+The code lays transparent PNG and WebP pages on white paper; `cv2.imread` turns pages upright by EXIF orientation. Save
+these as opaque, upright files first: TIFFs with an alpha channel, gray PNGs with one transparent level (tRNS), and
+transparent pages with an EXIF orientation."""
+
+
 def how_to_run(exported: Exported) -> str:
     """Code from a page to a class, run in the folder of the export."""
     page = exported["page"]
@@ -66,4 +78,5 @@ def how_to_run(exported: Exported) -> str:
     }  # fmt: skip
     if exported["format"] == "saved_model":
         return _SAVED_MODEL.format(**values)
-    return (_REGIONS + (_ONNX if exported["format"] == "onnx" else _LITERT)).format(**values)
+    run = _ONNX if exported["format"] == "onnx" else _LITERT
+    return (_REGIONS + run + _NOT_READ).format(**values)
