@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -62,13 +63,14 @@ def repeated(pages: Path, folder: Path, count: int) -> tuple[DataConfig, str]:
     lines = {split: [line for line in found if line] for split, found in lines.items()}
     times = max(1, count // sum(map(len, lines.values())))
     root = folder / "root"
-    root.mkdir()
-    for number in range(times):
-        (root / str(number)).symlink_to(pages)
+    shutil.copytree(pages, root / "0")
+    for number in range(1, times):
+        # Hard links: symbolic links to a page would be one page.
+        shutil.copytree(root / "0", root / str(number), copy_function=os.link)
     for split, found in lines.items():
         text = "".join(f"{number}/{line}\n" for number in range(times) for line in found)
         (root / f"{split}.txt").write_text(text)
-    return DataConfig(str(root), *(str(root / f"{split}.txt") for split in lines), outside_links="follow"), source
+    return DataConfig(str(root), *(str(root / f"{split}.txt") for split in lines)), source
 
 
 if __name__ == "__main__":
