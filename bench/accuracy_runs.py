@@ -27,7 +27,7 @@ from trainer.config import STACK, JobConfig
 from trainer.scoring.decision import judge, read_policy
 from trainer.scoring.metrics import accuracy, correct, expected_calibration_error, negative_log_likelihood
 from trainer.scoring.predictions import read_predictions
-from trainer.stop import STOPPED, StopRequest
+from data_tools.stop import STOPPED, StopRequest
 
 ROOT = Path(__file__).resolve().parent.parent
 Record = dict[str, Any]

@@ -67,7 +67,7 @@ JOBS = {"new process": 16, "same process, another graph": 8, "same process, same
 def record(progress: Progress) -> None:
     """The progress hook of the jobs: note the end of the first step."""
     path = progress.folder / FIRST_STEP
-    if progress.step == 1 and not path.exists():
+    if (progress.phase, progress.step) == ("training", 1) and not path.exists():
         path.write_text(str(time.time()))
 
 

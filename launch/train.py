@@ -56,7 +56,7 @@ from launch.watching.tracking.follower import Ending, RunEnd, check_tracking, fo
 from trainer.config import STACK, JobConfig
 from trainer.device import hide_gpus, prepare_device
 from trainer.stack import job as stack_job
-from trainer.stop import STOPPED
+from data_tools.stop import STOPPED
 from trainer.world import World
 
 LOST = 76

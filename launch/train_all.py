@@ -46,7 +46,7 @@ from launch.terminal.console import add_config_options, guarded, print_err, prin
 from launch.watching.progress.run_progress import RunProgress, stages_of
 from launch.watching.tracking.follower import check_tracking, followed
 from trainer.device import hide_gpus
-from trainer.stop import STOPPED
+from data_tools.stop import STOPPED
 
 SpecsOn = Callable[[Config, Sequence[Host], bool], Sequence[JobSpec]]
 

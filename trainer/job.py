@@ -28,7 +28,7 @@ from trainer.network.freezing import FreezePlan, layer_names, plan_freezing
 from trainer.optimizer.build import build_optimizer
 from trainer.optimizer.layer_rates import rate_shares
 from trainer.scoring.evaluate import Evaluator
-from trainer.stop import StopRequest
+from data_tools.stop import StopRequest
 from trainer.tracking.charts import Charts
 from trainer.training.agreement import Coordinator
 from trainer.training.loop import Loop

@@ -24,6 +24,7 @@ from cluster.schedule.slots import cores_of
 from data_tools.errors import NumericError, Stopped, UserError, is_lost_peer
 from data_tools.files import PROJECT_ROOT
 from data_tools.protocol import fence_s
+from data_tools.stop import StopRequest
 
 DUMP_SIGNAL = signal.SIGUSR1
 """On this signal a worker writes its Python stack to its output, and continues."""
@@ -64,6 +65,8 @@ def prepare(order: WorkerOrder) -> dict[str, Any]:
 
     Raises nothing: a failure is a report with the key `failure`, as of `call`.
     """
+    _listening().close()
+    _listening().enter_context(StopRequest([signal.SIGTERM]))
     if order["alone"]:
         leave_world()
     rank = int(os.environ["HOROVOD_RANK"])
@@ -133,6 +136,15 @@ def _output_at_start() -> tuple[int, int]:
 
 
 @functools.cache
+def _listening() -> contextlib.ExitStack:
+    """Holds what records stop requests from `prepare` on, so that the target finds those that came before it started.
+
+    Ray's own handler would end the process, and a job that has only begun to start would count as one that died.
+    """
+    return contextlib.ExitStack()
+
+
+@functools.cache
 def _fence_watch() -> FenceWatch:
     return FenceWatch()
 
@@ -148,7 +160,8 @@ def _put_project_on_path(root: str) -> None:
 def call(target: str, payload: dict[str, Any]) -> dict[str, Any]:
     """Run the target; the report holds `value` (rank 0's; null on others) or `failure`, see `RankFailure`."""
     try:
-        value = _resolve(target)(payload)
+        with _listening():
+            value = _resolve(target)(payload)
     # The process boundary, as above.
     except (Exception, SystemExit) as error:  # noqa: BLE001
         return _failure(error, kind="raised")

@@ -14,7 +14,7 @@ class JobSpec:
     """One function that all ranks of one Horovod world run.
 
     target: `module:function`, called as `function(payload)` once on each rank. On SIGTERM, which all ranks get, it
-    saves its state and raises `Stopped`.
+    saves its state and raises `Stopped`, or finishes; a `StopRequest` in it has received what came while it started.
     payload: plain JSON data, with absolute paths.
     workers: number of ranks; null lets the planner choose among the divisors of `global_batch` (null: any number) up
     to `max_workers` (null: all slots).

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Sequence
 
 from launch.terminal.console import print_err
-from trainer.stop import StopRequest
+from data_tools.stop import StopRequest
 
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 

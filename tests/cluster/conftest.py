@@ -9,7 +9,7 @@ import pytest
 from cluster.config import ClusterConfig
 from cluster.on_ray.backend import RayBackend
 from cluster.schedule.job import Event, JobOutcome, JobSpec
-from cluster.schedule.scheduler import run_jobs
+from cluster.schedule.scheduler import StopRule, run_jobs
 from tests.helpers.waiting import wait_until
 
 GPUS = 4
@@ -41,11 +41,15 @@ Run = Callable[..., Ran]
 def run(own_ray: RayBackend) -> Iterator[Run]:
     """Run jobs on cores, under a configuration; at the end nothing of them may be left.
 
-    touch: path of a file by (job, event); the file is touched at the first such event of the job.
+    touch: path of a file by (job, event); the file is touched at the first such event of the job. stop: of the run.
     """
 
     def run_them(
-        jobs: Sequence[JobSpec], *, touch: Mapping[tuple[str, str], Path] | None = None, **settings: object
+        jobs: Sequence[JobSpec],
+        *,
+        touch: Mapping[tuple[str, str], Path] | None = None,
+        stop: StopRule | None = None,
+        **settings: object,
     ) -> Ran:
         config = ClusterConfig(**({"gpus": 0} | settings))  # type: ignore[arg-type]
         events: list[Event] = []
@@ -56,7 +60,7 @@ def run(own_ray: RayBackend) -> Iterator[Run]:
                 path.touch()
 
         backend = RayBackend(config, joined=None)
-        outcomes = run_jobs(jobs, backend=backend, retries=config.retries, on_event=hear)
+        outcomes = run_jobs(jobs, backend=backend, retries=config.retries, on_event=hear, stop=stop)
         return Ran(outcomes, events)
 
     yield run_them

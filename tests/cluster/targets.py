@@ -13,7 +13,7 @@ from typing import Any
 
 from data_tools.errors import Stopped, UserError
 from tests.helpers.waiting import wait_until
-from trainer.stop import StopRequest
+from data_tools.stop import StopRequest
 
 
 def place(payload: dict[str, Any]) -> dict[str, Any]:
@@ -129,3 +129,12 @@ def saves_on_request(payload: dict[str, Any]) -> dict[str, Any]:
             (folder / f"saved-{rank}").touch()
             raise Stopped("stopped, saved")
     return {"saved_by_the_first": len(list(folder.glob("saved-*")))}
+
+
+def starts_slowly(payload: dict[str, Any]) -> None:
+    """Read nothing of stop requests until the file `until` exists; then save and end if there was one."""
+    (Path(payload["folder"]) / f"here-{os.environ['HOROVOD_RANK']}").touch()
+    wait_until(Path(payload["until"]).exists, payload["until"])
+    with StopRequest() as request:
+        if request.received():
+            raise Stopped("stopped, saved")

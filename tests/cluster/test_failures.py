@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cluster.schedule.job import JobSpec
+from cluster.schedule.scheduler import StopRule
 from tests.cluster.conftest import Run
 
 TARGETS = "tests.cluster.targets"
@@ -73,3 +74,19 @@ def test_workers_that_do_not_start_in_time(run: Run) -> None:
     job = JobSpec("slow", "tests.cluster.slow_to_import:nothing", {})
     ran = run([job], slots=2, start_timeout_s=2, max_start_failures=0)
     assert "not up after 2 s" in ran.outcomes["slow"].error
+
+
+def test_a_stop_request_during_a_slow_start_is_no_failure(run: Run, tmp_path: Path) -> None:
+    """The request arrives before the job listens for one, as it does while a network is built."""
+    listen = tmp_path / "listen"
+    started: list[bool] = []
+
+    def asked() -> bool:
+        if any(started):  # The signals were sent after the call before.
+            listen.touch()
+        started.append(len(list(tmp_path.glob("here-*"))) == 2)
+        return started[-1]
+
+    job = JobSpec("job", f"{TARGETS}:starts_slowly", {"folder": str(tmp_path), "until": str(listen)}, workers=2)
+    outcome = run([job], slots=2, stop=StopRule(asked, timeout_s=60)).outcomes["job"]
+    assert (outcome.state, outcome.error, outcome.attempts) == ("stopped", None, 1)

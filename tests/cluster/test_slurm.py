@@ -107,7 +107,8 @@ def test_a_job_at_its_limit_saves_is_requeued_and_ends_with_the_same_figures(slu
     """Slurm's signal before the limit, sent by hand: `--signal=B:TERM@180`."""
     job, folder = slow_run(slurm, "requeued")
     on_login(slurm, "scancel", "--batch", "--signal=TERM", job)
-    wait_until(lambda: "stopped and saved" in log(slurm, job), "the run to save", limit_s=60)
+    wait_until(lambda: "the job is requeued" in log(slurm, job), "the run to end in time", limit_s=180)
+    assert "stopped and saved" in log(slurm, job), log(slurm, job)
     (folder / "slow").unlink()
     wait_until(lambda: state(slurm, job) in ("COMPLETED", "FAILED"), "the requeued job to end", limit_s=240)
     assert state(slurm, job) == "COMPLETED", log(slurm, job)

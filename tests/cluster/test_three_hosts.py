@@ -22,7 +22,7 @@ from tests.helpers.run_folders import copy_without
 from tests.helpers.tiny import TINY
 from tests.helpers.waiting import wait_until
 from trainer.hook import PROGRESS_HOOK
-from trainer.stop import STOPPED
+from data_tools.stop import STOPPED
 
 DESK, HEAD, ONE, TWO = "desk", "head", "one", "two"
 HOSTS = (HEAD, ONE, TWO)

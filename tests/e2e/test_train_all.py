@@ -18,7 +18,7 @@ from tests.helpers.run_folders import copy_without
 from tests.helpers.tiny import JOBS, REGIONS
 from tests.helpers.waiting import wait_until
 from trainer.scoring.decision import calibrate, read_policy
-from trainer.stop import STOPPED
+from data_tools.stop import STOPPED
 
 
 def spans(folder: Path) -> dict[str, tuple[float, float]]:
@@ -172,6 +172,27 @@ def interrupt_after_two_epochs(command: list[str], job: Path, number: signal.Sig
     assert number == signal.SIGKILL or "stopped and saved; run the same command again to resume" in errors
     assert not (job / "result.json").exists(), "the stage was interrupted"
     wait_until(lambda: not live_workers(job.parents[1]), "the end of all workers")
+
+
+def test_a_stop_while_a_job_starts_loses_nothing(tiny: Path, tmp_path: Path) -> None:
+    """The signal arrives as soon as the workers are up, which then open the shards and build the network."""
+    folder = tmp_path / "run"
+    settings = [f"run.folder={folder}", "stages.holistic_32px=null", "stages.regions=null"]
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    command = [sys.executable, "-m", "launch.cli", "train-all", "--config", str(tiny), *arguments]
+
+    def is_up() -> bool:
+        return any(event["event"] == "running" for event in read_lines(folder / "events.jsonl"))
+
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True) as driver:
+        wait_until(is_up, "the workers of the first job")
+        driver.send_signal(signal.SIGTERM)
+        _, errors = driver.communicate(timeout=240)
+    assert driver.returncode == STOPPED, errors
+    assert "stopped and saved" in errors
+    assert [e["event"] for e in read_lines(folder / "events.jsonl")] == ["started", "running", "stopped"], errors
+    run(command)
+    assert (folder / "jobs" / "holistic_16" / "result.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ Action = Literal["kill", "stop", "hang", "raise", "term", "fill-disk", "corrupt-
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """One fault, after `step` finished steps of the job; in the phases `evaluating` and `predicting`, which happen
-    between two steps, after `batch` finished batches. Several faults at one point fire in the order of the plan.
+    between two steps, after `batch` finished batches; in `starting`, before the first step of the attempt. Several faults at one point fire in the order of the plan.
 
     kill: SIGKILL. stop: SIGSTOP. hang: the training thread waits without end. raise: an exception. term: SIGTERM, as a
     scheduler sends it before it takes a host. fill-disk: every further write of the process fails, as on a full disk.
@@ -52,7 +52,7 @@ class Fault:
     action: Action
     rank: int = 0
     attempt: int = 1
-    phase: Literal["training", "evaluating", "predicting"] = "training"
+    phase: Literal["starting", "training", "evaluating", "predicting"] = "training"
     batch: int = 1
 
 
@@ -81,7 +81,7 @@ def inject(progress: Progress) -> None:
     """
     for fault in _planned_here(progress.run, progress.job, progress.attempt, progress.rank):
         at = (fault.phase, fault.step) == (progress.phase, progress.step)
-        if at and (progress.phase == "training" or fault.batch == progress.batch):
+        if at and (progress.phase in ("starting", "training") or fault.batch == progress.batch):
             _fire(fault, progress)
 
 

@@ -17,7 +17,7 @@ from data_tools.shards.order import epoch_order
 from tests.helpers.commands import ROOT, environment, horovodrun
 from tests.helpers.event_points import PACE, points_in
 from tests.multiprocess.test_train import outcome
-from trainer.stop import STOPPED
+from data_tools.stop import STOPPED
 
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for about thirty short trainings
 STAGE = "holistic_16"
@@ -53,6 +53,8 @@ RUNS: dict[str, list[Harm]] = {
         Harm([{"step": 4, "phase": "evaluating", "action": "term"}], STOPPED,
              "stopped while evaluating after step 4, saved"),
         Harm([{"step": 5, "action": "term"}], STOPPED, "stopped at step 5, saved; run the same command again"),
+        Harm([{"step": 5, "phase": "starting", "action": "term"}], STOPPED,
+             "stopped at step 5, before the first one of this attempt"),
         Harm([{"step": 7, "action": "raise"}], 1, "InjectedFault: planned fault at step 7"),
         Harm([{"step": 12, "phase": "predicting", "action": "term"}], STOPPED,
              "stopped while predicting after step 12, saved"),

@@ -17,7 +17,7 @@ from tests.helpers.commands import horovodrun, regionstack
 from tests.helpers.faults import HOOK, PLAN_FILE, InjectedFault
 from trainer.job import run
 from trainer.network.weights import load_arrays
-from trainer.stop import STOPPED
+from data_tools.stop import STOPPED
 
 TRAIN = "launch/train.py"
 TIMES = ("seconds", "time", "pages_per_s")

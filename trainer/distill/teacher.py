@@ -30,7 +30,7 @@ from trainer.soft_targets.config import TEACHER
 from trainer.soft_targets.targets import POOL, pool_folder, write_targets
 from trainer.stack.fit import WEIGHTS
 from trainer.stack.out_of_fold import TRAIN
-from trainer.stop import StopRequest
+from data_tools.stop import StopRequest
 
 logger = logging.getLogger(__name__)
 

@@ -81,6 +81,10 @@ class Loop:
             NumericError: the loss or the gradients of a step are not finite.
             UserError: ranks hold different weights, or a checkpoint cannot be written.
         """
+        self.coordinator.publish("starting", step=self.state.step)
+        # The first step is yet to be compiled, which a stop request must not wait for.
+        if self.epoch < self.config.stage.epochs and self.coordinator.any_stop_asked():
+            self.coordinator.exit_stopped(f"stopped at step {self.state.step}, before the first one of this attempt")
         with self._batches(self.state.step) as batches:
             while self.epoch < self.config.stage.epochs:
                 self._choose_layers()

@@ -28,6 +28,8 @@ def exit_at_second_interrupt(received: Sequence[int]) -> None:
 class StopRequest:
     """Context in which `signals` are recorded instead of ending the process; on exit the old handlers return.
 
+    A context within another one has received what the outer one had received before.
+
     on_signal: called from the handler with the numbers of all signals received so far, the newest last.
     """
 
@@ -55,7 +57,10 @@ class StopRequest:
         # Only the main thread may set handlers; in another one (a Ray actor's) signals are the host program's business.
         if threading.current_thread() is threading.main_thread():
             for number in self._signals:
-                self._before[number] = signal.signal(number, self._record)
+                self._before[number] = before = signal.signal(number, self._record)
+                outer = getattr(before, "__self__", None)
+                if isinstance(outer, StopRequest):
+                    self._received += [one for one in outer._received if one == number]
         return self
 
     def __exit__(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.stop import AT_ONCE, Stopped, StopRequest
+from data_tools.stop import AT_ONCE, Stopped, StopRequest
 
 ROOT = Path(__file__).parents[3]
 
@@ -22,6 +22,17 @@ def test_a_signal_is_recorded_and_the_handlers_return() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.received()
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_an_inner_context_has_received_what_the_outer_one_had() -> None:
+    with StopRequest([signal.SIGTERM]) as outer:
+        with StopRequest() as before:
+            assert not before.received()
+        os.kill(os.getpid(), signal.SIGTERM)
+        with StopRequest() as inner, StopRequest([signal.SIGINT]) as other:
+            assert inner.received()
+            assert not other.received(), "of its own signals"
+        assert outer.received()
 
 
 def test_a_process_that_exits_because_of_a_stop_is_not_stopped_again() -> None:
@@ -38,7 +49,7 @@ def test_a_process_that_exits_because_of_a_stop_is_not_stopped_again() -> None:
 def test_a_second_ctrl_c_exits_at_once() -> None:
     program = (
         "import os, signal\n"
-        "from trainer.stop import StopRequest\n"
+        "from data_tools.stop import StopRequest\n"
         "with StopRequest() as stop:\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    print(stop.received(), flush=True)\n"
