@@ -21,13 +21,13 @@ from bench.accuracy_arms import Arm, settings_of
 from data_tools.documents.data_set import SPLITS
 from data_tools.files import append_line, read_json, read_lines, sha256, write_atomically, write_json
 from data_tools.shards.manifest import MANIFEST
+from data_tools.stop import STOPPED, StopRequest
 from launch.config import PRESET_FOLDER, Config, load_config
 from launch.recipe.stages import plan_recipe
 from trainer.config import STACK, JobConfig
 from trainer.scoring.decision import judge, read_policy
 from trainer.scoring.metrics import accuracy, correct, expected_calibration_error, negative_log_likelihood
 from trainer.scoring.predictions import read_predictions
-from data_tools.stop import STOPPED, StopRequest
 
 ROOT = Path(__file__).resolve().parent.parent
 Record = dict[str, Any]

@@ -34,6 +34,7 @@ from cluster.liveness.lease import check_free
 from data_tools.cores import available_cores
 from data_tools.errors import Stopped, UserError, is_lost_peer, require_horovod
 from data_tools.protocol import threads_per_worker
+from data_tools.stop import STOPPED
 from launch.config import Config, load_config
 from launch.recipe.jobs import check_exclude_ids, job_specs, payload
 from launch.recipe.prepare import (
@@ -56,7 +57,6 @@ from launch.watching.tracking.follower import Ending, RunEnd, check_tracking, fo
 from trainer.config import STACK, JobConfig
 from trainer.device import hide_gpus, prepare_device
 from trainer.stack import job as stack_job
-from data_tools.stop import STOPPED
 from trainer.world import World
 
 LOST = 76

@@ -28,6 +28,7 @@ from cluster.schedule.placement import plan_workers
 from cluster.schedule.scheduler import StopRule, run_jobs
 from cluster.schedule.slots import Host
 from data_tools.errors import ErrorList, require_horovod
+from data_tools.stop import STOPPED
 from launch.config import Config, load_config
 from launch.doctor import check_hosts
 from launch.planning.assumed import recommended_workers
@@ -46,7 +47,6 @@ from launch.terminal.console import add_config_options, guarded, print_err, prin
 from launch.watching.progress.run_progress import RunProgress, stages_of
 from launch.watching.tracking.follower import check_tracking, followed
 from trainer.device import hide_gpus
-from data_tools.stop import STOPPED
 
 SpecsOn = Callable[[Config, Sequence[Host], bool], Sequence[JobSpec]]
 

@@ -21,8 +21,8 @@ class Progress:
 
     run, folder: paths of the run folder and of the job's folder. attempt: counted from 1.
     wait_for_checkpoint: returns when no checkpoint is being written.
-    phase: `starting` (once, before the first step), `training`, `evaluating` or `predicting`. step: finished training steps. batch: finished batches of the
-    evaluation, 0 elsewhere.
+    phase: `training`, `evaluating` or `predicting`, and once, before the first step, `starting`.
+    step: finished training steps. batch: finished batches of the evaluation, 0 elsewhere.
     """
 
     run: Path

@@ -11,6 +11,7 @@ from data_tools.errors import UserError
 from data_tools.files import write_json
 from data_tools.shards.manifest import Manifest
 from data_tools.shards.reader import ShardSet
+from data_tools.stop import StopRequest
 from trainer.compiled import KEPT, Compiled, graph_key
 from trainer.config import JobConfig, JobPayload
 from trainer.device import collector_paused, fresh_session, prepare_device
@@ -28,7 +29,6 @@ from trainer.network.freezing import FreezePlan, layer_names, plan_freezing
 from trainer.optimizer.build import build_optimizer
 from trainer.optimizer.layer_rates import rate_shares
 from trainer.scoring.evaluate import Evaluator
-from data_tools.stop import StopRequest
 from trainer.tracking.charts import Charts
 from trainer.training.agreement import Coordinator
 from trainer.training.loop import Loop

@@ -3,8 +3,8 @@
 import signal
 from collections.abc import Sequence
 
-from launch.terminal.console import print_err
 from data_tools.stop import StopRequest
+from launch.terminal.console import print_err
 
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from data_tools.errors import Stopped, UserError
-from tests.helpers.waiting import wait_until
 from data_tools.stop import StopRequest
+from tests.helpers.waiting import wait_until
 
 
 def place(payload: dict[str, Any]) -> dict[str, Any]:

@@ -16,13 +16,13 @@ import pytest
 import yaml
 
 from data_tools.files import read_json, read_lines
+from data_tools.stop import STOPPED
 from tests.cluster.rack import SHARED, VENV, Rack, copy_project, install_tools
 from tests.helpers.commands import ROOT
 from tests.helpers.run_folders import copy_without
 from tests.helpers.tiny import TINY
 from tests.helpers.waiting import wait_until
 from trainer.hook import PROGRESS_HOOK
-from data_tools.stop import STOPPED
 
 DESK, HEAD, ONE, TWO = "desk", "head", "one", "two"
 HOSTS = (HEAD, ONE, TWO)

@@ -12,13 +12,13 @@ import pytest
 
 from bench.soak import live_workers
 from data_tools.files import read_json, read_lines
+from data_tools.stop import STOPPED
 from launch.predict.run import SOME_REJECTED
 from tests.helpers.commands import ROOT, environment, heed_interrupts, regionstack, run
 from tests.helpers.run_folders import copy_without
 from tests.helpers.tiny import JOBS, REGIONS
 from tests.helpers.waiting import wait_until
 from trainer.scoring.decision import calibrate, read_policy
-from data_tools.stop import STOPPED
 
 
 def spans(folder: Path) -> dict[str, tuple[float, float]]:

@@ -40,7 +40,8 @@ Action = Literal["kill", "stop", "hang", "raise", "term", "fill-disk", "corrupt-
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """One fault, after `step` finished steps of the job; in the phases `evaluating` and `predicting`, which happen
-    between two steps, after `batch` finished batches; in `starting`, before the first step of the attempt. Several faults at one point fire in the order of the plan.
+    between two steps, after `batch` finished batches; in `starting`, before the first step of the attempt. Several
+    faults at one point fire in the order of the plan.
 
     kill: SIGKILL. stop: SIGSTOP. hang: the training thread waits without end. raise: an exception. term: SIGTERM, as a
     scheduler sends it before it takes a host. fill-disk: every further write of the process fails, as on a full disk.

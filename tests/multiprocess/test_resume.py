@@ -14,10 +14,10 @@ import pytest
 
 from data_tools.files import read_json, read_lines
 from data_tools.shards.order import epoch_order
+from data_tools.stop import STOPPED
 from tests.helpers.commands import ROOT, environment, horovodrun
 from tests.helpers.event_points import PACE, points_in
 from tests.multiprocess.test_train import outcome
-from data_tools.stop import STOPPED
 
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for about thirty short trainings
 STAGE = "holistic_16"

@@ -10,6 +10,7 @@ import yaml
 
 from data_tools.files import read_json, read_lines
 from data_tools.shards.reader import BatchPlan, ShardSet, TrainBatches
+from data_tools.stop import STOPPED
 from launch.config import load_config
 from launch.recipe.jobs import payload
 from launch.recipe.stages import plan_recipe
@@ -17,7 +18,6 @@ from tests.helpers.commands import horovodrun, regionstack
 from tests.helpers.faults import HOOK, PLAN_FILE, InjectedFault
 from trainer.job import run
 from trainer.network.weights import load_arrays
-from data_tools.stop import STOPPED
 
 TRAIN = "launch/train.py"
 TIMES = ("seconds", "time", "pages_per_s")

@@ -16,6 +16,7 @@ from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import Stopped, UserError
 from data_tools.files import sha256, write_atomically, write_json
 from data_tools.shards.shard_set import ShardSet
+from data_tools.stop import StopRequest
 from data_tools.versions import installed
 from trainer.config import STACK
 from trainer.job_folder.attempt_count import attempts_before
@@ -30,7 +31,6 @@ from trainer.soft_targets.config import TEACHER
 from trainer.soft_targets.targets import POOL, pool_folder, write_targets
 from trainer.stack.fit import WEIGHTS
 from trainer.stack.out_of_fold import TRAIN
-from data_tools.stop import StopRequest
 
 logger = logging.getLogger(__name__)
 
