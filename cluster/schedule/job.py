@@ -147,6 +147,7 @@ class JobState:
 
     spec: JobSpec
     workers: int
+    """The planned number; an attempt has fewer where hosts are gone when it starts."""
     group: Group | None = None
     """Slots of the last attempt; null before the first."""
     state: str = "waiting"  # waiting, running, or one of FINAL

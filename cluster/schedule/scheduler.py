@@ -147,9 +147,7 @@ class _Run:
         if size is None:
             self._wait_for_hosts(job, f"{job.spec.name} needs {job.workers} slots, and there are {describe(hosts)}")
             return None
-        if size < job.workers:
-            logger.warning("%s: %d workers instead of %d; hosts are gone", job.spec.name, size, job.workers)
-        job.workers, job.lost_since = size, None
+        job.lost_since = None
         return size
 
     def take(self, news: Started | Ended) -> None:
@@ -189,6 +187,8 @@ class _Run:
             self._stopped(job, "the driver exited")
 
     def _start(self, job: JobState, group: Group) -> None:
+        if len(group.slots) < job.workers:
+            logger.warning("%s: %d workers instead of %d; hosts are gone", job.spec.name, len(group.slots), job.workers)
         job.state, job.group = "running", group
         job.attempts += 1
         job.started = job.started or self._clock()

@@ -210,6 +210,17 @@ def test_a_host_that_returns_is_used_again() -> None:
     assert outcomes["after"].group.hosts == {"a": 3, "b": 1}
 
 
+def test_a_job_that_waits_for_slots_while_a_host_is_gone_keeps_its_number_of_workers() -> None:
+    """Host b is gone while `second` still runs, and back when it ends."""
+    hosts = [Host("a", 2), Host("b", 2)]
+    jobs = [JobSpec(name, "m:f", {}, workers=1) for name in ("first", "second")]
+    wide = JobSpec("wide", "m:f", {}, work=0.0)
+    backend = FakeBackend(hosts, lost={("first", 1): "b"}, back_at=2.0)
+    outcomes, _ = run(backend, [*jobs, wide])
+    assert outcomes["wide"].group is not None
+    assert outcomes["wide"].group.hosts == {"a": 2, "b": 2}
+
+
 @pytest.mark.parametrize(
     ("how", "error"), [(Failure("stopped", "stopped at step 7, saved"), None), (DIED, "gone"), (None, None)]
 )
