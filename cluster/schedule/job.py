@@ -17,7 +17,8 @@ class JobSpec:
     saves its state and raises `Stopped`, or finishes; a `StopRequest` in it has received what came while it started.
     payload: plain JSON data, with absolute paths.
     workers: number of ranks; null lets the planner choose among the divisors of `global_batch` (null: any number) up
-    to `max_workers` (null: all slots).
+    to `max_workers`.
+    max_workers: the number that was planned for it, which it gets wherever there are as many slots; null: none was.
     depends_on: names of the jobs that must be done first.
     logs: folder for each rank's output, `rank-N.txt`; null leaves it to Ray's own logs.
     heartbeats: folder in which the ranks keep heartbeats (`cluster.liveness.watch`); null turns hang detection off.

@@ -43,7 +43,8 @@ def workers_that_fit(
 
     `workers` where that is not null. Otherwise as many as fit: a single job takes every slot; several jobs take fewer
     where that keeps each of them on one host and still uses more than half of the slots. `global_batch` restricts the
-    choice to its divisors, since every rank takes an equal part of a batch, and `max_workers` bounds it.
+    choice to its divisors, since every rank takes an equal part of a batch. `max_workers` bounds it; where there are as
+    many slots, each job gets that number, since it has been planned beside other jobs than those of a resumed run.
 
     Raises:
         UserError: there is no slot, or fewer than `workers`.
@@ -57,7 +58,9 @@ def workers_that_fit(
         return workers
     rounds = math.ceil(len(jobs) / total)
     at_once = math.ceil(len(jobs) / rounds)
-    sizes = divisors(global_batch, most=min(total // at_once, max_workers or total))
+    if max_workers is not None and max_workers <= total:
+        return divisors(global_batch, most=max_workers)[0]
+    sizes = divisors(global_batch, most=total // at_once)
     if at_once > 1 and max_workers is None:
         for size in sizes:
             on_one_host = sum(host.slots // size for host in hosts)

@@ -1,5 +1,7 @@
 """How many workers jobs get, which start first and where, as tables."""
 
+from dataclasses import replace
+
 import pytest
 
 from cluster.schedule.job import JobSpec
@@ -90,6 +92,16 @@ def test_each_level_of_a_recipe_takes_the_slots() -> None:
     assert plan_workers(hosts_of(8, 8), [whole, *regions, stack]) == {
         "whole": 16, **dict.fromkeys(REGIONS, 4), "stack": 1
     }  # fmt: skip
+
+
+def test_a_resumed_job_keeps_its_number_beside_jobs_that_once_came_later() -> None:
+    """`b` and `d` follow `a`; a run that is resumed after `a` has them at the same time as `c`."""
+    starts = {"a": (), "b": ("a",), "c": (), "d": ("a",)}
+    jobs = [JobSpec(name, "m:f", {}, depends_on=first, global_batch=128) for name, first in starts.items()]
+    planned = plan_workers(hosts_of(8), jobs)
+    assert planned == dict.fromkeys("abcd", 4)
+    left = [replace(job, depends_on=(), max_workers=planned[job.name]) for job in jobs if job.name != "a"]
+    assert plan_workers(hosts_of(8), left) == dict.fromkeys("bcd", 4)
 
 
 # job, planned workers, slots left -> workers
