@@ -151,9 +151,16 @@ class StageConfig:
     plateau: PlateauConfig | None = field(default_factory=PlateauConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
+    @property
+    def pages_at_once(self) -> int:
+        """Pages of one micro-batch of all workers together, of which each worker takes an equal part."""
+        return self.global_batch // self.micro_batches
+
     def __post_init__(self) -> None:
         for name in ("image_px", "epochs", "global_batch", "micro_batches"):
             _positive(name, getattr(self, name))
+        if self.global_batch % self.micro_batches:
+            raise UserError(f"micro_batches: must divide global_batch, {self.global_batch}; found {self.micro_batches}")
         if self.augment.mixes and self.global_batch < 2:
             raise UserError("global_batch: must be at least 2, since augment.mixup and augment.cutmix mix its pages")
         if not 0 <= self.head_epochs < self.epochs:

@@ -18,6 +18,7 @@ class JobSpec:
     payload: plain JSON data, with absolute paths.
     workers: number of ranks; null lets the planner choose among the divisors of `global_batch` (null: any number) up
     to `max_workers`.
+    global_batch: pages that all ranks process at once; with micro-batches, of one of them.
     max_workers: the number that was planned for it, which it gets wherever there are as many slots; null: none was.
     depends_on: names of the jobs that must be done first.
     logs: folder for each rank's output, `rank-N.txt`; null leaves it to Ray's own logs.

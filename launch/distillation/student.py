@@ -203,7 +203,7 @@ def student_specs(config: Config, plan: StudentPlan, unfinished: Collection[str]
         target="trainer.job:run",
         payload=payload(plan.student, run),
         depends_on=(TEACHER,) if TEACHER in unfinished else (),
-        global_batch=plan.student.stage.global_batch,
+        global_batch=plan.student.stage.pages_at_once,
         logs=folders[DISTILLED],
         heartbeats=folders[DISTILLED],
     )

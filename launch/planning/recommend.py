@@ -62,7 +62,7 @@ def recommend(config: Config, hosts: Sequence[Host], *, inputs: EstimateInputs) 
     found = []
     for stage in dict.fromkeys(job.stage_name for job in recipe.jobs):
         names = [job.name for job in recipe.jobs if job.stage_name == stage]
-        numbers = divisors(config.stages[stage].global_batch, most=min(most[name] for name in names))
+        numbers = divisors(config.stages[stage].pages_at_once, most=min(most[name] for name in names))
         plans = {
             number: estimate(config, hosts, inputs=inputs, workers={**most, **dict.fromkeys(names, number)})
             for number in numbers

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cluster.schedule.job import JobSpec
+from cluster.schedule.placement import divisors
 from data_tools.config import to_mapping
 from data_tools.documents.regions import HOLISTIC
 from data_tools.errors import UserError
@@ -54,7 +55,7 @@ def _training_spec(config: Config, recipe: Recipe, job: JobConfig, unfinished: C
         payload=payload(job, config.paths.run),
         workers=_requested_workers(config, job.stage_name, parallel=parallel),
         depends_on=(job.start_job,) if job.start_job is not None and job.start_job in unfinished else (),
-        global_batch=job.stage.global_batch,
+        global_batch=job.stage.pages_at_once,
         logs=folder,
         heartbeats=folder,
         reuse_workers=config.cluster.reuse_workers,
@@ -67,14 +68,23 @@ def _requested_workers(config: Config, stage: str, *, parallel: bool) -> int | N
     """The number of workers that the configuration fixes for each job of a stage; None leaves it to the planner.
 
     Raises:
-        UserError: the configuration names a stage that does not exist.
+        UserError: the configuration names a stage that does not exist, or a number that does not divide the batch.
     """
     by_stage = config.cluster.workers_per_stage
     by_stage = by_stage if isinstance(by_stage, dict) else {}
     if unknown := [name for name in by_stage if name not in config.stages]:
         known = ", ".join(config.stages)
         raise UserError(f"cluster.workers_per_stage.{unknown[0]}: no such stage; stages: {known}")
-    return by_stage.get(stage, config.cluster.workers_per_region if parallel else None)
+    key = f"workers_per_stage.{stage}" if stage in by_stage else "workers_per_region"
+    workers = by_stage.get(stage, config.cluster.workers_per_region if parallel else None)
+    pages = config.stages[stage].pages_at_once
+    if workers is not None and pages % workers:
+        possible = ", ".join(map(str, reversed(divisors(pages, most=pages))))
+        raise UserError(
+            f"cluster.{key}: {workers} workers cannot divide the batch of stages.{stage} ({pages} pages at once); "
+            f"choose from {possible}"
+        )
+    return workers
 
 
 def _stack_weights(config: Config) -> Literal["balanced"] | dict[str, float] | None:

@@ -3,6 +3,7 @@
 import pytest
 
 from cluster.config import ClusterConfig
+from cluster.schedule.placement import plan_workers
 from cluster.schedule.slots import Host
 from data_tools.errors import UserError
 from launch.config import load_config
@@ -84,6 +85,29 @@ def test_auto_bounds_the_jobs_of_a_run_as_a_plan_says_also_when_it_resumes() -> 
     assert bounds["holistic_128"] == 4 and bounds["holistic_256"] == 16 and bounds["top"] == 4
     assert {spec.name: spec.max_workers for spec in rest} == {name: bounds[name] for name in ("holistic_256", "stack")}
     assert all(spec.workers is None for spec in every if spec.name != "stack"), "fewer hosts may run them with fewer"
+
+
+def test_every_worker_has_a_page_of_each_micro_batch() -> None:
+    config = load_config("rvl_cdip", ["stages.holistic_128.micro_batches=32"])
+    recipe, hosts = plan_recipe(config), even_hosts(16, 4)
+    assert plan_workers(hosts, job_specs(config, recipe, recipe.job_names))["holistic_128"] == 4
+    first, *_ = recommend(config, hosts, inputs=inputs(FREE, fixed_s=0.0))
+    assert [choice.workers for choice in first.choices] == [4, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ("workers_per_stage={holistic_128: 3}",
+         r"workers_per_stage\.holistic_128: 3 workers .*128 pages.*; choose from 1, 2, 4,"),
+        ("workers_per_region=6", r"workers_per_region: 6 workers .* stages\.regions .*; choose from 1, 2, 4"),
+    ],
+)  # fmt: skip
+def test_numbers_that_do_not_divide_the_batch(setting: str, problem: str) -> None:
+    config = load_config("rvl_cdip", [f"cluster.{setting}"])
+    recipe = plan_recipe(config)
+    with pytest.raises(UserError, match=rf"^cluster\.{problem}"):
+        job_specs(config, recipe, recipe.job_names)
 
 
 def test_mistakes() -> None:
