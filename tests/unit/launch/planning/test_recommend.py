@@ -7,9 +7,10 @@ from cluster.schedule.placement import plan_workers
 from cluster.schedule.slots import Host
 from data_tools.errors import UserError
 from launch.config import load_config
+from launch.planning.assumed import recommended_workers
 from launch.planning.cost import EstimateInputs, Machine, PageCounts, StepCost
-from launch.planning.estimate import even_hosts
-from launch.planning.recommend import Choice, StageWorkers, recommend
+from launch.planning.estimate import estimate, even_hosts
+from launch.planning.recommend import Choice, StageWorkers, recommend, workers_of_jobs
 from launch.planning.ring import GPU_NETWORK, Network
 from launch.recipe.jobs import job_specs
 from launch.recipe.stages import plan_recipe
@@ -61,6 +62,39 @@ def test_a_slow_network_keeps_a_stage_on_one_host_and_a_free_one_does_not() -> N
 def test_region_jobs_never_get_more_than_lets_all_of_them_run_at_once() -> None:
     *_, regions = recommend(load_config("rvl_cdip"), even_hosts(16, 4), inputs=inputs(GPU_NETWORK, fixed_s=0.0))
     assert max(choice.workers for choice in regions.choices) == 4
+
+
+BESIDE = ["stages.regions.start=holistic_128", "data.root=nowhere", "shards.folder=nowhere"]
+"""The long whole-page stage and the region jobs are ready at the same time."""
+
+
+def test_a_stage_may_have_more_workers_than_an_equal_share_beside_the_jobs_of_another() -> None:
+    config = load_config("rvl_cdip", BESIDE)
+    hosts, recipe = even_hosts(8), plan_recipe(config)
+    found = {stage.stage: stage for stage in recommend(config, hosts, inputs=inputs(FREE, fixed_s=0.0))}
+    assert found["holistic_256"].choices[0].workers == 8
+    equal = estimate(config, hosts, inputs=inputs(FREE, fixed_s=0.0))
+    workers = workers_of_jobs(recipe, list(found.values()))
+    recommended = estimate(config, hosts, inputs=inputs(FREE, fixed_s=0.0), workers=workers)
+    assert {cost.workers for cost in equal.costs[1:]} == {1}, "an equal share of eight slots for each of five jobs"
+    bound = recommended.used_slot_hours * 3600 / 8
+    assert recommended.seconds <= 1.1 * bound
+    assert equal.seconds > 1.5 * recommended.seconds
+
+
+def test_a_run_starts_its_jobs_with_the_recommended_numbers() -> None:
+    config = load_config("rvl_cdip", ["cluster.workers_per_stage=auto", *BESIDE])
+    hosts, recipe = even_hosts(8), plan_recipe(config)
+    recommended = recommended_workers(config, hosts, gpus=True)
+    specs = _with_worker_limits(config, recipe, recipe.job_names, hosts, gpus=True)
+    assert plan_workers(hosts, specs) == {**recommended, "stack": 1}
+
+
+@pytest.mark.parametrize("given", [1, 2])
+def test_a_number_that_is_set_does_not_limit_the_recommendation(given: int) -> None:
+    config = load_config("rvl_cdip", [f"cluster.workers_per_stage={{holistic_128: {given}}}"])
+    first, *_ = recommend(config, even_hosts(16, 4), inputs=inputs(FREE, fixed_s=0.0))
+    assert first.fastest.workers == 16
 
 
 def test_numbers_by_stage_reach_the_jobs() -> None:
