@@ -1,6 +1,7 @@
 """`regionstack plan`: prints what a run would do and how long it would take. Runs nothing but a calibration."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -102,6 +103,12 @@ def plan(config: Config, options: PlanOptions) -> int:
 
 
 def _check(options: PlanOptions) -> None:
+    for name, count in (("hosts", options.hosts), ("scaling", options.scaling)):
+        if count is not None and count < 1:
+            raise UserError(f"--{name} {count}: expected 1 or more")
+    for name, speed in (("intra", options.intra_host_gbps), ("inter", options.inter_host_gbps)):
+        if speed is not None and not 0 < speed < math.inf:
+            raise UserError(f"--{name}-host-gbps {speed:g}: expected Gbit/s, more than 0")
     if options.cluster and (options.gpus or options.hosts):
         raise UserError("--cluster: plans for the GPUs of the cluster; drop --gpus and --hosts")
     if options.hosts and not options.gpus:

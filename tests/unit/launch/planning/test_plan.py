@@ -99,6 +99,11 @@ def test_the_speed_of_a_gpu_cannot_be_measured_without_one(
         (["--cluster", "--gpus", "4"], "--cluster: "),
         (["--hosts", "4"], "--hosts: "),
         (["--gpus", "2", "--hosts", "4"], "--gpus 2: "),
+        (["--gpus", "2", "--hosts", "0"], "--hosts 0: "),
+        (["--gpus", "2", "--scaling", "-1"], "--scaling -1: "),
+        (["--gpus", "4", "--hosts", "2", "--rate", "400", "--inter-host-gbps", "-5"], "--inter-host-gbps -5: "),
+        (["--gpus", "4", "--rate", "400", "--intra-host-gbps", "0"], "--intra-host-gbps 0: "),
+        (["--gpus", "4", "--rate", "400", "--intra-host-gbps", "nan"], "--intra-host-gbps nan: "),
         (["--gpus", "2", "--pages", "3,4"], "--pages: "),
     ],
 )
