@@ -11,12 +11,15 @@ row, so that an interrupted bench keeps it. Bar: our best row at 256 px is at le
 
 import argparse
 import json
+import math
 import os
+import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -27,6 +30,10 @@ ROW = Path(__file__).with_name("gpu_row.py")
 BAR = 1.0
 FIRST_GUESS_S = 90.0
 """Assumed duration of a row before one has been measured."""
+GPUS = "GPUs that TensorFlow finds"
+"""The key of that number in the result of the checks, as in bench/gpu_row.py."""
+NO_GPU, INTERRUPTED = 2, 130
+"""Exit statuses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,27 +80,61 @@ def tiny(row: Row) -> Row:
 def main() -> int:
     """Run the checks and the rows within the budget; 0 if the checks pass and the bar holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", type=float, default=480.0, metavar="SECONDS", help="no row starts beyond it")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the table as Markdown, after each row")
+    parser.add_argument("--budget", type=seconds, default=480.0, metavar="SECONDS", help="no row starts beyond it")
+    parser.add_argument("--out", type=output, metavar="FILE", help="also write the table as Markdown, after each row")
     parser.add_argument("--tiny", action="store_true", help="a small network, for a machine without a GPU")
     parser.add_argument("--quick", action="store_true", help="the first rows that fit into 50 s")
     options = parser.parse_args()
     ends = time.monotonic() + (min(options.budget, 50.0) if options.quick else options.budget)
-    with tempfile.TemporaryDirectory() as folder:
-        checks = child("checks", folder, tiny=options.tiny, limit_s=ends - time.monotonic())
-        print(facts_text(checks), flush=True)
-        results = measure(folder, ends, options)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    checks: dict[str, Any] = {}
+    results: list[dict[str, Any]] = []
+    interrupted = False
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            checks = child("checks", folder, tiny=options.tiny, limit_s=ends - time.monotonic())
+            print(facts_text(checks), flush=True)
+            if checks.get(GPUS) == 0 and not options.tiny:
+                print("error: TensorFlow finds no GPU here; --tiny tries the bench on any machine", file=sys.stderr)
+                return NO_GPU
+            for result in measure(folder, ends, options):
+                results.append(result)
+                print(line_of(result), flush=True)
+                if options.out is not None:
+                    options.out.write_text(markdown(results))
+    except KeyboardInterrupt:
+        interrupted = True
+        print("interrupted", flush=True)
     figure = speed_up(results)
     holds = bool(checks.get("passed")) and figure is not None and figure >= BAR
     print(rate_text(results))
     print(json.dumps({"bench": "gpu", "figure": figure, "bar": BAR, "holds": holds, "rows": len(results)}))
-    return 0 if holds else 1
+    return INTERRUPTED if interrupted else int(not holds)
 
 
-def measure(folder: str, ends: float, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure row after row until the budget is spent; print and write each result at once."""
-    results: list[dict[str, Any]] = []
-    longest = FIRST_GUESS_S / (10 if options.tiny else 1)
+def seconds(text: str) -> float:
+    """The argument of --budget."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected seconds, more than 0, found {text!r}")
+    return value
+
+
+def output(text: str) -> Path:
+    """The argument of --out: a file that can be written, whose content stays until the first row is measured."""
+    try:
+        with Path(text).open("a"):
+            return Path(text)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from None
+
+
+def measure(folder: str, ends: float, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Measure row after row until the budget is spent."""
+    longest, measured = FIRST_GUESS_S / (10 if options.tiny else 1), False
     for row in dict.fromkeys(tiny(row) if options.tiny else row for row in rows()):
         left = ends - time.monotonic()
         if left < longest:
@@ -101,13 +142,10 @@ def measure(folder: str, ends: float, options: argparse.Namespace) -> list[dict[
             break
         began = time.monotonic()
         result = asdict(row) | child("row", folder, tiny=options.tiny, limit_s=left, **asdict(row))
-        results.append(result)
         if "error" not in result:
-            longest = max(time.monotonic() - began, longest if len(results) > 1 else 0.0)
-        print(line_of(result), flush=True)
-        if options.out is not None:
-            options.out.write_text(markdown(results))
-    return results
+            longest = max(time.monotonic() - began, longest if measured else 0.0)
+            measured = True
+        yield result
 
 
 def child(what: str, folder: str, *, tiny: bool, limit_s: float, **row: Any) -> dict[str, Any]:
@@ -123,8 +161,21 @@ def child(what: str, folder: str, *, tiny: bool, limit_s: float, **row: Any) -> 
         return {"error": f"stopped after {limit_s:.0f} s, the end of the budget"}
     if ended.returncode == 0:
         return dict(json.loads(ended.stdout.strip().splitlines()[-1]))
-    lines = [line for line in ended.stderr.strip().splitlines() if line]
-    return {"error": f"status {ended.returncode}: {lines[-1] if lines else 'no output'}"}
+    return {"error": reason(ended.returncode, ended.stderr)}
+
+
+def reason(status: int, output: str) -> str:
+    """Why a process failed, as a cell of the table: from its exit status and what it wrote to stderr.
+
+    TensorFlow's message of an operation that failed has many lines; the exception's name is in the first of them.
+    """
+    if status < 0:
+        return f"killed by signal {-status}"
+    if "ResourceExhaustedError" in output or "out of memory" in output.lower():
+        return "out of memory"
+    lines = [line.strip().replace("|", "/") for line in output.splitlines() if line.strip()]
+    raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return raised[-1] if raised else f"status {status}: {lines[-1] if lines else 'no output'}"
 
 
 def facts_text(checks: dict[str, Any]) -> str:
@@ -174,8 +225,10 @@ def best(results: Sequence[dict[str, Any]], by: str) -> dict[str, Any] | None:
 
 
 def speed_up(results: Sequence[dict[str, Any]]) -> float | None:
-    """Our fastest row as a multiple of the fastest `keras fit` at the same px; None without both."""
-    ours, fit = best(results, "regionstack"), best(results, "keras fit")
+    """Our fastest row as a multiple of the fastest `keras fit`, at the largest px that both have; None without one."""
+    sizes = [{r["px"] for r in results if r["by"] == by and "pages_per_s" in r} for by in ("regionstack", "keras fit")]
+    largest = max(set.intersection(*sizes), default=0)
+    ours, fit = (best([r for r in results if r["px"] == largest], by) for by in ("regionstack", "keras fit"))
     if ours is None or fit is None:
         return None
     return round(float(ours["pages_per_s"]) / float(fit["pages_per_s"]), 3)
