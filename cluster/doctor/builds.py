@@ -1,7 +1,7 @@
 """What a Horovod is built for, from its version, and which GPUs that serves; pure functions."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Capability = tuple[int, int]
@@ -60,14 +60,17 @@ def capability(text: str) -> Capability | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def serves(built: Iterable[str], card: Capability, *, ptx: Iterable[str] = ()) -> bool:
+def serves(built: Sequence[str], card: Capability, *, ptx: Sequence[str] = ()) -> bool:
     """Whether code built for the capabilities `built` and `ptx` runs on a GPU of capability `card`.
 
     Machine code runs on GPUs of the same major number and at least its minor number; PTX (`compute_90` among `built`
-    counts as that) is compiled by the driver for all newer ones. Source: CUDA C++ Programming Guide, "Binary
-    Compatibility" and "PTX Compatibility".
+    counts as that) is compiled by the driver for all newer ones. Either runs on its own capability alone where its
+    name ends with a letter (`sm_90a`). Source: CUDA C++ Programming Guide, "Binary Compatibility", "PTX
+    Compatibility" and "Architecture-Specific Features".
     """
-    names = list(built)
+    if any(name[-1:].isalpha() and capability(name) == card for name in built):
+        return True
+    names, ptx = ([name for name in given if not name[-1:].isalpha()] for given in (built, ptx))
     machine = [found for name in names if not name.startswith("compute_") and (found := capability(name))]
     texts = [*ptx, *(name for name in names if name.startswith("compute_"))]
     portable = [found for text in texts if (found := capability(text))]

@@ -117,20 +117,26 @@ def load_horovod() -> dict[str, Any]:
 
 def list_gpus() -> list[str]:
     """UUIDs of the GPUs that NVIDIA's driver lists here; without nvidia-smi, as in containers, from its files."""
-    command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LISTING_S, check=True)
-        return [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    return gpus_in(DRIVER_GPUS)
+    found = nvidia_smi("uuid", r"GPU-\S+")
+    return gpus_in(DRIVER_GPUS) if found is None else found
 
 
 def list_capabilities() -> list[str]:
     """Compute capabilities of this host's GPUs, `8.9`; empty where nvidia-smi is missing or too old."""
-    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    return sorted(set(nvidia_smi("compute_cap", r"\d+\.\d+") or ()))
+
+
+def nvidia_smi(field: str, form: str) -> list[str] | None:
+    """What nvidia-smi prints of a field, one line for each GPU, as far as the lines match the expression `form`.
+
+    It also prints what is wrong with a GPU, or that there is none. None where it is missing or fails.
+    """
+    command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LISTING_S, check=True)
-        return sorted({line.strip() for line in done.stdout.splitlines() if re.fullmatch(r"\d+\.\d+", line.strip())})
-    return []
+        done = subprocess.run(command, capture_output=True, timeout=LISTING_S, check=True)
+        lines = [line.strip() for line in done.stdout.decode(errors="replace").splitlines()]
+        return [line for line in lines if re.fullmatch(form, line)]
+    return None
 
 
 def tensorflow_capabilities() -> list[str]:

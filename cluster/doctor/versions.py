@@ -105,17 +105,22 @@ def check_capabilities(facts: ClusterFacts, required: Requirements) -> Iterator[
 
 
 def _card(node: NodeFacts, text: str, card: Capability) -> Iterator[Finding]:
-    build = build_of(node.versions.get("horovod", ""))
-    numbers = build.capabilities if build else ()
-    # Horovod's build adds PTX for the greatest one of its list.
-    if numbers and not serves(numbers, card, ptx=[max(numbers, key=int)]):
-        what = f"a GPU of compute capability {text}, but Horovod is built for {', '.join(numbers)}"
-        wanted = ",".join(sorted({text.replace(".", ""), *numbers}, key=int))
-        advice = f"run HOROVOD_BUILD_CUDA_CC_LIST={wanted} GPU=1 make env there"
-        yield Finding("error", "gpus", node.host, what, advice)
     if node.tensorflow_capabilities and not serves(node.tensorflow_capabilities, card):
         what = (
             f"a GPU of compute capability {text}, but TensorFlow {node.versions.get('tensorflow')} is built for "
             f"{', '.join(node.tensorflow_capabilities)}"
         )
         yield Finding("error", "gpus", node.host, what, "use a newer GPU, or set cluster.gpus: 0")
+        return  # No build of Horovod would help.
+    build = build_of(node.versions.get("horovod", ""))
+    numbers = build.capabilities if build else ()
+    # Horovod's build adds PTX for the greatest one of its list.
+    if numbers and not serves(numbers, card, ptx=[max(numbers, key=_order)]):
+        what = f"a GPU of compute capability {text}, but Horovod is built for {', '.join(numbers)}"
+        wanted = ",".join(sorted({text.replace(".", ""), *numbers}, key=_order))
+        advice = f"run HOROVOD_BUILD_CUDA_CC_LIST={wanted} GPU=1 make env there"
+        yield Finding("error", "gpus", node.host, what, advice)
+
+
+def _order(number: str) -> Capability:
+    return capability(number) or (0, 0)

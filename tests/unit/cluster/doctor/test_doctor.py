@@ -9,7 +9,15 @@ import launch.doctor
 from cluster.doctor.builds import Build, build_of, capability, serves
 from cluster.doctor.checks import GIB, judge
 from cluster.doctor.facts import ClusterFacts, FolderFacts, NodeFacts, Requirements, built_of_version, errors
-from cluster.doctor.probe import Probe, examine_folder, find_interface, gpus_in, tensorflow_capabilities
+from cluster.doctor.probe import (
+    Probe,
+    examine_folder,
+    find_interface,
+    gpus_in,
+    list_capabilities,
+    list_gpus,
+    tensorflow_capabilities,
+)
 from cluster.setup.horovod_target import CAPABILITIES
 from data_tools.errors import UserError
 from launch.doctor import absent_hosts, launcher_hosts
@@ -302,6 +310,41 @@ def test_gpus_from_the_drivers_files(tmp_path: Path) -> None:
         (tmp_path / bus / "information").write_text(text)
     assert gpus_in(tmp_path) == ["GPU-4a", "GPU-5b"]
     assert gpus_in(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(
+    ("printed", "gpus", "capabilities"),
+    [
+        ("GPU-4a\n3.5\nGPU-5b\n12.0\n", ["GPU-4a", "GPU-5b"], ["12.0", "3.5"]),
+        ("GPU-4a\r\n8.9\r\n", ["GPU-4a"], ["8.9"]),
+        ("No devices were found\n", [], []),
+        ("Unable to determine the device handle for GPU0000:01:00.0: Unknown Error\nGPU-5b\n", ["GPU-5b"], []),
+        ("[N/A]\n[Not Supported]\n", [], []),
+        ("\udcff\udcfe\udc80\nGPU-5b\n", ["GPU-5b"], []),
+    ],
+)
+def test_only_gpus_count_in_what_nvidia_smi_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str, gpus: list[str], capabilities: list[str]
+) -> None:
+    (tmp_path / "printed").write_bytes(printed.encode(errors="surrogateescape"))
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\nexec /bin/cat {tmp_path / 'printed'}\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert list_gpus() == gpus
+    assert list_capabilities() == capabilities
+
+
+def test_a_card_that_tensorflow_cannot_serve_is_one_error_without_advice_to_build_for_it() -> None:
+    (found,) = errors(judge(cluster(b={"capabilities": ("3.5",)} | TENSORFLOW), REQUIRED))
+    assert "3.5, but TensorFlow" in found.what
+    assert "HOROVOD" not in found.advice
+
+
+def test_a_build_for_one_architecture_alone_serves_no_other() -> None:
+    build = horovod("tf2.21.0.cuda12.9.nccl2.27.7.sm80.sm90a.r2")
+    assert not errors(judge(cluster(b=build | {"capabilities": ("8.9", "9.0")}), REQUIRED))
+    (found,) = errors(judge(cluster(b=build | {"capabilities": ("12.0",)}), REQUIRED))
+    assert "CC_LIST=80,90a,120 " in found.advice
 
 
 def test_hosts_of_a_cluster_file_that_ray_does_not_have() -> None:
