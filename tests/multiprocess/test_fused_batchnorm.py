@@ -119,6 +119,13 @@ def test_other_options_give_the_same_losses(settings: dict[str, Any]) -> None:
     np.testing.assert_allclose(fused, composed, rtol=2e-2 if "precision" in settings else 1e-5)
 
 
+def test_synchronized_layers_are_not_fused_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "trainer"):
+        step = built(synchronized_batch_norm=True)
+    assert kernels(step.classifier) == 0
+    assert caplog.messages == ["BatchNorm is not fused, since training.synchronized_batch_norm is true"]
+
+
 def test_frozen_layers_keep_their_statistics() -> None:
     step = built()
     layers = [layer for layer in step.classifier.backbone.layers if "BatchNorm" in type(layer).__name__]

@@ -1,5 +1,6 @@
 """One training step: forward, backward, average over ranks, update; everything stays on the device."""
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from trainer.optimizer.ema import WeightEma
 from trainer.soft_targets.config import Distillation
 from trainer.training.gradients import LocalGradients, LocalResult, MixedLabels
 from trainer.world import World
+
+logger = logging.getLogger(__name__)
 
 SUMS = ("loss", "correct", "pages")
 """What `TrainStep.sums` adds up over the steps of an epoch, on this rank.
@@ -71,6 +74,8 @@ class TrainStep:
         self.optimizer.build(model.trainable_variables)
         if self.training.synchronized_batch_norm:
             synchronize_batchnorm(self.classifier, self.world)
+            if self.training.fused_batch_norm and self.world.rank == 0:
+                logger.info("BatchNorm is not fused, since training.synchronized_batch_norm is true")
         elif self.training.fused_batch_norm:
             fuse_batchnorm(self.classifier)
         self.ema = WeightEma(model.variables, decay=self.ema_decay) if self.ema_decay is not None else None
