@@ -130,13 +130,19 @@ def _convert_plain(hint: Any, value: Any, dotted: str) -> Any:
 
 
 def _first_that_fits(options: Sequence[Any], value: Any, dotted: str) -> Any:
-    problem: UserError | None = None
+    problems: list[UserError] = []
     for option in options:
         try:
             return _convert(option, value, dotted)
         except UserError as error:
-            problem = problem or error
-    raise problem or UserError(f"{dotted}: {value!r} does not fit")
+            problems.append(error)
+    mappings = [typing.get_origin(option) is dict for option in options]
+    if isinstance(value, Mapping) and any(mappings):
+        raise problems[mappings.index(True)]
+    if any(mappings) and typing.get_origin(options[0]) is typing.Literal:
+        words = ", ".join(map(str, typing.get_args(options[0])))
+        raise UserError(f"{dotted}: expected {words} or a mapping, found {value!r}")
+    raise problems[0]
 
 
 def to_mapping(value: Any) -> Any:

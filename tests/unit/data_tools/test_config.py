@@ -25,6 +25,7 @@ class Outer:
     named: dict[str, Inner] = field(default_factory=dict)
     regions: str | dict[str, int] = "halves"
     on: bool = False
+    workers: Literal["auto"] | dict[str, int] | None = None
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,10 @@ def test_mappings_that_fit(mapping: dict[str, Any], expected: Outer) -> None:
         ({"epochs": 3, "inner": {"rat": 1}}, ["outer.inner.rat", "rate"]),
         ({"epochs": 3, "inner": {"kind": "rmsprop"}}, ["outer.inner.kind", "sgd, adam"]),
         ({"epochs": 3, "inner": 4}, ["outer.inner", "mapping"]),
+        # Of several types, the one that a value is meant for says what is wrong with it.
+        ({"epochs": 3, "workers": {"a": "two"}}, ["outer.workers.a: expected an integer, found 'two'"]),
+        ({"epochs": 3, "regions": {"a": 1.5}}, ["outer.regions.a: expected an integer, found 1.5"]),
+        ({"epochs": 3, "workers": 3}, ["outer.workers: expected auto or a mapping, found 3"]),
         ({"epochs": 3, "sizes": 4}, ["outer.sizes", "list"]),
         ({"epochs": 3, "sizes": ["x"]}, ["outer.sizes[0]"]),
         ({"epochs": 3, "box": [1.0]}, ["outer.box", "list of 2"]),
