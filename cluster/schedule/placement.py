@@ -54,7 +54,10 @@ def workers_that_fit(
         raise UserError(f"no slot to run {', '.join(jobs)} on; found {describe(hosts)}")
     if workers is not None:
         if not 1 <= workers <= total:
-            raise UserError(f"{workers} workers per job are requested ({', '.join(jobs)}), found {describe(hosts)}")
+            raise UserError(
+                f"{workers} workers per job are requested ({', '.join(jobs)}), found {describe(hosts)}; request fewer "
+                "in cluster.workers_per_stage or workers_per_region, or add hosts"
+            )
         return workers
     rounds = math.ceil(len(jobs) / total)
     at_once = math.ceil(len(jobs) / rounds)

@@ -56,7 +56,7 @@ def test_no_slot_is_rejected(slots: tuple[int, ...]) -> None:
 
 
 def test_more_workers_than_slots_are_rejected() -> None:
-    with pytest.raises(UserError, match=r"5 workers per job .* 4 slots"):
+    with pytest.raises(UserError, match=r"5 workers per job .* 4 slots .*; request fewer in cluster\.workers_per"):
         workers_that_fit(hosts_of(2, 2), REGIONS, workers=5)
 
 
