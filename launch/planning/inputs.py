@@ -112,7 +112,7 @@ def stage_sizes(recipe: Recipe) -> list[int]:
 
 
 def model_facts(config: Config, recipe: Recipe) -> dict[int, ModelFacts]:
-    """Facts of the network by image_px; builds the backbones that are not listed for that size, in seconds each."""
+    """Facts of the network by image_px; builds a backbone that is not listed, in seconds for each size."""
     classes = class_count(config)
     return {
         px: facts_of_model(config.model, stored_geometry(config, px), classes=classes) for px in stage_sizes(recipe)

@@ -112,10 +112,12 @@ def test_options_that_contradict_each_other(options: list[str], named: str, caps
     assert capsys.readouterr().err.startswith(f"error: {named}")
 
 
-def test_a_plan_by_a_given_rate_imports_no_tensorflow() -> None:
+@pytest.mark.parametrize("preset", ["rvl_cdip", "rvl_cdip_best", "small_data", "demo"])
+def test_a_plan_by_a_given_rate_imports_no_tensorflow(preset: str) -> None:
+    options = ["plan", "--config", preset, "--pages", "160000,40000,40000", "--gpus", "16", "--rate", "400", "--json"]
     program = (
         "import sys\nfrom launch.cli import main\n"
-        "status = main(['plan', '--config', 'rvl_cdip', '--gpus', '16', '--rate', '400@256', '--json'])\n"
+        f"status = main({options!r})\n"
         "sys.exit(status or any(name in sys.modules for name in ('tensorflow', 'keras', 'ray', 'cv2')))"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

@@ -4,11 +4,12 @@ from math import prod
 
 import pytest
 
+from data_tools.errors import UserError
 from data_tools.files import read_json
 from trainer.config import ModelConfig
 from trainer.network.backbones import backbone_names
 from trainer.network.classifier import Geometry, build_classifier
-from trainer.network.facts import TABLE, BackboneFacts, backbone_facts, facts_of_model
+from trainer.network.facts import TABLE, BackboneFacts, at_size, backbone_facts, facts_of_model
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,30 @@ def test_facts_of_a_network(
 def test_a_listed_backbone_equals_a_built_one() -> None:
     listed = read_json(TABLE)["MobileNetV2"]["128x128"]
     assert BackboneFacts(**listed) == backbone_facts("MobileNetV2", 128, 128)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "height", "width", "multiply_adds"),
+    [
+        # What `backbone_facts` counts, in seconds each.
+        ("SmallConvNet", 16, 16, 838_656),
+        ("SmallConvNet", 64, 48, 10_063_872),
+        ("MobileNetV2", 224, 224, 299_494_272),
+        ("ResNet50", 384, 300, 9_036_521_472),
+        ("InceptionResNetV2", 192, 192, 4_491_040_608),
+        ("InceptionResNetV2", 299, 299, 13_154_258_016),
+    ],
+)
+def test_other_sizes_follow_from_the_listed_ones(backbone: str, height: int, width: int, multiply_adds: int) -> None:
+    known = {size: BackboneFacts(**facts) for size, facts in read_json(TABLE)[backbone].items()}
+    found = at_size(known, height, width)
+    assert found.multiply_adds == pytest.approx(multiply_adds, rel=0.06)
+    assert found.parameters == known["128x128"].parameters
+
+
+def test_a_size_that_a_listed_backbone_cannot_process() -> None:
+    with pytest.raises(UserError, match=r"InceptionResNetV2.*75"):
+        facts_of_model(ModelConfig(weights="none"), Geometry(64, 64, 1, 64), classes=16)
 
 
 def test_the_head_is_counted() -> None:
