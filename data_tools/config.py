@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,8 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], *, where: str) -> T:
     """Build the dataclass `cls` from `mapping`; `where` is the dotted key of the mapping.
 
     Raises:
-        UserError: an unknown or missing key, or a value of the wrong type; the text names the dotted key.
+        UserError: an unknown or missing key, a value of the wrong type, or a number that is not finite; the text names
+            the dotted key.
     """
     if not isinstance(mapping, Mapping):
         raise UserError(f"{where}: expected a mapping, found {mapping!r}")
@@ -57,9 +59,24 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], *, where: str) -> T:
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise UserError(f"{dotted}: this setting has no default and must be given")
     try:
-        return cls(**values)
+        made = cls(**values)
     except UserError as error:
         raise UserError(f"{where}.{error}" if where else str(error)) from None
+    for name, value in values.items():
+        _check_finite(value, f"{where}.{name}" if where else name)
+    return made
+
+
+def _check_finite(value: Any, dotted: str) -> None:
+    """Check the numbers in a converted value; those of a dataclass are checked already."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{dotted}: expected a finite number, found {value}")
+    if isinstance(value, tuple):
+        for place, item in enumerate(value):
+            _check_finite(item, f"{dotted}[{place}]")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_finite(item, f"{dotted}.{key}")
 
 
 def read_record(cls: type[T], path: Path, *, advice: str) -> T:

@@ -101,6 +101,10 @@ class Config:
     distill: DistillConfig = field(default_factory=DistillConfig)
     drawn: DrawnConfig = field(default_factory=DrawnConfig)
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:  # the range of NumPy's global generator
+            raise UserError(f"seed: must be at least 0 and less than {2**32}, found {self.seed}")
+
     @property
     def boxes(self) -> dict[str, Box]:
         """Box of every region, the whole page first.

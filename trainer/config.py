@@ -113,6 +113,8 @@ class PlateauConfig:
         _positive("patience", self.patience)
         if not 0 < self.factor < 1:
             raise UserError(f"factor: must be between 0 and 1, found {self.factor}")
+        if self.min_delta < 0:
+            raise UserError(f"min_delta: must not be negative, found {self.min_delta}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,6 +65,10 @@ def test_mappings_that_fit(mapping: dict[str, Any], expected: Outer) -> None:
         ({"epochs": 3, "box": [1.0]}, ["outer.box", "list of 2"]),
         ({"epochs": 3, "named": {"a": {"rate": "x"}}}, ["outer.named.a.rate", "number"]),
         ({"epochs": 3, "on": "yes"}, ["outer.on", "true or false"]),
+        ({"epochs": 3, "inner": {"rate": float("nan")}}, ["outer.inner.rate", "a finite number, found nan"]),
+        ({"epochs": 3, "inner": {"rate": ".inf"}}, ["outer.inner.rate", "a number"]),  # text, as YAML has quoted it
+        ({"epochs": 3, "inner": {"rate": "inf"}}, ["outer.inner.rate", "a finite number, found inf"]),
+        ({"epochs": 3, "box": [0, float("-inf")]}, ["outer.box[1]", "a finite number, found -inf"]),
     ],
 )
 def test_mappings_that_do_not_fit(mapping: dict[str, Any], words: list[str]) -> None:

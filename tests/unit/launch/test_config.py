@@ -35,6 +35,12 @@ def test_a_missing_list_of_duplicates_is_an_error(tmp_path: Path) -> None:
     check_exclude_ids(config)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_no_generator_takes_is_an_error(seed: int) -> None:
+    with pytest.raises(UserError, match=rf"^seed: must be at least 0 and less than 4294967296, found {seed}$"):
+        load_config("demo", [f"seed={seed}"])
+
+
 @pytest.mark.parametrize(
     ("data", "assignments", "sources"),
     [

@@ -30,6 +30,8 @@ from trainer.job import check_batch
         (OptimizerConfig, {"name": "adamw", "weight_decay": 0.1, "momentum": 0.9}, "not supported by adamw"),
         (OptimizerConfig, {"layer_decay": 0.0}, "layer_decay: must be greater than 0 and at most 1, found 0.0"),
         (OptimizerConfig, {"layer_decay": 1.5}, "layer_decay: .* found 1.5"),
+        (OptimizerConfig, {"warmup_epochs": float("inf")}, r"x\.warmup_epochs: expected a finite number, found inf"),
+        (StageConfig, {"plateau": {"min_delta": -0.1}}, r"x\.plateau\.min_delta: must not be negative, found -0.1"),
         (StageConfig, {"schedule": "linear"}, "schedule"),
         (StageConfig, {"schedule": "cosine", "final_share": 1.1}, "final_share: .* found 1.1"),
         (StageConfig, {"final_share": 0.1}, "final_share: .* set that, or remove"),
