@@ -103,26 +103,31 @@ def _files(sources: Sequence[str]) -> list[Source]:
 
 
 def _own_pages(config: Config, shards: Path) -> set[str]:
-    """Absolute paths of the documents of the run's own splits, which would be learned twice, or are to be tested on."""
+    """Real paths of the documents of the run's own splits, which would be learned twice, or are to be tested on."""
     root = str(config.paths.data_root)
     own = set()
     for split in ("train", "val", "test"):
         shard_set = ShardSet.open(shards / split / "holistic")
-        own |= {os.path.normpath(f"{root}/{document_of(page_id)}") for page_id in shard_set.ids.tolist()}
+        own |= {os.path.realpath(f"{root}/{document_of(page_id)}") for page_id in shard_set.ids.tolist()}
     return own
 
 
 def documents_of(files: Iterable[Source], *, own: set[str]) -> Documents:
-    """The files relative to the folder that holds them all; own: absolute paths of files to leave out.
+    """The files relative to the folder that holds them all; own: real paths of files to leave out.
 
-    A name that is not UTF-8 is no page id.
+    A file that links give several names counts once, by the first of them. A name that is not UTF-8 is no page id.
     """
     paths = list(dict.fromkeys(str(Path(source.path).absolute()) for source in files))
     readable = [path for path in paths if _is_text(path)]
-    wanted = [path for path in readable if os.path.normpath(path) not in own]
+    others = {path: real for path in readable if (real := os.path.realpath(path)) not in own}
+    first: dict[str, str] = {}
+    for path, real in others.items():
+        first.setdefault(real, path)
+    wanted = list(first.values())
     left_out = {
         "the name is not UTF-8": len(paths) - len(readable),
-        "a page of the run's own splits": len(readable) - len(wanted),
+        "a page of the run's own splits": len(readable) - len(others),
+        "the same file under another name": len(others) - len(wanted),
     }
     root = Path(os.path.commonpath([str(Path(path).parent) for path in wanted])) if wanted else Path("/")
     names = tuple(str(Path(path).relative_to(root)) for path in wanted)

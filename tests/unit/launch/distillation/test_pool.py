@@ -29,6 +29,20 @@ def test_pages_of_the_run_and_names_that_are_no_text_are_left_out_and_counted(tm
     assert sorted(found.left_out.values()) == [1, 1]
 
 
+def test_a_file_is_the_same_under_the_name_of_a_link(tmp_path: Path) -> None:
+    """A link to validation pages does not make them training pages, and a page counts once."""
+    real, links = tmp_path / "real", tmp_path / "links"
+    for folder in (real, links):
+        folder.mkdir()
+    for name in ("own.tif", "new.tif"):
+        (real / name).touch()
+    (links / "folder").symlink_to(real)
+    (links / "again.tif").symlink_to(real / "new.tif")
+    found = documents_of(_files([str(links)]), own={os.path.realpath(real / "own.tif")})
+    assert found.names == ("again.tif",)
+    assert found.left_out == {"a page of the run's own splits": 1, "the same file under another name": 1}
+
+
 def test_nothing_left_is_no_error_here() -> None:
     assert documents_of([Source("/run/own.tif")], own={"/run/own.tif"}).names == ()
 
