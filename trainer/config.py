@@ -162,7 +162,12 @@ class StageConfig:
         for name in ("image_px", "epochs", "global_batch", "micro_batches"):
             _positive(name, getattr(self, name))
         if self.global_batch % self.micro_batches:
-            raise UserError(f"micro_batches: must divide global_batch, {self.global_batch}; found {self.micro_batches}")
+            below = self.global_batch // self.micro_batches * self.micro_batches
+            nearest = " or ".join(str(batch) for batch in (below, below + self.micro_batches) if batch)
+            raise UserError(
+                f"micro_batches: {self.micro_batches} do not divide the global batch of {self.global_batch} evenly; "
+                f"change one of them, such as global_batch to {nearest}"
+            )
         if self.augment.mixes and self.global_batch < 2:
             raise UserError("global_batch: must be at least 2, since augment.mixup and augment.cutmix mix its pages")
         if not 0 <= self.head_epochs < self.epochs:

@@ -23,6 +23,12 @@ from trainer.job import check_batch
         ),
         (StageConfig, {"augment": {"erase_area": [0.1]}}, r"x\.augment\.erase_area: expected a list of 2"),
         (StageConfig, {"micro_batches": 0}, "micro_batches: must be greater than 0, found 0"),
+        (
+            StageConfig,
+            {"global_batch": 24, "micro_batches": 5},
+            "micro_batches: 5 do not divide the global batch of 24 .*20 or 25",
+        ),
+        (StageConfig, {"global_batch": 24, "micro_batches": 48}, "micro_batches: 48 do not .* global_batch to 48$"),
         (TrainingConfig, {"steps_per_call": 4}, "steps_per_call: unknown setting"),
         (OptimizerConfig, {"ema_decay": 1.0}, "ema_decay: must be at least 0 and less than 1, found 1.0"),
         (OptimizerConfig, {"clip_norm": 0.0}, "clip_norm: must be greater than 0"),

@@ -15,6 +15,7 @@ from launch.planning.ring import GPU_NETWORK, Network
 from launch.recipe.jobs import job_specs
 from launch.recipe.stages import plan_recipe
 from launch.train_all import _with_worker_limits
+from trainer.job import check_batch
 from trainer.network.facts import ModelFacts
 
 SLOW = Network(intra_host=100e9, intra_host_latency_s=1e-5, inter_host=0.5e9, inter_host_latency_s=1e-4)
@@ -57,6 +58,16 @@ def test_a_slow_network_keeps_a_stage_on_one_host_and_a_free_one_does_not() -> N
     assert slow.recommended.workers == 4, "one host's GPUs"
     assert free.recommended.workers == free.fastest.workers == 16
     assert [choice.workers for choice in free.choices] == [16, 8, 4, 2, 1]
+
+
+@pytest.mark.parametrize(("slots", "parts", "workers"), [(4, 1, 4), (4, 8, 3), (2, 8, 1), (4, 24, 1)])
+def test_workers_divide_the_micro_batches_too(slots: int, parts: int, workers: int) -> None:
+    stages = [f"stages.{name}.global_batch=24" for name in ("holistic_32", "holistic_64", "regions")]
+    config = load_config("demo", [*stages, f"stages.holistic_32.micro_batches={parts}"])
+    recipe = plan_recipe(config)
+    planned = plan_workers([Host("one", slots)], job_specs(config, recipe, recipe.job_names))
+    assert planned["holistic_32"] == workers
+    check_batch(24, planned["holistic_32"], parts)
 
 
 def test_region_jobs_never_get_more_than_lets_all_of_them_run_at_once() -> None:
