@@ -139,11 +139,20 @@ def check_shards(config: Config) -> None:
 
 
 def check_labels(config: Config) -> None:
-    """Check that corrections and folds fit the training pages; print what is worth knowing.
+    """Check that batches, stack, corrections and folds fit the training pages; print what is worth knowing.
 
     Raises:
-        UserError: as `check_corrections` and `check_folds`.
+        UserError: a stage's batch is larger than the training set, the stack has too few hidden units for the classes,
+            or as `check_corrections` and `check_folds`.
     """
+    train = read_manifest(config.paths.shard_set("train", HOLISTIC))
+    for name, stage in config.stages.items():
+        if stage.global_batch > train.count:
+            raise UserError(
+                f"stages.{name}.global_batch: {stage.global_batch} is more than the {train.count} training pages; "
+                "lower it, or add training pages"
+            )
+    config.stack.check_hidden(len(train.class_ids))
     check_corrections(config)
     for note in check_folds(config):
         print_note(note)

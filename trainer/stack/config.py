@@ -81,3 +81,15 @@ class StackConfig:
         for name in ("selection_share", "precision", "false_alarms"):
             if not 0 < getattr(self, name) < 1:
                 raise UserError(f"{name}: must lie between 0 and 1, found {getattr(self, name)}")
+
+    def check_hidden(self, classes: int) -> None:
+        """Check that the MLP of `classes` classes can begin at its start.
+
+        Raises:
+            UserError: `start: weighted` with fewer hidden units than classes.
+        """
+        if self.start == "weighted" and self.hidden is not None and self.hidden < classes:
+            raise UserError(
+                f"stack.hidden: {self.hidden} units cannot start as the average of {classes} classes; "
+                f"give {classes} or more, or set stack.start to random"
+            )

@@ -42,17 +42,13 @@ def starting_mlp(member_weights: npt.NDArray[np.float64], classes: int, *, confi
     weight, to zero). The output weights of all other hidden units are zero.
 
     Raises:
-        UserError: `start: weighted` with fewer hidden units than classes.
+        UserError: see `StackConfig.check_hidden`.
     """
+    config.check_hidden(classes)
     features, hidden = len(member_weights) * classes, config.hidden or 4 * classes
     generator = np.random.default_rng(seed)
     first, second = _glorot(generator, features, hidden), _glorot(generator, hidden, classes)
     if config.start == "weighted":
-        if hidden < classes:
-            raise UserError(
-                f"stack.hidden: {hidden} units cannot start as the average of {classes} classes; "
-                f"give {classes} or more, or set stack.start to random"
-            )
         scale = max(float(np.abs(member_weights).sum()), 1.0)
         first[:, :classes] = as_kernel(member_weights / scale, classes)
         second = np.concatenate([scale * np.eye(classes), np.zeros((hidden - classes, classes))])
@@ -92,7 +88,11 @@ class MlpTrainer:
         seed: int,
         page_weights: npt.NDArray[np.float64] | None = None,
     ) -> Iterator[Mlp]:
-        """As `train_mlp`; page_weights: of the pages' losses, float64[n] with a mean of 1, None: all alike."""
+        """As `train_mlp`; page_weights: of the pages' losses, float64[n] with a mean of 1, None: all alike.
+
+        Raises:
+            UserError: the weights are not finite after an epoch.
+        """
         import keras
 
         weights = np.ones(len(labels)) if page_weights is None else page_weights
@@ -102,9 +102,15 @@ class MlpTrainer:
             self._epoch = self._epoch or _Epoch(start, self._config)
             self._epoch.restart(start)
             generator = np.random.default_rng([seed, 1])
-            for _ in range(self._config.epochs):
+            for epoch in range(1, self._config.epochs + 1):
                 self._epoch.run(inputs, labels, weights.astype(np.float32), generator.permutation(len(labels)))
-                yield Mlp(*self._epoch.model.get_weights())
+                mlp = Mlp(*self._epoch.model.get_weights())
+                if not all(np.isfinite(array).all() for array in mlp.arrays()):
+                    raise UserError(
+                        f"stack.learning_rate, stack.l2: the weights of the stack's MLP are not finite after epoch "
+                        f"{epoch}, with {self._config.learning_rate:g} and {self._config.l2:g}; lower them"
+                    )
+                yield mlp
 
 
 class _Epoch:

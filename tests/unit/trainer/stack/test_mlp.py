@@ -42,6 +42,15 @@ def test_too_few_hidden_units_for_the_average_are_rejected() -> None:
         starting_mlp(np.ones(3), CLASSES, config=StackConfig(hidden=3), seed=1)
 
 
+def test_weights_that_are_not_finite_are_an_error_that_names_the_settings() -> None:
+    outputs, labels = pages(40)
+    config = StackConfig(epochs=2, learning_rate=1e30)
+    start = starting_mlp(np.full(3, 3.0), CLASSES, config=config, seed=1)
+    with pytest.raises(UserError, match=r"^stack\.learning_rate, stack\.l2: .* not finite after epoch \d") as caught:
+        list(train_mlp(outputs.reshape(len(outputs), -1), labels, start=start, config=config, seed=1))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("start", ["weighted", "random"])
 def test_it_learns_and_repeats_bit_for_bit(start: str) -> None:
     outputs, labels = pages()
