@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from cluster.config import ClusterConfig
 from data_tools.config import from_mapping, merge, override, read_yaml, to_mapping
-from data_tools.conversion.shard_plan import ShardConfig
+from data_tools.conversion.shard_plan import MAX_PX, MIN_PX, ShardConfig
 from data_tools.documents.data_set import DataConfig
 from data_tools.documents.regions import HOLISTIC, WHOLE_PAGE, Box, parse_regions
 from data_tools.errors import UserError
@@ -70,11 +70,13 @@ class DrawnConfig:
     epochs: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("pages_per_class", "image_px", "epochs"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}: must be at least 1, found {getattr(self, name)}")
-        if self.start == "drawn":
-            raise UserError("start: must be imagenet, none or a weight file")
+        for name, least in (("pages_per_class", 2), ("image_px", MIN_PX), ("epochs", 1)):  # 2: 16 classes fill a batch
+            if getattr(self, name) < least:
+                raise UserError(f"{name}: must be at least {least}, found {getattr(self, name)}")
+        if self.image_px > MAX_PX:
+            raise UserError(f"image_px: must be at most {MAX_PX}, found {self.image_px}")
+        if self.start not in ("imagenet", "none") and not self.start.endswith(".h5"):
+            raise UserError(f"start: must be imagenet, none, or a .h5 or .weights.h5 file, found {self.start}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from data_tools.versions import installed
 from launch.config import Config
 from launch.terminal.console import print_out
 from trainer.device import hide_gpus
+from trainer.network.backbones import SMALL, check_size
 
 DRAWN = "drawn"
 SEED = 1
@@ -42,10 +43,12 @@ def drawn_path(config: Config) -> Path:
     """The file in the cache for these settings, whether it exists or not.
 
     Raises:
-        UserError: `drawn.start` names a file that cannot be read.
+        UserError: `drawn.start` names a file that cannot be read, or the backbone has no ImageNet weights or cannot
+            work at `drawn.image_px`.
     """
     from data_tools.drawn.data_set import VERSION
 
+    _check(config)
     start = Path(config.drawn.start)
     recipe = _recipe(config, Path("build"))
     # A file counts by its content, wherever it lies.
@@ -158,6 +161,17 @@ def _save_backbone(run: Path, path: Path, px: int) -> None:
     unfinished = unfinished.with_name(unfinished.name + SUFFIX)
     backbone.save_weights(unfinished)
     unfinished.replace(path)
+
+
+def _check(config: Config) -> None:
+    """Check what the run on drawn pages would reject by names of its own, after all pages are drawn."""
+    drawn, backbone = config.drawn, config.model.backbone
+    if drawn.start == "imagenet" and backbone == SMALL:
+        raise UserError(f"drawn.start: there are no ImageNet weights for {SMALL}; set drawn.start: none")
+    try:
+        check_size(backbone, drawn.image_px, drawn.image_px)
+    except UserError as error:
+        raise UserError(f"drawn.{error}") from None
 
 
 def _existing(path: Path) -> Path:

@@ -57,10 +57,24 @@ def test_a_file_to_start_from_counts_by_its_content(tmp_path: Path) -> None:
         path_of(f"drawn.start={tmp_path / 'gone.h5'}")
 
 
-@pytest.mark.parametrize("setting", ["drawn.epochs=0", "drawn.pages_per_class=0", "drawn.start=drawn"])
-def test_invalid_settings(setting: str) -> None:
-    with pytest.raises(UserError, match=r"drawn"):
-        path_of(setting)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["drawn.epochs=0"],
+        ["drawn.pages_per_class=0"],
+        ["drawn.pages_per_class=1"],  # 16 pages, and a batch has 32
+        ["drawn.start=drawn"],
+        ["drawn.start=imagnet"],
+        ["drawn.start=imagenet", "model.backbone=SmallConvNet"],
+        ["drawn.image_px=1"],
+        ["drawn.image_px=24"],  # MobileNetV2 needs 32
+        ["drawn.image_px=10000"],
+    ],
+)
+def test_invalid_settings_are_found_by_their_key_before_a_page_is_drawn(settings: list[str]) -> None:
+    with pytest.raises(UserError, match=rf"^{settings[0].partition('=')[0]}: ") as caught:
+        path_of(*settings)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_file_in_the_cache_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
