@@ -63,8 +63,8 @@ def plan_student(config: Config, pages: Pages, *, stack: str) -> StudentPlan:
     """The jobs of a distillation; stack: digest of the stack's weights.
 
     Raises:
-        UserError: the stack has no whole-page member, a job of the run has one of the two names, or `distill.start` is
-            no job of the run with the same network.
+        UserError: the stack has no whole-page member, a job of the run has one of the two names, `distill.start` is no
+            job of the run with the same network, or `distill.epochs` are too few for the stage's warm-up.
     """
     run = config.paths.run
     check_names(config)
@@ -127,10 +127,13 @@ def _stage(base: StageConfig, settings: DistillConfig, *, warm: bool) -> StageCo
         optimizer = replace(optimizer, learning_rate=settings.learning_rate)
     head = 0 if warm else min(base.head_epochs, epochs - 1)
     rate = base.head_learning_rate if head else None
-    return replace(
-        base, epochs=epochs, optimizer=optimizer, fresh=(), head_epochs=head, head_learning_rate=rate,
-        start=settings.start,
-    )  # fmt: skip
+    try:
+        return replace(
+            base, epochs=epochs, optimizer=optimizer, fresh=(), head_epochs=head, head_learning_rate=rate,
+            start=settings.start,
+        )  # fmt: skip
+    except UserError as error:  # of the stage, whose other settings are those of the run
+        raise UserError(f"distill.epochs: {epochs} are too few for the whole-page stage ({error})") from None
 
 
 def _start_job(run: Path, config: Config, base: JobConfig, start: str) -> str | None:

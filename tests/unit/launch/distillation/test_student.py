@@ -1,5 +1,6 @@
 """The two jobs of a distillation, planned from a run folder; what an earlier call has begun is kept or refused."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,18 @@ def test_the_student_is_the_whole_page_job_with_a_teacher_and_its_weights(tmp_pa
 def test_from_start_weights_the_head_is_trained_first_as_the_stage_says(tmp_path: Path) -> None:
     student = plan(finished_run(tmp_path), start="weights").student
     assert (student.start_job, student.stage.head_epochs) == (None, 1)
+
+
+@pytest.mark.parametrize(("settings", "fits"), [({"epochs": 2}, True), ({"epochs": 1}, False), ({}, True),
+                                                ({"epochs": 3, "start": "weights"}, False)])  # fmt: skip
+def test_epochs_that_the_warm_up_of_a_cosine_fills_are_named_as_the_students(
+    tmp_path: Path, settings: dict[str, Any], fits: bool
+) -> None:
+    stage = "stages.holistic_64"
+    config = finished_run(tmp_path, f"{stage}.schedule=cosine", f"{stage}.optimizer.warmup_epochs=1",
+                          f"{stage}.head_epochs=2", f"{stage}.epochs=6")  # fmt: skip
+    with nullcontext() if fits else pytest.raises(UserError, match=r"^distill\.epochs: \d are too few .*warm"):
+        plan(config, **settings)
 
 
 def test_another_job_to_start_from_must_exist(tmp_path: Path) -> None:
