@@ -25,6 +25,7 @@ from data_tools.errors import UserError
 from data_tools.files import sha256, temporary_name, write_atomically
 from data_tools.shards.lock import locked
 from data_tools.versions import installed
+from data_tools.workers.child import die_with_parent
 from launch.config import Config
 from launch.terminal.console import print_out
 from trainer.device import hide_gpus
@@ -130,12 +131,15 @@ def _recipe(config: Config, build: Path) -> dict[str, Any]:
 
 
 def _train(build: Path) -> None:
-    """Train as a person would, in a world of one: a launcher's variables are not for this process."""
+    """Train as a person would, in a world of one: a launcher's variables are not for this process.
+
+    The process ends with this one, however that ends: the next command resumes in the same run folder.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HOROVOD_", "OMPI_"))}
     command = [sys.executable, "-m", "launch.cli", "train", "--config", str(build / "config.yaml")]
     root = Path(__file__).parents[2]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), environment.get("PYTHONPATH", "")]))
-    child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+    child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
     try:
         status = child.wait()
     except KeyboardInterrupt:
