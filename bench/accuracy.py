@@ -29,9 +29,20 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from bench.accuracy_arms import ALL, PX, TODAY, Arm, arms, base_config, chosen_arms  # noqa: E402
+from bench.accuracy_arms import ALL, PX, STORED, TODAY, Arm, arms, base_config, chosen_arms  # noqa: E402
 from bench.accuracy_folds import capped, folds_of, read_pages, splits_of, write_labels  # noqa: E402
-from bench.accuracy_runs import Record, Setting, Speed, configured, digest, measured_speed, record_path, run_fold  # noqa: E402
+from bench.accuracy_runs import (  # noqa: E402
+    Record,
+    Setting,
+    Speed,
+    configured,
+    digest,
+    measured_speed,
+    record_path,
+    run_fold,
+    speed_path,
+)
+from data_tools.conversion.shard_plan import MAX_PX  # noqa: E402
 from data_tools.errors import UserError  # noqa: E402
 from data_tools.files import read_json  # noqa: E402
 from data_tools.labels.label import Label  # noqa: E402
@@ -42,6 +53,8 @@ from trainer.scoring.metrics import expected_calibration_error, mcnemar, wilson_
 
 ERROR_BAR, P_BAR = 0.75, 0.05
 VAL = 1 / 6
+SMALLEST_PX, LARGEST_PX = 32, MAX_PX // STORED
+"""Of MobileNetV2, and of stored pages."""
 QUICK_PX, QUICK_PAGES, QUICK_MINUTES = 64, 60, 0.4
 QUICK_REGIONS = {"top": [0, 0, 1, 0.5]}
 QUICK_SPEED = Speed(QUICK_PX, page_s=1 / 150, evaluated_page_s=1 / 500, start_s=8)
@@ -65,8 +78,8 @@ def main() -> int:
             raise SystemExit(str(error)) from None
 
 
-def parse() -> argparse.Namespace:
-    """The options, with those of `--quick` filled in."""
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options, with those of `--quick` filled in; exits with one line at values that cannot work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     shared = ROOT.parent / "shared"
     parser.add_argument("--out", type=Path, help="folder of shards, runs and results; a rerun continues there")
@@ -87,17 +100,37 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--table", action="store_true", help="print what is measured already, and train nothing")
     parser.add_argument("--list", action="store_true", help="list the rows and exit")
     parser.add_argument("--quick", action="store_true", help="one fold of few pages at 64 px; about a minute")
-    options = parser.parse_args()
-    if options.folds < 2 or any(fold not in range(options.folds) for fold in options.fold or ()):
-        parser.error("--folds must be at least 2, and --fold from 0 to one less")
-    if not options.budget > 0:
-        parser.error("--budget must be more than 0 minutes")
+    options = parser.parse_args(arguments)
+    problem = problem_of(options)
+    if problem is not None:
+        parser.error(problem)
+    options.fold = None if options.fold is None else list(dict.fromkeys(options.fold))  # a page counts once
     options.regions = {} if options.holistic else "halves"
     if options.quick:
         options.px, options.budget, options.regions = QUICK_PX, QUICK_MINUTES, options.regions and QUICK_REGIONS
         options.fold, options.per_class = options.fold or [0], options.per_class or QUICK_PAGES
         options.arm, options.judge = options.arm or [TODAY, "pool"], "pool"
     return options
+
+
+def problem_of(options: argparse.Namespace) -> str | None:
+    """What is wrong with the options, in one line; None if nothing is."""
+    if options.folds < 2 or any(fold not in range(options.folds) for fold in options.fold or ()):
+        return "--folds must be at least 2, and --fold from 0 to one less"
+    if not 0 < options.budget < float("inf"):
+        return f"--budget must be more than 0 minutes, and finite: {options.budget:g}"
+    if not SMALLEST_PX <= options.px <= LARGEST_PX:
+        return f"--px must be from {SMALLEST_PX} to {LARGEST_PX}, pages are stored at {STORED} times it: {options.px}"
+    if options.per_class is not None and options.per_class < 1:
+        return f"--per-class must be at least 1: {options.per_class}"
+    if options.out is not None and options.out.exists() and not options.out.is_dir():
+        return f"--out {options.out}: not a folder"
+    known = [arm.name for arm in arms()]
+    for option, names in (("--arm", options.arm or []), ("--judge", [options.judge])):
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            return f"{option} {unknown[0]}: no such row; there are: {', '.join(known)}"
+    return None
 
 
 def measure(options: argparse.Namespace, out: Path) -> int:
@@ -109,9 +142,16 @@ def measure(options: argparse.Namespace, out: Path) -> int:
     pages = read_pages(options.pages, files)
     pages = capped(pages, options.per_class) if options.per_class else pages
     divided = folds(pages, options)
+    for fold, splits in enumerate(divided):
+        if not all(splits.values()):
+            empty = next(split for split, rows in splits.items() if not rows)
+            raise UserError(f"--folds {options.folds}: no {empty} page is left in fold {fold} of {len(pages)} pages; "
+                            "give fewer folds or more pages")  # fmt: skip
     first = {split: len(rows) for split, rows in divided[0].items()}
     base = base_config(weights=str(options.weights.absolute()), px=options.px, regions=options.regions)
     classes = len({page.class_id for page in pages})
+    if options.table and not options.quick and not speed_path(out, options.px).exists():
+        raise UserError(f"{out}: nothing is measured there at {options.px} px; run it without --table first")
     speed = QUICK_SPEED if options.quick else measured_speed(out, base, classes=classes, px=options.px)
     setting = Setting(out, options.pages, base, options.budget * 60, speed, first)
     chosen = chosen_arms(options.arm or [arm.name for arm in arms()], options.px)

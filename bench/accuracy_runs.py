@@ -67,9 +67,14 @@ class Setting:
         return {"preset": arm.preset, "model": weights, **{key: self.base[key] for key in ("regions", "checkpoint")}}
 
 
+def speed_path(out: Path, px: int) -> Path:
+    """Where a folder keeps the speed of its runs."""
+    return out / f"speed-{px}.json"
+
+
 def measured_speed(out: Path, base: Mapping[str, Any], *, classes: int, px: int) -> Speed:
     """The speed of one job on this machine; measured once per folder, so that a rerun trains the same epochs."""
-    path = out / f"speed-{px}.json"
+    path = speed_path(out, px)
     if not path.exists():
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as child:
             write_json(path, child.submit(_measure, dict(base), classes, px).result())

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.accuracy import error_by_chance, paired, share_right, spread
+from bench.accuracy import error_by_chance, measure, paired, parse, share_right, spread
 from bench.accuracy_arms import TODAY, arms, base_config, chosen_arms, settings_of
 from bench.accuracy_folds import capped, folds_of, read_pages, splits_of, write_labels
 from bench.accuracy_runs import Setting, Speed, configured, epoch_seconds
+from data_tools.errors import UserError
 from data_tools.labels.label import Label
 from launch.recipe.stages import plan_recipe
 
@@ -94,6 +95,45 @@ def test_every_row_is_a_configuration_that_takes_the_budget(name: str, tmp_path:
     total = sum(speed.start_s + job.stage.epochs * epoch_seconds(setting, job) for job in jobs)
     assert total == pytest.approx(3600, rel=0.1)
     assert config.paths.run.name == "fold-0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--arm", "today", "mixap"], "--arm mixap: no such row"),
+        (["--judge", "best"], "--judge best: no such row"),
+        (["--budget", "inf"], "--budget"),
+        (["--budget", "nan"], "--budget"),
+        (["--px", "0"], "--px"),
+        (["--px", "9000"], "--px"),
+        (["--per-class", "0"], "--per-class"),
+        (["--per-class", "-5"], "--per-class"),
+        (["--folds", "1"], "--folds"),
+        (["--fold", "5"], "--fold"),
+        (["--out", __file__], "--out"),
+    ],
+)
+def test_options_that_cannot_work_are_one_line_before_anything_is_measured(
+    arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse(arguments)
+    assert problem in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_fold_that_is_named_twice_counts_once() -> None:
+    assert parse(["--fold", "1", "0", "1"]).fold == [1, 0]
+
+
+@pytest.mark.parametrize(("more", "problem"), [
+    ([], "nothing is measured there at 128 px"), (["--folds", "60"], r"--folds 60: no \w+ page is left in fold \d+"),
+])  # fmt: skip
+def test_a_table_of_nothing_and_folds_without_pages_are_one_line(tmp_path: Path, more: list[str], problem: str) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "all.txt").write_text("".join(f"{n}.tif {n % 2}\n" for n in range(50)))
+    options = parse(["--pages", str(tmp_path), "--weights", "w.h5", "--table", *more])
+    with pytest.raises(UserError, match=problem):
+        measure(options, tmp_path / "out")
 
 
 def test_rows_are_compared_on_the_pages_of_both() -> None:
