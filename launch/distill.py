@@ -28,6 +28,7 @@ from cluster.schedule.job import JobSpec
 from cluster.schedule.placement import plan_workers
 from cluster.schedule.slots import Host
 from data_tools.config import from_mapping, to_mapping
+from data_tools.documents.data_set import SPLITS
 from data_tools.errors import UserError, require_horovod
 from launch.config import Config
 from launch.distillation.pool import ensure_pool
@@ -70,18 +71,23 @@ DESCRIPTIONS = {TEACHER: "the answers of the stack", DISTILLED: "the student of 
 
 @dataclass(frozen=True)
 class Request:
-    """What `distill` was asked for. pool: sources of unlabelled pages. settings: `a.b=value`, later ones win."""
+    """What `distill` was asked for. pool: sources of unlabelled pages. settings: `a.b=value`, later ones win.
+
+    shards: folder of the run's shard sets; None: as recorded, or beside the run.
+    """
 
     run: Path
     pool: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    shards: Path | None = None
 
 
 def request_of(options: argparse.Namespace) -> Request:
     """What the options ask for."""
     given = [(name, getattr(options, name)) for name in ("temperature", "alpha", "epochs")]
     own = [f"distill.{name}={value}" for name, value in given if value is not None]
-    return Request(Path(options.run).absolute(), tuple(options.pool), (*options.set, *own))
+    shards = None if options.shards is None else Path(options.shards).absolute()
+    return Request(Path(options.run).absolute(), tuple(options.pool), (*options.set, *own), shards)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -150,23 +156,33 @@ def _prepare(config: Config, request: Request) -> StudentPlan:
     """Convert unlabelled pages, and plan both jobs as an earlier call did.
 
     Raises:
-        UserError: a source without a page, or an earlier call with other settings.
+        UserError: a source without a page, an earlier call with other settings, or shards that are not found or are not
+            the run's.
     """
-    from launch.api import open_run
-    from launch.run.model import find_shards
-
     run = config.paths.run
     stack = teacher.stack_digest(run)
-    record = open_run(run).record
-    shards = {find_shards(run, record, split) for split in ("train", "val", "test")}
-    if len(shards) > 1:
-        raise UserError(f"{run}: its shard sets lie in different folders: {', '.join(map(str, sorted(shards)))}")
-    (folder,) = shards
+    folder = _shards(run, request.shards)
     labelled = len(training_pages(config, folder))
     plan_student(config, Pages(folder, labelled, 0), stack=stack)  # refuses wrong settings before pages are converted
     plan = plan_student(config, Pages(folder, labelled, ensure_pool(config, request.pool, folder)), stack=stack)
     check_same(run, plan)
     return plan
+
+
+def _shards(run: Path, given: Path | None) -> Path:
+    """The folder of the run's shard sets: `given`, or where they are found."""
+    from launch.api import open_run
+    from launch.run.model import check_shards, find_shards
+
+    record = open_run(run).record
+    if given is not None:
+        for split in SPLITS:
+            check_shards(given, record, split)
+        return given
+    found = {find_shards(run, record, split) for split in SPLITS}
+    if len(found) > 1:
+        raise UserError(f"{run}: its shard sets lie in different folders: {', '.join(map(str, sorted(found)))}")
+    return found.pop()
 
 
 def _specs_on(hosts: Sequence[Host], config: Config, plan: StudentPlan, unfinished: Sequence[str]) -> list[JobSpec]:

@@ -257,6 +257,17 @@ def find_shards(run: Path, record: ModelRecord, split: str) -> Path:
     )
 
 
+def check_shards(folder: Path, record: ModelRecord, split: str) -> None:
+    """Check that a folder that was given holds the shards of `split` that the run was made from.
+
+    Raises:
+        UserError: it does not.
+    """
+    reason = _why_not(folder / split, record, split)
+    if reason is not None:
+        raise UserError(f"--shards {folder}: not the {split} shards of this run: {reason}")
+
+
 def _why_not(folder: Path, record: ModelRecord, split: str) -> str | None:
     """Why `folder`, of one split, does not hold the run's shards; None: it does."""
     for region in record.regions:

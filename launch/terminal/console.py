@@ -105,6 +105,7 @@ def add_distill_options(parser: argparse.ArgumentParser) -> None:
         help="also learn from unlabelled pages: image files and documents, folders (searched recursively), globs, "
         "@FILE (a list, one path a line)",
     )  # fmt: skip
+    parser.add_argument("--shards", metavar="DIR", help="the shards of the run, if they were moved")
     parser.add_argument("--temperature", metavar="T", help="of teacher and student in the loss (default: 2)")
     parser.add_argument("--alpha", metavar="SHARE", help="weight of the teacher in the loss, 0 to 1; the labels have "
                         "the rest (default: 0.7)")  # fmt: skip

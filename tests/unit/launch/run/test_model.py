@@ -13,7 +13,7 @@ from data_tools.errors import UserError
 from data_tools.shards.manifest import FORMAT, Manifest, write_manifest
 from launch.commands.score import evaluate
 from launch.config import Config, load_config, resolved
-from launch.run.model import KEYS, complete_record, find_shards, model_record, other_pages, record_model
+from launch.run.model import KEYS, check_shards, complete_record, find_shards, model_record, other_pages, record_model
 
 BOXES = {"holistic": (0.0, 0.0, 1.0, 1.0), "left": (0.0, 0.0, 0.5, 1.0)}
 
@@ -128,6 +128,17 @@ def test_shards_are_found_where_they_were_and_beside_the_run(tmp_path: Path) -> 
     assert find_shards(tmp_path / "made" / "run", record, "test") == shards
     shutil.move(tmp_path / "made", tmp_path / "moved")
     assert find_shards(tmp_path / "moved" / "run", record, "test") == tmp_path / "moved" / "shards"
+
+
+def test_shards_that_are_given_must_be_those_of_the_run(tmp_path: Path) -> None:
+    config = make_run(tmp_path / "run", make_shards(tmp_path / "shards"))
+    record = model_record(tmp_path / "run", config)
+    for split in ("train", "val", "test"):
+        check_shards(tmp_path / "shards", record, split)
+    (tmp_path / "shards").rename(tmp_path / "far")
+    check_shards(tmp_path / "far", record, "train")
+    with pytest.raises(UserError, match=r"^--shards .*shards: not the train shards of this run: absent$"):
+        check_shards(tmp_path / "shards", record, "train")
 
 
 def test_shards_of_other_pages_are_passed_over_and_named(tmp_path: Path) -> None:
