@@ -53,7 +53,7 @@ def find_sources(arguments: Iterable[str], *, stdin: BinaryIO | None = None) -> 
         for path in _lines(argument, stdin, found.lists):
             _expand(path, found)
     if not found.files:
-        raise UserError("predict: no page to classify: the list of paths is empty")
+        raise UserError(f"{', '.join(found.lists) or 'no source'}: no page: the list of paths is empty")
     return found
 
 

@@ -47,6 +47,12 @@ def test_nothing_left_is_no_error_here() -> None:
     assert documents_of([Source("/run/own.tif")], own={"/run/own.tif"}).names == ()
 
 
+def test_an_empty_list_is_named(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("\n")
+    with pytest.raises(UserError, match=rf"^{tmp_path}/list\.txt: .*the list of paths is empty$"):
+        _files([f"@{tmp_path / 'list.txt'}"])
+
+
 @pytest.mark.parametrize("kind", ["absent", "empty folder", "folder without pages", "glob"])
 def test_a_source_without_a_page_is_one_line_that_names_it(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "folder"
