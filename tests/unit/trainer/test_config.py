@@ -87,9 +87,3 @@ def test_a_global_batch_is_divided_evenly(batch: int, workers: int, parts: int, 
         return
     with pytest.raises(UserError, match=f"global_batch: {batch} cannot be divided .*; nearest: {nearest}$"):
         check_batch(batch, workers, parts)
-
-
-def test_micro_batches_divide_the_global_batch() -> None:
-    assert StageConfig(global_batch=24, micro_batches=8).pages_at_once == 3
-    with pytest.raises(UserError, match=r"micro_batches: must divide global_batch, 24; found 5"):
-        StageConfig(global_batch=24, micro_batches=5)
