@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import gc
+import logging
 import os
 import random
 import re
@@ -18,8 +19,10 @@ from data_tools.cores import available_cores
 from data_tools.errors import UserError
 from data_tools.protocol import EXPECT_GPU, THREADS
 from trainer.config import TrainingConfig
-from trainer.native_log import load_tensorflow
+from trainer.native_log import load_tensorflow, native_lines
 from trainer.world import World
+
+logger = logging.getLogger(__name__)
 
 LIST_GPUS = "import tensorflow as tf; tf.config.list_physical_devices('GPU')"
 LIST_S = 120
@@ -55,6 +58,7 @@ def prepare_device(world: World, training: TrainingConfig, *, seed: int) -> str:
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.mixed_precision.set_global_policy(training.precision)
+    _compute_in_half_precision()
     return "CPU" if gpu is None else f"GPU {world.local_rank}"
 
 
@@ -120,6 +124,21 @@ def prepare_small_fit(*, seed: int) -> None:
     _set_seed(seed)
     tf.config.experimental.enable_op_determinism()
     keras.mixed_precision.set_global_policy("float32")
+
+
+def _compute_in_half_precision() -> None:
+    """Log what TensorFlow says of half precision on this CPU: once in a process, and otherwise on the terminal.
+
+    Takes milliseconds.
+    """
+    import tensorflow as tf
+
+    with native_lines() as lines, tf.device("CPU:0"):
+        for dtype in (tf.float16, tf.bfloat16):
+            one = tf.ones(1, dtype)
+            _ = one / one
+    for line in lines:
+        logger.info("TensorFlow: %s", line)
 
 
 def _limit_threads() -> None:
@@ -212,6 +231,7 @@ def prepare_inference() -> str:
         tf.config.threading.set_intra_op_parallelism_threads(available_cores())
     if not gpus:
         _skip_graph_optimizer()
+    _compute_in_half_precision()
     return "GPU 0" if gpus else "CPU"
 
 
