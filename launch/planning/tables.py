@@ -98,7 +98,7 @@ def print_recommended(stages: Sequence[StageWorkers], console: Console, *, unit:
     for stage in stages:
         row = [stage.stage]
         for choice in (stage.fastest, stage.recommended):
-            row += [f"{choice.workers} workers", duration(choice.seconds), f"{choice.slot_hours:.2f}"]
+            row += [counted(choice.workers, "worker"), duration(choice.seconds), f"{choice.slot_hours:.2f}"]
         table.add_row(*row)
     console.print(table)
     setting = ", ".join(f"{stage.stage}: {stage.recommended.workers}" for stage in stages)
