@@ -1,5 +1,6 @@
 """Jobs on a Ray of two hosts (two raylets of one machine); run as a program, prints one JSON object."""
 
+import faulthandler
 import json
 import logging
 import sys
@@ -79,6 +80,7 @@ def run(backend: RayBackend, jobs: list[JobSpec], *, on_event: Any = lambda even
     devices: dict[str, str] = {}
 
     def hear(event: Event) -> None:
+        logging.warning("%s: %s, attempt %d %s", event.job, event.event, event.attempt, event.error or "")
         if event.up is not None:
             devices[event.job] = event.up.workers[0].devices
         on_event(event)
@@ -97,5 +99,7 @@ def run(backend: RayBackend, jobs: list[JobSpec], *, on_event: Any = lambda even
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    # Before the test's limit: a hang then says where it is.
+    faulthandler.dump_traceback_later(270, exit=True)
     main()
