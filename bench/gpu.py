@@ -26,12 +26,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench.gpu_row import GPUS  # noqa: E402
+
 ROW = Path(__file__).with_name("gpu_row.py")
 BAR = 1.0
 FIRST_GUESS_S = 90.0
 """Assumed duration of a row before one has been measured."""
-GPUS = "GPUs that TensorFlow finds"
-"""The key of that number in the result of the checks, as in bench/gpu_row.py."""
 NO_GPU, INTERRUPTED = 2, 130
 """Exit statuses."""
 
